@@ -1,0 +1,55 @@
+# Two commands: `make demo` does all set-up and runs the main job; `make test` passes the tests.
+# Everything is built once, with one profile, in a target directory under the user's cache, so that a second clone
+# does not compile wasmtime and llama.cpp again.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules
+
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tally
+export CARGO_TARGET_DIR ?= $(CACHE)/target
+# Debug information of two hundred crates is gigabytes that no test reads.
+export CARGO_TERM_COLOR ?= auto
+TALLY := $(CARGO_TARGET_DIR)/release/tally
+PYTHON := $(CACHE)/venv/bin/python
+COMPONENTS := $(CACHE)/components
+CARGO := cargo --locked
+
+.PHONY: help
+help: ## This list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+.PHONY: setup
+setup:
+	@scripts/setup.sh
+
+.PHONY: build
+build: setup ## The `tally` binary
+	@cargo build --locked --release -p tally-cli
+	@echo "built $(TALLY)" >&2
+
+.PHONY: components
+components: build ## The sample agents and plugins, as WebAssembly components
+	@scripts/components.sh $(TALLY) $(COMPONENTS)
+
+.PHONY: demo
+demo: components ## Set up everything and run the main job
+	@$(TALLY) demo --components $(COMPONENTS)
+
+.PHONY: test
+test: setup ## All tests
+	@scripts/test.sh
+
+.PHONY: lint
+lint: setup ## Formatting and lints, as the tests run them
+	@cargo fmt --all --check
+	@cargo clippy --locked --release --workspace --all-targets -- -D warnings
+
+.PHONY: bench
+bench: components ## The project's own benchmarks, as JSON
+	@for name in engine inference receipts; do $(TALLY) bench $$name --json; done
+
+.PHONY: clean
+clean: ## Remove what was built (the cache is shared by all clones)
+	rm -rf $(CACHE)/target $(CACHE)/components $(CACHE)/venv

@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# All tests. Stops at the first part that fails; ends with how long each part took.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/tally
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$cache/target}
+python=$cache/venv/bin/python
+tally=$CARGO_TARGET_DIR/release/tally
+summary=""
+
+part() {
+    local name=$1 start=$SECONDS
+    shift
+    printf '\n== %s\n' "$name"
+    "$@"
+    summary+=$(printf '%6d s  %s' $((SECONDS - start)) "$name")$'\n'
+}
+
+pure_crates_build_for_wasm32() {
+    for package in tally-receipt tally-capability; do
+        cargo check --locked --release --target wasm32-unknown-unknown -p "$package"
+    done
+    cargo check --locked --release --target wasm32-unknown-unknown -p tally-journal --no-default-features
+}
+
+independent_readers() {
+    local reader
+    for reader in receipts/receipt/reader runtime/journal/reader; do
+        (cd "$reader" && "$python" -m unittest -v)
+    done
+}
+
+guests() { bash scripts/test-guests.sh "$python"; }
+
+part "formatting" cargo fmt --all --check
+part "lints" cargo clippy --locked --release --workspace --all-targets -- -D warnings
+part "build" cargo build --locked --release --workspace
+part "pure crates build for wasm32-unknown-unknown" pure_crates_build_for_wasm32
+part "independent readers, in Python" independent_readers
+part "guest SDKs and plugins" guests
+part "components" scripts/components.sh "$tally" "$cache/components"
+part "Rust tests" env TALLY_COMPONENTS="$cache/components" cargo test --locked --release --workspace
+printf '\n%s' "$summary"
