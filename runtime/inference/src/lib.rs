@@ -1,1 +1,29 @@
-//! inference.
+//! Verified inference: llama.cpp in a supervised process of its own, and a signed receipt for every answer.
+//!
+//! ```text
+//!  caller ──► Service ──(socket)──► worker process: template, tokens, llama.cpp, our sampler
+//!    ▲           │                        │ token ids, counts, seed
+//!    └─ events ──┴── receipt ◄── signed ──┘
+//! ```
+//!
+//! - [`ModelStore`] keeps weights by their BLAKE3 digest, and reads GGUF headers without trusting them.
+//! - [`Service`] runs one worker per loaded model, restarts it when it dies, and signs receipts.
+//! - [`sampler`] chooses tokens: pure, counter-based, checkable one position at a time.
+//! - [`worker::main`] is what the worker process runs; a binary re-executes itself to get there.
+//!
+//! Time, randomness and the key come in through [`Signer`]. `docs/sampling.md` specifies the sampler,
+//! `docs/inference.md` the worker, the lanes and the model store.
+
+mod error;
+mod event;
+mod gguf;
+mod request;
+mod service;
+
+pub use error::{InferenceError, ModelFault, Refusal, WorkerLoss};
+pub use event::{Completion, Event, FinishReason, Usage};
+pub use gguf::{GgufError, GgufHeader, MAX_HEADER_BYTES, ModelKind};
+pub use request::{
+    ChatRequest, ClientNonce, InvalidRequest, Lane, Links, MAX_EMBED_TEXTS, MAX_GRAMMAR_BYTES, MAX_MESSAGES, MAX_REQUEST_BYTES,
+    MAX_STOP_BYTES, MAX_STOP_STRINGS, MAX_TOOLS, Message, ResponseFormat, Role, Sampling, ToolCall, ToolChoice, ToolSpec,
+};
