@@ -1,1 +1,45 @@
-//! journal.
+//! The journal of a run: every input an agent had and every answer it got, in a chain of hashes.
+//!
+//! A journal is enough to execute the same component again without model, network or key, and to see whether it asks
+//! the same questions at the same fuel. `docs/journal.md` fixes every byte.
+//!
+//! * [`Writer`] appends entries to a [`Sink`]: memory, a file (feature `file`), or one of your own.
+//! * [`Journal`] reads bytes that are expected to be hostile, and holds only if every entry does.
+//! * [`JournalError`] names the first entry that does not hold, and what was done to it.
+//!
+//! Invariants: what the writer writes, the reader accepts; there is one way to write each entry; no byte of an accepted
+//! journal can change without the head changing, except in the seal, whose own signature covers it.
+//!
+//! Out of scope: what the values mean (the engine encodes WIT values as CBOR), who signed the seal (`tally-receipt`),
+//! executing again (`tally-engine`).
+
+mod decode;
+mod diagnose;
+mod digest;
+mod encode;
+mod entry;
+mod error;
+#[cfg(feature = "file")]
+mod file;
+mod format;
+mod frames;
+mod hash;
+mod journal;
+pub mod limits;
+mod sink;
+mod state;
+mod writer;
+
+pub use digest::Digest;
+pub use entry::{
+    Body, BranchPoint, Call, Callee, Decision, EffectClass, End, EngineFingerprint, Enter, Entry,
+    FrameId, Genesis, Head, Intent, Outcome, RunId, Seq, Timestamp,
+};
+pub use error::{Evidence, JournalError, Place};
+#[cfg(feature = "file")]
+pub use file::{BUFFER_LEN, CreateError, FileSink};
+pub use format::{FORMAT_VERSION, MAGIC};
+pub use hash::{EntryHash, FRAME_CONTEXT, START_CONTEXT};
+pub use journal::{Completeness, Journal, Torn};
+pub use sink::{MemorySink, Sink};
+pub use writer::{WriteError, Writer};

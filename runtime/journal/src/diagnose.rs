@@ -1,0 +1,173 @@
+//! What was done to a journal, from the neighbours of the first place that does not hold.
+//!
+//! An entry is vouched for by the entry after it, which names its hash; the last entry by the run receipt. When two
+//! neighbours do not fit together, the one that its own successor vouches for is intact, so the other was altered.
+
+use crate::decode::peek;
+use crate::encode::{Kind, Lead};
+use crate::entry::{RunId, Seq};
+use crate::error::{Evidence, JournalError, Place};
+use crate::format::HEADER;
+use crate::frames::Raw;
+use crate::hash::{EntryHash, start};
+
+/// What the frame at `index` is, when `next` is the number the next entry should have.
+pub(crate) fn place(bytes: &[u8], frames: &[Raw], index: usize, next: Seq, ended: bool) -> Place {
+    match peek(&bytes[frames[index].payload.clone()]) {
+        Some((Kind::Blob, _)) if !ended => Place::ValueOf(next),
+        Some((Kind::Seal, _)) if index + 1 == frames.len() => Place::Seal,
+        _ if ended && index + 1 == frames.len() => Place::Seal,
+        _ => Place::Entry(next),
+    }
+}
+
+/// A frame that does not match its own check or length.
+pub(crate) fn rotten(
+    bytes: &[u8],
+    raw: &Raw,
+    place: Place,
+    expected: Option<EntryHash>,
+) -> JournalError {
+    if raw.length_altered {
+        return JournalError::Altered {
+            place,
+            evidence: Evidence::Length,
+        };
+    }
+    let lead = peek(&bytes[raw.payload.clone()]).and_then(|(_, lead)| lead);
+    if let (Place::Entry(entry), Some(lead), Some(expected)) = (place, lead, expected)
+        && lead.seq == entry
+        && lead.prev != expected
+    {
+        return JournalError::PrevAltered { entry };
+    }
+    JournalError::Altered {
+        place,
+        evidence: Evidence::Check,
+    }
+}
+
+/// A genesis with a wrong number or predecessor.
+pub(crate) fn bad_genesis(bytes: &[u8], frames: &[Raw], index: usize, lead: &Lead) -> JournalError {
+    let altered = JournalError::Altered {
+        place: Place::Entry(Seq::GENESIS),
+        evidence: Evidence::Lead,
+    };
+    if lead.prev == start(&HEADER, lead.run.as_bytes()) {
+        return altered;
+    }
+    // The run that the other entries name may be the one that this one's predecessor was made from.
+    match leads_after(bytes, frames, index).next() {
+        Some((_, next)) if lead.prev == start(&HEADER, next.run.as_bytes()) => altered,
+        _ => JournalError::PrevAltered {
+            entry: Seq::GENESIS,
+        },
+    }
+}
+
+/// Whether the first entry is the one that belongs to another run: all others agree against it.
+pub(crate) fn foreign_genesis(
+    bytes: &[u8],
+    frames: &[Raw],
+    index: usize,
+    lead: &Lead,
+) -> Result<(), JournalError> {
+    let mut others = leads_after(bytes, frames, index).map(|(_, other)| other.run);
+    let Some(run) = others.next() else {
+        return Ok(());
+    };
+    if run == lead.run {
+        return Ok(());
+    }
+    let mut agreeing = 1;
+    for other in others {
+        if other != run {
+            return Ok(());
+        }
+        agreeing += 1;
+    }
+    if agreeing < 2 {
+        return Ok(());
+    }
+    Err(JournalError::Foreign {
+        entry: Seq::GENESIS,
+        run: lead.run,
+    })
+}
+
+/// The file begins with something other than a first entry.
+pub(crate) fn no_genesis(lead: &Lead) -> JournalError {
+    if lead.seq == Seq::GENESIS {
+        return JournalError::OutOfOrder {
+            place: Place::Entry(Seq::GENESIS),
+            rule: "is not a first entry",
+        };
+    }
+    JournalError::Missing {
+        entry: Seq::GENESIS,
+        found: lead.seq,
+    }
+}
+
+/// An entry with a wrong number, run or predecessor.
+#[allow(
+    clippy::too_many_arguments,
+    reason = "these are the facts that a diagnosis weighs, and it is called once"
+)]
+pub(crate) fn bad_lead(
+    bytes: &[u8],
+    frames: &[Raw],
+    index: usize,
+    raw: &Raw,
+    lead: &Lead,
+    run: RunId,
+    entry: Seq,
+    expected: EntryHash,
+    known: impl Fn(Seq) -> Option<EntryHash>,
+) -> JournalError {
+    if lead.prev == expected {
+        return JournalError::Altered {
+            place: Place::Entry(entry),
+            evidence: Evidence::Lead,
+        };
+    }
+    if lead.run != run {
+        return JournalError::Foreign {
+            entry,
+            run: lead.run,
+        };
+    }
+    if lead.seq != entry {
+        let found = lead.seq;
+        if known(found) == Some(raw.hash) {
+            return JournalError::Duplicated { entry, found };
+        }
+        let elsewhere = leads_after(bytes, frames, index)
+            .any(|(_, other)| other.seq == entry && other.run == run);
+        return if found < entry || elsewhere {
+            JournalError::Reordered { entry, found }
+        } else {
+            JournalError::Missing { entry, found }
+        };
+    }
+    match leads_after(bytes, frames, index).next() {
+        Some((_, next)) if next.prev == raw.hash => JournalError::Altered {
+            place: Place::Entry(Seq::new(entry.get() - 1)),
+            evidence: Evidence::NextEntry,
+        },
+        Some(_) => JournalError::PrevAltered { entry },
+        None => JournalError::LinkBroken { second: entry },
+    }
+}
+
+/// The leads of the entries after `index`, as far as they can be read.
+fn leads_after<'a>(
+    bytes: &'a [u8],
+    frames: &'a [Raw],
+    index: usize,
+) -> impl Iterator<Item = (usize, Lead)> + 'a {
+    frames[index + 1..]
+        .iter()
+        .enumerate()
+        .filter_map(move |(i, raw)| Some((index + 1 + i, peek(&bytes[raw.payload.clone()])?.1?)))
+}

@@ -1,0 +1,96 @@
+//! Where a journal's bytes go.
+
+use std::io;
+
+/// Takes a journal's bytes in order.
+///
+/// The writer calls [`append`](Self::append) once for each whole frame, so a sink never has to know the format.
+pub trait Sink {
+    /// Takes the next bytes; they may stay in memory.
+    ///
+    /// # Errors
+    /// Whatever the medium says. The journal takes no further entry after one.
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
+
+    /// Hands everything taken so far to the operating system: it survives the end of this process.
+    ///
+    /// # Errors
+    /// Whatever the medium says.
+    fn flush(&mut self) -> io::Result<()>;
+
+    /// Makes everything taken so far durable: it survives the loss of power.
+    ///
+    /// # Errors
+    /// Whatever the medium says.
+    fn sync(&mut self) -> io::Result<()>;
+}
+
+impl<S: Sink + ?Sized> Sink for &mut S {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        (**self).append(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        (**self).flush()
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        (**self).sync()
+    }
+}
+
+impl<S: Sink + ?Sized> Sink for Box<S> {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        (**self).append(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        (**self).flush()
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        (**self).sync()
+    }
+}
+
+/// Keeps the journal in memory, for runs that nobody asked a file of.
+#[derive(Clone, Debug, Default)]
+pub struct MemorySink(Vec<u8>);
+
+impl MemorySink {
+    /// An empty one.
+    pub const fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    /// An empty one that writes into `buffer`, whose content is discarded and whose capacity is kept.
+    pub fn reusing(mut buffer: Vec<u8>) -> Self {
+        buffer.clear();
+        Self(buffer)
+    }
+
+    /// What was written so far.
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// What was written.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
+}
+
+impl Sink for MemorySink {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,478 @@
+//! Appends entries.
+//!
+//! An entry is encoded and hashed in a buffer that is used again for the next, then handed to the sink as one frame.
+//! After an error from the sink the writer takes nothing more: what follows a frame that is half there could not be
+//! read.
+
+use std::collections::HashSet;
+use std::io;
+
+use crate::encode::{self, Kind, Lead, Stored};
+use crate::entry::{Call, End, Enter, Genesis, Head, Intent, Outcome, RunId, Seq};
+use crate::format::{CHECK_LEN, HEADER, LENGTH_LEN};
+use crate::hash::{EntryHash, frame_hash, start};
+use crate::limits::{
+    MAX_GRANT_LEN, MAX_INLINE_LEN, MAX_LIST_LEN, MAX_NAME_LEN, MAX_SETTING_LEN, MAX_TEXT_LEN,
+    MAX_VALUE_LEN,
+};
+use crate::sink::Sink;
+use crate::state::{Broken, State};
+
+/// Why an entry was not written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WriteError {
+    /// The disk has no room. What was durable stays readable.
+    #[error("no room on the disk for entry {entry} of the journal: free some and run again")]
+    DiskFull {
+        /// The entry that did not fit.
+        entry: Seq,
+    },
+    /// The sink failed otherwise.
+    #[error("write entry {entry} of the journal: {source}")]
+    Io {
+        /// The entry that was being written.
+        entry: Seq,
+        /// What the sink said.
+        source: io::Error,
+    },
+    /// An earlier write failed, so nothing more is taken.
+    #[error("the journal takes nothing more since an earlier write failed")]
+    Closed,
+    /// Longer than the format allows. The caller bounds it.
+    #[error("{what} is {len} long and may be {max} in a journal")]
+    TooLong {
+        /// What it is.
+        what: &'static str,
+        /// How long it is, in bytes, or in items for a list.
+        len: usize,
+        /// How long it may be.
+        max: usize,
+    },
+    /// A list that must be sorted by name, without a name twice, is not.
+    #[error("{what} are not sorted by name, or name one twice")]
+    Unsorted {
+        /// Which list.
+        what: &'static str,
+    },
+    /// The entry may not stand here. The caller is wrong.
+    #[error("entry {entry} of the journal may not stand here: it {rule}")]
+    OutOfOrder {
+        /// The entry that was offered.
+        entry: Seq,
+        /// The rule, as a clause that follows "it".
+        rule: &'static str,
+    },
+}
+
+/// Writes one journal.
+#[derive(Debug)]
+pub struct Writer<S> {
+    sink: S,
+    frame: Vec<u8>,
+    run: RunId,
+    next: u64,
+    prev: EntryHash,
+    state: State,
+    blobs: HashSet<EntryHash>,
+    /// Hash of the request of each open intent.
+    requests: Vec<(Seq, blake3::Hash)>,
+    failed: bool,
+    sealed: bool,
+}
+
+impl<S: Sink> Writer<S> {
+    /// Writes the header and the first entry.
+    ///
+    /// # Errors
+    /// [`WriteError::TooLong`] and [`WriteError::Unsorted`] before anything is written; else what the sink says.
+    pub fn create(sink: S, genesis: &Genesis) -> Result<Self, WriteError> {
+        check_genesis(genesis)?;
+        let mut writer = Self {
+            sink,
+            frame: Vec::with_capacity(1024),
+            run: genesis.run_id,
+            next: 0,
+            prev: start(&HEADER, genesis.run_id.as_bytes()),
+            state: State::default(),
+            blobs: HashSet::new(),
+            requests: Vec::new(),
+            failed: false,
+            sealed: false,
+        };
+        writer.frame.extend_from_slice(&HEADER);
+        writer.hand_over()?;
+        let input = writer.store("the input", &genesis.input)?;
+        writer.entry(|out, lead| encode::genesis(out, lead, genesis, input))?;
+        Ok(writer)
+    }
+
+    /// Records that a call is about to be made and makes that durable. Only then may the effect leave the machine.
+    ///
+    /// # Errors
+    /// [`WriteError`]; the call must then not be made.
+    pub fn intent(&mut self, intent: &Intent<'_>) -> Result<Seq, WriteError> {
+        self.ready()?;
+        name("the function", intent.function)?;
+        value("the request", intent.request)?;
+        let seq = Seq::new(self.next);
+        self.state
+            .intent(seq, intent)
+            .map_err(|broken| self.out_of_order(broken))?;
+        let request = self.store("the request", intent.request)?;
+        let Intent {
+            frame,
+            function,
+            class,
+            request: bytes,
+            fuel,
+        } = *intent;
+        self.entry(|out, lead| {
+            encode::intent(
+                out,
+                lead,
+                &Intent {
+                    frame,
+                    function,
+                    class,
+                    request,
+                    fuel,
+                },
+            )
+        })?;
+        self.requests.push((seq, blake3::hash(bytes)));
+        self.sync()?;
+        Ok(seq)
+    }
+
+    /// Records that a tool's run begins.
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    pub fn enter(&mut self, enter: &Enter<'_>) -> Result<EntryHash, WriteError> {
+        self.ready()?;
+        name("the export", enter.export)?;
+        value("the request", enter.request)?;
+        at_most("the grant", enter.grant.len(), MAX_GRANT_LEN)?;
+        self.state
+            .enter(enter)
+            .map_err(|broken| self.out_of_order(broken))?;
+        let request = self.store("the request", enter.request)?;
+        let Enter {
+            frame,
+            parent,
+            component,
+            export,
+            grant,
+            ..
+        } = *enter;
+        self.entry(|out, lead| {
+            encode::enter(
+                out,
+                lead,
+                &Enter {
+                    frame,
+                    parent,
+                    component,
+                    export,
+                    request,
+                    grant,
+                },
+            );
+        })
+    }
+
+    /// Records a call that has returned.
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    pub fn call(&mut self, call: &Call<'_>) -> Result<EntryHash, WriteError> {
+        self.ready()?;
+        name("the function", call.function)?;
+        value("the request", call.request)?;
+        value("the response", call.response)?;
+        value("the receipt", call.receipt.unwrap_or_default())?;
+        let (crate::Decision::Allowed { rule: sentence }
+        | crate::Decision::Denied { reason: sentence }) = call.decision;
+        at_most("the rule or reason", sentence.len(), MAX_TEXT_LEN)?;
+        let answered = match call.intent {
+            None => None,
+            Some(seq) => {
+                let same = |(open, hash): &(Seq, blake3::Hash)| {
+                    *open == seq && *hash == blake3::hash(call.request)
+                };
+                let index = self.requests.iter().position(same);
+                Some(index.ok_or_else(|| {
+                    self.out_of_order(Broken("answers an intent with another request"))
+                })?)
+            }
+        };
+        self.state
+            .call(call)
+            .map_err(|broken| self.out_of_order(broken))?;
+        let request = match call.intent {
+            Some(seq) => Stored::Of(seq),
+            None => self.store("the request", call.request)?,
+        };
+        let response = self.store("the response", call.response)?;
+        let receipt = match call.receipt {
+            None => None,
+            Some(receipt) => Some(self.store("the receipt", receipt)?),
+        };
+        if let Some(index) = answered {
+            self.requests.swap_remove(index);
+        }
+        let Call {
+            frame,
+            function,
+            class,
+            intent,
+            decision,
+            fuel,
+            callee,
+            ..
+        } = *call;
+        self.entry(|out, lead| {
+            encode::call(
+                out,
+                lead,
+                &Call {
+                    frame,
+                    function,
+                    class,
+                    intent,
+                    request,
+                    decision,
+                    fuel,
+                    response,
+                    receipt,
+                    callee,
+                },
+            );
+        })
+    }
+
+    /// Records the end of the run and makes the journal durable.
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    pub fn end(&mut self, end: &End<'_>) -> Result<Head, WriteError> {
+        self.ready()?;
+        value("the output", end.output.unwrap_or_default())?;
+        if let Outcome::Trapped { reason: text } | Outcome::Exhausted { limit: text } = end.outcome
+        {
+            at_most("the outcome", text.len(), MAX_TEXT_LEN)?;
+        }
+        self.state
+            .end()
+            .map_err(|broken| self.out_of_order(broken))?;
+        let output = match end.output {
+            None => None,
+            Some(output) => Some(self.store("the output", output)?),
+        };
+        let End {
+            outcome,
+            fuel,
+            ended,
+            ..
+        } = *end;
+        self.entry(|out, lead| {
+            encode::end(
+                out,
+                lead,
+                &End {
+                    outcome,
+                    output,
+                    fuel,
+                    ended,
+                },
+            )
+        })?;
+        self.sync()?;
+        Ok(self.head())
+    }
+
+    /// Adds the run receipt (a DSSE envelope, as JSON) over the head and makes the journal durable.
+    ///
+    /// # Errors
+    /// [`WriteError`]; [`WriteError::OutOfOrder`] before the end or a second time.
+    pub fn seal(&mut self, envelope: &[u8]) -> Result<(), WriteError> {
+        self.ready()?;
+        value("the run receipt", envelope)?;
+        if !self.state.ended() {
+            return Err(self.out_of_order(Broken("is a seal and the run has not ended")));
+        }
+        if self.sealed {
+            return Err(self.out_of_order(Broken("is a second seal")));
+        }
+        self.begin();
+        encode::attached(&mut self.frame, Kind::Seal, envelope);
+        self.finish()?;
+        self.sealed = true;
+        self.sync()
+    }
+
+    /// Where the journal stands.
+    pub fn head(&self) -> Head {
+        Head {
+            hash: self.prev,
+            entries: self.next,
+        }
+    }
+
+    /// Hands what was written to the operating system.
+    ///
+    /// # Errors
+    /// What the sink says.
+    pub fn flush(&mut self) -> Result<(), WriteError> {
+        self.ready()?;
+        let flushed = self.sink.flush();
+        self.took(flushed)
+    }
+
+    /// Makes what was written durable.
+    ///
+    /// # Errors
+    /// What the sink says.
+    pub fn sync(&mut self) -> Result<(), WriteError> {
+        self.ready()?;
+        let synced = self.sink.sync();
+        self.took(synced)
+    }
+
+    /// The sink.
+    pub fn sink(&self) -> &S {
+        &self.sink
+    }
+
+    /// Gives the sink back.
+    pub fn into_sink(self) -> S {
+        self.sink
+    }
+
+    fn ready(&self) -> Result<(), WriteError> {
+        if self.failed {
+            Err(WriteError::Closed)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn out_of_order(&self, Broken(rule): Broken) -> WriteError {
+        WriteError::OutOfOrder {
+            entry: Seq::new(self.next),
+            rule,
+        }
+    }
+
+    /// Decides where a value stands and, if that is a blob not yet in the file, writes it.
+    fn store<'a>(&mut self, what: &'static str, bytes: &'a [u8]) -> Result<Stored<'a>, WriteError> {
+        value(what, bytes)?;
+        if bytes.len() <= MAX_INLINE_LEN {
+            return Ok(Stored::Inline(bytes));
+        }
+        self.begin();
+        encode::attached(&mut self.frame, Kind::Blob, bytes);
+        let hash = frame_hash(&self.frame[LENGTH_LEN..]);
+        if self.blobs.insert(hash) {
+            self.finish_with(hash)?;
+        }
+        Ok(Stored::Blob(hash))
+    }
+
+    fn entry(&mut self, encode: impl FnOnce(&mut Vec<u8>, &Lead)) -> Result<EntryHash, WriteError> {
+        let lead = Lead {
+            seq: Seq::new(self.next),
+            run: self.run,
+            prev: self.prev,
+        };
+        self.begin();
+        encode(&mut self.frame, &lead);
+        let hash = self.finish()?;
+        self.next += 1;
+        self.prev = hash;
+        Ok(hash)
+    }
+
+    /// Leaves room for the length.
+    fn begin(&mut self) {
+        self.frame.clear();
+        self.frame.extend_from_slice(&[0; LENGTH_LEN]);
+    }
+
+    fn finish(&mut self) -> Result<EntryHash, WriteError> {
+        let hash = frame_hash(&self.frame[LENGTH_LEN..]);
+        self.finish_with(hash)?;
+        Ok(hash)
+    }
+
+    /// Fills in length and check and hands the frame over.
+    fn finish_with(&mut self, hash: EntryHash) -> Result<(), WriteError> {
+        let len = u32::try_from(self.frame.len() - LENGTH_LEN)
+            .expect("values are bounded well below 4 GiB");
+        self.frame[..LENGTH_LEN].copy_from_slice(&len.to_le_bytes());
+        self.frame.extend_from_slice(&hash.as_bytes()[..CHECK_LEN]);
+        self.hand_over()
+    }
+
+    fn hand_over(&mut self) -> Result<(), WriteError> {
+        let appended = self.sink.append(&self.frame);
+        self.took(appended)
+    }
+
+    fn took(&mut self, result: io::Result<()>) -> Result<(), WriteError> {
+        result.map_err(|source| {
+            self.failed = true;
+            let entry = Seq::new(self.next);
+            if source.kind() == io::ErrorKind::StorageFull {
+                WriteError::DiskFull { entry }
+            } else {
+                WriteError::Io { entry, source }
+            }
+        })
+    }
+}
+
+fn at_most(what: &'static str, len: usize, max: usize) -> Result<(), WriteError> {
+    if len > max {
+        Err(WriteError::TooLong { what, len, max })
+    } else {
+        Ok(())
+    }
+}
+
+fn name(what: &'static str, name: &str) -> Result<(), WriteError> {
+    at_most(what, name.len(), MAX_NAME_LEN)
+}
+
+fn value(what: &'static str, bytes: &[u8]) -> Result<(), WriteError> {
+    at_most(what, bytes.len(), MAX_VALUE_LEN)
+}
+
+fn check_genesis(genesis: &Genesis) -> Result<(), WriteError> {
+    name("the world", &genesis.world)?;
+    name("the engine's name", &genesis.engine.name)?;
+    name("the engine's version", &genesis.engine.version)?;
+    at_most("the grant", genesis.grant.len(), MAX_GRANT_LEN)?;
+    value("the input", &genesis.input)?;
+    check_list("the limits", &genesis.limits)?;
+    check_list("the settings", &genesis.settings)?;
+    check_list("the models", &genesis.models)?;
+    check_list("the tools", &genesis.tools)?;
+    for (_, setting) in &genesis.settings {
+        at_most("a setting", setting.len(), MAX_SETTING_LEN)?;
+    }
+    Ok(())
+}
+
+fn check_list<T>(what: &'static str, list: &[(String, T)]) -> Result<(), WriteError> {
+    at_most(what, list.len(), MAX_LIST_LEN)?;
+    for (item, _) in list {
+        name(what, item)?;
+    }
+    if list.is_sorted_by(|a, b| a.0 < b.0) {
+        Ok(())
+    } else {
+        Err(WriteError::Unsorted { what })
+    }
+}
