@@ -1,0 +1,474 @@
+"""Write an agent or a tool plugin for Tally in Python.
+
+An agent is one function in ``app.py``:
+
+    from tally_agent import agent, chat
+
+    @agent
+    def handle(input):
+        return chat(input.text).system("You answer in one sentence.").emit().send().text
+
+Everything here is a call into the host, which writes it into the run's journal; there is no other way out of the
+component. A failed call raises `Error`; an `Error` that the agent does not catch becomes the run's outcome, and so
+does any other exception, with its traceback in the run's log.
+
+Import this module and everything else at the top of ``app.py``: what is not imported when the component is built is
+not in it. Python's own ``random`` gives the same numbers in every run; use `random` of this module for chance.
+"""
+
+import json as _json
+from dataclasses import dataclass as _dataclass
+
+from componentize_py_types import Err as _Err
+from wit_world.imports import env as _env
+from wit_world.imports import inference as _inference
+from wit_world.imports import types as _types
+
+try:  # The world `tool` has no output and calls no tools.
+    from wit_world.imports import output as _output
+    from wit_world.imports import tools as _tools
+except ImportError:
+    _output = _tools = None
+try:  # The world `tool` has no handler.
+    from wit_world.exports import handler as _handler
+except ImportError:
+    _handler = None
+
+__all__ = [
+    "Answer", "Chat", "Done", "Error", "Generation", "Reply", "Text", "ToolCall",
+    "agent", "call_tool", "chat", "embed", "emit", "log", "models", "now", "random", "setting", "tool", "tools",
+]
+
+DEFAULT_MAX_TOKENS = 512
+MAX_ARGUMENT_BYTES = 256 * 1024
+
+Text = _inference.Event_Text
+Done = _inference.Event_Done
+ToolCall = _types.ToolCall
+
+
+class Error(Exception):
+    """Why a call did not succeed.
+
+    ``kind`` says who can do something about it: "denied" (not granted; who granted), "invalid" (whoever made the
+    request), "exhausted" (a limit of this run), "unavailable" (asking again may help), "failed", "cancelled".
+    """
+
+    KINDS = ("denied", "invalid", "exhausted", "unavailable", "failed", "cancelled")
+
+    def __init__(self, kind, message=""):
+        if kind not in self.KINDS:
+            raise ValueError(f"an error is one of {', '.join(self.KINDS)}, not {kind!r}")
+        self.kind = kind
+        self.message = str(message)
+        super().__init__(f"{kind}: {self.message}" if self.message else kind)
+
+    @property
+    def is_for_the_model(self):
+        """Whether a model that asked for a tool can do something about it. A refusal is not for it to work around."""
+        return self.kind in ("invalid", "unavailable", "failed")
+
+
+def _from_wit(error):
+    name = type(error).__name__.removeprefix("Error_").lower()
+    value = getattr(error, "value", "")
+    if name == "exhausted":
+        value = value.name.lower().replace("_", " ")
+    return Error(name, value)
+
+
+def _to_wit(error):
+    if error.kind == "cancelled":
+        return _types.Error_Cancelled()
+    if error.kind == "exhausted":
+        name = error.message.upper().replace(" ", "_")
+        if name in _types.ResourceKind.__members__:
+            return _types.Error_Exhausted(_types.ResourceKind[name])
+        return _types.Error_Failed(str(error))
+    return getattr(_types, f"Error_{error.kind.capitalize()}")(error.message)
+
+
+def _call(function, *arguments):
+    try:
+        return function(*arguments)
+    except _Err as refused:
+        raise _from_wit(refused.value) from None
+
+
+def _text(value, what):
+    # A wrong type in a call to the host ends the run without a word; here it gets one.
+    if not isinstance(value, str):
+        raise TypeError(f"{what} must be a str, not {type(value).__name__}")
+    return value
+
+
+# Time, chance, settings, log, output
+
+
+def now():
+    """Seconds since 1970, as a float. Never goes back within a run."""
+    at = _env.now()
+    return at.seconds + at.nanoseconds / 1e9
+
+
+def random(length):
+    """That many random bytes, at most 65,536."""
+    return bytes(_call(_env.random, int(length)))
+
+
+def setting(name, default=None):
+    """A setting given when the run was started (``--set name=value``)."""
+    value = _env.setting(_text(name, "a setting's name"))
+    return default if value is None else value
+
+
+def log(message, level="info"):
+    """Writes a line into the run's log. Levels: debug, info, warn, error."""
+    _env.log(_env.Level[level.upper()], str(message))
+
+
+def emit(text):
+    """Shows text to whoever started the run, at once."""
+    _call(_output.emit, _text(text, "what is emitted"))
+
+
+# Models
+
+
+def models():
+    """The names of the models this run may use, the default one first."""
+    return _inference.models()
+
+
+def embed(texts, model=""):
+    """One vector of unit length for each text, in order; at most 256 texts."""
+    return _call(_inference.embed, _text(model, "a model's name"), [_text(text, "a text") for text in texts])
+
+
+@_dataclass
+class Answer:
+    """What a finished generation gave."""
+
+    text: str
+    tool_calls: list
+    finish: str
+    usage: object
+    receipt: object
+
+    def json(self):
+        """The text, parsed as JSON."""
+        try:
+            return _json.loads(self.text)
+        except ValueError as error:
+            cut = " (it was cut at the token limit)" if self.finish == "length" else ""
+            raise Error("failed", f"the model's answer is not the JSON that was asked for: {error}{cut}") from None
+
+
+class Generation:
+    """A running generation: iterate over it for `Text`, `ToolCall` and, last, `Done`. Leaving its block cancels it."""
+
+    def __init__(self, handle):
+        self._handle = handle
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        return self._handle.__exit__(*exception)
+
+    def __iter__(self):
+        while (event := _call(self._handle.next)) is not None:
+            yield event.value if isinstance(event, _inference.Event_ToolCall) else event
+            if isinstance(event, Done):
+                return
+
+    def cancel(self):
+        """Stops it. What was generated so far is still pulled, and still has a receipt."""
+        self._handle.cancel()
+
+    def receipt(self):
+        """The receipt, once `Done` was pulled."""
+        return _call(self._handle.receipt)
+
+    def finish(self, on_text=None):
+        """Pulls it to the end and gives its `Answer`."""
+        pieces, calls = [], []
+        for event in self:
+            if isinstance(event, Done):
+                finish = event.value.finish.name.lower().replace("_", "-")
+                return Answer("".join(pieces), calls, finish, event.value.usage, self.receipt())
+            if isinstance(event, Text):
+                if on_text is not None:
+                    on_text(event.value)
+                pieces.append(event.value)
+            else:
+                calls.append(event)
+        raise Error("failed", "the generation ended without saying why")
+
+
+class Chat:
+    """A request to a model, being described; its last method runs it. See `chat`."""
+
+    def __init__(self):
+        self._model = ""
+        self._messages = []
+        self._tools = []
+        self._response = _inference.ResponseFormat_Text()
+        self._sampling = _inference.Sampling(
+            temperature=0.0, top_k=0, top_p=1.0, min_p=0.0, repeat_penalty=1.0, repeat_last_n=64,
+            max_tokens=DEFAULT_MAX_TOKENS, stop=[],
+        )
+        self._lane = _inference.Lane.EXACT
+        self._emit = False
+
+    def system(self, text):
+        """What the model is told before the conversation."""
+        place = 0
+        while place < len(self._messages) and self._messages[place].role == _types.Role.SYSTEM:
+            place += 1
+        self._messages.insert(place, _message("system", text))
+        return self
+
+    def message(self, role, text):
+        """Adds a message at the end. Roles: system, user, assistant, tool."""
+        self._messages.append(_message(role, text))
+        return self
+
+    def model(self, name):
+        """The model's name. Without it, the run's default model."""
+        self._model = _text(name, "a model's name")
+        return self
+
+    def tool(self, spec):
+        """Lets the model ask for this tool, one of those that `tools` lists."""
+        self._tools.append(spec)
+        return self
+
+    def tools(self, specs):
+        """Lets the model ask for these tools."""
+        self._tools.extend(specs)
+        return self
+
+    def json_schema(self, schema):
+        """The answer will be JSON that this JSON Schema (a dict or JSON text) describes."""
+        text = schema if isinstance(schema, str) else _json.dumps(schema)
+        self._response = _inference.ResponseFormat_JsonSchema(text)
+        return self
+
+    def gbnf(self, grammar):
+        """The answer will match this llama.cpp GBNF grammar, whose start rule is ``root``."""
+        self._response = _inference.ResponseFormat_Gbnf(_text(grammar, "a grammar"))
+        return self
+
+    def sampling(self, **values):
+        """How tokens are chosen: temperature, top_k, top_p, min_p, repeat_penalty, repeat_last_n.
+
+        The default temperature is 0, which takes the likeliest token. There is no seed.
+        """
+        for name, value in values.items():
+            kind = {"temperature": float, "top_p": float, "min_p": float, "repeat_penalty": float,
+                    "top_k": int, "repeat_last_n": int}.get(name)
+            if kind is None:
+                raise TypeError(f"sampling has no {name}")
+            setattr(self._sampling, name, kind(value))
+        return self
+
+    def max_tokens(self, tokens):
+        """The answer's greatest length."""
+        self._sampling.max_tokens = int(tokens)
+        return self
+
+    def stop(self, text):
+        """The answer ends before this text. At most 16."""
+        self._sampling.stop.append(_text(text, "a stop text"))
+        return self
+
+    def lane(self, name):
+        """How the request is scheduled: exact (the default) or throughput."""
+        self._lane = _inference.Lane[name.upper()]
+        return self
+
+    def emit(self):
+        """Also shows the text, as it comes, to whoever started the run."""
+        self._emit = True
+        return self
+
+    def start(self):
+        """Starts the generation. Several may run at once: start all, then iterate over each."""
+        return self._start(self._messages, self._tools)
+
+    def send(self):
+        """Runs to the end and gives the `Answer`."""
+        return self._turn(self._messages, self._tools)
+
+    def stream(self, on_text):
+        """Runs to the end and hands over each piece of text as it comes."""
+        return self._turn(self._messages, self._tools, on_text)
+
+    def json(self):
+        """Runs to the end and parses the answer; use it after `json_schema`."""
+        return self.send().json()
+
+    def run_with_tools(self, rounds):
+        """Runs, calls the tools the model asks for, and runs again, until the model answers.
+
+        At most ``rounds`` times with tools, then once more without, so that there always is an answer. What a tool
+        answers, including that it could not, is told to the model; a call that was not granted is the agent's error.
+        """
+        return self.run_with(rounds, lambda call: call_tool(call.name, call.arguments_json))
+
+    def run_with(self, rounds, call):
+        """As `run_with_tools`, with ``call`` in place of the run's tools."""
+        messages, earlier = list(self._messages), {}
+        for _ in range(rounds):
+            answer = self._turn(messages, self._tools)
+            if not answer.tool_calls:
+                return answer
+            messages.append(_types.Message(_types.Role.ASSISTANT, answer.text, answer.tool_calls, None))
+            repeated = True
+            for tool_call in answer.tool_calls:
+                asked = (tool_call.name, tool_call.arguments_json)
+                if asked not in earlier:
+                    repeated = False
+                    try:
+                        earlier[asked] = _text(call(tool_call), "a tool's answer")
+                    except Error as error:
+                        if not error.is_for_the_model:
+                            raise
+                        earlier[asked] = f"error: {error.message}"
+                messages.append(_types.Message(_types.Role.TOOL, earlier[asked], [], tool_call.id))
+            if repeated:  # A model that only repeats itself has all the answers it will get.
+                break
+        return self._turn(messages, [])
+
+    def _start(self, messages, tools):
+        request = _inference.ChatRequest(
+            self._model, list(messages), list(tools), self._response, self._sampling, self._lane
+        )
+        return Generation(_call(_inference.chat, request))
+
+    def _turn(self, messages, tools, on_text=None):
+        def shown(piece):
+            if self._emit:
+                emit(piece)
+            if on_text is not None:
+                on_text(piece)
+
+        with self._start(messages, tools) as generation:
+            return generation.finish(shown)
+
+
+def chat(user=""):
+    """Starts a request whose last message is from the user. Without a text, add messages yourself."""
+    return Chat().message("user", user) if user else Chat()
+
+
+def _message(role, text):
+    return _types.Message(_types.Role[role.upper()], _text(text, "a message"), [], None)
+
+
+# Tools
+
+
+def tools():
+    """The tools this run may call, each with name, description and parameters_schema."""
+    return _call(_tools.list)
+
+
+def call_tool(name, arguments):
+    """Calls a tool. The arguments are a dict or JSON text."""
+    text = arguments if isinstance(arguments, str) else _json.dumps(arguments)
+    return _call(_tools.call, _text(name, "a tool's name"), text)
+
+
+# What a component exports
+
+
+@_dataclass
+class Reply:
+    """An agent's reply: a text, and a JSON value for programs if there is one."""
+
+    text: str
+    data: object = None
+
+
+def agent(handle):
+    """Makes a function of ``app.py`` the agent of this component.
+
+    It takes an input with ``text`` and ``attachments`` (each with name, media_type and text) and returns a `Reply` or
+    a str.
+    """
+
+    class Handler:
+        def handle(self, input):
+            return _guarded(lambda: _reply(handle(input)))
+
+    handle.__globals__["Handler"] = Handler
+    return handle
+
+
+def tool(name, description, parameters_schema):
+    """Makes a function of ``app.py`` a tool of this component: it takes the arguments as a dict and returns a str."""
+
+    def register(function):
+        module = function.__globals__
+        known = module.setdefault("_tally_tools", {})
+        if name in known:
+            raise ValueError(f"there are two tools named {name}")
+        schema = parameters_schema if isinstance(parameters_schema, str) else _json.dumps(parameters_schema)
+        known[name] = (_types.ToolSpec(name, description, schema), function)
+
+        class Tools:
+            def list(self):
+                return [spec for spec, _ in known.values()]
+
+            def call(self, name, arguments_json):
+                return _guarded(lambda: _dispatch(known, name, arguments_json))
+
+        module["Tools"] = Tools
+        return function
+
+    return register
+
+
+def _dispatch(known, name, arguments_json):
+    if name not in known:
+        raise Error("invalid", f"there is no tool of this name; there are: {', '.join(known)}")
+    if len(arguments_json) > MAX_ARGUMENT_BYTES:
+        raise Error("invalid", f"arguments longer than the {MAX_ARGUMENT_BYTES} bytes a tool reads")
+    try:
+        arguments = _json.loads(arguments_json)
+    except (ValueError, RecursionError) as error:
+        raise Error("invalid", f"arguments of {name}: {error}") from None
+    if not isinstance(arguments, dict):
+        raise Error("invalid", f"arguments of {name}: not a JSON object")
+    return _text(known[name][1](arguments), "a tool's answer")
+
+
+def _reply(value):
+    if isinstance(value, str):
+        value = Reply(value)
+    if not isinstance(value, Reply):
+        raise TypeError(f"an agent returns a Reply or a str, not {type(value).__name__}")
+    data = None if value.data is None else _json.dumps(value.data, ensure_ascii=False)
+    return _handler.Reply(_text(value.text, "a reply's text"), data)
+
+
+def _guarded(function):
+    try:
+        return function()
+    except Error as error:
+        raise _Err(_to_wit(error)) from None
+    except Exception as error:
+        log(f"{type(error).__name__}: {error}{_places(error)}", "error")
+        raise _Err(_types.Error_Failed(f"{type(error).__name__}: {error}")) from None
+
+
+def _places(error):
+    # Python's own traceback module looks for the source files, and looking for files ends a run that has none.
+    lines, at = [], error.__traceback__
+    while at is not None:
+        code = at.tb_frame.f_code
+        lines.append(f"\n  {code.co_filename.rpartition('/')[2]}:{at.tb_lineno} in {code.co_name}")
+        at = at.tb_next
+    return "".join(lines)

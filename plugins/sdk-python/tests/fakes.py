@@ -1,0 +1,76 @@
+"""Stands in for the modules that componentize-py generates, with the names and fields that it gives them.
+
+`install` puts them where `import` finds them. A test sets what the host does through the functions of the modules.
+"""
+
+import sys
+from dataclasses import dataclass, make_dataclass
+from enum import Enum
+from types import ModuleType
+
+
+@dataclass(frozen=True)
+class Err(Exception):
+    value: object
+
+
+def _record(name, *fields):
+    return make_dataclass(name, fields)
+
+
+def _module(name, **contents):
+    module = ModuleType(name)
+    module.__dict__.update(contents)
+    sys.modules[name] = module
+    return module
+
+
+def _none(name):
+    def function(*_):
+        raise AssertionError(f"the test did not expect a call of {name}")
+
+    return function
+
+
+def install():
+    _module("componentize_py_types", Err=Err)
+    _module("wit_world")
+    imports = _module("wit_world.imports")
+    exports = _module("wit_world.exports")
+    imports.types = _module(
+        "wit_world.imports.types",
+        Role=Enum("Role", "SYSTEM USER ASSISTANT TOOL"),
+        ResourceKind=Enum("ResourceKind", "TOKENS OUTPUT_BYTES HANDLES REQUEST_BYTES CALLS WALL_TIME"),
+        ToolCall=_record("ToolCall", "id", "name", "arguments_json"),
+        ToolSpec=_record("ToolSpec", "name", "description", "parameters_schema"),
+        Message=_record("Message", "role", "content", "tool_calls", "tool_call_id"),
+        Error_Cancelled=_record("Error_Cancelled"),
+        **{f"Error_{kind}": _record(f"Error_{kind}", "value")
+           for kind in ("Denied", "Invalid", "Exhausted", "Unavailable", "Failed")},
+    )
+    imports.inference = _module(
+        "wit_world.imports.inference",
+        Lane=Enum("Lane", "EXACT THROUGHPUT"),
+        FinishReason=Enum("FinishReason", "STOP STOP_STRING LENGTH TOOL_CALLS CANCELLED"),
+        ResponseFormat_Text=_record("ResponseFormat_Text"),
+        ResponseFormat_JsonSchema=_record("ResponseFormat_JsonSchema", "value"),
+        ResponseFormat_Gbnf=_record("ResponseFormat_Gbnf", "value"),
+        Sampling=_record("Sampling", "temperature", "top_k", "top_p", "min_p", "repeat_penalty", "repeat_last_n",
+                         "max_tokens", "stop"),
+        ChatRequest=_record("ChatRequest", "model", "messages", "tools", "response", "sampling", "lane"),
+        Completion=_record("Completion", "finish", "usage"),
+        Event_Text=_record("Event_Text", "value"),
+        Event_ToolCall=_record("Event_ToolCall", "value"),
+        Event_Done=_record("Event_Done", "value"),
+        chat=_none("chat"), embed=_none("embed"), models=_none("models"),
+    )
+    imports.env = _module(
+        "wit_world.imports.env",
+        Level=Enum("Level", "DEBUG INFO WARN ERROR"),
+        Datetime=_record("Datetime", "seconds", "nanoseconds"),
+        now=_none("now"), random=_none("random"), setting=_none("setting"), log=_none("log"),
+    )
+    imports.output = _module("wit_world.imports.output", emit=_none("emit"))
+    imports.tools = _module("wit_world.imports.tools", list=_none("list"), call=_none("call"))
+    exports.handler = _module("wit_world.exports.handler", Reply=_record("Reply", "text", "data_json"))
+    return imports
