@@ -1,14 +1,14 @@
 //! Bytes to entries. Every length is bounded before anything is kept, and what was read is written again and compared:
 //! a payload that is not exactly what `encode` would produce is refused.
 
-use crate::digest::Digest;
 use minicbor::Decoder;
 use minicbor::data::Type;
+use tally_receipt::{Digest, RunId};
 
 use crate::encode::{self, Kind, Lead, Stored, arity};
 use crate::entry::{
     BranchPoint, Call, Callee, Decision, EffectClass, End, EngineFingerprint, Enter, FrameId,
-    Genesis, Intent, Outcome, RunId, Seq, Timestamp,
+    Genesis, Intent, Outcome, Seq, Timestamp,
 };
 use crate::hash::EntryHash;
 use crate::limits::{
@@ -349,6 +349,7 @@ fn end<'a>(d: &mut Decoder<'a>) -> Result<End<'a, Stored<'a>>> {
         2 => Outcome::Trapped { reason: detail },
         3 => Outcome::Exhausted { limit: detail },
         4 => Outcome::Cancelled,
+        5 => Outcome::HostFailed { reason: detail },
         _ => return Err(Malformed("an outcome is unknown")),
     };
     Ok(End {

@@ -3,13 +3,15 @@
 //! An entry is vouched for by the entry after it, which names its hash; the last entry by the run receipt. When two
 //! neighbours do not fit together, the one that its own successor vouches for is intact, so the other was altered.
 
-use crate::decode::peek;
+use crate::decode::{self, Frame, peek};
 use crate::encode::{Kind, Lead};
-use crate::entry::{RunId, Seq};
+use crate::entry::Seq;
 use crate::error::{Evidence, JournalError, Place};
 use crate::format::HEADER;
 use crate::frames::Raw;
 use crate::hash::{EntryHash, start};
+use crate::seal::{self, Sealed};
+use tally_receipt::RunId;
 
 /// What the frame at `index` is, when `next` is the number the next entry should have.
 pub(crate) fn place(bytes: &[u8], frames: &[Raw], index: usize, next: Seq, ended: bool) -> Place {
@@ -156,7 +158,15 @@ pub(crate) fn bad_lead(
             evidence: Evidence::NextEntry,
         },
         Some(_) => JournalError::PrevAltered { entry },
-        None => JournalError::LinkBroken { second: entry },
+        // Nothing follows but perhaps the seal, which vouches for the last entry as an entry would.
+        None => match sealed_head(bytes, frames) {
+            Some(head) if head == raw.hash => JournalError::Altered {
+                place: Place::Entry(Seq::new(entry.get() - 1)),
+                evidence: Evidence::NextEntry,
+            },
+            Some(_) => JournalError::PrevAltered { entry },
+            None => JournalError::LinkBroken { second: entry },
+        },
     }
 }
 
@@ -170,4 +180,16 @@ fn leads_after<'a>(
         .iter()
         .enumerate()
         .filter_map(move |(i, raw)| Some((index + 1 + i, peek(&bytes[raw.payload.clone()])?.1?)))
+}
+
+/// The hash that the run receipt at the end names, if there is a good one.
+fn sealed_head(bytes: &[u8], frames: &[Raw]) -> Option<EntryHash> {
+    let last = frames.last().filter(|raw| raw.intact)?;
+    let Ok(Frame::Seal(seal)) = decode::frame(&bytes[last.payload.clone()]) else {
+        return None;
+    };
+    let Sealed::Run(receipt) = seal::read(seal) else {
+        return None;
+    };
+    Some(seal::named_head(receipt.as_run()?).hash)
 }

@@ -3,10 +3,10 @@
 //! way to write each entry.
 
 use crate::entry::{
-    BranchPoint, Call, Decision, End, Enter, FrameId, Genesis, Intent, Outcome, RunId, Seq,
-    Timestamp,
+    BranchPoint, Call, Decision, End, Enter, FrameId, Genesis, Intent, Outcome, Seq, Timestamp,
 };
 use crate::hash::EntryHash;
+use tally_receipt::RunId;
 
 /// First element of a frame's payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -248,6 +248,7 @@ pub(crate) fn end(out: &mut Vec<u8>, at: &Lead, entry: &End<'_, Stored<'_>>) {
         Outcome::Trapped { reason } => (2, reason),
         Outcome::Exhausted { limit } => (3, limit),
         Outcome::Cancelled => (4, ""),
+        Outcome::HostFailed { reason } => (5, reason),
     };
     unsigned(out, code);
     text(out, detail);

@@ -5,37 +5,8 @@
 
 use std::fmt;
 
-use crate::digest::Digest;
 use crate::hash::EntryHash;
-
-/// Names one run: 16 bytes chosen by whoever started it. Every entry carries it, so an entry of another run is known
-/// as such.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RunId([u8; 16]);
-
-impl RunId {
-    /// Takes 16 bytes as they are.
-    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
-        Self(bytes)
-    }
-
-    /// The 16 bytes.
-    pub const fn as_bytes(&self) -> &[u8; 16] {
-        &self.0
-    }
-}
-
-impl fmt::Display for RunId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex::encode(self.0))
-    }
-}
-
-impl fmt::Debug for RunId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "RunId({self})")
-    }
-}
+use tally_receipt::{Digest, RunId};
 
 /// Place of an entry in its journal, counted from zero. Blobs and the seal have no place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -328,6 +299,11 @@ pub enum Outcome<'a> {
     },
     /// Whoever started the run stopped it.
     Cancelled,
+    /// The host failed: not the guest's doing.
+    HostFailed {
+        /// Why, as the host says it.
+        reason: &'a str,
+    },
 }
 
 impl Outcome<'_> {
@@ -339,6 +315,7 @@ impl Outcome<'_> {
             Self::Trapped { .. } => "trapped",
             Self::Exhausted { .. } => "exhausted",
             Self::Cancelled => "cancelled",
+            Self::HostFailed { .. } => "host-failed",
         }
     }
 }

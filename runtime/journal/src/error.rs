@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use crate::entry::{RunId, Seq};
+use crate::entry::Seq;
 use crate::format::{FORMAT_VERSION, HEADER_LEN};
 use crate::limits::MAX_FRAME_LEN;
+use tally_receipt::RunId;
 
 /// Where in a journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,10 +49,10 @@ pub enum Evidence {
     NextEntry,
     /// The entry stands where it stood (its predecessor is right), but says otherwise.
     Lead,
-    /// The run receipt names another head.
-    Seal,
     /// The entry it belongs to names another hash.
     Owner,
+    /// Its signature does not hold.
+    Signature,
 }
 
 impl Evidence {
@@ -61,8 +62,8 @@ impl Evidence {
             Self::Length => "its length does not match its content",
             Self::NextEntry => "the entry after it names another hash",
             Self::Lead => "it follows the right entry but carries another number or run",
-            Self::Seal => "the run receipt names another head",
             Self::Owner => "its entry names another hash",
+            Self::Signature => "its signature does not hold",
         }
     }
 }
@@ -197,6 +198,42 @@ pub enum JournalError {
         /// The rule, as a clause that follows "it".
         rule: &'static str,
     },
+    /// The seal is not a run receipt.
+    #[error("the seal is not a run receipt ({why})")]
+    SealUnreadable {
+        /// Why, as `tally-receipt` codes it.
+        why: &'static str,
+    },
+    /// A good run receipt of another run.
+    #[error("the seal is foreign: it is the receipt of run {run}")]
+    SealForeign {
+        /// The run it is of.
+        run: RunId,
+    },
+    /// A good receipt of this run, over another journal.
+    #[error(
+        "the seal is over another head: it covers {named} entries and this journal has {found}"
+    )]
+    SealOverAnotherHead {
+        /// Entries the receipt covers.
+        named: u64,
+        /// Entries there are.
+        found: u64,
+    },
+    /// A good receipt of this run over as many entries with another last one.
+    #[error(
+        "this is not the journal that was sealed: its last entry, {last}, was altered, or an earlier one and all after it"
+    )]
+    NotTheSealed {
+        /// The last entry.
+        last: Seq,
+    },
+    /// A good receipt over this head that says otherwise than the journal.
+    #[error("the seal contradicts the journal: it states another {what}")]
+    SealContradicts {
+        /// What it states otherwise.
+        what: &'static str,
+    },
     /// Something follows the seal.
     #[error("{len} bytes follow the seal, which must be the last thing in a journal")]
     TrailingData {
@@ -227,6 +264,11 @@ impl JournalError {
             Self::ValueStray { .. } => "journal.value-stray",
             Self::Malformed { .. } => "journal.malformed",
             Self::OutOfOrder { .. } => "journal.out-of-order",
+            Self::SealUnreadable { .. } => "journal.seal-unreadable",
+            Self::SealForeign { .. } => "journal.seal-foreign",
+            Self::SealOverAnotherHead { .. } => "journal.seal-over-another-head",
+            Self::NotTheSealed { .. } => "journal.not-the-sealed",
+            Self::SealContradicts { .. } => "journal.seal-contradicts",
             Self::TrailingData { .. } => "journal.trailing-data",
         }
     }
@@ -239,6 +281,10 @@ impl JournalError {
             | Self::UnknownFormat { .. }
             | Self::CutInHeader { .. }
             | Self::Empty
+            | Self::SealUnreadable { .. }
+            | Self::SealForeign { .. }
+            | Self::SealOverAnotherHead { .. }
+            | Self::SealContradicts { .. }
             | Self::TrailingData { .. } => None,
             Self::CutInFrame { place, .. }
             | Self::FrameTooLong { place, .. }
@@ -246,7 +292,8 @@ impl JournalError {
             | Self::Malformed { place, .. }
             | Self::OutOfOrder { place, .. } => place.entry(),
             Self::LinkBroken { second } => Some(Seq::new(second.get().saturating_sub(1))),
-            Self::PrevAltered { entry }
+            Self::NotTheSealed { last: entry }
+            | Self::PrevAltered { entry }
             | Self::Foreign { entry, .. }
             | Self::Reordered { entry, .. }
             | Self::Missing { entry, .. }

@@ -7,6 +7,8 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
+use tally_receipt::{Digest, Receipt, Run, RunPredicate};
+
 use crate::decode::{self, Frame, Malformed};
 use crate::diagnose;
 use crate::encode::{Lead, Stored};
@@ -15,6 +17,7 @@ use crate::error::{Evidence, JournalError, Place};
 use crate::format::{FORMAT_VERSION, HEADER, HEADER_LEN, MAGIC};
 use crate::frames::{Raw, Tail, split};
 use crate::hash::{EntryHash, start};
+use crate::seal::{self, Contradiction, Sealed};
 use crate::state::State;
 
 /// How far a run came before its journal ends.
@@ -24,7 +27,8 @@ pub enum Completeness {
     Open,
     /// The run ended, and no receipt says so: anybody could have written this.
     Ended,
-    /// A run receipt follows the end. Whether it is a good one is for [`Journal::seal`] and a verifier to say.
+    /// A run receipt over the head follows the end, signed by whom it names. Whether that is somebody to trust is for
+    /// [`Journal::verify`] to say.
     Sealed,
 }
 
@@ -46,8 +50,15 @@ pub struct Journal {
     entries: Vec<Slot>,
     blobs: HashMap<EntryHash, Range<usize>>,
     genesis: Genesis,
-    seal: Option<Range<usize>>,
+    seal: Option<Seal>,
     state: State,
+}
+
+/// The seal: where its bytes stand, and what they say.
+#[derive(Clone, Debug)]
+struct Seal {
+    bytes: Range<usize>,
+    receipt: Box<Receipt>,
 }
 
 /// Where an entry's payload stands, and its hash.
@@ -157,7 +168,73 @@ impl Journal {
 
     /// The run receipt: a DSSE envelope as JSON.
     pub fn seal(&self) -> Option<&[u8]> {
-        self.seal.clone().map(|range| &self.bytes[range])
+        self.seal
+            .as_ref()
+            .map(|seal| &self.bytes[seal.bytes.clone()])
+    }
+
+    /// The run receipt, read. Its signatures hold; whose they are is for a policy to say: see [`Self::verify`].
+    pub fn run_receipt(&self) -> Option<&Receipt> {
+        self.seal.as_ref().map(|seal| &*seal.receipt)
+    }
+
+    /// What a run receipt by the runner of `run`, with its commitments, says about this journal. None before the end.
+    pub(crate) fn stated(&self, run: &RunPredicate) -> Option<Run> {
+        let receipts = self.receipts().map(|(_, receipt)| Digest::of(receipt));
+        Some(seal::statement(
+            &self.genesis,
+            &self.end()?,
+            self.head(),
+            receipts,
+            run.runner,
+            run.input,
+            run.output,
+        ))
+    }
+
+    /// Takes the seal if it is one, and over this.
+    fn take_seal(&mut self, range: Range<usize>) -> Result<(), JournalError> {
+        let receipt = match seal::read(&self.bytes[range.clone()]) {
+            Sealed::Run(receipt) => receipt,
+            Sealed::BadSignature => {
+                return Err(JournalError::Altered {
+                    place: Place::Seal,
+                    evidence: Evidence::Signature,
+                });
+            }
+            Sealed::Unreadable(why) => return Err(JournalError::SealUnreadable { why }),
+        };
+        let run = receipt
+            .as_run()
+            .expect("it was read as the receipt of a run");
+        let stated = self.stated(run).expect("a seal follows the end");
+        match seal::contradiction(run, &stated) {
+            None => {}
+            Some(Contradiction::Run) => return Err(JournalError::SealForeign { run: run.run }),
+            Some(Contradiction::Head) => {
+                let (named, found) = (run.journal.entries.get(), self.len());
+                return Err(if named == found {
+                    JournalError::NotTheSealed {
+                        last: Seq::new(found - 1),
+                    }
+                } else {
+                    JournalError::SealOverAnotherHead { named, found }
+                });
+            }
+            Some(Contradiction::Beginning(what) | Contradiction::Ending(what)) => {
+                return Err(JournalError::SealContradicts { what });
+            }
+            Some(Contradiction::Receipts) => {
+                return Err(JournalError::SealContradicts {
+                    what: "list of receipts",
+                });
+            }
+        }
+        self.seal = Some(Seal {
+            bytes: range,
+            receipt,
+        });
+        Ok(())
     }
 
     /// The journal's own bytes.
@@ -329,17 +406,18 @@ impl Reader<'_> {
         let Some(genesis) = genesis else {
             return Err(torn.map_or(JournalError::Empty, |torn| torn.reason));
         };
-        Ok((
-            Journal {
-                entries,
-                blobs,
-                genesis,
-                seal,
-                state,
-                bytes,
-            },
-            torn,
-        ))
+        let mut journal = Journal {
+            entries,
+            blobs,
+            genesis,
+            seal: None,
+            state,
+            bytes,
+        };
+        if let Some(range) = seal {
+            journal.take_seal(range)?;
+        }
+        Ok((journal, torn))
     }
 
     fn next(&self) -> Seq {

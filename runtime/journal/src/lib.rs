@@ -15,7 +15,6 @@
 
 mod decode;
 mod diagnose;
-mod digest;
 mod encode;
 mod entry;
 mod error;
@@ -26,14 +25,17 @@ mod frames;
 mod hash;
 mod journal;
 pub mod limits;
+mod seal;
 mod sink;
 mod state;
+pub mod value;
+mod verify;
+pub mod view;
 mod writer;
 
-pub use digest::Digest;
 pub use entry::{
     Body, BranchPoint, Call, Callee, Decision, EffectClass, End, EngineFingerprint, Enter, Entry,
-    FrameId, Genesis, Head, Intent, Outcome, RunId, Seq, Timestamp,
+    FrameId, Genesis, Head, Intent, Outcome, Seq, Timestamp,
 };
 pub use error::{Evidence, JournalError, Place};
 #[cfg(feature = "file")]
@@ -41,5 +43,8 @@ pub use file::{BUFFER_LEN, CreateError, FileSink};
 pub use format::{FORMAT_VERSION, MAGIC};
 pub use hash::{EntryHash, FRAME_CONTEXT, START_CONTEXT};
 pub use journal::{Completeness, Journal, Torn};
+pub use seal::{Contradiction, statement};
 pub use sink::{MemorySink, Sink};
+pub use tally_receipt::{Digest, RunId};
+pub use verify::{JournalVerifier, code};
 pub use writer::{WriteError, Writer};

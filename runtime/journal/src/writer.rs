@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::io;
 
 use crate::encode::{self, Kind, Lead, Stored};
-use crate::entry::{Call, End, Enter, Genesis, Head, Intent, Outcome, RunId, Seq};
+use crate::entry::{Call, End, Enter, Genesis, Head, Intent, Outcome, Seq};
 use crate::format::{CHECK_LEN, HEADER, LENGTH_LEN};
 use crate::hash::{EntryHash, frame_hash, start};
 use crate::limits::{
@@ -17,6 +17,7 @@ use crate::limits::{
 };
 use crate::sink::Sink;
 use crate::state::{Broken, State};
+use tally_receipt::RunId;
 
 /// Why an entry was not written.
 #[derive(Debug, thiserror::Error)]
@@ -259,7 +260,9 @@ impl<S: Sink> Writer<S> {
     pub fn end(&mut self, end: &End<'_>) -> Result<Head, WriteError> {
         self.ready()?;
         value("the output", end.output.unwrap_or_default())?;
-        if let Outcome::Trapped { reason: text } | Outcome::Exhausted { limit: text } = end.outcome
+        if let Outcome::Trapped { reason: text }
+        | Outcome::Exhausted { limit: text }
+        | Outcome::HostFailed { reason: text } = end.outcome
         {
             at_most("the outcome", text.len(), MAX_TEXT_LEN)?;
         }

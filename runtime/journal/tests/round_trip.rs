@@ -43,6 +43,30 @@ fn a_large_value_stands_in_the_file_once() {
 }
 
 #[test]
+fn a_sealed_journal_reads_as_such_and_gives_its_seal_back() {
+    let bytes = common::sealed(7);
+    let journal = Journal::parse(&bytes[..]).unwrap();
+    assert_eq!(journal.completeness(), Completeness::Sealed);
+    assert_eq!(
+        journal.seal().unwrap(),
+        journal.run_receipt().unwrap().to_json()
+    );
+    assert_eq!(journal.bytes(), bytes);
+}
+
+#[test]
+fn a_branch_names_where_it_left_its_parent() {
+    let genesis = common::branch(3);
+    let bytes = common::write_small(MemorySink::new(), &genesis)
+        .into_sink()
+        .into_bytes();
+    assert_eq!(
+        Journal::parse(bytes).unwrap().genesis().branch_of,
+        genesis.branch_of
+    );
+}
+
+#[test]
 fn writer_takes_nothing_after_the_end_but_one_seal() {
     let mut writer = common::write_all(MemorySink::new(), 1).unwrap();
     assert!(matches!(
@@ -66,5 +90,132 @@ fn writer_refuses_a_seal_before_the_end() {
     assert!(matches!(
         writer.seal(b"{}"),
         Err(WriteError::OutOfOrder { .. })
+    ));
+}
+
+#[test]
+fn writer_refuses_an_answer_to_another_request_than_was_announced() {
+    let mut writer = Writer::create(MemorySink::new(), &genesis(1)).unwrap();
+    let seq = writer.intent(&CHAT).unwrap();
+    let answer = common::answer_to(seq, &CHAT);
+    let refused = |writer: &mut Writer<_>, call: &tally_journal::Call<'_>| {
+        assert!(
+            matches!(writer.call(call), Err(WriteError::OutOfOrder { .. })),
+            "{call:?}"
+        );
+    };
+    refused(
+        &mut writer,
+        &tally_journal::Call {
+            request: b"\xa0",
+            ..answer
+        },
+    );
+    refused(
+        &mut writer,
+        &tally_journal::Call {
+            intent: Some(Seq::new(0)),
+            ..answer
+        },
+    );
+    refused(
+        &mut writer,
+        &tally_journal::Call {
+            function: "another",
+            ..answer
+        },
+    );
+    refused(
+        &mut writer,
+        &tally_journal::Call {
+            frame: tally_journal::FrameId::new(1),
+            ..answer
+        },
+    );
+    writer.call(&answer).unwrap();
+    refused(&mut writer, &answer);
+    // What was refused left nothing behind.
+    let journal = Journal::parse(writer.into_sink().into_bytes()).unwrap();
+    assert_eq!(journal.len(), 3);
+}
+
+#[test]
+fn writer_refuses_frames_that_are_not_open() {
+    let mut writer = Writer::create(MemorySink::new(), &genesis(1)).unwrap();
+    let enter = |frame, parent| tally_journal::Enter {
+        frame: tally_journal::FrameId::new(frame),
+        parent: tally_journal::FrameId::new(parent),
+        component: common::digest(1),
+        export: "x",
+        request: b"\xa0",
+        grant: b"{}",
+    };
+    for (frame, parent) in [(0, 0), (2, 0), (1, 1), (1, 7)] {
+        assert!(
+            matches!(
+                writer.enter(&enter(frame, parent)),
+                Err(WriteError::OutOfOrder { .. })
+            ),
+            "{frame} {parent}"
+        );
+    }
+    writer.enter(&enter(1, 0)).unwrap();
+    let close = |frame, by| tally_journal::Call {
+        frame: tally_journal::FrameId::new(by),
+        callee: Some(tally_journal::Callee {
+            frame: tally_journal::FrameId::new(frame),
+            fuel: 1,
+        }),
+        ..now(1)
+    };
+    assert!(
+        writer.call(&close(1, 1)).is_err(),
+        "a frame cannot close itself"
+    );
+    writer.call(&close(1, 0)).unwrap();
+    assert!(writer.call(&close(1, 0)).is_err());
+    assert!(writer.enter(&enter(1, 0)).is_err(), "a number is used once");
+    writer.enter(&enter(2, 0)).unwrap();
+}
+
+#[test]
+fn writer_refuses_what_is_too_long_or_unsorted_before_writing() {
+    let long = "x".repeat(257);
+    let mut writer = Writer::create(MemorySink::new(), &genesis(1)).unwrap();
+    let before = writer.sink().bytes().len();
+    for call in [
+        tally_journal::Call {
+            function: &long,
+            ..now(1)
+        },
+        tally_journal::Call {
+            decision: Decision::Denied {
+                reason: &"x".repeat(4097),
+            },
+            ..now(1)
+        },
+    ] {
+        assert!(matches!(
+            writer.call(&call),
+            Err(WriteError::TooLong { .. })
+        ));
+    }
+    assert_eq!(writer.sink().bytes().len(), before);
+    for change in [
+        |genesis: &mut tally_journal::Genesis| genesis.limits.reverse(),
+        |genesis: &mut tally_journal::Genesis| genesis.models.push(genesis.models[0].clone()),
+    ] {
+        let mut genesis = genesis(1);
+        change(&mut genesis);
+        assert!(matches!(
+            Writer::create(MemorySink::new(), &genesis),
+            Err(WriteError::Unsorted { .. })
+        ));
+    }
+    let mut genesis = genesis(1);
+    genesis.grant = vec![b' '; (64 << 10) + 1];
+    assert!(matches!(
+        Writer::create(MemorySink::new(), &genesis),
+        Err(WriteError::TooLong { .. })
     ));
 }

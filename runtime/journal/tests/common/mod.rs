@@ -3,9 +3,10 @@
 
 use tally_journal::{
     BranchPoint, Call, Callee, Decision, Digest, EffectClass, End, EngineFingerprint, Enter,
-    EntryHash, FrameId, Genesis, Intent, MemorySink, Outcome, RunId, Seq, Sink, Timestamp,
-    WriteError, Writer,
+    EntryHash, FrameId, Genesis, Head, Intent, MemorySink, Outcome, RunId, Seq, Sink, Timestamp,
+    WriteError, Writer, statement,
 };
+use tally_receipt::{Commitment, Field, Receipt, Run, RunPredicate, Salt, SigningKey, ValueRef};
 
 pub fn digest(byte: u8) -> Digest {
     Digest::from_bytes([byte; 32])
@@ -169,4 +170,137 @@ pub fn ended(run: u8) -> Vec<u8> {
         .expect("memory takes everything")
         .into_sink()
         .into_bytes()
+}
+
+pub fn runner() -> SigningKey {
+    SigningKey::from_seed(&[42; 32])
+}
+
+pub fn commitment(field: Field) -> Commitment {
+    Commitment::new(
+        field,
+        &Salt::from_bytes([8; 32]),
+        ValueRef::Text("something"),
+    )
+}
+
+/// The run receipt over what `writer` has written, changed by `change` before it is signed.
+pub fn seal_with(
+    genesis: &Genesis,
+    head: Head,
+    receipts: Vec<Digest>,
+    change: impl FnOnce(&mut Run),
+) -> Vec<u8> {
+    let mut run = statement(
+        genesis,
+        &END,
+        head,
+        receipts,
+        runner().public_key(),
+        commitment(Field::RunInput),
+        Some(commitment(Field::RunOutput)),
+    );
+    change(&mut run);
+    Receipt::sign(RunPredicate::new(run).unwrap(), &[&runner()])
+        .unwrap()
+        .to_json()
+}
+
+/// Seals a journal that has ended.
+pub fn seal<S: Sink>(writer: &mut Writer<S>, genesis: &Genesis, receipts: Vec<Digest>) {
+    let envelope = seal_with(genesis, writer.head(), receipts, |_| {});
+    writer.seal(&envelope).unwrap();
+}
+
+/// Every kind of entry, sealed.
+pub fn sealed(run: u8) -> Vec<u8> {
+    let mut writer = write_all(MemorySink::new(), run).unwrap();
+    let receipt = answer_to(Seq::new(3), &CHAT).receipt.unwrap();
+    seal(&mut writer, &genesis(run), vec![Digest::of(receipt)]);
+    writer.into_sink().into_bytes()
+}
+
+/// Short, without large values: for trying every byte.
+pub fn write_small<S: Sink>(sink: S, genesis: &Genesis) -> Writer<S> {
+    let mut writer = Writer::create(sink, genesis).unwrap();
+    writer.call(&now(100)).unwrap();
+    writer.call(&denied(200)).unwrap();
+    let seq = writer.intent(&CHAT).unwrap();
+    writer
+        .call(&Call {
+            receipt: None,
+            ..answer_to(seq, &CHAT)
+        })
+        .unwrap();
+    writer.end(&END).unwrap();
+    writer
+}
+
+pub const SMALL_ENTRIES: u64 = 6;
+
+pub fn small_ended(run: u8) -> Vec<u8> {
+    write_small(MemorySink::new(), &genesis(run))
+        .into_sink()
+        .into_bytes()
+}
+
+pub fn small_sealed(run: u8) -> Vec<u8> {
+    let mut writer = write_small(MemorySink::new(), &genesis(run));
+    seal(&mut writer, &genesis(run), vec![]);
+    writer.into_sink().into_bytes()
+}
+
+/// Where each frame stands: its length, its payload, its check.
+#[derive(Clone, Debug)]
+pub struct At {
+    pub offset: usize,
+    pub payload: std::ops::Range<usize>,
+    pub end: usize,
+    /// The entry that it is, or that its value belongs to; none for the seal.
+    pub entry: Option<u64>,
+    pub is_entry: bool,
+}
+
+pub const HEADER_LEN: usize = 12;
+
+/// Walks a good journal without the crate's own reader.
+pub fn frames(bytes: &[u8]) -> Vec<At> {
+    let mut frames = Vec::new();
+    let (mut offset, mut next) = (HEADER_LEN, 0);
+    while offset < bytes.len() {
+        let len = u32::from_le_bytes(bytes[offset..offset + 4].try_into().unwrap()) as usize;
+        let payload = offset + 4..offset + 4 + len;
+        // A blob is 82 08 …, a seal 82 09 ….
+        let attached = bytes[payload.start] == 0x82;
+        let seal = attached && bytes[payload.start + 1] == 9;
+        frames.push(At {
+            offset,
+            end: payload.end + 8,
+            payload: payload.clone(),
+            entry: (!seal).then_some(next),
+            is_entry: !attached,
+        });
+        next += u64::from(!attached);
+        offset = payload.end + 8;
+    }
+    frames
+}
+
+pub fn hash(payload: &[u8]) -> [u8; 32] {
+    *blake3::Hasher::new_derive_key("tally journal v1 frame")
+        .update(payload)
+        .finalize()
+        .as_bytes()
+}
+
+/// Makes the check of the frame at `at` right again, as a forger would.
+pub fn mend_check(bytes: &mut [u8], at: &At) {
+    let check = hash(&bytes[at.payload.clone()]);
+    bytes[at.payload.end..at.end].copy_from_slice(&check[..8]);
+}
+
+/// A frame around `payload`.
+pub fn frame(payload: &[u8]) -> Vec<u8> {
+    let len = u32::try_from(payload.len()).unwrap();
+    [&len.to_le_bytes()[..], payload, &hash(payload)[..8]].concat()
 }
