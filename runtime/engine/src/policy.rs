@@ -1,0 +1,112 @@
+//! Who may do what: the component's manifest ∩ the operator's grant, as `tally-capability` decides, ready for a run.
+//!
+//! Out of scope: deciding (that crate), recording decisions ([`crate::session`]).
+
+use crate::component::LoadError;
+use crate::host::Host;
+use std::borrow::Cow;
+use tally_capability::Limits;
+use tally_capability::{Ask, Decision, Effective, Moment};
+pub use tally_capability::{Grant, Manifest, ResolveError};
+use tally_journal::Digest;
+
+/// What one component may do in one run.
+#[derive(Clone, Debug)]
+pub(crate) struct Policy {
+    effective: Effective,
+    manifest: Digest,
+    grant_json: Vec<u8>,
+}
+
+impl Policy {
+    pub(crate) fn resolve(
+        manifest: &Manifest,
+        grant: &Grant,
+        component: &Digest,
+    ) -> Result<Self, ResolveError> {
+        Ok(Self {
+            effective: Effective::resolve(manifest, grant, component.as_bytes())?,
+            manifest: digest(&manifest.to_canonical_json()),
+            grant_json: grant.to_canonical_json(),
+        })
+    }
+
+    pub(crate) fn effective(&self) -> &Effective {
+        &self.effective
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        self.effective.limits()
+    }
+
+    pub(crate) fn manifest(&self) -> Digest {
+        self.manifest
+    }
+
+    /// The grant in its one form, as journals record it.
+    pub(crate) fn grant_json(&self) -> &[u8] {
+        &self.grant_json
+    }
+}
+
+fn digest(bytes: &[u8]) -> Digest {
+    Digest::from_bytes(*blake3::hash(bytes).as_bytes())
+}
+
+/// Reads the manifest of a component; one that has none asks for nothing.
+pub(crate) fn parse_manifest(section: Option<&[u8]>) -> Result<Manifest, LoadError> {
+    match section {
+        None => Ok(Manifest::undeclared()),
+        Some(bytes) => {
+            Manifest::from_json(bytes).map_err(|error| LoadError::Manifest(error.to_string()))
+        }
+    }
+}
+
+/// The answer to one call.
+pub(crate) enum Verdict {
+    /// By this rule.
+    Allowed(Cow<'static, str>),
+    /// For this reason.
+    Denied(String),
+}
+
+impl Verdict {
+    /// The contract gives it to every guest.
+    pub(crate) fn given(_: &Host) -> Self {
+        Self::Allowed(Cow::Borrowed("contract"))
+    }
+
+    /// Whoever holds the handle was granted it when it was made.
+    pub(crate) fn handle(_: &Host) -> Self {
+        Self::Allowed(Cow::Borrowed("handle"))
+    }
+}
+
+impl Host {
+    /// Asks the policy. The clock is looked at only when the grant ends.
+    pub(crate) fn ask(&self, ask: Ask<'_>) -> Verdict {
+        match self.decide(ask) {
+            Decision::Allowed { rule } => Verdict::Allowed(match ask {
+                Ask::Output => Cow::Borrowed("output"),
+                Ask::Random => Cow::Borrowed("random"),
+                _ => Cow::Owned(rule.to_owned()),
+            }),
+            Decision::Denied(denial) => Verdict::Denied(denial.to_string()),
+        }
+    }
+
+    /// Whether the policy allows it, for lists of what there is.
+    pub(crate) fn allows(&self, ask: Ask<'_>) -> bool {
+        self.decide(ask).is_allowed()
+    }
+
+    fn decide<'a>(&'a self, ask: Ask<'a>) -> Decision<'a> {
+        let effective = self.policy.effective();
+        let now = match effective.expires() {
+            Some(_) => self.shared.services.clock.now().seconds(),
+            None => 0,
+        };
+        effective.decide(ask, Moment::from_epoch_seconds(now))
+    }
+}

@@ -1,0 +1,217 @@
+//! What a run is given from outside: models, a screen, a clock, chance. Whoever starts runs implements these.
+//!
+//! Rules for implementers: a future or a [`Generation`] that is dropped stops its work at once and leaves nothing
+//! running; an error says whose turn it is (`invalid`: the agent's, `unavailable`: try again, `failed`: neither); no
+//! method is called during replay.
+
+use crate::contract::{ChatRequest, Error, Event, Level};
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use tally_journal::{Digest, RunId, Timestamp};
+
+/// A future on the heap.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Which call of which run a request belongs to: what a receipt links to.
+#[derive(Clone, Debug)]
+pub struct CallContext {
+    /// The run.
+    pub run: RunId,
+    /// Which execution in it: 0 is the agent, tools count from 1.
+    pub frame: u32,
+    /// How many inference calls the run made before this one.
+    pub step: u64,
+    /// 32 bytes that only this call of this run has, derived from the run's seed (see [`nonce`]).
+    pub nonce: [u8; 32],
+    /// Digest of the previous receipt of this run.
+    pub previous: Option<Digest>,
+    /// Tokens, of prompt and completion together, that the run may still use.
+    pub tokens_left: u64,
+}
+
+/// The nonce of inference call `step` of a run whose journal's first entry holds `seed`.
+///
+/// ```text
+/// nonce = BLAKE3 derive_key("tally engine v1 inference nonce", seed || u64le(step))
+/// ```
+pub fn nonce(seed: &[u8; 32], step: u64) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new_derive_key("tally engine v1 inference nonce");
+    hasher.update(seed).update(&step.to_le_bytes());
+    *hasher.finalize().as_bytes()
+}
+
+/// A receipt that an inference call brought.
+#[derive(Clone, Debug)]
+pub struct ReceiptBytes {
+    /// The DSSE envelope, as JSON. It is kept in the journal verbatim.
+    pub envelope: Vec<u8>,
+    /// The digest of the envelope.
+    pub digest: Digest,
+    /// The public key that signed it, 32 bytes in lower-case hexadecimal.
+    pub signer: String,
+}
+
+/// Vectors, and the receipt for them.
+#[derive(Debug)]
+pub struct Embeddings {
+    /// One for each text, in order.
+    pub vectors: Vec<Vec<f32>>,
+    /// Tokens that were read.
+    pub tokens: u64,
+    /// The receipt, where the service makes one.
+    pub receipt: Option<ReceiptBytes>,
+}
+
+/// Language models.
+pub trait Inference: Send + Sync {
+    /// The models that can be used, with the digest of their weights, the default one first.
+    fn models(&self) -> Vec<(String, Digest)>;
+
+    /// Whether a request to `model` leaves this machine. If so, the journal is durable before it does.
+    fn leaves_machine(&self, model: &str) -> bool;
+
+    /// Starts a generation. `request.model` is the name of a model, never empty.
+    fn chat<'a>(
+        &'a self,
+        request: ChatRequest,
+        context: CallContext,
+    ) -> BoxFuture<'a, Result<Box<dyn Generation>, Error>>;
+
+    /// One vector for each text, in order.
+    fn embed<'a>(
+        &'a self,
+        model: &'a str,
+        texts: Vec<String>,
+        context: CallContext,
+    ) -> BoxFuture<'a, Result<Embeddings, Error>>;
+}
+
+/// A running generation. Dropping it cancels it.
+pub trait Generation: Send {
+    /// The next event; none after `done`. Dropping the future must not lose an event.
+    fn next<'a>(&'a mut self) -> BoxFuture<'a, Result<Option<Event>, Error>>;
+
+    /// The receipt, once `done` has been pulled.
+    fn receipt<'a>(&'a mut self) -> BoxFuture<'a, Result<ReceiptBytes, Error>>;
+
+    /// Stops it. The next event is then `done` with the reason `cancelled`, or none.
+    fn cancel(&mut self);
+}
+
+/// Where a run's output goes while it goes on. Called with the journal entry already written.
+pub trait OutputSink: Send {
+    /// Shows text.
+    fn emit(&mut self, text: &str) -> io::Result<()>;
+
+    /// Shows a line of the guest's log. `frame` 0 is the agent, tools count from 1.
+    fn log(&mut self, frame: u32, level: Level, message: &str) -> io::Result<()>;
+}
+
+/// The time.
+pub trait Clock: Send + Sync {
+    /// Now, since 1970-01-01T00:00:00Z.
+    fn now(&self) -> Timestamp;
+}
+
+/// Chance.
+pub trait Entropy: Send + Sync {
+    /// Fills `bytes` with what nobody can guess.
+    fn fill(&self, bytes: &mut [u8]) -> io::Result<()>;
+}
+
+/// Everything a run is given, apart from its output.
+#[derive(Clone)]
+pub struct Services {
+    /// Language models.
+    pub inference: Arc<dyn Inference>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Chance.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+impl Services {
+    /// The clock and the randomness of this machine, and the given models.
+    pub fn system(inference: Arc<dyn Inference>) -> Self {
+        Self {
+            inference,
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(SystemEntropy),
+        }
+    }
+}
+
+/// No models at all: for agents that need none.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoInference;
+
+impl Inference for NoInference {
+    fn models(&self) -> Vec<(String, Digest)> {
+        Vec::new()
+    }
+
+    fn leaves_machine(&self, _model: &str) -> bool {
+        false
+    }
+
+    fn chat<'a>(
+        &'a self,
+        request: ChatRequest,
+        _context: CallContext,
+    ) -> BoxFuture<'a, Result<Box<dyn Generation>, Error>> {
+        Box::pin(async move {
+            Err(Error::Unavailable(format!(
+                "no model {:?} here",
+                request.model
+            )))
+        })
+    }
+
+    fn embed<'a>(
+        &'a self,
+        model: &'a str,
+        _texts: Vec<String>,
+        _context: CallContext,
+    ) -> BoxFuture<'a, Result<Embeddings, Error>> {
+        Box::pin(async move { Err(Error::Unavailable(format!("no model {model:?} here"))) })
+    }
+}
+
+/// Output that nobody wants to see.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoOutput;
+
+impl OutputSink for NoOutput {
+    fn emit(&mut self, _text: &str) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn log(&mut self, _frame: u32, _level: Level, _message: &str) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The clock of this machine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        let now = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap_or_default();
+        Timestamp::from_epoch(now)
+    }
+}
+
+/// The randomness of this machine's operating system.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemEntropy;
+
+impl Entropy for SystemEntropy {
+    fn fill(&self, bytes: &mut [u8]) -> io::Result<()> {
+        getrandom::fill(bytes).map_err(io::Error::from)
+    }
+}

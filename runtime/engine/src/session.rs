@@ -1,0 +1,567 @@
+//! One run while it goes on: what it has used, what it has written, and, during replay, what it must say next.
+//!
+//! Every host call passes through [`begin`] and [`finish`]. Live, `begin` encodes the request, counts it, asks the
+//! policy, and makes the journal durable where the effect demands it; `finish` writes the entry. During replay `begin`
+//! compares the call with the next entry (frame, function, request, fuel) and answers from it; nothing else of the host
+//! is reached, and the policy is not asked again.
+//!
+//! Invariants: an effect is never visible before its entry (or intent) has been handed on as [`Durability`] demands;
+//! after the journal failed, nothing more is shown, sent or written; frames of one run share one session.
+
+use crate::cbor::{self, CborError};
+use crate::contract::{Datetime, Error, ResourceKind};
+use crate::effects::{Durability, Effect};
+use crate::host::Host;
+use crate::limits::{Exhausted, Limits};
+use crate::policy::Verdict;
+use crate::replay::{Cursor, Difference, Divergence, Next};
+use crate::services::OutputSink;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::borrow::Cow;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+use tally_journal::{
+    Call, Callee, Decision, Digest, FrameId, Intent, MemorySink, Seq, Sink, Timestamp, WriteError,
+    Writer,
+};
+use wasmtime::StoreContextMut;
+
+/// Where a run's journal goes.
+pub enum JournalTo {
+    /// Nowhere: the run cannot be replayed or proved. For measuring what a journal costs.
+    Nowhere,
+    /// Into memory; [`crate::RunReport::journal`] holds it afterwards.
+    Memory,
+    /// Into this sink.
+    Sink(Box<dyn Sink + Send>),
+}
+
+impl std::fmt::Debug for JournalTo {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Nowhere => "Nowhere",
+            Self::Memory => "Memory",
+            Self::Sink(_) => "Sink",
+        })
+    }
+}
+
+pub(crate) enum AnySink {
+    Memory(MemorySink),
+    Boxed(Box<dyn Sink + Send>),
+}
+
+impl Sink for AnySink {
+    fn append(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        match self {
+            Self::Memory(sink) => sink.append(bytes),
+            Self::Boxed(sink) => sink.append(bytes),
+        }
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        match self {
+            Self::Memory(sink) => sink.flush(),
+            Self::Boxed(sink) => sink.flush(),
+        }
+    }
+    fn sync(&mut self) -> std::io::Result<()> {
+        match self {
+            Self::Memory(sink) => sink.sync(),
+            Self::Boxed(sink) => sink.sync(),
+        }
+    }
+}
+
+/// The host ends the guest. Never seen by the guest: it unwinds it.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Stop {
+    #[error("the limit {} of the run is used up", .0.name())]
+    Limit(Exhausted),
+    /// The session's `failure` says what happened.
+    #[error("the run's surroundings failed")]
+    Environment,
+    /// The session's `divergence` says where.
+    #[error("the run differs from its journal")]
+    Diverged,
+    /// Replay came to where the journal stops.
+    #[error("the journal stops here")]
+    JournalEnds,
+}
+
+impl Stop {
+    pub(crate) fn raise(self) -> wasmtime::Error {
+        wasmtime::Error::new(self)
+    }
+}
+
+/// What went wrong around a run. The operator acts.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EnvironmentError {
+    /// The journal could not be written, so nothing was done after that.
+    #[error(transparent)]
+    Journal(#[from] WriteError),
+    /// What the agent shows could not be shown.
+    #[error("show the agent's output: {0}")]
+    Output(#[source] std::io::Error),
+    /// No randomness.
+    #[error("get randomness from the operating system: {0}")]
+    Entropy(#[source] std::io::Error),
+    /// A value could not be encoded; a fault of this program.
+    #[error(transparent)]
+    Encoding(#[from] CborError),
+    /// The receipt could not be made.
+    #[error("sign the run receipt: {0}")]
+    Receipt(String),
+}
+
+/// A call that the policy refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denial {
+    /// The entry that records it.
+    pub entry: Option<Seq>,
+    /// The frame that asked: 0 is the agent.
+    pub frame: u32,
+    /// The function.
+    pub function: &'static str,
+    /// Why.
+    pub reason: String,
+}
+
+/// What a run has used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Used {
+    /// Fuel, tools included.
+    pub fuel: u64,
+    /// Host calls, tools included.
+    pub calls: u64,
+    /// Tokens.
+    pub tokens: u64,
+    /// Bytes shown and logged.
+    pub output_bytes: u64,
+    /// The most memory at once, in bytes, tools included.
+    pub memory_bytes: u64,
+}
+
+/// One run while it goes on.
+pub(crate) struct Session {
+    pub(crate) writer: Option<Writer<AnySink>>,
+    pub(crate) replay: Option<Cursor>,
+    pub(crate) output: Box<dyn OutputSink>,
+    pub(crate) limits: Limits,
+    pub(crate) used: Used,
+    pub(crate) clock: Timestamp,
+    /// Inference calls so far.
+    pub(crate) steps: u64,
+    /// Tokens that running generations have set aside.
+    pub(crate) tokens_reserved: u64,
+    /// Tool frames entered so far.
+    pub(crate) frames: u32,
+    pub(crate) previous: Option<Digest>,
+    pub(crate) receipts: Vec<Digest>,
+    pub(crate) denials: Vec<Denial>,
+    pub(crate) failure: Option<EnvironmentError>,
+    pub(crate) divergence: Option<Divergence>,
+    scratch: Vec<u8>,
+    response: Vec<u8>,
+}
+
+impl Session {
+    pub(crate) fn new(
+        writer: Option<Writer<AnySink>>,
+        replay: Option<Cursor>,
+        output: Box<dyn OutputSink>,
+        limits: Limits,
+    ) -> Self {
+        Self {
+            writer,
+            replay,
+            output,
+            limits,
+            used: Used::default(),
+            clock: Timestamp::from_epoch(Duration::ZERO),
+            steps: 0,
+            tokens_reserved: 0,
+            frames: 0,
+            previous: None,
+            receipts: Vec::new(),
+            denials: Vec::new(),
+            failure: None,
+            divergence: None,
+            scratch: Vec::with_capacity(256),
+            response: Vec::with_capacity(256),
+        }
+    }
+
+    pub(crate) fn fail(&mut self, error: impl Into<EnvironmentError>) -> wasmtime::Error {
+        self.failure.get_or_insert(error.into());
+        Stop::Environment.raise()
+    }
+
+    pub(crate) fn diverge(&mut self, divergence: Divergence) -> wasmtime::Error {
+        self.divergence.get_or_insert(divergence);
+        Stop::Diverged.raise()
+    }
+
+    /// Counts bytes shown or logged; false when they are too many.
+    pub(crate) fn take_output(&mut self, bytes: usize) -> bool {
+        let total = self.used.output_bytes.saturating_add(bytes as u64);
+        let fits = total <= self.limits.output.get();
+        if fits {
+            self.used.output_bytes = total;
+        }
+        fits
+    }
+
+    /// Tokens that nothing has used or set aside.
+    pub(crate) fn tokens_left(&self) -> u64 {
+        self.limits
+            .tokens
+            .get()
+            .saturating_sub(self.used.tokens)
+            .saturating_sub(self.tokens_reserved)
+    }
+
+    /// Whether the next call is made rather than answered from a journal.
+    pub(crate) fn is_live(&self) -> bool {
+        self.replay.as_ref().is_none_or(Cursor::is_at_branch)
+    }
+
+    /// The next moment of a clock that never goes back.
+    pub(crate) fn advance(&mut self, now: Timestamp) -> Timestamp {
+        self.clock = self.clock.max(now);
+        self.clock
+    }
+}
+
+/// The session of a run, shared by its frames. Only one frame executes at a time, so nobody waits for this lock.
+#[derive(Clone)]
+pub(crate) struct SharedSession(Arc<Mutex<Session>>);
+
+impl SharedSession {
+    pub(crate) fn new(session: Session) -> Self {
+        Self(Arc::new(Mutex::new(session)))
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Session> {
+        self.0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// The session, once every frame is gone.
+    pub(crate) fn into_inner(self) -> Option<Session> {
+        let mutex = Arc::into_inner(self.0)?;
+        Some(
+            mutex
+                .into_inner()
+                .unwrap_or_else(std::sync::PoisonError::into_inner),
+        )
+    }
+}
+
+/// A response that the host can make up when it refuses a call.
+pub(crate) trait Response: Serialize + DeserializeOwned {
+    /// The response that says so, where the function's type has room for one.
+    fn refusal(error: Error) -> Option<Self>;
+}
+
+impl<T: Serialize + DeserializeOwned> Response for Result<T, Error> {
+    fn refusal(error: Error) -> Option<Self> {
+        Some(Err(error))
+    }
+}
+
+/// Functions that cannot fail cannot be refused either.
+macro_rules! infallible {
+    ($($response:ty),*) => { $(impl Response for $response {
+        fn refusal(_error: Error) -> Option<Self> {
+            None
+        }
+    })* };
+}
+infallible!((), Datetime, Vec<String>);
+
+/// A setting that may not be read is not there.
+impl Response for Option<String> {
+    fn refusal(_error: Error) -> Option<Self> {
+        Some(None)
+    }
+}
+
+/// A live call between [`begin`] and [`finish`].
+pub(crate) struct Pending {
+    effect: &'static Effect,
+    request: Vec<u8>,
+    fuel: u64,
+    rule: Cow<'static, str>,
+    intent: Option<Seq>,
+}
+
+/// What [`begin`] found.
+pub(crate) enum Begun<R> {
+    /// The answer is settled and journaled: refused, or replayed.
+    Answered(R),
+    /// Make the call, then [`finish`] it.
+    Live(Pending),
+}
+
+/// Stands in the journal for a request that was refused for its size.
+#[derive(Serialize)]
+struct TooLarge {
+    bytes: u64,
+}
+
+/// Opens a host call.
+///
+/// `leaves` says whether the effect leaves the machine.
+pub(crate) fn begin<Q: Serialize, R: Response>(
+    cx: &mut StoreContextMut<'_, Host>,
+    effect: &'static Effect,
+    request: &Q,
+    ask: impl FnOnce(&Host) -> Verdict,
+    leaves: bool,
+) -> wasmtime::Result<Begun<R>> {
+    if cx.data().has_printed() {
+        crate::host::wasi::drain(cx)?;
+    }
+    open(cx, effect, request, ask, leaves)
+}
+
+/// [`begin`] without looking at what a WASI build printed.
+pub(crate) fn open<Q: Serialize, R: Response>(
+    cx: &mut StoreContextMut<'_, Host>,
+    effect: &'static Effect,
+    request: &Q,
+    ask: impl FnOnce(&Host) -> Verdict,
+    leaves: bool,
+) -> wasmtime::Result<Begun<R>> {
+    let left = cx.get_fuel()?;
+    let host = cx.data();
+    let fuel = host.fuel_limit - left;
+    let mut session = host.session.lock();
+    let session = &mut *session;
+    if session.failure.is_some() {
+        return Err(Stop::Environment.raise());
+    }
+    if session.used.calls >= session.limits.calls.get() {
+        return Err(Stop::Limit(Exhausted::Calls).raise());
+    }
+    session.used.calls += 1;
+
+    let mut bytes = std::mem::take(&mut session.scratch);
+    bytes.clear();
+    if let Err(error) = cbor::encode_into(&mut bytes, request) {
+        return Err(session.fail(error));
+    }
+    let too_large = bytes.len() as u64 > session.limits.request.get();
+    if too_large {
+        let stand_in = TooLarge {
+            bytes: bytes.len() as u64,
+        };
+        bytes.clear();
+        bytes.shrink_to(4096);
+        if let Err(error) = cbor::encode_into(&mut bytes, &stand_in) {
+            return Err(session.fail(error));
+        }
+    }
+
+    if session.replay.is_some() {
+        if let Some(answer) = replayed(session, host.frame, effect, &bytes, fuel)? {
+            session.scratch = bytes;
+            return Ok(Begun::Answered(answer));
+        }
+        // A branch came to where it leaves its parent: from here on the call is made.
+    }
+
+    let refusal = if too_large {
+        Some((Error::Exhausted(ResourceKind::RequestBytes), None))
+    } else {
+        match ask(host) {
+            Verdict::Allowed(rule) => {
+                let intent = if leaves && effect.durability == Durability::SyncBeforeLeaving {
+                    let intent = Intent {
+                        frame: FrameId::new(host.frame),
+                        function: effect.name,
+                        class: effect.class,
+                        request: &bytes[..],
+                        fuel,
+                    };
+                    match session
+                        .writer
+                        .as_mut()
+                        .map(|writer| writer.intent(&intent))
+                        .transpose()
+                    {
+                        Ok(intent) => intent,
+                        Err(error) => return Err(session.fail(error)),
+                    }
+                } else {
+                    None
+                };
+                return Ok(Begun::Live(Pending {
+                    effect,
+                    request: bytes,
+                    fuel,
+                    rule,
+                    intent,
+                }));
+            }
+            Verdict::Denied(reason) => Some((Error::Denied(reason.clone()), Some(reason))),
+        }
+    };
+    let (error, reason) = refusal.expect("an allowed call has returned above");
+    let Some(response) = R::refusal(error) else {
+        return Err(Stop::Limit(Exhausted::RequestBytes).raise());
+    };
+    let mut encoded = std::mem::take(&mut session.response);
+    encoded.clear();
+    if let Err(error) = cbor::encode_into(&mut encoded, &response) {
+        return Err(session.fail(error));
+    }
+    let entry = session
+        .writer
+        .as_ref()
+        .map(|writer| Seq::new(writer.head().entries));
+    let decision = match &reason {
+        Some(reason) => Decision::Denied { reason },
+        None => Decision::Allowed { rule: "limit" },
+    };
+    let call = Call {
+        frame: FrameId::new(host.frame),
+        function: effect.name,
+        class: effect.class,
+        intent: None,
+        request: &bytes[..],
+        decision,
+        fuel,
+        response: &encoded[..],
+        receipt: None,
+        callee: None,
+    };
+    let written = session
+        .writer
+        .as_mut()
+        .map(|writer| writer.call(&call))
+        .transpose();
+    session.scratch = bytes;
+    session.response = encoded;
+    if let Err(error) = written {
+        return Err(session.fail(error));
+    }
+    if let Some(reason) = reason {
+        session.denials.push(Denial {
+            entry,
+            frame: host.frame,
+            function: effect.name,
+            reason,
+        });
+    }
+    Ok(Begun::Answered(response))
+}
+
+/// Closes a live host call: writes its entry.
+pub(crate) fn finish<R: Response>(
+    cx: &mut StoreContextMut<'_, Host>,
+    pending: Pending,
+    response: &R,
+    receipt: Option<&[u8]>,
+    callee: Option<Callee>,
+) -> wasmtime::Result<()> {
+    let host = cx.data();
+    let mut session = host.session.lock();
+    let session = &mut *session;
+    let Pending {
+        effect,
+        request,
+        fuel,
+        rule,
+        intent,
+    } = pending;
+    let Some(writer) = &mut session.writer else {
+        session.scratch = request;
+        return Ok(());
+    };
+    session.response.clear();
+    if let Err(error) = cbor::encode_into(&mut session.response, response) {
+        return Err(session.fail(error));
+    }
+    let call = Call {
+        frame: FrameId::new(host.frame),
+        function: effect.name,
+        class: effect.class,
+        intent,
+        request: &request[..],
+        decision: Decision::Allowed { rule: &rule },
+        fuel,
+        response: &session.response[..],
+        receipt,
+        callee,
+    };
+    let mut written = writer.call(&call).map(|_| ());
+    if written.is_ok() && effect.durability == Durability::FlushBefore {
+        written = writer.flush();
+    }
+    session.scratch = request;
+    written.map_err(|error| session.fail(error))
+}
+
+/// The recorded answer to this call; `None` where a branch leaves its parent.
+fn replayed<R: Response>(
+    session: &mut Session,
+    frame: u32,
+    effect: &'static Effect,
+    request: &[u8],
+    fuel: u64,
+) -> wasmtime::Result<Option<R>> {
+    let Some(cursor) = &mut session.replay else {
+        return Ok(None);
+    };
+    let (entry, response) = match cursor.call(frame, effect.name, request, fuel) {
+        Next::Call { entry, call } => {
+            let response = cbor::decode::<R>(call.response);
+            if let Some(writer) = &mut session.writer {
+                // The branch's journal repeats what it took from its parent.
+                let copy = Call {
+                    intent: None,
+                    ..call
+                };
+                if let Err(error) = writer.call(&copy) {
+                    session.failure.get_or_insert(error.into());
+                    return Err(Stop::Environment.raise());
+                }
+            }
+            if let Decision::Denied { reason } = call.decision {
+                session.denials.push(Denial {
+                    entry: Some(entry),
+                    frame,
+                    function: effect.name,
+                    reason: reason.to_owned(),
+                });
+            }
+            if let Some(receipt) = call.receipt {
+                let digest = Digest::from_bytes(*blake3::hash(receipt).as_bytes());
+                session.receipts.push(digest);
+                session.previous = Some(digest);
+            }
+            (entry, response)
+        }
+        Next::Branch => {
+            session.replay = None;
+            return Ok(None);
+        }
+        Next::Ends => return Err(Stop::JournalEnds.raise()),
+        Next::Differs(divergence) => return Err(session.diverge(divergence)),
+    };
+    match response {
+        Ok(response) => Ok(Some(response)),
+        Err(error) => Err(session.diverge(Divergence {
+            entry: Some(entry),
+            frame,
+            what: Difference::Response,
+            recorded: format!("a response of {} that cannot be read: {error}", effect.name),
+            now: "a response of the type that the contract names".into(),
+        })),
+    }
+}
