@@ -142,7 +142,7 @@ fn writer_refuses_an_answer_to_another_request_than_was_announced() {
 #[test]
 fn writer_refuses_frames_that_are_not_open() {
     let mut writer = Writer::create(MemorySink::new(), &genesis(1)).unwrap();
-    let enter = |frame, parent| tally_journal::Enter {
+    let enter = |frame, parent| tally_journal::Enter::<&[u8]> {
         frame: tally_journal::FrameId::new(frame),
         parent: tally_journal::FrameId::new(parent),
         component: common::digest(1),

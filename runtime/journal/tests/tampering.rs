@@ -64,7 +64,10 @@ fn every_byte_around_and_inside_large_values_flipped_is_found_and_placed() {
     let interesting = |offset: &usize| {
         let at = holder(&frames, *offset);
         at.is_none_or(|at| {
-            at.is_entry || offset % 97 == 0 || offset - at.offset < 16 || at.end - offset < 16
+            at.is_entry
+                || offset.is_multiple_of(97)
+                || offset - at.offset < 16
+                || at.end - offset < 16
         })
     };
     for offset in (0..good.len()).filter(interesting) {
