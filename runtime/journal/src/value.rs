@@ -4,7 +4,7 @@
 //! |---|---|
 //! | unsigned, negative | number |
 //! | text, true, false, null, array | the same |
-//! | map with text keys | object, in the order of the bytes |
+//! | map with text keys | object |
 //! | byte string | `{"hex":"…"}` |
 //! | float | number; text (`"NaN"`, `"Infinity"`, `"-Infinity"`) where JSON has none |
 //!

@@ -1,0 +1,301 @@
+#!/usr/bin/env python3
+"""An independent reader of Tally journals, written from docs/journal.md alone. It shares no code with the crate.
+
+    check_journal.py FILE...      one JSON object a line; exit 0 when all are accepted, else 1
+"""
+import base64
+import io
+import json
+import sys
+
+import blake3
+import cbor2
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+MAGIC = b"\x89TLYJ\r\n\x1a"
+MAX_FRAME, MAX_INLINE = (64 << 20) + 4096, 64 << 10
+GENESIS, INTENT, ENTER, CALL, END, BLOB, SEAL = 0, 1, 2, 3, 4, 8, 9
+u = lambda x, top=2**64: type(x) is int and 0 <= x < top
+b = lambda x, low=0, top=MAX_INLINE: isinstance(x, bytes) and low <= len(x) <= top
+t = lambda x, top=256: isinstance(x, str) and len(x.encode()) <= top
+b32 = lambda x: b(x, 32, 32)
+frame_number = lambda x: u(x, 2**32)
+effect = lambda x: u(x, 5)
+tuple_of = lambda *types: lambda x: isinstance(x, list) and len(x) == len(types) and all(f(v) for f, v in zip(types, x))
+or_null = lambda f: lambda x: x is None or f(x)
+value = lambda x: b(x) or tuple_of(b32)(x)
+request = lambda x: value(x) or u(x)
+moment = tuple_of(u, lambda x: u(x, 10**9))
+sentence = lambda kinds: tuple_of(lambda x: u(x, kinds), lambda x: t(x, 4096))
+
+
+def pairs(f):
+    pair = tuple_of(t, f)
+    return lambda x: (isinstance(x, list) and len(x) <= 1024 and all(map(pair, x))
+                      and [p[0].encode() for p in x] == sorted({p[0].encode() for p in x}))
+
+
+LEAD = [u, u, lambda x: b(x, 16, 16), b32]
+SHAPES = {
+    GENESIS: [*LEAD, b32, t, tuple_of(t, t, b32), b32, b, pairs(u), value, pairs(lambda x: t(x, MAX_INLINE)), pairs(b32),
+              pairs(b32), b32, moment, moment, or_null(tuple_of(b32, u))],
+    INTENT: [*LEAD, frame_number, t, effect, value, u],
+    ENTER: [*LEAD, frame_number, frame_number, b32, t, value, b],
+    CALL: [*LEAD, frame_number, t, effect, request, sentence(2), u, value, or_null(value),
+           or_null(tuple_of(frame_number, u))],
+    END: [*LEAD, sentence(6), or_null(value), u, moment],
+    BLOB: [u, lambda x: b(x, MAX_INLINE + 1, 64 << 20)],
+    SEAL: [u, lambda x: b(x, 0, 64 << 20)],
+}
+STATUS = ["completed", "agent-error", "trapped", "limit-reached", "cancelled", "host-error"]
+
+
+class Refused(Exception):
+    def __init__(self, code, entry=None):
+        super().__init__(code)
+        self.code, self.entry = "journal." + code, entry
+
+
+def derive(context, data):
+    return blake3.blake3(data, derive_key_context=context).digest()
+
+
+def item_length(data):
+    """Length of the one CBOR list at the start of data, or None."""
+    stream = io.BytesIO(data)
+    try:
+        return stream.tell() if isinstance(cbor2.CBORDecoder(stream, read_size=1).decode(), list) else None
+    except Exception:
+        return None
+
+
+class Frame:
+    def __init__(self, payload, check, length_right):
+        self.payload, self.hash = payload, derive("tally journal v1 frame", payload)
+        self.intact = length_right and self.hash[:8] == check
+        try:
+            fields = cbor2.loads(payload)
+        except Exception:
+            fields = None
+        ok = isinstance(fields, list) and fields and type(fields[0]) is int
+        self.fields = fields if ok and fields[0] in SHAPES else None
+        self.kind = fields[0] if self.fields else None
+        lead = self.fields[1:4] if self.fields and self.kind <= END and len(fields) > 3 else None
+        good = lead and type(lead[0]) is int and all(isinstance(b, bytes) for b in lead[1:])
+        self.seq, self.run, self.prev = lead if good and list(map(len, lead[1:])) == [16, 32] else (None,) * 3
+
+    def well_formed(self):
+        return (self.fields is not None and tuple_of(*SHAPES[self.kind])(self.fields)
+                and cbor2.dumps(self.fields, canonical=True) == self.payload
+                and not (self.kind == END and self.fields[4][0] in (0, 1, 4) and self.fields[4][1]))
+
+
+def split(data):
+    frames, at = [], 12
+    while at < len(data):
+        rest = data[at + 4:]
+        length = int.from_bytes(data[at:at + 4], "little")
+        if len(data) - at < 4:
+            return frames, "cut-in-frame"
+        whole = length <= MAX_FRAME and len(rest) >= length + 8
+        frame = Frame(rest[:length], rest[length:length + 8], True) if whole else None
+        if not (frame and frame.intact):
+            # The content may tell its own length, and the check then agree.
+            real = item_length(rest)
+            if real is not None and derive("tally journal v1 frame", rest[:real])[:8] == rest[real:real + 8]:
+                frame, length = Frame(rest[:real], b"", False), real
+        if frame is None:
+            return frames, "cut-in-frame" if length <= MAX_FRAME else "frame-too-long"
+        frames.append(frame)
+        at += 4 + length + 8
+    return frames, None
+
+
+def run_receipt(envelope):
+    """The run predicate in a seal whose signatures hold."""
+    try:
+        document = json.loads(envelope)
+        payload = base64.b64decode(document["payload"], validate=True)
+        statement = json.loads(payload)
+        run = statement["predicate"]
+        if statement["predicateType"] != "urn:tally:run:v1":
+            raise Refused("seal-unreadable")
+        signatures = [(s["keyid"], base64.b64decode(s["sig"], validate=True)) for s in document["signatures"]]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise Refused("seal-unreadable") from None
+    kind = document["payloadType"]
+    message = b"DSSEv1 %d %s %d %s" % (len(kind), kind.encode(), len(payload), payload)
+    try:
+        for key, signature in signatures:
+            Ed25519PublicKey.from_public_bytes(bytes.fromhex(key)).verify(signature, message)
+    except (InvalidSignature, ValueError):
+        raise Refused("altered") from None
+    if run["runner"] not in [key for key, _ in signatures]:
+        raise Refused("altered")
+    return run
+
+
+class Reader:
+    def __init__(self, data):
+        self.frames, self.tail = split(data)
+        self.entries, self.blobs, self.waiting, self.receipts = [], {}, [], []
+        self.intents, self.open, self.last_frame = {}, {0: None}, 0
+
+    def after(self, index):
+        return [f for f in self.frames[index + 1:] if f.seq is not None]
+
+    def misplaced(self, index, frame):
+        """Which fault a wrong number, run or predecessor is."""
+        n, run, last = len(self.entries), self.entries[0].run, self.entries[-1].hash
+        if frame.prev == last:
+            return Refused("altered", n)
+        if frame.run != run:
+            return Refused("foreign-entry", n)
+        if frame.seq != n:
+            if frame.seq < n and self.entries[frame.seq].hash == frame.hash:
+                return Refused("duplicated-entry", n)
+            elsewhere = any(f.seq == n and f.run == run for f in self.after(index))
+            return Refused("reordered" if frame.seq < n or elsewhere else "missing-entry", n)
+        vouched = [f.prev for f in self.after(index)][:1]
+        if not vouched and self.frames[-1].kind == SEAL and self.frames[-1].intact:
+            try:
+                vouched = [bytes.fromhex(run_receipt(self.frames[-1].fields[1])["journal"]["head"])]
+            except Refused:
+                pass
+        if not vouched:
+            return Refused("link-broken", n - 1)
+        return Refused("altered", n - 1) if vouched[0] == frame.hash else Refused("prev-altered", n)
+
+    def lead(self, index, frame):
+        n = len(self.entries)
+        if n == 0:
+            if frame.seq != 0:
+                raise Refused("missing-entry", 0)
+            later = [f.run for f in self.after(index)]
+            if frame.prev != derive("tally journal v1 start", MAGIC + b"\1\0\0\0" + frame.run):
+                made_for = derive("tally journal v1 start", MAGIC + b"\1\0\0\0" + later[0]) if later else b""
+                raise Refused("altered" if frame.prev == made_for else "prev-altered", 0)
+            if len(later) > 1 and len(set(later)) == 1 and later[0] != frame.run:
+                raise Refused("foreign-entry", 0)
+        elif (frame.seq, frame.run, frame.prev) != (n, self.entries[0].run, self.entries[-1].hash):
+            raise self.misplaced(index, frame)
+        elif frame.kind == GENESIS:
+            raise Refused("out-of-order", n)
+
+    def values(self, values):
+        n, waiting = len(self.entries), list(self.waiting)
+        for value in values:
+            if value[0] not in self.blobs:
+                if not waiting:
+                    raise Refused("value-missing", n)
+                blob = waiting.pop(0)
+                if blob.hash != value[0]:
+                    raise Refused("altered", n)
+                self.blobs[blob.hash] = blob.fields[1]
+        if waiting:
+            raise Refused("value-stray", n)
+        self.waiting = []
+
+    def rules(self, frame):
+        f, n = frame.fields, len(self.entries)
+        if frame.kind in (INTENT, CALL) and f[4] not in self.open or frame.kind == ENTER and f[5] not in self.open:
+            raise Refused("out-of-order", n)
+        if frame.kind == INTENT:
+            self.intents[n] = (f[4], f[5], f[6])
+        elif frame.kind == ENTER:
+            if f[4] != self.last_frame + 1:
+                raise Refused("out-of-order", n)
+            self.last_frame, self.open[f[4]] = f[4], f[5]
+        elif frame.kind == CALL:
+            if isinstance(f[7], int) and self.intents.pop(f[7], None) != (f[4], f[5], f[6]):
+                raise Refused("out-of-order", n)
+            if f[12] is not None:
+                if self.open.get(f[12][0]) != f[4] or f[12][0] == 0 or f[12][0] in self.open.values():
+                    raise Refused("out-of-order", n)
+                del self.open[f[12][0]]
+            if f[11] is not None:
+                self.receipts.append(f[11] if isinstance(f[11], bytes) else self.blobs[f[11][0]])
+
+    def read(self):
+        ended = seal = None
+        for index, frame in enumerate(self.frames):
+            n, last = len(self.entries), index + 1 == len(self.frames)
+            at_seal = last and (ended or frame.kind == SEAL)
+            if seal is not None:
+                raise Refused("trailing-data")
+            if not frame.intact:
+                wrong_prev = frame.seq == n and self.entries and frame.prev != self.entries[-1].hash
+                raise Refused("prev-altered" if wrong_prev and not at_seal else "altered", None if at_seal else n)
+            if not frame.well_formed():
+                raise Refused("malformed", None if at_seal else n)
+            if frame.kind == BLOB:
+                if ended:
+                    raise Refused("value-stray", n)
+                self.waiting.append(frame)
+            elif frame.kind == SEAL:
+                if not ended or self.waiting:
+                    raise Refused("out-of-order")
+                seal = frame.fields[1]
+            else:
+                self.lead(index, frame)
+                if ended:
+                    raise Refused("out-of-order", n)
+                # Only a value in a blob is a list of one byte string.
+                self.values([v for v in frame.fields[4:] if tuple_of(b32)(v)])
+                self.rules(frame)
+                self.entries.append(frame)
+                ended = frame.kind == END
+        if seal is not None and self.tail:
+            raise Refused("trailing-data")
+        if self.tail:
+            raise Refused(self.tail, None if ended else len(self.entries))
+        if not self.entries:
+            raise Refused("empty")
+        if seal is not None:
+            self.check_seal(run_receipt(seal))
+        state = "sealed" if seal is not None else "ended" if ended else "open"
+        return {"accepted": state, "entries": len(self.entries), "head": self.entries[-1].hash.hex(),
+                "in_doubt": sorted(self.intents)}
+
+    def check_seal(self, run):
+        begin, end, head = self.entries[0].fields, self.entries[-1].fields, run["journal"]
+        if run["run"] != begin[2].hex():
+            raise Refused("seal-foreign")
+        beginning = [begin[4].hex(), begin[5], begin[6][:2] + [begin[6][2].hex()], begin[7].hex(),
+                     blake3.blake3(begin[8]).hexdigest()]
+        engine = run["engine"]
+        if beginning != [run["component"], run["world"], [engine["name"], engine["version"], engine["config"]],
+                         run["manifest"], run["grant"]]:
+            raise Refused("seal-contradicts")
+        if head["entries"] != len(self.entries):
+            raise Refused("seal-over-another-head")
+        if head["head"] != self.entries[-1].hash.hex():
+            raise Refused("not-the-sealed", len(self.entries) - 1)
+        names = [blake3.blake3(r).hexdigest() for r in self.receipts]
+        same = run["outcome"]["status"] == STATUS[end[4][0]] and run["fuel"] == end[6]
+        if not same or run["receipts"] != list(dict.fromkeys(names))[:4096]:
+            raise Refused("seal-contradicts")
+
+
+def check(data):
+    try:
+        if len(data) < 12 and data and (MAGIC + b"\1\0\0\0").startswith(data):
+            raise Refused("cut-in-header")
+        if len(data) < 12 or data[:8] != MAGIC:
+            raise Refused("not-a-journal")
+        version = int.from_bytes(data[8:12], "little")
+        if version != 1:
+            raise Refused("newer-format" if version else "unknown-format")
+        return Reader(data).read()
+    except Refused as refused:
+        return {"refused": refused.code, "entry": refused.entry}
+    except (KeyError, TypeError, ValueError):  # a seal that is signed and yet has not the fields of a run receipt
+        return {"refused": "journal.seal-unreadable", "entry": None}
+
+
+if __name__ == "__main__":
+    results = [(name, check(open(name, "rb").read())) for name in sys.argv[1:]]
+    for name, result in results:
+        print(json.dumps({"file": name, **result}))
+    sys.exit(0 if results and all("accepted" in result for _, result in results) else 1)
