@@ -92,7 +92,7 @@ class Frame:
 
 
 def split(data):
-    frames, at = [], 12
+    frames, at, closely = [], 12, True
     while at < len(data):
         rest = data[at + 4:]
         length = int.from_bytes(data[at:at + 4], "little")
@@ -101,8 +101,8 @@ def split(data):
         whole = length <= MAX_FRAME and len(rest) >= length + 8
         frame = Frame(rest[:length], rest[length:length + 8], True) if whole else None
         if not (frame and frame.intact):
-            # The content may tell its own length, and the check then agree.
-            real = item_length(rest)
+            # The content of the first bad frame may tell its own length, and the check then agree.
+            real, closely = item_length(rest) if closely else None, False
             if real is not None and derive("tally journal v1 frame", rest[:real])[:8] == rest[real:real + 8]:
                 frame, length = Frame(rest[:real], b"", False), real
         if frame is None:
@@ -203,8 +203,10 @@ class Reader:
             raise Refused("out-of-order", n)
         if frame.kind == INTENT:
             self.intents[n] = (f[4], f[5], f[6])
+            if len(self.intents) > 4096:
+                raise Refused("out-of-order", n)
         elif frame.kind == ENTER:
-            if f[4] != self.last_frame + 1:
+            if f[4] != self.last_frame + 1 or len(self.open) > 64:
                 raise Refused("out-of-order", n)
             self.last_frame, self.open[f[4]] = f[4], f[5]
         elif frame.kind == CALL:

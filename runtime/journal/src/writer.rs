@@ -12,8 +12,8 @@ use crate::entry::{Call, End, Enter, Genesis, Head, Intent, Outcome, Seq};
 use crate::format::{CHECK_LEN, HEADER, LENGTH_LEN};
 use crate::hash::{EntryHash, frame_hash, start};
 use crate::limits::{
-    MAX_GRANT_LEN, MAX_INLINE_LEN, MAX_LIST_LEN, MAX_NAME_LEN, MAX_SETTING_LEN, MAX_TEXT_LEN,
-    MAX_VALUE_LEN,
+    MAX_FRAME_LEN, MAX_GRANT_LEN, MAX_INLINE_LEN, MAX_LIST_LEN, MAX_NAME_LEN, MAX_SETTING_LEN,
+    MAX_TEXT_LEN, MAX_VALUE_LEN,
 };
 use crate::sink::Sink;
 use crate::state::{Broken, State};
@@ -411,6 +411,8 @@ impl<S: Sink> Writer<S> {
 
     /// Fills in length and check and hands the frame over.
     fn finish_with(&mut self, hash: EntryHash) -> Result<(), WriteError> {
+        // Only a first entry with megabytes of settings can be so long; all other parts are bounded to fit.
+        at_most("an entry", self.frame.len() - LENGTH_LEN, MAX_FRAME_LEN)?;
         let len = u32::try_from(self.frame.len() - LENGTH_LEN)
             .expect("values are bounded well below 4 GiB");
         self.frame[..LENGTH_LEN].copy_from_slice(&len.to_le_bytes());

@@ -149,7 +149,7 @@ fn write(genesis: &Genesis, steps: &[Step]) -> (Vec<u8>, Told) {
                     },
                     fuel: *fuel,
                     response: &response[..],
-                    receipt: (receipt.len() % 2 == 0).then_some(&receipt[..]),
+                    receipt: (receipt.len().is_multiple_of(2)).then_some(&receipt[..]),
                     callee: closes.then_some(Callee {
                         frame: FrameId::new(frame + 1),
                         fuel: *fuel,
@@ -183,7 +183,7 @@ fn write(genesis: &Genesis, steps: &[Step]) -> (Vec<u8>, Told) {
         fuel: 1,
         ended: genesis.started,
     };
-    if steps.len() % 2 == 0 {
+    if steps.len().is_multiple_of(2) {
         writer.end(&end).unwrap();
         told.0.push(format!("{:?}", Body::<&[u8]>::End(end)));
     }

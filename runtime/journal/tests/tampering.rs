@@ -514,3 +514,17 @@ fn faults_read_as_sentences_and_have_a_stable_code() {
         "entry 4 or entry 5 was altered: they do not fit together, and no seal tells which"
     );
 }
+
+/// A hostile file makes the reader work no harder than its length: every frame is bad and each claims to be a long list.
+#[test]
+fn a_file_of_bad_frames_is_refused_without_much_effort() {
+    let mut bytes = common::small_ended(7)[..HEADER_LEN].to_vec();
+    for _ in 0..500_000 {
+        bytes.extend_from_slice(b"\x05\0\0\0\x9a\xff\xff\xff\xff\0\0\0\0\0\0\0\0");
+    }
+    assert_eq!(
+        Journal::parse(&bytes[..]).unwrap_err().entry(),
+        Some(Seq::GENESIS)
+    );
+    assert!(Journal::recover(bytes).is_err(), "not even a first entry");
+}
