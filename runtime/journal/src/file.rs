@@ -177,3 +177,48 @@ fn sync_directory(path: &Path) -> io::Result<()> {
 fn sync_directory(_path: &Path) -> io::Result<()> {
     Ok(())
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use crate::writer::{WriteError, Writer};
+    use tally_receipt::{Digest, RunId};
+
+    /// Every write to /dev/full fails as on a full disk.
+    #[test]
+    fn a_full_disk_is_told_apart_from_other_faults() {
+        let file = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let sink = FileSink {
+            file,
+            buffer: Vec::new(),
+            path: "/dev/full".into(),
+        };
+        let digest = Digest::from_bytes([0; 32]);
+        let at = crate::Timestamp::new(0, 0).unwrap();
+        let genesis = crate::Genesis {
+            run_id: RunId::from_bytes([0; 16]),
+            component: digest,
+            world: "w".to_owned(),
+            engine: crate::EngineFingerprint {
+                name: "e".to_owned(),
+                version: "1".to_owned(),
+                config: digest,
+            },
+            manifest: digest,
+            grant: b"{}".to_vec(),
+            limits: vec![],
+            input: b"\xf6".to_vec(),
+            settings: vec![],
+            models: vec![],
+            tools: vec![],
+            wasi_seed: [0; 32],
+            clock_base: at,
+            started: at,
+            branch_of: None,
+        };
+        let mut writer = Writer::create(sink, &genesis).unwrap();
+        let error = writer.flush().unwrap_err();
+        assert!(matches!(error, WriteError::DiskFull { .. }), "{error}");
+        assert!(matches!(writer.flush(), Err(WriteError::Closed)));
+    }
+}

@@ -7,6 +7,34 @@
 //! * [`Journal`] reads bytes that are expected to be hostile, and holds only if every entry does.
 //! * [`JournalError`] names the first entry that does not hold, and what was done to it.
 //!
+//! ```
+//! use tally_journal::{Completeness, Digest, EngineFingerprint, Genesis, Journal, MemorySink, RunId, Timestamp, Writer};
+//!
+//! let digest = Digest::of(b"some component");
+//! let now = Timestamp::new(1_795_000_000, 0).expect("no nanoseconds are fewer than a second");
+//! let genesis = Genesis {
+//!     run_id: RunId::from_bytes([7; 16]),
+//!     component: digest,
+//!     world: "tally:agent/agent@0.1.0".to_owned(),
+//!     engine: EngineFingerprint { name: "wasmtime".to_owned(), version: "48.0.1".to_owned(), config: digest },
+//!     manifest: digest,
+//!     grant: b"{}".to_vec(),
+//!     limits: vec![("fuel".to_owned(), 1_000)],
+//!     input: vec![0xf6],
+//!     settings: vec![],
+//!     models: vec![],
+//!     tools: vec![],
+//!     wasi_seed: [0; 32],
+//!     clock_base: now,
+//!     started: now,
+//!     branch_of: None,
+//! };
+//! let writer = Writer::create(MemorySink::new(), &genesis)?;
+//! let journal = Journal::parse(writer.into_sink().into_bytes())?;
+//! assert_eq!(journal.completeness(), Completeness::Open);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! Invariants: what the writer writes, the reader accepts; there is one way to write each entry; no byte of an accepted
 //! journal can change without the head changing, except in the seal, whose own signature covers it.
 //!

@@ -100,18 +100,6 @@ fn what_was_appended_reaches_the_file_when_flushed_and_when_dropped() {
     assert_eq!(fs::read(&path).unwrap(), b"onetwo");
 }
 
-/// /dev/full takes nothing: every write to it fails as on a full disk.
-#[cfg(target_os = "linux")]
-#[test]
-fn a_full_disk_is_told_apart_from_other_faults() {
-    use std::io::{ErrorKind, Write};
-    let mut full = fs::OpenOptions::new()
-        .write(true)
-        .open("/dev/full")
-        .unwrap();
-    assert_eq!(full.write(b"x").unwrap_err().kind(), ErrorKind::StorageFull);
-}
-
 #[test]
 fn a_reader_may_look_while_the_run_goes_on() {
     let folder = tempfile::tempdir().unwrap();
