@@ -45,5 +45,9 @@ pub use replay::{
     ReplayVerdict, view,
 };
 pub use run::{Outcome, Plan, PlanError, RunError, RunReport, Start};
+pub use services::{
+    BoxFuture, CallContext, Clock, Embeddings, Entropy, Generation, Inference, NoInference, NoOutput, OutputSink,
+    ReceiptBytes, Services, SystemClock, SystemEntropy,
+};
 pub use session::{Denial, EnvironmentError, JournalTo, Used};
 pub use tool::{ToolError, ToolPlugin};

@@ -26,7 +26,8 @@ const EMBED_TEXTS_MAX: usize = 256;
 const STOP_STRINGS_MAX: usize = 16;
 
 /// What a guest's handle of a generation stands for.
-pub(crate) struct GenerationHandle;
+#[allow(unreachable_pub, reason = "the generated bindings name it in a public alias")]
+pub struct GenerationHandle;
 
 enum Slot {
     Live {
