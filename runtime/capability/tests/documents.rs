@@ -283,3 +283,27 @@ fn the_page_shows_files_that_read() {
         json.as_bytes()
     );
 }
+
+/// The manifests of the project's own agents and templates.
+#[test]
+fn the_projects_own_manifests_read() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut read = 0;
+    for folder in ["sample-agents", "runtime/cli/templates", "plugins"] {
+        for project in std::fs::read_dir(root.join(folder)).unwrap() {
+            let path = project.unwrap().path().join("tally.toml");
+            let Ok(text) = std::fs::read_to_string(&path) else {
+                continue;
+            };
+            let manifest = Manifest::from_toml(&text.replace("{{name}}", "new"));
+            assert!(
+                manifest.is_ok(),
+                "{}: {}",
+                path.display(),
+                manifest.unwrap_err()
+            );
+            read += 1;
+        }
+    }
+    assert!(read >= 6, "{read} manifests were found");
+}
