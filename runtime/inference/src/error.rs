@@ -15,7 +15,9 @@ pub enum InferenceError {
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// The caller names another model, or the operator adds this one.
-    #[error("no model {name:?} in the store; add it with `tally model add`, or name one of: {known}")]
+    #[error(
+        "no model {name:?} in the store; add it with `tally model add`, or name one of: {known}"
+    )]
     UnknownModel {
         /// What was asked for, cut to 128 characters.
         name: String,
@@ -23,7 +25,9 @@ pub enum InferenceError {
         known: String,
     },
     /// The store has no default model and the request named none.
-    #[error("the request names no model and the store has no default; add a model with `tally model add`")]
+    #[error(
+        "the request names no model and the store has no default; add a model with `tally model add`"
+    )]
     NoDefaultModel,
     /// The caller tries again later.
     #[error("{queued} requests are waiting for this model already; try again later")]
@@ -47,6 +51,9 @@ pub enum InferenceError {
         /// What happened, with what to do.
         reason: String,
     },
+    /// The operator acts: the model store cannot be read.
+    #[error("read the model store: {0}")]
+    Store(String),
     /// The operator acts: the file is not a model that can be run.
     #[error("model {model:?} cannot be loaded: {fault}")]
     ModelUnusable {
@@ -84,7 +91,10 @@ impl InferenceError {
     /// Whether the caller's request is at fault.
     #[must_use]
     pub fn is_callers(&self) -> bool {
-        matches!(self, Self::Invalid(_) | Self::Refused(_) | Self::UnknownModel { .. })
+        matches!(
+            self,
+            Self::Invalid(_) | Self::Refused(_) | Self::UnknownModel { .. }
+        )
     }
 }
 
@@ -99,7 +109,9 @@ pub enum Refusal {
     #[error("this is a chat model; it has no embeddings, name an embedding model")]
     ChatModelForEmbedding,
     /// The prompt fills the context.
-    #[error("the prompt has {prompt_tokens} tokens and the context holds {context_tokens}, of which one must be left for the answer; shorten the conversation")]
+    #[error(
+        "the prompt has {prompt_tokens} tokens and the context holds {context_tokens}, of which one must be left for the answer; shorten the conversation"
+    )]
     PromptTooLong {
         /// Tokens of the prompt. A lower bound when the text was too long to be worth tokenizing.
         prompt_tokens: u32,
@@ -126,14 +138,26 @@ pub enum Refusal {
         reason: String,
     },
     /// The schema has parts that no grammar expresses.
-    #[error("the JSON schema cannot be turned into a grammar; remove what llama.cpp's converter does not know")]
+    #[error(
+        "the JSON schema cannot be turned into a grammar; remove what llama.cpp's converter does not know"
+    )]
     Schema,
     /// The grammar does not parse, or has no rule `root`, or recurses to the left.
-    #[error("the grammar does not parse; it must be GBNF with a start rule `root` and no left recursion")]
+    #[error(
+        "the grammar does not parse; it must be GBNF with a start rule `root` and no left recursion"
+    )]
     Grammar,
     /// No token of the model continues the constrained output.
     #[error("the grammar leaves the model no token to continue with; loosen it")]
     GrammarDeadEnd,
+    /// llama.cpp did not compute a step.
+    #[error(
+        "llama.cpp could not compute a step ({reason}); shorten the conversation or use a smaller context"
+    )]
+    StepFailed {
+        /// What it said.
+        reason: String,
+    },
     /// The model produced numbers that are none.
     #[error("the model computed no usable scores; its weights are broken")]
     BrokenScores,
@@ -188,7 +212,9 @@ pub enum ModelFault {
     #[error("read its weights: {0}; add the model again")]
     Unreadable(String),
     /// The weights are not those that were added.
-    #[error("its weights hash to {found}, not to {expected}; the file was altered, add the model again")]
+    #[error(
+        "its weights hash to {found}, not to {expected}; the file was altered, add the model again"
+    )]
     Altered {
         /// BLAKE3 in the store's record.
         expected: WeightsDigest,
@@ -202,7 +228,9 @@ pub enum ModelFault {
     #[error(transparent)]
     Header(#[from] GgufError),
     /// llama.cpp does not take it: an architecture it does not know, tensors that do not fit, a broken vocabulary.
-    #[error("llama.cpp does not load it; check that its architecture ({architecture}) is supported and the file is whole")]
+    #[error(
+        "llama.cpp does not load it; check that its architecture ({architecture}) is supported and the file is whole"
+    )]
     Unloadable {
         /// What the header calls it.
         architecture: String,

@@ -124,7 +124,9 @@ pub enum GgufError {
         limit: u64,
     },
     /// A tensor that does not lie within the file.
-    #[error("tensor {name:?} needs {needed} bytes of a file of {available}; the file is truncated or damaged")]
+    #[error(
+        "tensor {name:?} needs {needed} bytes of a file of {available}; the file is truncated or damaged"
+    )]
     TensorOutside {
         /// The tensor.
         name: String,
@@ -168,7 +170,9 @@ pub enum GgufError {
         key: String,
     },
     /// One part of a model in several files.
-    #[error("the file is one part of a model in {parts} files; merge them with llama-gguf-split first")]
+    #[error(
+        "the file is one part of a model in {parts} files; merge them with llama-gguf-split first"
+    )]
     Split {
         /// How many there are.
         parts: u64,
@@ -188,7 +192,7 @@ pub enum GgufError {
 ///
 /// # Errors
 /// [`GgufError`], by what is wrong first.
-pub fn parse(reader: &mut impl Read, file_bytes: u64) -> Result<GgufHeader, GgufError> {
+pub(crate) fn parse(reader: &mut impl Read, file_bytes: u64) -> Result<GgufHeader, GgufError> {
     if file_bytes == 0 {
         return Err(GgufError::Empty);
     }
@@ -205,7 +209,9 @@ pub fn parse(reader: &mut impl Read, file_bytes: u64) -> Result<GgufHeader, Gguf
         return Err(GgufError::WrongMagic);
     }
     if length < 4 {
-        return Err(GgufError::Truncated { part: "the magic number" });
+        return Err(GgufError::Truncated {
+            part: "the magic number",
+        });
     }
     let version = cursor.u32("the version")?;
     // A big-endian file's small version number reads as one with only high bytes.
@@ -223,7 +229,9 @@ pub fn parse(reader: &mut impl Read, file_bytes: u64) -> Result<GgufHeader, Gguf
     let mut keys: HashMap<String, Value> = HashMap::new();
     for _ in 0..key_count {
         let name = cursor.string("a key", MAX_NAME_BYTES)?;
-        let name = String::from_utf8(name).map_err(|_| GgufError::NotUtf8 { what: "a key".into() })?;
+        let name = String::from_utf8(name).map_err(|_| GgufError::NotUtf8 {
+            what: "a key".into(),
+        })?;
         let value_type = cursor.u32("a value type")?;
         let value = cursor.value(&name, value_type, 0)?;
         if keys.insert(name.clone(), value).is_some() {
@@ -244,16 +252,25 @@ pub fn parse(reader: &mut impl Read, file_bytes: u64) -> Result<GgufHeader, Gguf
         None => 32,
         Some(value) => match value.as_u64() {
             Some(found) if found.is_power_of_two() && (8..=1 << 20).contains(&found) => found,
-            _ => return Err(GgufError::Missing { key: "general.alignment".into() }),
+            _ => {
+                return Err(GgufError::Missing {
+                    key: "general.alignment".into(),
+                });
+            }
         },
     };
     let data_offset = cursor.at.next_multiple_of(alignment);
     for tensor in &tensors {
         // llama.cpp wants each tensor aligned; an offset that is not is a damaged file.
         if tensor.offset % alignment != 0 {
-            return Err(GgufError::BadTensor { name: tensor.name.clone(), fault: "an offset that is not aligned" });
+            return Err(GgufError::BadTensor {
+                name: tensor.name.clone(),
+                fault: "an offset that is not aligned",
+            });
         }
-        let end = data_offset.checked_add(tensor.offset).and_then(|start| start.checked_add(tensor.bytes));
+        let end = data_offset
+            .checked_add(tensor.offset)
+            .and_then(|start| start.checked_add(tensor.bytes));
         match end {
             Some(end) if end <= file_bytes => {}
             _ => {
@@ -268,13 +285,24 @@ pub fn parse(reader: &mut impl Read, file_bytes: u64) -> Result<GgufHeader, Gguf
     describe(version, &keys, &tensors, data_offset)
 }
 
-fn describe(version: u32, keys: &HashMap<String, Value>, tensors: &[Tensor], data_offset: u64) -> Result<GgufHeader, GgufError> {
-    let missing = |key: &str| GgufError::Missing { key: key.to_owned() };
+fn describe(
+    version: u32,
+    keys: &HashMap<String, Value>,
+    tensors: &[Tensor],
+    data_offset: u64,
+) -> Result<GgufHeader, GgufError> {
+    let missing = |key: &str| GgufError::Missing {
+        key: key.to_owned(),
+    };
     let text = |key: &str| match keys.get(key) {
         None => Ok(None),
-        Some(Value::Text(bytes)) => String::from_utf8(bytes.clone())
-            .map(Some)
-            .map_err(|_| GgufError::NotUtf8 { what: format!("the value of {key:?}") }),
+        Some(Value::Text(bytes)) => {
+            String::from_utf8(bytes.clone())
+                .map(Some)
+                .map_err(|_| GgufError::NotUtf8 {
+                    what: format!("the value of {key:?}"),
+                })
+        }
         Some(_) => Err(missing(key)),
     };
     let number = |key: &str| keys.get(key).and_then(Value::as_u64);
@@ -285,14 +313,17 @@ fn describe(version: u32, keys: &HashMap<String, Value>, tensors: &[Tensor], dat
     if let Some(parts) = number("split.count").filter(|parts| *parts > 1) {
         return Err(GgufError::Split { parts });
     }
-    let architecture = text("general.architecture")?.ok_or_else(|| missing("general.architecture"))?;
+    let architecture =
+        text("general.architecture")?.ok_or_else(|| missing("general.architecture"))?;
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     if architecture.is_empty() || architecture.len() > 64 || !architecture.chars().all(plain) {
         return Err(missing("general.architecture"));
     }
     let scoped = |name: &str| {
         let key = format!("{architecture}.{name}");
-        let found = number(&key).and_then(|found| u32::try_from(found).ok()).filter(|found| *found > 0);
+        let found = number(&key)
+            .and_then(|found| u32::try_from(found).ok())
+            .filter(|found| *found > 0);
         found.ok_or(GgufError::Missing { key })
     };
     let context_tokens = scoped("context_length")?;
@@ -314,9 +345,16 @@ fn describe(version: u32, keys: &HashMap<String, Value>, tensors: &[Tensor], dat
         4 => Some("rank"),
         _ => None,
     });
-    let causal = !matches!(keys.get(&format!("{architecture}.attention.causal")), Some(Value::Bool(false)));
+    let causal = !matches!(
+        keys.get(&format!("{architecture}.attention.causal")),
+        Some(Value::Bool(false))
+    );
     // A model without causal attention cannot continue text; one that pools was published to embed.
-    let kind = if !causal || pooling.is_some() || architecture.contains("bert") || architecture == "t5encoder" {
+    let kind = if !causal
+        || pooling.is_some()
+        || architecture.contains("bert")
+        || architecture == "t5encoder"
+    {
         ModelKind::Embedding
     } else {
         ModelKind::Chat
@@ -328,10 +366,16 @@ fn describe(version: u32, keys: &HashMap<String, Value>, tensors: &[Tensor], dat
         *by_type.entry(tensor.ggml_type).or_default() += tensor.elements;
         parameters = parameters.saturating_add(tensor.elements);
     }
-    let commonest = by_type.into_iter().max_by_key(|(code, count)| (*count, *code)).map_or(0, |(code, _)| code);
+    let commonest = by_type
+        .into_iter()
+        .max_by_key(|(code, count)| (*count, *code))
+        .map_or(0, |(code, _)| code);
     let quantisation = number("general.file_type")
         .and_then(file_type_name)
-        .map_or_else(|| type_info(commonest).map_or("unknown", |info| info.name), |name| name)
+        .map_or_else(
+            || type_info(commonest).map_or("unknown", |info| info.name),
+            |name| name,
+        )
         .to_owned();
 
     Ok(GgufHeader {
@@ -392,19 +436,23 @@ impl<R: Read> Cursor<'_, R> {
     fn expect(&self, bytes: u64, part: &'static str) -> Result<(), GgufError> {
         match self.at.checked_add(bytes) {
             Some(to) if to <= self.end => Ok(()),
-            Some(to) if to <= self.file_bytes => {
-                Err(GgufError::TooLarge { what: "the header's bytes", found: to, limit: MAX_HEADER_BYTES })
-            }
+            Some(to) if to <= self.file_bytes => Err(GgufError::TooLarge {
+                what: "the header's bytes",
+                found: to,
+                limit: MAX_HEADER_BYTES,
+            }),
             _ => Err(GgufError::Truncated { part }),
         }
     }
 
     fn fill(&mut self, into: &mut [u8], part: &'static str) -> Result<(), GgufError> {
         self.expect(into.len() as u64, part)?;
-        self.reader.read_exact(into).map_err(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => GgufError::Truncated { part },
-            _ => GgufError::Io(error.to_string()),
-        })?;
+        self.reader
+            .read_exact(into)
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::UnexpectedEof => GgufError::Truncated { part },
+                _ => GgufError::Io(error.to_string()),
+            })?;
         self.at += into.len() as u64;
         Ok(())
     }
@@ -434,7 +482,8 @@ impl<R: Read> Cursor<'_, R> {
 
     fn skip(&mut self, bytes: u64, part: &'static str) -> Result<(), GgufError> {
         self.expect(bytes, part)?;
-        let skipped = io::copy(&mut self.reader.by_ref().take(bytes), &mut io::sink()).map_err(|error| GgufError::Io(error.to_string()))?;
+        let skipped = io::copy(&mut self.reader.by_ref().take(bytes), &mut io::sink())
+            .map_err(|error| GgufError::Io(error.to_string()))?;
         if skipped != bytes {
             return Err(GgufError::Truncated { part });
         }
@@ -459,7 +508,11 @@ impl<R: Read> Cursor<'_, R> {
             7 => match self.array::<1>(PART)?[0] {
                 0 => Value::Bool(false),
                 1 => Value::Bool(true),
-                _ => return Err(GgufError::Missing { key: key.to_owned() }),
+                _ => {
+                    return Err(GgufError::Missing {
+                        key: key.to_owned(),
+                    });
+                }
             },
             8 => Value::Text(self.string(PART, MAX_STRING_BYTES)?),
             9 => {
@@ -483,7 +536,12 @@ impl<R: Read> Cursor<'_, R> {
                             self.value(key, 9, depth + 1)?;
                         }
                     }
-                    None => return Err(GgufError::UnknownValueType { key: key.to_owned(), found: element }),
+                    None => {
+                        return Err(GgufError::UnknownValueType {
+                            key: key.to_owned(),
+                            found: element,
+                        });
+                    }
                 }
                 Value::Array { length }
             }
@@ -493,15 +551,25 @@ impl<R: Read> Cursor<'_, R> {
                 self.skip(8, PART)?;
                 Value::Other
             }
-            found => return Err(GgufError::UnknownValueType { key: key.to_owned(), found }),
+            found => {
+                return Err(GgufError::UnknownValueType {
+                    key: key.to_owned(),
+                    found,
+                });
+            }
         })
     }
 
     fn tensor(&mut self) -> Result<Tensor, GgufError> {
         const PART: &str = "the tensor list";
         let name = self.string(PART, MAX_NAME_BYTES)?;
-        let name = String::from_utf8(name).map_err(|_| GgufError::NotUtf8 { what: "a tensor name".into() })?;
-        let bad = |fault| GgufError::BadTensor { name: name.clone(), fault };
+        let name = String::from_utf8(name).map_err(|_| GgufError::NotUtf8 {
+            what: "a tensor name".into(),
+        })?;
+        let bad = |fault| GgufError::BadTensor {
+            name: name.clone(),
+            fault,
+        };
         let dimensions = self.u32(PART)?;
         if !(1..=MAX_DIMS).contains(&dimensions) {
             return Err(bad("no or too many dimensions"));
@@ -530,7 +598,13 @@ impl<R: Read> Cursor<'_, R> {
             .checked_mul(info.block_bytes)
             .ok_or_else(|| bad("more bytes than any memory holds"))?;
         let offset = self.u64(PART)?;
-        Ok(Tensor { name, ggml_type, elements, bytes, offset })
+        Ok(Tensor {
+            name,
+            ggml_type,
+            elements,
+            bytes,
+            offset,
+        })
     }
 }
 
@@ -603,7 +677,11 @@ fn type_info(code: u32) -> Option<TypeInfo> {
         42 => ("Q2_0", 64, 18),
         _ => return None,
     };
-    Some(TypeInfo { name, block, block_bytes })
+    Some(TypeInfo {
+        name,
+        block,
+        block_bytes,
+    })
 }
 
 /// Names of `llama_ftype` (llama.h).

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  caller ──► Service ──(socket)──► worker process: template, tokens, llama.cpp, our sampler
-//!    ▲           │                        │ token ids, counts, seed
+//!    ▲           │                        │ token ids and counts
 //!    └─ events ──┴── receipt ◄── signed ──┘
 //! ```
 //!
@@ -17,13 +17,30 @@
 mod error;
 mod event;
 mod gguf;
+mod receipt;
 mod request;
+pub mod sampler;
 mod service;
+mod store;
+mod supervisor;
+mod template;
+mod tools;
+mod weights;
+mod wire;
+pub mod worker;
 
 pub use error::{InferenceError, ModelFault, Refusal, WorkerLoss};
 pub use event::{Completion, Event, FinishReason, Usage};
 pub use gguf::{GgufError, GgufHeader, MAX_HEADER_BYTES, ModelKind};
+pub use receipt::{SignedReceipt, Signer};
 pub use request::{
-    ChatRequest, ClientNonce, InvalidRequest, Lane, Links, MAX_EMBED_TEXTS, MAX_GRAMMAR_BYTES, MAX_MESSAGES, MAX_REQUEST_BYTES,
-    MAX_STOP_BYTES, MAX_STOP_STRINGS, MAX_TOOLS, Message, ResponseFormat, Role, Sampling, ToolCall, ToolChoice, ToolSpec,
+    ChatRequest, ClientNonce, InvalidRequest, Lane, Links, MAX_EMBED_TEXTS, MAX_GRAMMAR_BYTES,
+    MAX_MESSAGES, MAX_REQUEST_BYTES, MAX_STOP_BYTES, MAX_STOP_STRINGS, MAX_TOOLS, Message,
+    ResponseFormat, Role, Sampling, ToolCall, ToolChoice, ToolSpec,
 };
+pub use service::{
+    Embedded, EngineOptions, Generation, LoadedModel, Service, ServiceOptions, WorkerCommand,
+    WorkerLimits,
+};
+pub use store::{AddMode, AddOptions, ModelName, ModelRecord, ModelStore, StoreError};
+pub use weights::{WeightsDigest, WeightsHold};

@@ -235,10 +235,14 @@ impl ChatRequest {
             return Err(E::NoMessages);
         }
         if self.messages.len() > MAX_MESSAGES {
-            return Err(E::TooManyMessages { found: self.messages.len() });
+            return Err(E::TooManyMessages {
+                found: self.messages.len(),
+            });
         }
         if self.tools.len() > MAX_TOOLS {
-            return Err(E::TooManyTools { found: self.tools.len() });
+            return Err(E::TooManyTools {
+                found: self.tools.len(),
+            });
         }
         let bytes = self.text_bytes();
         if bytes > MAX_REQUEST_BYTES {
@@ -260,18 +264,26 @@ impl ChatRequest {
         for tool in &self.tools {
             let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:".contains(c);
             if tool.name.is_empty() || tool.name.len() > 128 || !tool.name.chars().all(plain) {
-                return Err(E::ToolName { name: tool.name.chars().take(64).collect() });
+                return Err(E::ToolName {
+                    name: tool.name.chars().take(64).collect(),
+                });
             }
             if !is_json_object(&tool.parameters_schema) {
-                return Err(E::ToolSchema { name: tool.name.clone() });
+                return Err(E::ToolSchema {
+                    name: tool.name.clone(),
+                });
             }
         }
         match &self.tool_choice {
             ToolChoice::Named(name) if !self.tools.iter().any(|tool| tool.name == *name) => {
-                return Err(E::UnknownTool { name: name.chars().take(64).collect() });
+                return Err(E::UnknownTool {
+                    name: name.chars().take(64).collect(),
+                });
             }
             ToolChoice::Required if self.tools.is_empty() => return Err(E::NoToolToRequire),
-            ToolChoice::Named(_) | ToolChoice::Required if self.response != ResponseFormat::Text => {
+            ToolChoice::Named(_) | ToolChoice::Required
+                if self.response != ResponseFormat::Text =>
+            {
                 return Err(E::TwoConstraints);
             }
             _ => {}
@@ -283,7 +295,9 @@ impl ChatRequest {
                     return Err(E::GrammarTooLong { found: text.len() });
                 }
                 if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(text) {
-                    return Err(E::SchemaNotJson { reason: error.to_string() });
+                    return Err(E::SchemaNotJson {
+                        reason: error.to_string(),
+                    });
                 }
             }
             ResponseFormat::Gbnf(text) => {
@@ -343,9 +357,15 @@ impl Sampling {
             return Err(InvalidRequest::NoTokens);
         }
         if self.stop.len() > MAX_STOP_STRINGS {
-            return Err(InvalidRequest::TooManyStops { found: self.stop.len() });
+            return Err(InvalidRequest::TooManyStops {
+                found: self.stop.len(),
+            });
         }
-        if self.stop.iter().any(|stop| stop.is_empty() || stop.len() > MAX_STOP_BYTES) {
+        if self
+            .stop
+            .iter()
+            .any(|stop| stop.is_empty() || stop.len() > MAX_STOP_BYTES)
+        {
             return Err(InvalidRequest::StopLength);
         }
         Ok(())
@@ -452,7 +472,9 @@ pub enum InvalidRequest {
     #[error("a tool call is required but the request offers no tools")]
     NoToolToRequire,
     /// A required tool call and a response format both constrain the output.
-    #[error("a required tool call and a response format cannot both constrain one answer; choose one")]
+    #[error(
+        "a required tool call and a response format cannot both constrain one answer; choose one"
+    )]
     TwoConstraints,
     /// More than [`MAX_GRAMMAR_BYTES`].
     #[error("the schema or grammar has {found} bytes, more than {MAX_GRAMMAR_BYTES}")]

@@ -11,17 +11,32 @@
 //!
 //! Out of scope: who may use which model (the caller decides), and settling receipts.
 
+use std::collections::{HashMap, VecDeque};
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use crate::error::{InferenceError, WorkerLoss};
-use crate::event::Event;
+use tokio::sync::mpsc;
+
+use crate::error::{InferenceError, ModelFault, Refusal, WorkerLoss};
+use crate::event::{Completion, Event, FinishReason, Usage};
 use crate::gguf::ModelKind;
-use crate::request::{ChatRequest, ClientNonce, Links};
-use crate::store::{ModelName, ModelStore};
-use crate::weights::WeightsDigest;
+use crate::receipt::{self, ChatRecord, EmbedRecord, Identity, SignedReceipt, Signer};
+use crate::request::{
+    ChatRequest, ClientNonce, InvalidRequest, Lane, Links, MAX_EMBED_TEXTS, MAX_REQUEST_BYTES,
+    ToolCall,
+};
+use crate::store::{ModelName, ModelRecord, ModelStore, StoreError};
+use crate::supervisor::{Reply, StartFailure, Worker};
+use crate::weights::{Weights, WeightsDigest};
+use crate::wire::{Chat, FromWorker, Load, LoadFault, PROTOCOL, RequestId, ToWorker};
+
+/// First pause before a worker that was lost is started again; it doubles with each loss in a row.
+const FIRST_BACKOFF: Duration = Duration::from_millis(100);
+/// Longest such pause.
+const LONGEST_BACKOFF: Duration = Duration::from_secs(10);
 
 /// The program that becomes a worker by calling [`crate::worker::main`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,8 +50,9 @@ pub struct WorkerCommand {
 /// How models are run. Everything here is part of the engine profile in a receipt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EngineOptions {
-    /// Threads of one step. More do not change a result; they are fixed so that this need not be believed.
-    pub threads: u32,
+    /// Threads of one step; `None` chooses by the model's size. More do not change a result; they are part of the profile
+    /// so that this need not be believed.
+    pub threads: Option<u32>,
     /// Tokens that one conversation may hold; the model's own limit where that is smaller.
     pub context_tokens: u32,
     /// Conversations that the throughput lane runs at once.
@@ -46,10 +62,27 @@ pub struct EngineOptions {
 }
 
 impl Default for EngineOptions {
-    /// As many threads as there are processors (at most 16), 4096 tokens, 8 slots, no GPU.
+    /// Threads by the model's size, 4096 tokens, 8 slots, no GPU.
     fn default() -> Self {
-        let threads = std::thread::available_parallelism().map_or(1, |count| count.get().min(16) as u32);
-        Self { threads, context_tokens: 4096, slots: 8, gpu_layers: 0 }
+        Self {
+            threads: None,
+            context_tokens: 4096,
+            slots: 8,
+            gpu_layers: 0,
+        }
+    }
+}
+
+impl EngineOptions {
+    /// Threads for a model of this many weights. Threads of a step wait for each other at every layer; for a small model
+    /// that is most of the work, and where other programs use the processors it is many times the work.
+    fn threads_for(&self, parameters: u64) -> u32 {
+        const SMALL: u64 = 50_000_000;
+        let all =
+            || std::thread::available_parallelism().map_or(1, |count| count.get().min(16) as u32);
+        self.threads
+            .unwrap_or_else(|| if parameters < SMALL { 1 } else { all() })
+            .max(1)
     }
 }
 
@@ -98,7 +131,11 @@ impl ServiceOptions {
     /// The defaults, with this worker.
     #[must_use]
     pub fn new(worker: WorkerCommand) -> Self {
-        Self { worker, engine: EngineOptions::default(), limits: WorkerLimits::default() }
+        Self {
+            worker,
+            engine: EngineOptions::default(),
+            limits: WorkerLimits::default(),
+        }
     }
 }
 
@@ -109,7 +146,57 @@ pub struct Service {
 }
 
 #[derive(Debug)]
-struct Inner;
+struct Inner {
+    store: ModelStore,
+    signer: Signer,
+    options: ServiceOptions,
+    models: Mutex<HashMap<WeightsDigest, Arc<Slot>>>,
+    next_id: AtomicU64,
+    shut_down: AtomicBool,
+}
+
+/// One model, loaded or not.
+#[derive(Debug)]
+struct Slot {
+    /// Held while a worker is being started, so that one start serves all who wait.
+    gate: tokio::sync::Mutex<Gate>,
+    view: Mutex<View>,
+}
+
+#[derive(Debug, Default)]
+struct Gate {
+    running: Option<Arc<Running>>,
+    /// Kept between workers, so that a restart neither reads nor hashes the file again.
+    weights: Option<Arc<Weights>>,
+    /// Losses since the last answer.
+    losses_in_a_row: u32,
+}
+
+/// What can be seen of a slot without waiting for a start.
+#[derive(Debug, Default)]
+struct View {
+    running: Option<Arc<Running>>,
+    restarts: u32,
+    last_loss: Option<WorkerLoss>,
+    used_at: Option<Instant>,
+}
+
+/// A worker, and what its receipts say about it.
+#[derive(Debug)]
+struct Running {
+    name: ModelName,
+    kind: ModelKind,
+    worker: Worker,
+    weights: Arc<Weights>,
+    identity: Identity,
+}
+
+impl Slot {
+    fn view(&self) -> MutexGuard<'_, View> {
+        // Each change of the view is one assignment, so a panic leaves it whole.
+        self.view.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// A model that is loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,43 +217,713 @@ pub struct LoadedModel {
     pub last_loss: Option<WorkerLoss>,
 }
 
-/// A running generation. Dropping it cancels it.
-#[derive(Debug)]
-pub struct Generation {}
-
-/// A signed receipt and what opens its commitments. The service has verified it.
+/// Vectors and the receipt for them.
 #[derive(Clone, Debug)]
-pub struct SignedReceipt {
-    /// The DSSE envelope, as JSON bytes.
-    pub envelope: Vec<u8>,
-    /// BLAKE3 of `envelope`.
-    pub digest: [u8; 32],
-    /// The node's public key.
-    pub signer: [u8; 32],
-    /// Token ids of the prompt, which the receipt commits to.
-    pub prompt_tokens: Vec<u32>,
-    /// The salt of that commitment.
-    pub prompt_salt: [u8; 32],
-    /// Token ids of the output, which the receipt commits to.
-    pub output_tokens: Vec<u32>,
-    /// The salt of that commitment.
-    pub output_salt: [u8; 32],
+pub struct Embedded {
+    /// One for each text, in order, of length 1.
+    pub vectors: Vec<Vec<f32>>,
+    /// Tokens of all texts together.
+    pub tokens: u32,
+    /// What was done, signed.
+    pub receipt: SignedReceipt,
 }
 
 impl Service {
-    // new(store: ModelStore, signer: Signer, options: ServiceOptions) -> Service
-    //     Signer { key: tally_receipt::SigningKey, now: fn() -> unix milliseconds, salt: fn() -> [u8; 32] }
-    // async chat(&self, ChatRequest, ClientNonce, Links) -> Result<Generation, InferenceError>
-    //     returns once the worker has taken the request: template, tokens, grammar and limits are checked
-    // async embed(&self, model: &str, texts: Vec<String>) -> Result<Vec<Vec<f32>>, InferenceError>
-    // async load(&self, model: &str) -> Result<LoadedModel, InferenceError>
-    // loaded(&self) -> Vec<LoadedModel>
-    // async shut_down(&self)                              every worker has ended when it returns
+    /// A service over the models of `store`. Nothing is loaded until it is asked for.
+    #[must_use]
+    pub fn new(store: ModelStore, signer: Signer, options: ServiceOptions) -> Self {
+        let inner = Inner {
+            store,
+            signer,
+            options,
+            models: Mutex::default(),
+            next_id: AtomicU64::new(1),
+            shut_down: AtomicBool::new(false),
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// Starts a generation. Returns when the worker has rendered and tokenized the conversation and compiled its grammar,
+    /// so that what is wrong with the request shows here and not in the stream.
+    ///
+    /// # Errors
+    /// [`InferenceError`], by who must act. Those that say so ([`InferenceError::is_retryable`]) may be tried again.
+    pub async fn chat(
+        &self,
+        request: ChatRequest,
+        nonce: ClientNonce,
+        links: Links,
+    ) -> Result<Generation, InferenceError> {
+        let began = Instant::now();
+        request.check()?;
+        let record = self.resolve(&request.model).await?;
+        if record.kind() == ModelKind::Embedding {
+            return Err(Refusal::EmbeddingModelForChat.into());
+        }
+        let slot = self.slot(record.weights);
+        let running = self.ensure(&slot, &record).await?;
+        let id = self.next_id();
+        let chat = Chat {
+            id,
+            fairness: links.run.map_or(0, |run| {
+                u64::from_le_bytes(run[..8].try_into().expect("8 of 16 bytes"))
+            }),
+            messages: request.messages.clone(),
+            tools: request.tools.clone(),
+            tool_choice: request.tool_choice.clone(),
+            response: request.response.clone(),
+            sampling: request.sampling.clone(),
+            lane: request.lane,
+            template_time: request.template_time,
+            nonce: *nonce.as_bytes(),
+            weights: *running.weights.digest().as_bytes(),
+            node_key: *self.inner.signer.public_key().as_bytes(),
+        };
+        let mut pending = Pending::send(&running, id, &ToWorker::Chat(Box::new(chat)))?;
+        let (prompt, grammar) = match pending.next().await? {
+            FromWorker::Accepted {
+                prompt, grammar, ..
+            } => (prompt, grammar),
+            _ => return Err(running.inconsistent("an output before the prompt")),
+        };
+        let loaded = running.worker.loaded();
+        if prompt.is_empty()
+            || prompt.len() >= loaded.context_tokens as usize
+            || prompt.iter().any(|token| *token >= loaded.vocabulary)
+        {
+            return Err(running.inconsistent("a prompt that its model cannot read"));
+        }
+        Ok(Generation {
+            pending,
+            slot,
+            signer: self.inner.signer.clone(),
+            request,
+            nonce,
+            links,
+            began,
+            prompt,
+            grammar,
+            output: Vec::new(),
+            text: String::new(),
+            events: VecDeque::new(),
+            receipt: None,
+            ended: false,
+        })
+    }
+
+    /// Turns texts into vectors of length 1.
+    ///
+    /// # Errors
+    /// As [`Service::chat`].
+    pub async fn embed(
+        &self,
+        model: &str,
+        texts: Vec<String>,
+        nonce: ClientNonce,
+        links: Links,
+    ) -> Result<Embedded, InferenceError> {
+        let began = Instant::now();
+        if texts.is_empty() || texts.len() > MAX_EMBED_TEXTS {
+            return Err(InvalidRequest::TextCount { found: texts.len() }.into());
+        }
+        let bytes = texts.iter().map(String::len).sum();
+        if bytes > MAX_REQUEST_BYTES {
+            return Err(InvalidRequest::TooLong { found: bytes }.into());
+        }
+        let record = self.resolve(model).await?;
+        if record.kind() == ModelKind::Chat {
+            return Err(Refusal::ChatModelForEmbedding.into());
+        }
+        let slot = self.slot(record.weights);
+        let running = self.ensure(&slot, &record).await?;
+        let id = self.next_id();
+        let mut pending = Pending::send(
+            &running,
+            id,
+            &ToWorker::Embed {
+                id,
+                texts: texts.clone(),
+            },
+        )?;
+        let (tokens, vectors) = match pending.next().await? {
+            FromWorker::Embedded {
+                tokens, vectors, ..
+            } => (tokens, vectors),
+            _ => return Err(running.inconsistent("a text where vectors were asked for")),
+        };
+        let width = running.worker.loaded().embedding_length as usize;
+        if vectors.len() != texts.len()
+            || !vectors
+                .iter()
+                .all(|vector| vector.len() == width && is_unit(vector))
+        {
+            return Err(running.inconsistent("vectors of another number, width or length"));
+        }
+        running.recheck()?;
+        let count = u32::try_from(tokens.len()).unwrap_or(u32::MAX);
+        let record = EmbedRecord {
+            nonce,
+            links: &links,
+            texts,
+            prompt: tokens,
+            vectors: &vectors,
+            duration_ms: milliseconds_since(began),
+        };
+        let receipt = receipt::embed(&self.inner.signer, &running.identity, record)
+            .map_err(InferenceError::Receipt)?;
+        slot.succeeded();
+        Ok(Embedded {
+            vectors,
+            tokens: count,
+            receipt,
+        })
+    }
+
+    /// Loads a model now instead of at its first use.
+    ///
+    /// # Errors
+    /// As [`Service::chat`].
+    pub async fn load(&self, model: &str) -> Result<LoadedModel, InferenceError> {
+        let record = self.resolve(model).await?;
+        let slot = self.slot(record.weights);
+        let running = self.ensure(&slot, &record).await?;
+        let view = slot.view();
+        Ok(running.describe(&view))
+    }
+
+    /// The models that are loaded, by name.
+    #[must_use]
+    pub fn loaded(&self) -> Vec<LoadedModel> {
+        let models = self.models();
+        let mut loaded: Vec<LoadedModel> = models
+            .values()
+            .filter_map(|slot| {
+                let view = slot.view();
+                view.running
+                    .as_ref()
+                    .filter(|running| running.worker.lost().is_none())
+                    .map(|running| running.describe(&view))
+            })
+            .collect();
+        loaded.sort_by(|a, b| a.name.cmp(&b.name));
+        loaded
+    }
+
+    /// Ends every worker. Generations that run end with [`InferenceError::WorkerLost`]. Returns when the processes are gone.
+    pub async fn shut_down(&self) {
+        self.inner.shut_down.store(true, Ordering::SeqCst);
+        let slots: Vec<Arc<Slot>> = self.models().drain().map(|(_, slot)| slot).collect();
+        for slot in slots {
+            // A start that is under way ends first.
+            let running = slot.gate.lock().await.running.take();
+            slot.view().running = None;
+            if let Some(running) = running {
+                running.worker.end().await;
+            }
+        }
+    }
+
+    fn models(&self) -> MutexGuard<'_, HashMap<WeightsDigest, Arc<Slot>>> {
+        self.inner
+            .models
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn next_id(&self) -> RequestId {
+        RequestId(self.inner.next_id.fetch_add(1, Ordering::Relaxed))
+    }
+
+    async fn resolve(&self, model: &str) -> Result<ModelRecord, InferenceError> {
+        let store = &self.inner.store;
+        let failed = |error: StoreError| InferenceError::Store(error.to_string());
+        if model.is_empty() {
+            return store
+                .default_model()
+                .await
+                .map_err(failed)?
+                .ok_or(InferenceError::NoDefaultModel);
+        }
+        match store.resolve(model).await {
+            Ok(record) => Ok(record),
+            Err(StoreError::Unknown { name }) => {
+                let records = store.list().await.map_err(failed)?;
+                let known: Vec<String> = records
+                    .iter()
+                    .map(|record| record.name.to_string())
+                    .collect();
+                Err(InferenceError::UnknownModel {
+                    name,
+                    known: known.join(", "),
+                })
+            }
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    fn slot(&self, weights: WeightsDigest) -> Arc<Slot> {
+        let mut models = self.models();
+        let slot = models.entry(weights).or_insert_with(|| {
+            Arc::new(Slot {
+                gate: tokio::sync::Mutex::default(),
+                view: Mutex::default(),
+            })
+        });
+        slot.view().used_at = Some(Instant::now());
+        Arc::clone(slot)
+    }
+
+    /// The slot's worker, started if need be.
+    async fn ensure(
+        &self,
+        slot: &Arc<Slot>,
+        record: &ModelRecord,
+    ) -> Result<Arc<Running>, InferenceError> {
+        let mut gate = slot.gate.lock().await;
+        if self.inner.shut_down.load(Ordering::SeqCst) {
+            return Err(InferenceError::ShutDown);
+        }
+        if let Some(running) = &gate.running {
+            match running.worker.lost() {
+                None => return Ok(Arc::clone(running)),
+                Some(loss) => {
+                    gate.running = None;
+                    gate.losses_in_a_row += 1;
+                    let mut view = slot.view();
+                    view.running = None;
+                    view.last_loss = Some(loss);
+                    view.restarts += 1;
+                }
+            }
+        }
+        // The first restart is at once: one loss says nothing about the next.
+        if gate.losses_in_a_row > 1 {
+            let doublings = (gate.losses_in_a_row - 2).min(16);
+            tokio::time::sleep((FIRST_BACKOFF * 2u32.pow(doublings)).min(LONGEST_BACKOFF)).await;
+        }
+        self.make_room(slot).await?;
+        let weights = match &gate.weights {
+            Some(weights) => {
+                weights.recheck().map_err(|fault| unusable(record, fault))?;
+                Arc::clone(weights)
+            }
+            None => {
+                let (path, digest) = (
+                    self.inner.store.weights_path(&record.weights),
+                    record.weights,
+                );
+                let limit = self.inner.options.limits.seal_limit_bytes;
+                let opened =
+                    tokio::task::spawn_blocking(move || Weights::open(&path, digest, limit)).await;
+                let opened = opened.map_err(|_| InferenceError::ShutDown)?;
+                Arc::new(opened.map_err(|fault| unusable(record, fault))?)
+            }
+        };
+        let running = match self.start(record, &weights).await {
+            Ok(running) => Arc::new(running),
+            Err(failure) => {
+                gate.losses_in_a_row += 1;
+                return Err(failure);
+            }
+        };
+        gate.weights = Some(weights);
+        gate.running = Some(Arc::clone(&running));
+        slot.view().running = Some(Arc::clone(&running));
+        Ok(running)
+    }
+
+    async fn start(
+        &self,
+        record: &ModelRecord,
+        weights: &Arc<Weights>,
+    ) -> Result<Running, InferenceError> {
+        let options = &self.inner.options;
+        let header = weights.header();
+        let load = Load {
+            protocol: PROTOCOL,
+            parent_pid: std::process::id(),
+            kind: header.kind,
+            chat_template: header.chat_template.clone(),
+            threads: options.engine.threads_for(header.parameters),
+            context_tokens: options.engine.context_tokens.max(1),
+            slots: options.engine.slots.clamp(1, 128),
+            gpu_layers: options.engine.gpu_layers,
+            queue: options.limits.queue,
+            memory_bytes: options.limits.memory_bytes,
+        };
+        let worker = Worker::start(&options.worker, weights, load, &options.limits)
+            .await
+            .map_err(|failure| start_failure(record, failure))?;
+        // What the worker mapped is what was hashed.
+        weights.recheck().map_err(|fault| unusable(record, fault))?;
+        let identity = Identity::new(
+            record.name.as_str(),
+            &weights.digest(),
+            header,
+            weights.hold(),
+            worker.loaded(),
+            options.engine.gpu_layers,
+        );
+        Ok(Running {
+            name: record.name.clone(),
+            kind: header.kind,
+            worker,
+            weights: Arc::clone(weights),
+            identity,
+        })
+    }
+
+    /// Unloads models that rest until another fits.
+    async fn make_room(&self, wanted: &Arc<Slot>) -> Result<(), InferenceError> {
+        loop {
+            let resting = {
+                let models = self.models();
+                let others: Vec<&Arc<Slot>> = models
+                    .values()
+                    .filter(|slot| !Arc::ptr_eq(slot, wanted))
+                    .filter(|slot| {
+                        slot.view()
+                            .running
+                            .as_ref()
+                            .is_some_and(|running| running.worker.lost().is_none())
+                    })
+                    .collect();
+                if others.len() < self.inner.options.limits.loaded_models.max(1) {
+                    return Ok(());
+                }
+                let rests = |slot: &&&Arc<Slot>| {
+                    slot.view()
+                        .running
+                        .as_ref()
+                        .is_some_and(|running| running.worker.outstanding() == 0)
+                };
+                let longest = others
+                    .iter()
+                    .filter(rests)
+                    .min_by_key(|slot| slot.view().used_at);
+                longest
+                    .map(|slot| Arc::clone(slot))
+                    .ok_or(InferenceError::Busy { queued: 0 })?
+            };
+            let mut gate = resting.gate.lock().await;
+            *gate = Gate::default();
+            let running = resting.view().running.take();
+            if let Some(running) = running {
+                running.worker.end().await;
+            }
+        }
+    }
+}
+
+impl Slot {
+    /// A request was answered: the next loss is the first again.
+    fn succeeded(&self) {
+        // Somebody who holds the gate is starting a worker and counts for himself.
+        if let Ok(mut gate) = self.gate.try_lock() {
+            gate.losses_in_a_row = 0;
+        }
+    }
+}
+
+impl Running {
+    fn describe(&self, view: &View) -> LoadedModel {
+        LoadedModel {
+            name: self.name.clone(),
+            weights: self.weights.digest(),
+            kind: self.kind,
+            context_tokens: self.worker.loaded().context_tokens,
+            pid: self.worker.pid(),
+            restarts: view.restarts,
+            last_loss: view.last_loss,
+        }
+    }
+
+    fn recheck(&self) -> Result<(), InferenceError> {
+        self.weights
+            .recheck()
+            .map_err(|fault| InferenceError::ModelUnusable {
+                model: self.name.to_string(),
+                fault,
+            })
+    }
+
+    fn inconsistent(&self, what: &str) -> InferenceError {
+        InferenceError::Inconsistent {
+            model: self.name.to_string(),
+            what: what.to_owned(),
+        }
+    }
+}
+
+/// A request that a worker has. Dropping it before the last frame cancels it.
+#[derive(Debug)]
+struct Pending {
+    running: Arc<Running>,
+    id: RequestId,
+    replies: mpsc::UnboundedReceiver<Reply>,
+}
+
+impl Pending {
+    fn send(
+        running: &Arc<Running>,
+        id: RequestId,
+        message: &ToWorker,
+    ) -> Result<Self, InferenceError> {
+        let replies = running.worker.request(id, message).map_err(|error| {
+            InferenceError::WorkerUnavailable {
+                model: running.name.to_string(),
+                reason: format!("the request does not fit a frame: {error}"),
+            }
+        })?;
+        Ok(Self {
+            running: Arc::clone(running),
+            id,
+            replies,
+        })
+    }
+
+    /// The next frame that is no refusal.
+    async fn next(&mut self) -> Result<FromWorker, InferenceError> {
+        let model = || self.running.name.to_string();
+        match self.replies.recv().await {
+            Some(Reply::Frame(FromWorker::Refused { refusal, .. })) => Err(refusal.into()),
+            Some(Reply::Frame(FromWorker::Busy { queued, .. })) => {
+                Err(InferenceError::Busy { queued })
+            }
+            Some(Reply::Frame(frame)) => Ok(frame),
+            Some(Reply::Lost(loss)) => Err(InferenceError::WorkerLost {
+                model: model(),
+                loss,
+            }),
+            None => Err(InferenceError::WorkerLost {
+                model: model(),
+                loss: WorkerLoss::Killed,
+            }),
+        }
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        // When it is still known there, frames would follow; nobody reads them.
+        if self.running.worker.forget(self.id) {
+            self.running.worker.cancel(self.id);
+        }
+    }
+}
+
+/// A running generation. Dropping it cancels it.
+#[derive(Debug)]
+pub struct Generation {
+    pending: Pending,
+    slot: Arc<Slot>,
+    signer: Signer,
+    request: ChatRequest,
+    nonce: ClientNonce,
+    links: Links,
+    began: Instant,
+    prompt: Vec<u32>,
+    grammar: Option<[u8; 32]>,
+    output: Vec<u32>,
+    text: String,
+    events: VecDeque<Event>,
+    receipt: Option<SignedReceipt>,
+    ended: bool,
 }
 
 impl Generation {
-    // async next(&mut self) -> Result<Option<Event>, InferenceError>      None after Done
-    // cancel(&self)                                                       Done(Cancelled) follows, with a receipt
-    // receipt(&self) -> Option<&SignedReceipt>                            Some once Done was returned
-    // model(&self) -> &LoadedModel
+    /// The next event; none after [`Event::Done`]. Safe to drop before it is ready: nothing is lost.
+    ///
+    /// # Errors
+    /// [`InferenceError::WorkerLost`] when the worker died, [`InferenceError::Refused`] when the generation cannot go on,
+    /// [`InferenceError::Receipt`] and [`InferenceError::Inconsistent`] when no receipt can be given. No event follows an
+    /// error.
+    pub async fn next(&mut self) -> Result<Option<Event>, InferenceError> {
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                return Ok(Some(event));
+            }
+            if self.ended {
+                return Ok(None);
+            }
+            let frame = self
+                .pending
+                .next()
+                .await
+                .inspect_err(|_| self.ended = true)?;
+            if let Err(error) = self.take(frame) {
+                self.ended = true;
+                self.events.clear();
+                return Err(error);
+            }
+        }
+    }
+
+    /// Asks for the end. What was written until then, [`FinishReason::Cancelled`] and a receipt follow; or whatever
+    /// the generation ended with, when it was faster.
+    pub fn cancel(&self) {
+        if !self.ended {
+            self.pending.running.worker.cancel(self.pending.id);
+        }
+    }
+
+    /// The receipt, once [`Event::Done`] was returned.
+    #[must_use]
+    pub fn receipt(&self) -> Option<&SignedReceipt> {
+        self.receipt
+            .as_ref()
+            .filter(|_| self.ended && self.events.is_empty())
+    }
+
+    /// The weights that run.
+    #[must_use]
+    pub fn weights(&self) -> WeightsDigest {
+        self.pending.running.weights.digest()
+    }
+
+    fn take(&mut self, frame: FromWorker) -> Result<(), InferenceError> {
+        match frame {
+            FromWorker::Output {
+                tokens,
+                text,
+                calls,
+                ..
+            } => {
+                let vocabulary = self.pending.running.worker.loaded().vocabulary;
+                self.output.extend_from_slice(&tokens);
+                if self.output.len() > self.request.sampling.max_tokens as usize
+                    || tokens.iter().any(|token| *token >= vocabulary)
+                {
+                    return Err(self
+                        .pending
+                        .running
+                        .inconsistent("tokens that were not asked for"));
+                }
+                self.push(text, calls);
+                Ok(())
+            }
+            FromWorker::Finished {
+                finish,
+                cached_tokens,
+                ..
+            } => self.finish(finish, cached_tokens),
+            _ => Err(self
+                .pending
+                .running
+                .inconsistent("something else than an output")),
+        }
+    }
+
+    fn push(&mut self, text: String, calls: Vec<ToolCall>) {
+        if !text.is_empty() {
+            self.text.push_str(&text);
+            self.events.push_back(Event::Text(text));
+        }
+        self.events.extend(calls.into_iter().map(Event::ToolCall));
+    }
+
+    fn finish(&mut self, finish: FinishReason, cached_tokens: u32) -> Result<(), InferenceError> {
+        let running = Arc::clone(&self.pending.running);
+        let usage = Usage {
+            prompt_tokens: u32::try_from(self.prompt.len()).unwrap_or(u32::MAX),
+            cached_tokens,
+            completion_tokens: u32::try_from(self.output.len()).unwrap_or(u32::MAX),
+        };
+        if cached_tokens >= usage.prompt_tokens
+            || (self.request.lane == Lane::Exact && cached_tokens > 0)
+        {
+            return Err(running.inconsistent("a cached prefix that cannot be"));
+        }
+        running.recheck()?;
+        let record = ChatRecord {
+            request: &self.request,
+            nonce: self.nonce,
+            links: &self.links,
+            prompt: std::mem::take(&mut self.prompt),
+            cached: cached_tokens,
+            output: std::mem::take(&mut self.output),
+            text: std::mem::take(&mut self.text),
+            grammar: self.grammar,
+            finish,
+            duration_ms: milliseconds_since(self.began),
+        };
+        self.receipt = Some(
+            receipt::chat(&self.signer, &running.identity, record)
+                .map_err(InferenceError::Receipt)?,
+        );
+        self.ended = true;
+        self.slot.succeeded();
+        self.events
+            .push_back(Event::Done(Completion { finish, usage }));
+        Ok(())
+    }
+}
+
+fn milliseconds_since(began: Instant) -> u64 {
+    u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+fn is_unit(vector: &[f32]) -> bool {
+    let square: f64 = vector.iter().map(|x| f64::from(*x) * f64::from(*x)).sum();
+    (square - 1.0).abs() < 1e-3
+}
+
+fn unusable(record: &ModelRecord, fault: ModelFault) -> InferenceError {
+    InferenceError::ModelUnusable {
+        model: record.name.to_string(),
+        fault,
+    }
+}
+
+fn start_failure(record: &ModelRecord, failure: StartFailure) -> InferenceError {
+    let model = record.name.to_string();
+    let fault = match failure {
+        StartFailure::Spawn(reason) => return InferenceError::WorkerUnavailable { model, reason },
+        StartFailure::Slow => {
+            let reason =
+                "it did not load the model in time; raise the limit or use a smaller model"
+                    .to_owned();
+            return InferenceError::WorkerUnavailable { model, reason };
+        }
+        StartFailure::Fault(LoadFault::Protocol) => {
+            let reason =
+                "the worker program is of another version; install both from the same release"
+                    .to_owned();
+            return InferenceError::WorkerUnavailable { model, reason };
+        }
+        StartFailure::Lost(WorkerLoss::Exited { code }, stderr) => {
+            let reason = format!(
+                "it ended at once with exit code {code}: {}",
+                last_line(&stderr)
+            );
+            return InferenceError::WorkerUnavailable { model, reason };
+        }
+        StartFailure::Lost(WorkerLoss::Garbled, _) => {
+            let reason =
+                "the worker program does not speak the protocol; check the command that starts it"
+                    .to_owned();
+            return InferenceError::WorkerUnavailable { model, reason };
+        }
+        StartFailure::Processor(missing) => ModelFault::Processor { missing },
+        StartFailure::Fault(LoadFault::Unloadable) => ModelFault::Unloadable {
+            architecture: record.header.architecture.clone(),
+        },
+        StartFailure::Fault(LoadFault::OutOfMemory)
+        | StartFailure::Lost(WorkerLoss::OutOfMemory | WorkerLoss::Killed, _) => {
+            ModelFault::OutOfMemory
+        }
+        StartFailure::Lost(_, _) => ModelFault::CrashedLoading,
+    };
+    InferenceError::ModelUnusable { model, fault }
+}
+
+fn last_line(text: &str) -> String {
+    text.lines()
+        .last()
+        .unwrap_or("it said nothing")
+        .chars()
+        .take(200)
+        .collect()
 }

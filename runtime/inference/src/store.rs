@@ -56,12 +56,25 @@ impl ModelName {
     fn from_any(text: &str) -> Self {
         let mut name: String = text
             .chars()
-            .map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' })
+            .map(|c| {
+                if c.is_ascii_alphanumeric() || "._-".contains(c) {
+                    c
+                } else {
+                    '-'
+                }
+            })
             .take(MAX_NAME_BYTES)
             .collect();
-        let lead = name.len() - name.trim_start_matches(|c: char| !c.is_ascii_alphanumeric()).len();
+        let lead = name.len()
+            - name
+                .trim_start_matches(|c: char| !c.is_ascii_alphanumeric())
+                .len();
         name.drain(..lead);
-        Self(if name.is_empty() { "model".to_owned() } else { name })
+        Self(if name.is_empty() {
+            "model".to_owned()
+        } else {
+            name
+        })
     }
 }
 
@@ -133,7 +146,9 @@ pub enum StoreError {
         fault: GgufError,
     },
     /// The caller chooses another name, or removes the model that has it.
-    #[error("a model named {name} with other weights is in the store; remove it or choose another name")]
+    #[error(
+        "a model named {name} with other weights is in the store; remove it or choose another name"
+    )]
     NameTaken {
         /// The name.
         name: ModelName,
@@ -186,7 +201,9 @@ impl ModelStore {
     /// A store in `dir`, which is made when something is added.
     #[must_use]
     pub fn open(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: Arc::new(dir.into()) }
+        Self {
+            dir: Arc::new(dir.into()),
+        }
     }
 
     /// Where it is.
@@ -277,14 +294,23 @@ impl ModelStore {
         self.dir.join("weights").join(format!("{digest}.gguf"))
     }
 
-    fn add_now(&self, source: &Path, options: AddOptions, mut progress: impl FnMut(u64, u64)) -> Result<ModelRecord, StoreError> {
+    fn add_now(
+        &self,
+        source: &Path,
+        options: AddOptions,
+        mut progress: impl FnMut(u64, u64),
+    ) -> Result<ModelRecord, StoreError> {
         let (mut file, header, bytes) = open_model(source)?;
-        let name = options
-            .name
-            .unwrap_or_else(|| ModelName::from_any(&source.file_stem().unwrap_or_default().to_string_lossy()));
+        let name = options.name.unwrap_or_else(|| {
+            ModelName::from_any(&source.file_stem().unwrap_or_default().to_string_lossy())
+        });
         let source = fs::canonicalize(source).map_err(io_error("resolve", source))?;
         let temporary = self.dir.join("tmp");
-        for dir in [&temporary, &self.dir.join("weights"), &self.dir.join("models")] {
+        for dir in [
+            &temporary,
+            &self.dir.join("weights"),
+            &self.dir.join("models"),
+        ] {
             fs::create_dir_all(dir).map_err(io_error("make", dir))?;
         }
         self.clear_leftovers(&temporary);
@@ -294,7 +320,8 @@ impl ModelStore {
             AddMode::Link => None,
         };
         let copy = into.as_mut().map(tempfile::NamedTempFile::as_file_mut);
-        let weights = copy_hashed(&mut file, copy, &mut |done| progress(done, bytes)).map_err(io_error("copy", &source))?;
+        let weights = copy_hashed(&mut file, copy, &mut |done| progress(done, bytes))
+            .map_err(io_error("copy", &source))?;
         let path = self.weights_path(&weights);
 
         // Checked after hashing, since only then is it known whether it is the same model.
@@ -306,17 +333,28 @@ impl ModelStore {
         }
         match into {
             Some(into) => {
-                into.as_file().sync_all().map_err(io_error("write", &path))?;
-                let mut permissions = into.as_file().metadata().map_err(io_error("write", &path))?.permissions();
+                into.as_file()
+                    .sync_all()
+                    .map_err(io_error("write", &path))?;
+                let mut permissions = into
+                    .as_file()
+                    .metadata()
+                    .map_err(io_error("write", &path))?
+                    .permissions();
                 std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o444);
-                into.as_file().set_permissions(permissions).map_err(io_error("write", &path))?;
-                into.persist(&path).map_err(|error| io_error("write", &path)(error.error))?;
+                into.as_file()
+                    .set_permissions(permissions)
+                    .map_err(io_error("write", &path))?;
+                into.persist(&path)
+                    .map_err(|error| io_error("write", &path)(error.error))?;
             }
             None => {
                 if !path.exists() {
                     let link = temporary.join(format!("{weights}.link"));
                     match fs::remove_file(&link) {
-                        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io_error("remove", &link)(error)),
+                        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                            return Err(io_error("remove", &link)(error));
+                        }
                         _ => {}
                     }
                     std::os::unix::fs::symlink(&source, &link).map_err(io_error("link", &link))?;
@@ -326,8 +364,15 @@ impl ModelStore {
         }
         sync_dir(&self.dir.join("weights"))?;
 
-        let record = ModelRecord { name, weights, bytes, source, header };
-        let json = serde_json::to_vec_pretty(&record).expect("a record is plain data with string keys");
+        let record = ModelRecord {
+            name,
+            weights,
+            bytes,
+            source,
+            header,
+        };
+        let json =
+            serde_json::to_vec_pretty(&record).expect("a record is plain data with string keys");
         self.write_file(&record_path, &json)?;
         if record.kind() == ModelKind::Chat && self.default_now()?.is_none() {
             self.write_default(&record.name)?;
@@ -345,7 +390,10 @@ impl ModelStore {
         let mut records = Vec::new();
         for entry in entries {
             let path = entry.map_err(io_error("list", &dir))?.path();
-            if path.extension().is_some_and(|extension| extension == "json") {
+            if path
+                .extension()
+                .is_some_and(|extension| extension == "json")
+            {
                 records.extend(read_record(&path)?);
             }
         }
@@ -359,8 +407,11 @@ impl ModelStore {
                 return Ok(record);
             }
         }
-        let unknown = || StoreError::Unknown { name: text.chars().take(128).collect() };
-        let is_prefix = (8..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let unknown = || StoreError::Unknown {
+            name: text.chars().take(128).collect(),
+        };
+        let is_prefix =
+            (8..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
         if !is_prefix {
             return Err(unknown());
         }
@@ -373,7 +424,9 @@ impl ModelStore {
         match found.len() {
             0 => Err(unknown()),
             1 => Ok(found.remove(0)),
-            _ => Err(StoreError::Ambiguous { prefix: text.to_owned() }),
+            _ => Err(StoreError::Ambiguous {
+                prefix: text.to_owned(),
+            }),
         }
     }
 
@@ -385,7 +438,10 @@ impl ModelStore {
             Err(error) => return Err(io_error("read", &path)(error)),
         };
         let Some(name) = ModelName::parse(text.trim_end()) else {
-            return Err(StoreError::BadRecord { path, reason: "it holds no model name".to_owned() });
+            return Err(StoreError::BadRecord {
+                path,
+                reason: "it holds no model name".to_owned(),
+            });
         };
         read_record(&self.record_path(&name))
     }
@@ -398,7 +454,9 @@ impl ModelStore {
         if !rest.iter().any(|other| other.weights == record.weights) {
             let path = self.weights_path(&record.weights);
             match fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io_error("remove", &path)(error)),
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(io_error("remove", &path)(error));
+                }
                 _ => {}
             }
         }
@@ -422,13 +480,16 @@ impl ModelStore {
         let mut file = new_temporary(&self.dir.join("tmp"))?;
         file.write_all(bytes).map_err(io_error("write", path))?;
         file.as_file().sync_all().map_err(io_error("write", path))?;
-        file.persist(path).map_err(|error| io_error("write", path)(error.error))?;
+        file.persist(path)
+            .map_err(|error| io_error("write", path)(error.error))?;
         sync_dir(path.parent().unwrap_or(&self.dir))
     }
 
     /// Removes files that a crashed `add` left. One that another process writes now is younger than a day.
     fn clear_leftovers(&self, temporary: &Path) {
-        let Ok(entries) = fs::read_dir(temporary) else { return };
+        let Ok(entries) = fs::read_dir(temporary) else {
+            return;
+        };
         for entry in entries.flatten() {
             let old = entry
                 .metadata()
@@ -442,7 +503,9 @@ impl ModelStore {
     }
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, StoreError> + Send + 'static) -> Result<T, StoreError> {
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
         Err(error) => match error.try_into_panic() {
@@ -460,43 +523,76 @@ fn open_model(path: &Path) -> Result<(File, GgufHeader, u64), StoreError> {
     let mut file = File::open(path).map_err(io_error("open", path))?;
     let metadata = file.metadata().map_err(io_error("read", path))?;
     if !metadata.is_file() {
-        return Err(io_error("open", path)(io::Error::other("it is not a regular file")));
+        return Err(io_error("open", path)(io::Error::other(
+            "it is not a regular file",
+        )));
     }
-    let header = gguf::parse(&mut io::BufReader::with_capacity(1 << 16, &file), metadata.len())
-        .map_err(|fault| StoreError::NotAModel { path: path.to_owned(), fault })?;
-    file.seek(SeekFrom::Start(0)).map_err(io_error("read", path))?;
+    let header = gguf::parse(
+        &mut io::BufReader::with_capacity(1 << 16, &file),
+        metadata.len(),
+    )
+    .map_err(|fault| StoreError::NotAModel {
+        path: path.to_owned(),
+        fault,
+    })?;
+    file.seek(SeekFrom::Start(0))
+        .map_err(io_error("read", path))?;
     Ok((file, header, metadata.len()))
 }
 
 fn read_record(path: &Path) -> Result<Option<ModelRecord>, StoreError> {
-    let bad = |reason: String| StoreError::BadRecord { path: path.to_owned(), reason };
+    let bad = |reason: String| StoreError::BadRecord {
+        path: path.to_owned(),
+        reason,
+    };
     let metadata = match fs::metadata(path) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(io_error("read", path)(error)),
     };
     if metadata.len() > MAX_RECORD_BYTES {
-        return Err(bad(format!("{} bytes, more than {MAX_RECORD_BYTES}", metadata.len())));
+        return Err(bad(format!(
+            "{} bytes, more than {MAX_RECORD_BYTES}",
+            metadata.len()
+        )));
     }
     let bytes = fs::read(path).map_err(io_error("read", path))?;
-    let record: ModelRecord = serde_json::from_slice(&bytes).map_err(|error| bad(error.to_string()))?;
-    if path.file_stem().is_none_or(|stem| stem != record.name.as_str()) {
-        return Err(bad(format!("it names another model, {:?}", record.name.as_str())));
+    let record: ModelRecord =
+        serde_json::from_slice(&bytes).map_err(|error| bad(error.to_string()))?;
+    if path
+        .file_stem()
+        .is_none_or(|stem| stem != record.name.as_str())
+    {
+        return Err(bad(format!(
+            "it names another model, {:?}",
+            record.name.as_str()
+        )));
     }
     Ok(Some(record))
 }
 
 fn new_temporary(dir: &Path) -> Result<tempfile::NamedTempFile, StoreError> {
-    tempfile::Builder::new().prefix("new-").tempfile_in(dir).map_err(io_error("make a file in", dir))
+    tempfile::Builder::new()
+        .prefix("new-")
+        .tempfile_in(dir)
+        .map_err(io_error("make a file in", dir))
 }
 
 fn sync_dir(dir: &Path) -> Result<(), StoreError> {
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(io_error("sync", dir))
+    File::open(dir)
+        .and_then(|dir| dir.sync_all())
+        .map_err(io_error("sync", dir))
 }
 
 fn io_error(doing: &'static str, path: &Path) -> impl Fn(io::Error) -> StoreError {
     move |error| match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreError::DiskFull { path: path.to_owned() },
-        _ => StoreError::Io { doing, path: path.to_owned(), error },
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreError::DiskFull {
+            path: path.to_owned(),
+        },
+        _ => StoreError::Io {
+            doing,
+            path: path.to_owned(),
+            error,
+        },
     }
 }

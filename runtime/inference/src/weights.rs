@@ -70,7 +70,8 @@ impl serde::Serialize for WeightsDigest {
 impl<'de> serde::Deserialize<'de> for WeightsDigest {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        Self::from_hex(&text).ok_or_else(|| serde::de::Error::custom("expected 64 lower-case hex digits"))
+        Self::from_hex(&text)
+            .ok_or_else(|| serde::de::Error::custom("expected 64 lower-case hex digits"))
     }
 }
 
@@ -117,7 +118,11 @@ impl Weights {
     /// Opens, parses and hashes the file at `path`; files of at most `seal_limit_bytes` are sealed in memory.
     ///
     /// Blocks for as long as reading the file takes.
-    pub(crate) fn open(path: &Path, expected: WeightsDigest, seal_limit_bytes: u64) -> Result<Self, ModelFault> {
+    pub(crate) fn open(
+        path: &Path,
+        expected: WeightsDigest,
+        seal_limit_bytes: u64,
+    ) -> Result<Self, ModelFault> {
         let unreadable = |error: io::Error| ModelFault::Unreadable(error.to_string());
         let mut file = File::open(path).map_err(unreadable)?;
         let before = stamp(file.as_fd()).map_err(unreadable)?;
@@ -126,24 +131,32 @@ impl Weights {
 
         let (file, digest, hold) = if before.bytes <= seal_limit_bytes {
             let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-            let memory = rustix::fs::memfd_create("tally-weights", flags).map_err(|error| unreadable(error.into()))?;
+            let memory = rustix::fs::memfd_create("tally-weights", flags)
+                .map_err(|error| unreadable(error.into()))?;
             let mut memory = File::from(memory);
-            let digest = copy_hashed(&mut file, Some(&mut memory), &mut |_| {}).map_err(|error| {
-                if error.kind() == io::ErrorKind::OutOfMemory || error.kind() == io::ErrorKind::StorageFull {
-                    ModelFault::OutOfMemory
-                } else {
-                    unreadable(error)
-                }
-            })?;
+            let digest =
+                copy_hashed(&mut file, Some(&mut memory), &mut |_| {}).map_err(|error| {
+                    if error.kind() == io::ErrorKind::OutOfMemory
+                        || error.kind() == io::ErrorKind::StorageFull
+                    {
+                        ModelFault::OutOfMemory
+                    } else {
+                        unreadable(error)
+                    }
+                })?;
             let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
-            rustix::fs::fcntl_add_seals(&memory, seals).map_err(|error| unreadable(error.into()))?;
+            rustix::fs::fcntl_add_seals(&memory, seals)
+                .map_err(|error| unreadable(error.into()))?;
             (memory, digest, WeightsHold::Sealed)
         } else {
             let digest = copy_hashed(&mut file, None, &mut |_| {}).map_err(unreadable)?;
             (file, digest, WeightsHold::Rechecked)
         };
         if digest != expected {
-            return Err(ModelFault::Altered { expected, found: digest });
+            return Err(ModelFault::Altered {
+                expected,
+                found: digest,
+            });
         }
         let weights = Self {
             file,
@@ -158,7 +171,9 @@ impl Weights {
 
     /// Fails when the file was written since it was hashed. Cheap: one system call, none for sealed memory.
     pub(crate) fn recheck(&self) -> Result<(), ModelFault> {
-        let Some(before) = self.stamp else { return Ok(()) };
+        let Some(before) = self.stamp else {
+            return Ok(());
+        };
         match stamp(self.file.as_fd()) {
             Ok(now) if now == before => Ok(()),
             Ok(_) => Err(ModelFault::ChangedInUse),
@@ -191,8 +206,14 @@ fn stamp(file: BorrowedFd<'_>) -> io::Result<Stamp> {
     }
     Ok(Stamp {
         bytes: u64::try_from(stat.st_size).unwrap_or(0),
-        modified: (stat.st_mtime, i64::try_from(stat.st_mtime_nsec).unwrap_or(0)),
-        changed: (stat.st_ctime, i64::try_from(stat.st_ctime_nsec).unwrap_or(0)),
+        modified: (
+            stat.st_mtime,
+            i64::try_from(stat.st_mtime_nsec).unwrap_or(0),
+        ),
+        changed: (
+            stat.st_ctime,
+            i64::try_from(stat.st_ctime_nsec).unwrap_or(0),
+        ),
     })
 }
 
