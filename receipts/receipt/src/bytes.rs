@@ -22,22 +22,34 @@ pub(crate) fn decode_hex<const N: usize>(text: &[u8]) -> Result<[u8; N], ParseHe
         return Err(error);
     }
     let mut bytes = [0; N];
+    let mut wrong = 0;
     for (byte, digits) in bytes.iter_mut().zip(text.chunks_exact(2)) {
-        *byte = digit(digits[0])
-            .zip(digit(digits[1]))
-            .map(|(high, low)| high << 4 | low)
-            .ok_or(error)?;
+        let (high, low) = (
+            DIGIT_VALUES[usize::from(digits[0])],
+            DIGIT_VALUES[usize::from(digits[1])],
+        );
+        wrong |= high | low;
+        *byte = high << 4 | low & 15;
     }
-    Ok(bytes)
+    if wrong & NO_DIGIT == 0 {
+        Ok(bytes)
+    } else {
+        Err(error)
+    }
 }
 
-fn digit(character: u8) -> Option<u8> {
-    match character {
-        b'0'..=b'9' => Some(character - b'0'),
-        b'a'..=b'f' => Some(character - b'a' + 10),
-        _ => None,
+const NO_DIGIT: u8 = 0x80;
+
+/// The value of each lower-case hex digit, and [`NO_DIGIT`] for every other byte.
+const DIGIT_VALUES: [u8; 256] = {
+    let mut values = [NO_DIGIT; 256];
+    let mut value = 0;
+    while value < 16 {
+        values[b"0123456789abcdef"[value as usize] as usize] = value;
+        value += 1;
     }
-}
+    values
+};
 
 pub(crate) fn serialize_hex<const N: usize, S: Serializer>(
     bytes: &[u8; N],

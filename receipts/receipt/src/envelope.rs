@@ -184,13 +184,17 @@ impl Envelope {
         if bytes.len() > MAX_ENVELOPE_BYTES {
             return Err(EnvelopeError::TooLarge { found: bytes.len() });
         }
-        let mut reader = Reader { bytes, at: 0 };
+        // Everything in an envelope is ASCII, and a text is searched faster than bytes.
+        let text = std::str::from_utf8(bytes).map_err(|error| EnvelopeError::Layout {
+            at: error.valid_up_to(),
+        })?;
+        let mut reader = Reader { text, at: 0 };
         reader.literal(b"{\"payload\":\"")?;
         let payload = reader.string()?;
         reader.literal(b",\"payloadType\":\"")?;
         let payload_type = reader.string()?;
         reader.literal(b",\"signatures\":[")?;
-        if payload_type != PAYLOAD_TYPE.as_bytes() {
+        if payload_type != PAYLOAD_TYPE {
             return Err(EnvelopeError::PayloadType);
         }
         let mut signatures = Vec::with_capacity(1);
@@ -205,7 +209,7 @@ impl Envelope {
                     return Err(EnvelopeError::TooManySignatures);
                 }
                 signatures.push(EnvelopeSignature {
-                    key: parse_key(key)?,
+                    key: PublicKey::parse(key).map_err(EnvelopeError::Key)?,
                     signature: parse_signature(signature)?,
                 });
                 if reader.peek()? != b',' {
@@ -300,12 +304,7 @@ fn check_signatures(signatures: &[EnvelopeSignature]) -> Result<(), EnvelopeErro
     Ok(())
 }
 
-fn parse_key(text: &[u8]) -> Result<PublicKey, EnvelopeError> {
-    let text = std::str::from_utf8(text).map_err(|_| EnvelopeError::Key(InvalidKey::Hex))?;
-    PublicKey::parse(text).map_err(EnvelopeError::Key)
-}
-
-fn parse_signature(text: &[u8]) -> Result<Signature, EnvelopeError> {
+fn parse_signature(text: &str) -> Result<Signature, EnvelopeError> {
     let error = EnvelopeError::Base64 { part: "signature" };
     // 64 bytes are 88 characters; a decoder that is given 66 bytes of room takes no more.
     let mut bytes = [0; 66];
@@ -318,17 +317,18 @@ fn parse_signature(text: &[u8]) -> Result<Signature, EnvelopeError> {
 }
 
 struct Reader<'a> {
-    bytes: &'a [u8],
+    text: &'a str,
     at: usize,
 }
 
 impl<'a> Reader<'a> {
     fn peek(&self) -> Result<u8, EnvelopeError> {
-        self.bytes
+        self.text
+            .as_bytes()
             .get(self.at)
             .copied()
             .ok_or(EnvelopeError::Truncated {
-                at: self.bytes.len(),
+                at: self.text.len(),
             })
     }
 
@@ -343,14 +343,12 @@ impl<'a> Reader<'a> {
     }
 
     /// Everything up to a quotation mark, which is taken too. No field of an envelope needs an escape.
-    fn string(&mut self) -> Result<&'a [u8], EnvelopeError> {
-        let rest = &self.bytes[self.at..];
-        let length =
-            rest.iter()
-                .position(|byte| *byte == b'"')
-                .ok_or(EnvelopeError::Truncated {
-                    at: self.bytes.len(),
-                })?;
+    fn string(&mut self) -> Result<&'a str, EnvelopeError> {
+        // Only ASCII was read so far, so this is the boundary of a character.
+        let rest = &self.text[self.at..];
+        let length = rest.find('"').ok_or(EnvelopeError::Truncated {
+            at: self.text.len(),
+        })?;
         self.at += length + 1;
         Ok(&rest[..length])
     }

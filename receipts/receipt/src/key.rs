@@ -85,6 +85,13 @@ const SMALL_ORDER_Y: [[u8; 32]; 5] = {
     ]
 };
 
+/// Whether canonical bytes encode a point of small order.
+pub(crate) fn is_small_order(bytes: &[u8; 32]) -> bool {
+    let mut y = *bytes;
+    y[31] &= 0x7f;
+    SMALL_ORDER_Y.contains(&y)
+}
+
 impl PublicKey {
     /// Takes the bytes of a key.
     ///
@@ -98,7 +105,7 @@ impl PublicKey {
             return Err(InvalidKey::NotCanonical);
         }
         // The sign bit is canonical unless x is zero, and then the point is of small order.
-        if SMALL_ORDER_Y.contains(&y) {
+        if is_small_order(&bytes) {
             return Err(InvalidKey::SmallOrder);
         }
         Ok(Self(bytes))

@@ -128,15 +128,11 @@ impl Predicate {
             );
         }
         let mut bytes = Vec::with_capacity(4096);
-        bytes.extend_from_slice(format!(r#"{{"_type":"{STATEMENT_TYPE}","subject":"#).as_bytes());
+        bytes.extend_from_slice(STATEMENT_START.as_bytes());
         bytes.extend_from_slice(self.subject().as_bytes());
-        bytes.extend_from_slice(
-            format!(
-                r#","predicateType":"{}","predicate":"#,
-                self.predicate_type()
-            )
-            .as_bytes(),
-        );
+        bytes.extend_from_slice(TYPE_START);
+        bytes.extend_from_slice(self.predicate_type().as_bytes());
+        bytes.extend_from_slice(PREDICATE_START);
         match self {
             Self::Inference(predicate) => append(&mut bytes, predicate),
             Self::Run(predicate) => append(&mut bytes, predicate),
@@ -147,6 +143,47 @@ impl Predicate {
     }
 
     fn from_statement(bytes: &[u8]) -> Result<Self, ReceiptError> {
+        // What is spelled right is read once, straight through; only what is not is read again to say what is wrong.
+        match Self::guess(bytes) {
+            Some(predicate) if predicate.to_statement() == bytes => Ok(predicate),
+            _ => Self::from_any_json(bytes),
+        }
+    }
+
+    /// Reads the predicate of a statement, trusting that the rest is as it should be.
+    fn guess(bytes: &[u8]) -> Option<Self> {
+        let subject = bytes.strip_prefix(STATEMENT_START.as_bytes())?;
+        let type_starts = subject
+            .windows(TYPE_START.len())
+            .take(MAX_SUBJECT_BYTES)
+            .position(|window| window == TYPE_START)?;
+        let predicate_type = &subject[type_starts + TYPE_START.len()..];
+        [
+            InferencePredicate::TYPE,
+            RunPredicate::TYPE,
+            KeyRotationPredicate::TYPE,
+        ]
+        .into_iter()
+        .find_map(|known| {
+            let predicate = predicate_type
+                .strip_prefix(known.as_bytes())?
+                .strip_prefix(PREDICATE_START)?
+                .strip_suffix(b"}")?;
+            Self::read(known, predicate)?.ok()
+        })
+    }
+
+    fn read(predicate_type: &str, json: &[u8]) -> Option<Result<Self, serde_json::Error>> {
+        Some(match predicate_type {
+            InferencePredicate::TYPE => serde_json::from_slice(json).map(Self::Inference),
+            RunPredicate::TYPE => serde_json::from_slice(json).map(Self::Run),
+            KeyRotationPredicate::TYPE => serde_json::from_slice(json).map(Self::KeyRotation),
+            _ => return None,
+        })
+    }
+
+    /// Reads a statement in any spelling, and accepts the one only.
+    fn from_any_json(bytes: &[u8]) -> Result<Self, ReceiptError> {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
         struct Statement<'a> {
@@ -168,13 +205,11 @@ impl Predicate {
                 found: Label::lossy(&statement.kind),
             });
         }
-        let text = statement.predicate.get();
-        let predicate = match statement.predicate_type.as_str() {
-            InferencePredicate::TYPE => serde_json::from_str(text).map(Self::Inference),
-            RunPredicate::TYPE => serde_json::from_str(text).map(Self::Run),
-            KeyRotationPredicate::TYPE => serde_json::from_str(text).map(Self::KeyRotation),
-            other => return Err(unknown_predicate(other)),
-        }
+        let predicate = Self::read(
+            &statement.predicate_type,
+            statement.predicate.get().as_bytes(),
+        )
+        .ok_or_else(|| unknown_predicate(&statement.predicate_type))?
         .map_err(|error| ReceiptError::Predicate {
             why: Label::lossy(&error.to_string()),
         })?;
@@ -195,6 +230,11 @@ impl Predicate {
         }
     }
 }
+
+const STATEMENT_START: &str = r#"{"_type":"https://in-toto.io/Statement/v1","subject":"#;
+const TYPE_START: &[u8] = br#","predicateType":""#;
+const PREDICATE_START: &[u8] = br#"","predicate":"#;
+const MAX_SUBJECT_BYTES: usize = 256;
 
 fn unknown_predicate(found: &str) -> ReceiptError {
     let known = [
@@ -227,7 +267,6 @@ fn unknown_predicate(found: &str) -> ReceiptError {
 pub struct Receipt {
     envelope: Envelope,
     predicate: Predicate,
-    digest: Digest,
 }
 
 /// Why bytes are not a receipt. Whoever made the file must act.
@@ -319,11 +358,9 @@ impl Receipt {
             }
         }
         let envelope = Envelope::sign(predicate.to_statement(), keys)?;
-        let digest = envelope.digest();
         Ok(Self {
             envelope,
             predicate,
-            digest,
         })
     }
 
@@ -337,7 +374,6 @@ impl Receipt {
         Ok(Self {
             envelope,
             predicate,
-            digest: Digest::of(bytes),
         })
     }
 
@@ -372,9 +408,9 @@ impl Receipt {
         }
     }
 
-    /// Its name: the BLAKE3 digest of the file.
+    /// Its name: the BLAKE3 digest of the file. Computed at each call, in a few microseconds.
     pub fn digest(&self) -> Digest {
-        self.digest
+        self.envelope.digest()
     }
 }
 

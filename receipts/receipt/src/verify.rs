@@ -444,11 +444,12 @@ fn replay(inference: &InferencePredicate, context: &Context<'_>) -> Check {
 
 fn opened(receipt: &Receipt, openings: &Openings) -> Vec<Check> {
     let code = |path: &str| format!("{} {path}", code::OPENING);
+    let digest = receipt.digest();
     openings
         .iter()
         .map(|opening| {
             let path = opening.field.path();
-            let outcome = if openings.receipt() != receipt.digest() {
+            let outcome = if openings.receipt() != digest {
                 Err((
                     "other-receipt",
                     OpeningError::OtherReceipt {
