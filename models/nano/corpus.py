@@ -1,0 +1,615 @@
+"""Generates the training and evaluation samples of tally-nano.
+
+A sample is {"task", "messages", "tools"?, "target", "gold"?}: messages in the chat form of FORMAT.md, the assistant
+text to be learnt, and for scoring what the target means. Everything follows from the seed. Split "train" never uses
+a held-out word or shape; "words" uses held-out words in known shapes; "shapes" known words in held-out shapes;
+"both" both held out.
+
+Run `python corpus.py --seed 1 --count 5` to look at some.
+"""
+
+import argparse
+import json
+import random
+import re
+
+import facts
+import smalltalk
+import tools as T
+from words import LISTS, Words
+
+EXTRACT_SYSTEM = "Extract memories as JSON."
+ANSWER_SYSTEM = "Answer from the context and name the source."
+FORM_SYSTEM = "Fill the form from the text as JSON."
+CHAT_SYSTEM = "You are a helpful assistant."
+EXTRACT_VARIANTS = ["Extract memories.", "Extract the facts worth remembering as JSON.", "List what is worth remembering about people, as JSON.", "You extract long-term memories from conversations. Answer in JSON.",
+                    "Which facts should be remembered? Answer in JSON.", "Read the conversation and extract memories as JSON facts."]
+ANSWER_VARIANTS = ["Answer from the context.", "Answer the question using only the context. Name the source.", "Use only the given memories to answer. If they do not say, say I don't know.",
+                   "You answer questions from sources. If the sources lack the answer, say: I don't know.", "Answer briefly from the sources and cite them."]
+CHAT_VARIANTS = ["You are a friendly assistant.", "Be brief and polite.", "You are tally-nano.", ""]
+DONT_KNOW = "I don't know."
+
+
+def compact(value):
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+class Generator:
+    def __init__(self, seed, split="train"):
+        self.r = random.Random(f"{seed}/{split}")
+        self.split = split
+        self.w = Words(self.r, "held" if split in ("words", "both") else "train")
+        self.want_form = split in ("shapes", "both")
+        LISTS["cur"], LISTS["room"] = T.CURRENCY, T.ROOM
+
+    # Filling shapes
+
+    def slots(self, text, values):
+        def one(m):
+            slot = m.group(1)
+            if slot not in values:
+                key = re.sub(r"2$", "", slot) if not slot.startswith("n") or "-" not in slot else slot
+                word = self.w.fill(key)
+                for _ in range(20):
+                    if word not in values.values():
+                        break
+                    word = self.w.fill(key)
+                values[slot] = word
+            return values[slot]
+
+        return re.sub(r"\{([a-z_0-9-]+)\}", one, text)
+
+    def person(self, form, who, first=True):
+        """Puts a subject into a form. `who` is None for the speaker, else (phrase, she/he/they)."""
+        if who is None:
+            form = re.sub(r"\[([^/\]]*)/[^\]]*\]", r"\1", form)
+            return form.replace("~myself", "myself").replace("~I", "I").replace("~my", "my").replace("~me", "me")
+        form = re.sub(r"\[[^/\]]*/([^\]]*)\]", r"\1", form)
+        phrase, g = who
+        subj, obj, poss = {"she": ("she", "her", "her"), "he": ("he", "him", "his"), "they": ("they", "them", "their")}[g]
+        state = [first]
+
+        def one(m):
+            tag = m.group(0)
+            if tag == "~myself":
+                return obj + ("self" if g != "they" else "selves")
+            use = phrase if state[0] else None
+            state[0] = False
+            if tag == "~I":
+                return use or subj
+            if tag == "~my":
+                return (use + "'s") if use else poss
+            return use or obj
+
+        return re.sub(r"~(myself|my|me|I)", one, form)
+
+    def pick_group(self):
+        while True:
+            g = self.r.choice(facts.GROUPS)
+            forms = [f for f in g[2] if facts.form_held_out(f) == self.want_form]
+            if forms:
+                return g, forms
+
+    # Noise: what people do to text. Applied to a segment before it is quoted, so a quote is always verbatim.
+
+    def style(self):
+        r = self.r
+        return {"lower": r.random() < 0.15, "typos": r.random() < 0.12, "apos": r.random() < 0.08, "contract": r.random() < 0.5, "nostop": r.random() < 0.1}
+
+    def noise(self, text, st, quoted=()):
+        r = self.r
+        if st["contract"]:
+            text = re.sub(r"\bI am\b", "I'm", text)
+            text = re.sub(r"\bI have (been|never|booked)\b", r"I've \1", text)
+            text = re.sub(r"\bI will\b", "I'll", text)
+        if st["apos"]:
+            text = text.replace("'", "")
+        if st["typos"]:
+            out = []
+            for word in text.split(" "):
+                if len(word) > 3 and word.isalpha() and word.islower() and r.random() < 0.12:
+                    i = r.randrange(len(word) - 1)
+                    word = r.choice([word[:i] + word[i + 1] + word[i] + word[i + 2:], word[:i] + word[i + 1:], word[:i] + word[i] + word[i:]])
+                out.append(word)
+            text = " ".join(out)
+        if st["lower"]:
+            text = text.lower()
+        return text
+
+    @staticmethod
+    def cap(text):
+        return text[:1].upper() + text[1:]
+
+    # 1. Memory extraction
+
+    def someone(self, named=None):
+        """A third person: (phrase in the text, pronoun, subject in the gold)."""
+        r, rel = self.r, self.r.choice(facts.RELATION_FOR_THIRD)
+        g = "she" if rel in ("sister", "mother", "wife", "daughter", "aunt", "niece", "grandmother") else "he" if rel in ("brother", "father", "husband", "son", "uncle", "nephew") else "they"
+        if g == "they":
+            g = r.choice(["she", "he"])
+        name = self.w.first()
+        kind = r.random() if named is None else 0.9
+        if kind < 0.35:
+            return f"my {rel} {name}", g, name
+        if kind < 0.65:
+            return f"my {rel}", g, rel
+        return name, g, name
+
+    def clause(self, speaker, used):
+        """One statement: (text, fact or None, group)."""
+        r = self.r
+        while True:
+            g, forms = self.pick_group()
+            cat, kind, _, _ = g
+            if id(g) in used:
+                continue
+            used.add(id(g))
+            form = r.choice(forms)
+            who, subject = None, speaker
+            if r.random() < 0.22 and "~I" in form and not form.startswith("{") and "~me" not in form and cat != "private" and "~my {rel}" not in form:
+                phrase, gender, subject = self.someone()
+                who = (phrase, gender)
+            text = self.slots(self.person(form, who), {})
+            if r.random() < 0.12 and "secret" not in form:
+                tail = self.slots(r.choice(facts.TAILS), {})
+                text += tail if tail.startswith(",") else " " + tail
+            return text, {"category": cat, "kind": kind, "subject": subject}, who
+
+    def turn(self, speaker, n_facts, n_noise):
+        """A turn's text and the facts in it, in order."""
+        r, st = self.r, self.style()
+        used, sentences = set(), []
+        i = 0
+        while i < n_facts:
+            group = []
+            for _ in range(min(n_facts - i, r.choice([1, 1, 1, 2]))):
+                group.append(self.clause(speaker, used))
+                i += 1
+            parts = []
+            for j, (text, fact, who) in enumerate(group):
+                text = self.noise(text if j else (text if r.random() < 0.3 else text), st)
+                parts.append((text, fact))
+            sentences.append(parts)
+        for _ in range(n_noise):
+            text = self.noise(self.slots(r.choice(facts.NOTHING), {}), st)
+            sentences.insert(r.randint(0, len(sentences)), [(text, None)])
+        out, gold = [], []
+        for parts in sentences:
+            joined = ""
+            for j, (text, fact) in enumerate(parts):
+                if fact and j == 0 and r.random() < 0.25:
+                    joined += self.noise(self.slots(r.choice(facts.OPENERS), {}), st) + " "
+                elif j:
+                    joined += r.choice([" and ", ", and ", ", ", " but ", "; ", " and also "])
+                if not joined and not st["lower"]:
+                    text = self.cap(text)
+                joined += text
+                if fact:
+                    gold.append({"basis": text.rstrip("?!."), **fact})
+            if parts[-1][1] and r.random() < 0.12:
+                joined += r.choice([", ", " - ", ". "]) + self.noise(r.choice(facts.CLOSERS), st)
+            if not st["lower"]:
+                joined = self.cap(joined)
+            joined = joined.rstrip()
+            if joined[-1] not in "?!.":
+                joined += r.choice([".", ".", ".", ".", "!", "", "..."]) if not st["nostop"] else ""
+            out.append(joined)
+        text = " ".join(s if s[-1] in "?!." or i == len(out) - 1 else s + r.choice([",", ".", ""]) for i, s in enumerate(out))
+        # The gold quotes are taken from the final text, so capitals at a sentence start agree.
+        low = text.lower()
+        pos = 0
+        for g in gold:
+            at = low.find(g["basis"].lower(), pos)
+            if at < 0:
+                at = low.find(g["basis"].lower())
+            g["basis"] = text[at:at + len(g["basis"])]
+            pos = max(pos, at)
+        gold.sort(key=lambda g: low.find(g["basis"].lower()))
+        return text, gold
+
+    def extract(self):
+        r = self.r
+        gold, lines_ = [], []
+        mode = r.random()
+        if mode < 0.5:
+            speaker = "user" if r.random() < 0.7 else self.w.name()
+            n = r.choices([0, 1, 2, 3], [0.24, 0.45, 0.22, 0.09])[0]
+            text, gold = self.turn(speaker, n, r.choice([1, 2]) if n == 0 else r.choices([0, 1, 2], [0.6, 0.3, 0.1])[0])
+            lines_.append(f"{speaker}: {text}")
+        else:
+            if mode < 0.75:
+                speakers = ["user" if r.random() < 0.6 else self.w.name(), "assistant"]
+            else:
+                speakers = [self.w.name(), self.w.name()]
+            turns = r.choice([2, 2, 3])
+            start = r.randint(0, 1)
+            for t in range(turns):
+                speaker = speakers[(t + start) % 2]
+                if speaker == "assistant":
+                    lines_.append(f"assistant: {self.slots(r.choice(facts.ASSISTANT), {})}")
+                    continue
+                n = r.choices([0, 1, 2], [0.35, 0.5, 0.15])[0]
+                text, g = self.turn(speaker, n, 1 if n == 0 else r.choices([0, 1], [0.75, 0.25])[0])
+                lines_.append(f"{speaker}: {text}")
+                gold += g
+        target = compact({"facts": gold})
+        system = EXTRACT_SYSTEM if r.random() < 0.75 else r.choice(EXTRACT_VARIANTS)
+        return {"task": "extract", "messages": [("system", system), ("user", "\n".join(lines_))], "target": target, "gold": gold}
+
+    # 2. Answering from context
+
+    def answer_text(self, slot, values):
+        if "{" in slot:
+            try:
+                return re.sub(r"\{([^}]+)\}", lambda m: values[m.group(1)], slot)
+            except KeyError:
+                return None
+        for s in slot.split("|"):
+            if s in values:
+                return values[s]
+        return None
+
+    def personal(self, who_line, who_question, avoid):
+        """A line about a person with a question it answers: (line, question, answer, key)."""
+        r = self.r
+        for _ in range(200):
+            g, forms = self.pick_group()
+            if id(g) in avoid or not g[3] or g[0] == "private" and r.random() < 0.5:
+                continue
+            form = r.choice(forms)
+            if who_line is not None and "~" not in form:
+                continue
+            values = {}
+            line = self.slots(self.person(form, who_line), values)
+            options = []
+            for q, slot in g[3]:
+                if slot is None or ("~" not in q and "{" not in q):
+                    continue
+                if any(m not in values for m in re.findall(r"\{([^}]+)\}", q)):
+                    continue
+                a = self.answer_text(slot, values)
+                if a:
+                    options.append((q, a))
+            if options:
+                q, a = r.choice(options)
+                return line, self.slots(self.person(q, who_question), dict(values)), a, id(g)
+        raise RuntimeError("no group can be asked about")
+
+    def doc(self, avoid):
+        r = self.r
+        while True:
+            d = r.choice(facts.DOCS)
+            if id(d) in avoid and r.random() < 0.7:
+                continue
+            values = {}
+            line = self.slots(d[0], values)
+            q, slot = r.choice(d[1])
+            a = self.answer_text(slot, values)
+            if slot == "city" and "{" not in slot and "~" not in q:
+                pass
+            return line, self.slots(q, dict(values)), a, id(d)
+
+    def answer(self):
+        r = self.r
+        n = r.choices([1, 2, 3, 4, 5, 6, 8], [1, 2, 3, 3, 2, 2, 1])[0]
+        mode = r.random()
+        people = []
+        for _ in range(2):
+            name = self.w.first()
+            g = r.choice(["she", "he"])
+            people.append(((name, g), (name, g)))
+        if mode < 0.25:
+            people[0] = (None, None)
+        elif mode < 0.4:
+            people[0] = (("the user", "they" if r.random() < 0.3 else r.choice(["she", "he"])), None if r.random() < 0.6 else ("the user", "they"))
+        items, seen = [], {}
+        for _ in range(n + 1):
+            if r.random() < (0.45 if mode < 0.8 else 1.0):
+                avoid = seen.setdefault("doc", set())
+                line, q, a, key = self.doc(avoid)
+            else:
+                p = r.choice(people)
+                avoid = seen.setdefault(id(p), set())
+                line, q, a, key = self.personal(p[0], p[1], avoid)
+            avoid.add(key)
+            items.append((line, q, a, key))
+        # Two documents of one kind may share words, so a question is used only when one line can answer it.
+        target = r.randrange(len(items))
+        line, q, a, key = items[target]
+        if r.random() < 0.26:
+            context = [it[0] for i, it in enumerate(items) if i != target]
+            answer = DONT_KNOW
+            if any(a in c for c in context):
+                return self.answer()
+        else:
+            drop = r.choice([i for i in range(len(items)) if i != target])
+            context = [it[0] for i, it in enumerate(items) if i != drop]
+            source = context.index(line) + 1
+            answer = f"{a} [{source}]"
+        if sum(1 for it in items if it[1] == q) > 1:
+            return self.answer()
+        st = self.style()
+        st["typos"] = False
+        q = self.noise(q, {**st, "contract": False})
+        lower = st["lower"] and r.random() < 0.3
+        context = [(c if lower else self.cap(c)) + ("." if r.random() < 0.9 else "") for c in context]
+        if not st["lower"]:
+            q = self.cap(q)
+        if r.random() < 0.15:
+            q = q.rstrip("?")
+        head = r.choice(["Context:", "Context:", "Context:", "Context:", "Sources:", "Memories:", ""])
+        body = "\n".join(f"[{i + 1}] {c}" for i, c in enumerate(context))
+        user = (head + "\n" if head else "") + body + "\n" + r.choice(["Question: ", "Question: ", "Question: ", "Q: ", ""]) + q
+        system = ANSWER_SYSTEM if r.random() < 0.75 else r.choice(ANSWER_VARIANTS)
+        return {"task": "answer", "messages": [("system", system), ("user", user)], "target": answer, "gold": answer}
+
+    # 3. Tool calls
+
+    def value(self, slot):
+        r = self.r
+        if slot == "expr":
+            return f"{r.randint(1, 999)} {r.choice('+-*/')} {r.randint(1, 99)}" + (f" {r.choice('+-*')} {r.randint(1, 20)}" if r.random() < 0.3 else "")
+        if slot == "file":
+            return r.choice(["", "/tmp/", "docs/", self.w.pseudo() + "/"]) + self.w.pseudo() + r.choice([".txt", ".md", ".csv", ".json", ".log"])
+        if slot == "fact":
+            return self.slots(self.person(r.choice(self.pick_group()[1]), None), {})
+        if slot == "title|genre":
+            return self.w.fill(r.choice(["title", "genre"]))
+        return self.w.fill(re.sub(r"(?<=[a-z])2$", "", slot) if slot != "n1-9992" else "n1-999")
+
+    def make_tool(self):
+        """(spec, request, arguments): a tool, a way to ask for it, and the right call."""
+        r = self.r
+        if r.random() < 0.62:
+            names, descs, heads, args = r.choice(T.ACTIONS)
+            held = self.want_form
+            pick = lambda xs: r.choice(xs[-1:] if held and len(xs) > 2 else xs[:-1] if len(xs) > 2 else xs)
+            name, desc, head = pick(names), r.choice(descs), pick(heads)
+            required = [a for i, a in enumerate(args) if i == 0 or r.random() < 0.7]
+            keys = set()
+            spec_args, request, values = [], head, {}
+            for keys_, typ, slot, ways in required:
+                k = r.choice(keys_)
+                if k in keys:
+                    k = keys_[0] + "_2"
+                keys.add(k)
+                v = self.value(slot)
+                request += " " + r.choice(ways).replace("{v}", v)
+                spec_args.append((k, typ))
+                values[k] = int(v) if typ in ("integer", "number") else v
+        else:
+            noun = self.w.pseudo() if r.random() < 0.5 else r.choice(LISTS["noun"])
+            verb = r.choice(T.VERB)
+            name = r.choice([f"{verb}_{noun}", f"{verb}_{noun}", f"{noun}_{verb}", f"{verb}{noun.capitalize()}", f"{noun}-{verb}"])
+            desc = r.choice([f"{verb} a {noun}", f"{noun}: {verb}", f"lets you {verb} the {noun}", f"{verb}s {noun}s"])
+            request = r.choice([f"{verb} a {noun}", f"{verb} the {noun}", f"please {verb} a {noun}", f"can you {verb} the {noun}", f"I want to {verb} a {noun}", f"{verb} {noun}"])
+            spec_args, values, used = [], {}, set()
+            for _ in range(r.choice([0, 1, 1, 2, 2, 3])):
+                k = r.choice(T.KEYS)
+                slot, typ, ways = r.choice(T.INVENTED_ARG)
+                if k in values or (slot, ways[0]) in used:
+                    continue
+                used.add((slot, ways[0]))
+                if r.random() < 0.25:
+                    ways = ["with {k} {v}", "{k} {v}", "and {k} {v}"]
+                v = self.value(slot)
+                request += " " + r.choice(ways).replace("{v}", v).replace("{k}", k)
+                spec_args.append((k, typ))
+                values[k] = int(v) if typ == "integer" else v
+        polite = r.random()
+        if polite < 0.12:
+            request = "please " + request
+        elif polite < 0.2:
+            request = r.choice(["hey, ", "could you do this: ", "I need this: ", "hi, "]) + request
+        elif polite < 0.28:
+            request += r.choice([", please", " please", ", thanks"])
+        if r.random() < 0.6:
+            request = self.cap(request)
+        request = request.replace("  ", " ").replace(" :", ":") + r.choice(["", "", "?", "."] if not request[-1] in "?." else [""])
+        props = {k: {"type": t} for k, t in spec_args}
+        spec = {"name": name, "description": self.cap(desc) if r.random() < 0.5 else desc, "parameters": {"type": "object", "properties": props, "required": list(props)}}
+        return spec, request, values
+
+    def text_tool(self):
+        """A call of the project's own tools, all of them in the list."""
+        r = self.r
+        specs = []
+        for name, description, arguments, _ in T.TEXT_TOOLS:
+            props = {k: {"type": ["number", "string"] if t == "any" else t} for k, t in arguments.items()}
+            specs.append({"name": name, "description": description, "parameters": {"type": "object", "properties": props}})
+        name, _, arguments, ways = r.choices(T.TEXT_TOOLS, [6, 2, 3, 1, 2])[0]
+        way = (ways[-1] if len(ways) > 2 else ways[0]) if self.want_form else r.choice(ways[:-1])
+        iso = lambda: f"{r.randint(1990, 2035)}-{r.randint(1, 12):02}-{r.randint(1, 28):02}"
+        number = lambda: str(r.choice([r.randint(1, 12), r.randint(2, 99), r.randint(100, 9999)])) + (f".{r.randint(0, 99):02}" if r.random() < 0.3 else "")
+        n = str(r.randint(1, 60))
+        expression = number() + "".join(f" {r.choice('+-**/')} {number()}" for _ in range(r.choice([1, 1, 1, 2])))
+        if r.random() < 0.2:
+            expression = expression.replace(" ", "")
+        text = self.slots(r.choice(facts.NOTHING), {})
+        u, u2 = r.sample(T.UNITS, 2)
+        values = {"e": expression, "d": iso(), "d2": iso(), "n": n, "m": number(), "t": text, "u": u, "u2": u2, "noun": r.choice(LISTS["noun"])}
+        put = lambda s: re.sub(r"\{([a-z0-9]+)\}", lambda m: values[m.group(1)], s)
+        request, wanted = way.rsplit("=", 1)
+        parts = [put(p) for p in wanted.split("|")]
+        if name == "add_to_date":
+            call = {"date": parts[0]} if len(parts) == 1 else {"date": parts[0], parts[1]: int(n)}
+        else:
+            call = dict(zip(arguments, parts))
+            if name == "convert_unit":
+                call["value"] = float(call["value"]) if "." in call["value"] else int(call["value"])
+        return specs, put(request), {"name": name, "arguments": call}
+
+    def tool(self):
+        r = self.r
+        if r.random() < 0.14:
+            specs, request, gold = self.text_tool()
+            if r.random() < 0.3:
+                request = self.cap(request)
+            messages = ([("system", "You can call tools.")] if r.random() < 0.5 else []) + [("user", request + r.choice(["", "", "", "?", "."]))]
+            return {"task": "tool", "tools": specs, "messages": messages, "target": "<tool_call>" + compact(gold) + "</tool_call>", "gold": gold}
+        n = r.choices([1, 2, 3, 4], [3, 3, 2, 1])[0]
+        made = []
+        while len(made) < n:
+            m = self.make_tool()
+            if all(m[0]["name"] != o[0]["name"] and m[0]["description"].lower() != o[0]["description"].lower() for o in made):
+                made.append(m)
+        i = r.randrange(n)
+        specs = [m[0] for m in made]
+        spec, request, values = made[i]
+        messages = []
+        if r.random() < 0.3:
+            messages.append(("system", r.choice([CHAT_SYSTEM] + CHAT_VARIANTS[:3] + ["Use the tools.", "Plan and use the tools to help the user."])))
+        messages.append(("user", request))
+        call = "<tool_call>" + compact({"name": spec["name"], "arguments": values}) + "</tool_call>"
+        if r.random() < 0.3:  # the result is in: say it
+            text = self.tool_result()
+            said = text[1]
+            messages += [("assistant", call), ("tool", text[0])]
+            return {"task": "toolresult", "tools": specs, "messages": messages, "target": said, "gold": said}
+        if r.random() < 0.08:  # talk, although tools are there
+            q, a = self.talk_pair()
+            messages[-1] = ("user", q)
+            return {"task": "talk", "tools": specs, "messages": messages, "target": a, "gold": a}
+        return {"task": "tool", "tools": specs, "messages": messages, "target": call, "gold": {"name": spec["name"], "arguments": values}}
+
+    def tool_result(self):
+        r = self.r
+        kind = r.random()
+        if kind < 0.4:
+            line, _, _, _ = self.doc(set())
+            line = self.cap(line)
+            return line, line + "."
+        if kind < 0.6:
+            v = r.choice([self.w.num(1, 9999), self.w.money(), self.w.name(), self.w.city(), self.w.code(), self.w.clock()])
+            return v, f"The result is {v}."
+        pairs = {}
+        for _ in range(r.choice([1, 1, 2, 3])):
+            k = r.choice(T.KEYS + ["temperature", "result", "sky", "status", "total", "answer"])
+            pairs[k] = r.choice([lambda: r.randint(0, 5000), self.w.city, self.w.name, self.w.clock, self.w.date, lambda: r.choice(LISTS["adj"]), self.w.code])()
+        if r.random() < 0.08:
+            return r.choice(["error: not found", "error: denied", '{"error":"unavailable"}', "error: timeout"]), "The tool did not work, so I cannot tell."
+        return compact(pairs), self.cap(", ".join(f"{k}: {v}" for k, v in pairs.items())) + "."
+
+    # A form to fill: the same skill as arguments, for reviews against a schema.
+
+    ANNOUNCED = [("city", "city", ["in {v}", "The city is {v}", "city: {v}"]), ("date", "date", ["on {v}", "date: {v}", "The date is {v}"]), ("time", "clock", ["at {v}", "We start at time {v}", "starting at {v}", "time: {v}"]),
+                 ("name", "name", ["with {v}", "name: {v}", "The name is {v}", "by {v}"]), ("price", "money", ["for {v}", "price: {v}", "The price is {v}"]), ("street", "street", ["at {v}", "street: {v}"]),
+                 ("email", "email", ["Write to {v}", "email: {v}"]), ("topic", "topic", ["about {v}", "topic: {v}", "The topic is {v}"]), ("company", "company", ["{v} invites you", "company: {v}"])]
+
+    def announcement(self):
+        """A form over running text, as an announcement has it."""
+        r = self.r
+        fields = r.sample(self.ANNOUNCED, r.choice([2, 3, 4]))
+        values, parts = {}, []
+        for key, slot, ways in fields:
+            if r.random() < 0.15:
+                values[key] = ""
+                continue
+            v = self.value(slot)
+            if slot == "date" and r.random() < 0.2:
+                v = r.choice(LISTS["day"]) + " " + v
+            values[key] = v
+            way = r.choice(ways).replace("{v}", v)
+            if not parts and way[0].islower() and ":" not in way:
+                way = r.choice(["We meet ", "The concert is ", "There is a party ", "Join us ", "The talk is ", "The meeting is "]) + way
+            parts.append(way)
+        text = "".join((p if i == 0 else r.choice([" ", " ", ", "]) + p if p[0].islower() else r.choice([". ", ", "]) + p) for i, p in enumerate(parts))
+        text = (text or "Nothing is known yet") + r.choice([".", ".", ""])
+        keys = list(values)
+        r.shuffle(keys)
+        if r.random() < 0.5:
+            keys.sort()
+        user = f"Form: {', '.join(keys)}\nText: {text}"
+        return {"task": "form", "messages": [("system", FORM_SYSTEM), ("user", user)], "target": compact({k: values[k] for k in keys}), "gold": values}
+
+    def form(self):
+        r = self.r
+        if r.random() < 0.4:
+            return self.announcement()
+        keys, parts, values = [], [], {}
+        for _ in range(r.choice([1, 2, 2, 3, 4])):
+            k = r.choice(T.KEYS)
+            if k in values:
+                continue
+            slot = r.choice(["city", "date", "clock", "name", "n1-900", "code", "color", "company", "topic", "lang", "email", "title", "money", "food", "street", "job"])
+            v = self.value(slot)
+            keys.append(k)
+            if r.random() < 0.15:
+                values[k] = ""
+                continue
+            values[k] = v
+            parts.append(r.choice(["the {k} is {v}", "{k}: {v}", "{k} {v}", "{v} is the {k}", "as {k} we have {v}", "{v} ({k})", "its {k} was {v}"]).replace("{k}", k).replace("{v}", v))
+        for _ in range(r.choice([0, 0, 1])):
+            parts.append(self.doc(set())[0])
+        r.shuffle(parts)
+        text = r.choice([". ", ", ", "; ", "\n"]).join(parts) or self.doc(set())[0]
+        user = f"Form: {', '.join(keys)}\nText: {text}"
+        return {"task": "form", "messages": [("system", FORM_SYSTEM), ("user", user)], "target": compact(values), "gold": values}
+
+    # 4. Small talk
+
+    def talk_pair(self):
+        r = self.r
+        prompts, replies = r.choice(smalltalk.TALK)
+        held = self.want_form
+        if len(prompts) > 4:
+            prompts = prompts[-1:] if held else prompts[:-1]
+        values = {}
+        q = self.slots(r.choice(prompts), values)
+        st = self.style()
+        q2 = self.noise(q, {**st, "contract": False, "lower": False, "typos": st["typos"] and not values})
+        a = self.slots(r.choice(replies), values)
+        if r.random() < 0.5:
+            q2 = self.cap(q2)
+        if r.random() < 0.2:
+            q2 = q2.rstrip("?!.")
+        return q2, a
+
+    def talk(self):
+        r = self.r
+        q, a = self.talk_pair()
+        system = r.choice([CHAT_SYSTEM] * 3 + CHAT_VARIANTS)
+        messages = [("system", system)] if system else []
+        if r.random() < 0.25:
+            q0, a0 = self.talk_pair()
+            messages += [("user", q0), ("assistant", a0)]
+        messages.append(("user", q))
+        return {"task": "talk", "messages": messages, "target": a, "gold": a}
+
+    # Copying: the skill under all of the above, on its own.
+
+    def copy(self):
+        r = self.r
+        n = r.choice([2, 3, 4, 6])
+        pairs = [(self.w.pseudo().capitalize() if r.random() < 0.5 else self.w.name(), r.choice([self.w.city, self.w.code, self.w.pseudo, self.w.title, self.w.phone, self.w.street])()) for _ in range(n)]
+        k, v = r.choice(pairs)
+        if sum(1 for p in pairs if p[0] == k) > 1:
+            return self.copy()
+        user = "\n".join(f"{a}: {b}" for a, b in pairs)
+        if r.random() < 0.5:
+            return {"task": "copy", "messages": [("system", "Look up the key."), ("user", f"{user}\nKey: {k}")], "target": v, "gold": v}
+        return {"task": "copy", "messages": [("system", "Repeat the text as JSON."), ("user", user)], "target": compact({a: b for a, b in pairs}), "gold": user}
+
+    MIX = [("extract", 42), ("answer", 25), ("tool", 18), ("form", 4), ("talk", 4), ("copy", 7)]
+
+    def sample(self, mix=None):
+        mix = mix or self.MIX
+        task = self.r.choices([m[0] for m in mix], [m[1] for m in mix])[0]
+        return getattr(self, task)()
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__)
+    p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--count", type=int, default=10)
+    p.add_argument("--split", default="train", choices=["train", "words", "shapes", "both"])
+    p.add_argument("--task")
+    a = p.parse_args()
+    g = Generator(a.seed, a.split)
+    for _ in range(a.count):
+        print(json.dumps(getattr(g, a.task)() if a.task else g.sample(), ensure_ascii=False))
+
+
+if __name__ == "__main__":
+    main()
