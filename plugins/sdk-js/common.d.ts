@@ -18,6 +18,8 @@ export interface ReceiptRef { digest: string; signer: string }
 export interface Attachment { name: string; mediaType: string; text: string }
 export interface Input { text: string; attachments: Attachment[] }
 
+/** Parses JSON text; nesting deeper than 100 is a SyntaxError, because the engine's own parser would end the run. */
+export function parseJson(text: string): any;
 /** Milliseconds since 1970. Never goes back within a run. */
 export function now(): number;
 /** That many random bytes, at most 65,536. */

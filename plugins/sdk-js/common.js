@@ -11,6 +11,7 @@ const LEVELS = ["debug", "info", "warn", "error"];
 const ROLES = ["system", "user", "assistant", "tool"];
 const LANES = ["exact", "throughput"];
 const DEFAULT_MAX_TOKENS = 512;
+const MAX_JSON_DEPTH = 100;
 
 /**
  * Why a call did not succeed. `kind` says who can do something about it: "denied" (not granted; who granted),
@@ -98,6 +99,16 @@ export function json(value, what) {
   return wellFormed(written);
 }
 
+/** Parses JSON text. The engine's parser follows nesting with the stack, and a stack that is used up ends the run. */
+export function parseJson(written) {
+  let depth = 0;
+  for (const [bracket] of text(written, "JSON").replace(/"(?:[^"\\]|\\.)*"/gs, "").matchAll(/[[\]{}]/g)) {
+    depth += bracket === "[" || bracket === "{" ? 1 : -1;
+    if (depth > MAX_JSON_DEPTH) throw new SyntaxError(`nested deeper than ${MAX_JSON_DEPTH}`);
+  }
+  return JSON.parse(written);
+}
+
 export function spec(tool) {
   return {
     name: text(tool?.name, "a tool's name"),
@@ -143,6 +154,7 @@ Math.random = () => {
   const view = new DataView(random(8).buffer);
   return (view.getUint32(0) * 2 ** 21 + (view.getUint32(4) >>> 11)) / 2 ** 53;
 };
+globalThis.performance = { now };
 const line = (level) => (...values) =>
   log(values.map((value) => (typeof value === "string" ? value : (JSON.stringify(value) ?? String(value)))).join(" "), level);
 globalThis.console = { debug: line("debug"), log: line("info"), info: line("info"), warn: line("warn"), error: line("error") };
@@ -170,7 +182,7 @@ export class Answer {
   /** The text, parsed as JSON. */
   json() {
     try {
-      return JSON.parse(this.text);
+      return parseJson(this.text);
     } catch (error) {
       const cut = this.finish === "length" ? " (it was cut at the token limit)" : "";
       throw new TallyError("failed", `the model's answer is not the JSON that was asked for: ${error.message}${cut}`);

@@ -14,7 +14,7 @@ import hostTools from "tally:agent/tools@0.1.0";
 
 import { Chat, call, guarded, json, kindOf, text } from "./common.js";
 
-export { Answer, Chat, Generation, TallyError, embed, log, models, now, random, setting } from "./common.js";
+export { Answer, Chat, Generation, TallyError, embed, log, models, now, parseJson, random, setting } from "./common.js";
 
 /** Shows text to whoever started the run, at once. */
 export function emit(shown) {

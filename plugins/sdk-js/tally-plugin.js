@@ -13,9 +13,9 @@
 // A plugin is built for the world `tool`: say so in tally.toml. The model's arguments are whatever it wrote, as an
 // object: check them.
 
-import { Chat, TallyError, guarded, json, text } from "./common.js";
+import { Chat, TallyError, guarded, json, parseJson, text } from "./common.js";
 
-export { Answer, Chat, Generation, TallyError, embed, log, models, now, random, setting } from "./common.js";
+export { Answer, Chat, Generation, TallyError, embed, log, models, now, parseJson, random, setting } from "./common.js";
 
 const MAX_ARGUMENT_CHARACTERS = 256 * 1024;
 
@@ -47,7 +47,7 @@ function run(known, name, argumentsJson) {
   }
   let args;
   try {
-    args = JSON.parse(argumentsJson);
+    args = parseJson(argumentsJson);
   } catch (error) {
     throw new TallyError("invalid", `arguments of ${name}: ${error.message}`);
   }

@@ -17,6 +17,7 @@ not in it. Python's own ``random`` gives the same numbers in every run; use `ran
 """
 
 import json as _json
+import re as _re
 from dataclasses import dataclass as _dataclass
 
 from componentize_py_types import Err as _Err
@@ -41,6 +42,7 @@ __all__ = [
 
 DEFAULT_MAX_TOKENS = 512
 MAX_ARGUMENT_BYTES = 256 * 1024
+MAX_JSON_DEPTH = 100
 
 Text = _inference.Event_Text
 Done = _inference.Event_Done
@@ -158,7 +160,7 @@ class Answer:
     def json(self):
         """The text, parsed as JSON."""
         try:
-            return _json.loads(self.text)
+            return _parse(self.text)
         except ValueError as error:
             cut = " (it was cut at the token limit)" if self.finish == "length" else ""
             raise Error("failed", f"the model's answer is not the JSON that was asked for: {error}{cut}") from None
@@ -437,8 +439,8 @@ def _dispatch(known, name, arguments_json):
     if len(arguments_json) > MAX_ARGUMENT_BYTES:
         raise Error("invalid", f"arguments longer than the {MAX_ARGUMENT_BYTES} bytes a tool reads")
     try:
-        arguments = _json.loads(arguments_json)
-    except (ValueError, RecursionError) as error:
+        arguments = _parse(arguments_json)
+    except ValueError as error:
         raise Error("invalid", f"arguments of {name}: {error}") from None
     if not isinstance(arguments, dict):
         raise Error("invalid", f"arguments of {name}: not a JSON object")
@@ -459,9 +461,19 @@ def _guarded(function):
         return function()
     except Error as error:
         raise _Err(_to_wit(error)) from None
-    except Exception as error:
+    except BaseException as error:  # SystemExit too: there is no process to exit.
         log(f"{type(error).__name__}: {error}{_places(error)}", "error")
         raise _Err(_types.Error_Failed(f"{type(error).__name__}: {error}")) from None
+
+
+def _parse(text):
+    # Python's parser follows nesting with the stack, and a stack that is used up ends the run.
+    depth = 0
+    for bracket in _re.findall(r"[\[\]{}]", _re.sub(r'"(?:[^"\\]|\\.)*"', "", text)):
+        depth += 1 if bracket in "[{" else -1
+        if depth > MAX_JSON_DEPTH:
+            raise ValueError(f"nested deeper than {MAX_JSON_DEPTH}")
+    return _json.loads(text)
 
 
 def _places(error):

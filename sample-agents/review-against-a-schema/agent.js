@@ -2,7 +2,7 @@
 //
 // The model only copies: a grammar made from the schema lets it write nothing but the form. Code does the rest: it
 // looks each value up in the text, checks it against the schema, and has a tool count words and check dates.
-import { TallyError, agent, callTool, chat, emit, log } from "./sdk/tally-agent.js";
+import { TallyError, agent, callTool, chat, emit, log, parseJson } from "./sdk/tally-agent.js";
 import { problems, typed, unchecked } from "./schema.js";
 
 const DEFAULT_SCHEMA = {
@@ -56,7 +56,7 @@ function read(input) {
   if (text === "") throw new TallyError("invalid", "give a text to review, with --input or --attach");
   let schema = DEFAULT_SCHEMA;
   try {
-    if (form) schema = JSON.parse(form.text);
+    if (form) schema = parseJson(form.text);
   } catch (error) {
     throw new TallyError("invalid", `${form.name} is not JSON: ${error.message}`);
   }
@@ -88,7 +88,7 @@ const plain = (text) => text.toLowerCase().replace(/\s+/g, " ");
 
 function count(text) {
   try {
-    return JSON.parse(callTool("text_statistics", { text }));
+    return parseJson(callTool("text_statistics", { text }));
   } catch (error) {
     if (error.kind !== "denied" && error.kind !== "unavailable") throw error;
     log(`the text is not counted: ${error.message}`, "warn");

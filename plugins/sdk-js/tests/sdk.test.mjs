@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
 
 import { TallyError, agent, callTool, chat, embed, emit, now, random, setting } from "../tally-agent.js";
+import { parseJson } from "../common.js";
 import { plugin } from "../tally-plugin.js";
 
 const usage = { promptTokens: 3, cachedTokens: 0, completionTokens: 2 };
@@ -177,4 +178,10 @@ test("a plugin lists its tools and refuses malformed calls", () => {
   }
   assert.throws(() => tools.call("shout", "{}"), (thrown) => thrown.tag === "failed");
   assert.throws(() => tools.call("toString", "{}"), (thrown) => thrown.tag === "invalid");
+});
+
+test("JSON nested too deeply is refused before it is parsed", () => {
+  for (const text of ["[".repeat(101), '{"a":'.repeat(101), '["]", '.repeat(101)]) assert.throws(() => parseJson(text), /nested deeper/);
+  assert.deepEqual(parseJson(`["${"[".repeat(500)}\\"["]`), [`${"[".repeat(500)}"[`]);
+  assert.ok(Array.isArray(parseJson("[".repeat(100) + "]".repeat(100))));
 });

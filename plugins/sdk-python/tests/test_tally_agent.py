@@ -130,6 +130,7 @@ class SdkTest(unittest.TestCase):
             (sdk.Error("exhausted", "wall time"), types.Error_Exhausted(types.ResourceKind.WALL_TIME)),
             (sdk.Error("exhausted", "patience"), types.Error_Failed("exhausted: patience")),
             (KeyError("oops"), types.Error_Failed("KeyError: 'oops'")),
+            (SystemExit(3), types.Error_Failed("SystemExit: 3")),
         ):
             with self.assertRaises(fakes.Err) as caught:
                 self.outcome(raising(error))
@@ -189,6 +190,13 @@ class SdkTest(unittest.TestCase):
         with self.assertRaisesRegex(sdk.Error, "cut at the token limit"):
             sdk.chat("q").json_schema({"type": "object"}).json()
         self.assertEqual(self.requests[0].response.value, '{"type": "object"}')
+
+    def test_json_nested_too_deeply_is_refused_before_it_is_parsed(self):
+        for text in ("[" * 101, '{"a":' * 101, '["]", ' * 101):
+            with self.assertRaisesRegex(ValueError, "nested deeper"):
+                sdk._parse(text)
+        self.assertEqual(sdk._parse('["' + "[" * 500 + '\\"["]'), ["[" * 500 + '"['])
+        self.assertEqual(sdk._parse("[" * 100 + "]" * 100)[0][0][0][:0], [])
 
     def test_a_plugin_lists_its_tools_and_refuses_malformed_calls(self):
         namespace = {"sdk": sdk}
