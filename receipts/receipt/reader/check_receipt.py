@@ -65,9 +65,9 @@ def checked(pairs):
     return dict(pairs)
 def load(data, name=None):
     try:
-        value = json.loads(data, object_pairs_hook=checked)
+        value = json.loads(data if type(data) is str else data.decode(), object_pairs_hook=checked)
         spelled = json.dumps(value, sort_keys=True, separators=(',', ':'), ensure_ascii=False).encode().decode()
-    except (ValueError, TypeError, KeyError, RecursionError) as error: raise Refused(repr(error))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error: raise Refused(repr(error))
     need(name is None or FORMS[name].fullmatch(spelled), name)
     return value
 def b64(data):

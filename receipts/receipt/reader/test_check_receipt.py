@@ -56,6 +56,25 @@ class Vectors(unittest.TestCase):
                 self.assertEqual(without_format_reason(judge(vector)), without_format_reason(vector['expect']))
 
 
+class Documents(unittest.TestCase):
+    """Policies and files of openings that are no such thing are refused, whatever they are instead."""
+
+    def test_values_of_the_wrong_kind_are_refused(self):
+        field = '"field": "urn:tally:run:v1#/input", "salt": "%s"' % ('00' * 32)
+        for value in ('{"bytes": 1}', '{"bytes": "AB=="}', '{"text": "\\ud800"}', '{"tokens": [4294967296]}', '{"tokens": "1"}', '[]', 'null',
+                      '{"text": "", "bytes": ""}', '{}'):
+            text = '{"format": "tally-openings-v1", "receipt": "%s", "openings": [{%s, "value": %s}]}' % ('00' * 32, field, value)
+            with self.subTest(value), self.assertRaises(Refused):
+                load(text, 'openings')
+
+    def test_other_encodings_are_refused(self):
+        vector = json.loads((HERE.parent / 'vectors' / 'valid.json').read_text())
+        load(vector['policy'].encode(), 'policy')
+        for encoding in ('utf-16', 'utf-32', 'utf-8-sig'):
+            with self.subTest(encoding), self.assertRaises(Refused):
+                load(vector['policy'].encode(encoding), 'policy')
+
+
 class Tampering(unittest.TestCase):
     def test_no_flipped_bit_of_a_receipt_is_accepted(self):
         vector = json.loads((HERE.parent / 'vectors' / 'valid.json').read_text())
