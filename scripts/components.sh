@@ -13,7 +13,7 @@ fingerprint() {
       sha256sum "$tally" | cut -d' ' -f1; } | sha256sum | cut -d' ' -f1
 }
 
-for dir in plugins/text-tools plugins/bench-guest sample-agents/*/; do
+for dir in plugins/text-tools plugins/bench-guest*/ sample-agents/*/; do
     dir=${dir%/}
     name=$(basename "$dir")
     now=$(fingerprint "$dir")
