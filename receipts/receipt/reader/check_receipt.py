@@ -65,7 +65,8 @@ def checked(pairs):
     return dict(pairs)
 def load(data, name=None):
     try:
-        value = json.loads(data if type(data) is str else data.decode(), object_pairs_hook=checked)
+        natural = lambda digits: int(digits.replace('-', 'no sign '))  # Python takes -0 for 0
+        value = json.loads(data if type(data) is str else data.decode(), object_pairs_hook=checked, parse_int=natural)
         spelled = json.dumps(value, sort_keys=True, separators=(',', ':'), ensure_ascii=False).encode().decode()
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error: raise Refused(repr(error))
     need(name is None or FORMS[name].fullmatch(spelled), name)

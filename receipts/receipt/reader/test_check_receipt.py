@@ -61,7 +61,7 @@ class Documents(unittest.TestCase):
 
     def test_values_of_the_wrong_kind_are_refused(self):
         field = '"field": "urn:tally:run:v1#/input", "salt": "%s"' % ('00' * 32)
-        for value in ('{"bytes": 1}', '{"bytes": "AB=="}', '{"text": "\\ud800"}', '{"tokens": [4294967296]}', '{"tokens": "1"}', '[]', 'null',
+        for value in ('{"bytes": 1}', '{"bytes": "AB=="}', '{"text": "\\ud800"}', '{"tokens": [4294967296]}', '{"tokens": "1"}', '{"tokens": [-0]}', '[]', 'null',
                       '{"text": "", "bytes": ""}', '{}'):
             text = '{"format": "tally-openings-v1", "receipt": "%s", "openings": [{%s, "value": %s}]}' % ('00' * 32, field, value)
             with self.subTest(value), self.assertRaises(Refused):
