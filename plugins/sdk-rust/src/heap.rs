@@ -156,7 +156,7 @@ mod global {
     )]
 
     use core::alloc::{GlobalAlloc, Layout};
-    use core::arch::wasm32::memory_grow;
+    use core::arch::wasm32::{memory_grow, memory_size};
     use core::cell::UnsafeCell;
 
     use super::{Heap, Source};
@@ -185,14 +185,20 @@ mod global {
                     return Some((ARENA.0.get() as usize, ARENA_BYTES));
                 }
             }
-            let pages = bytes.div_ceil(PAGE_BYTES);
-            match memory_grow::<0>(pages) {
-                usize::MAX => None,
-                before => Some((
-                    before.checked_mul(PAGE_BYTES)?,
-                    pages.checked_mul(PAGE_BYTES)?,
-                )),
+            // By half of what there is, so that a large run grows seldom; by what is needed, where that is refused.
+            let needed = bytes.div_ceil(PAGE_BYTES);
+            let ample = needed.max(memory_size::<0>() / 2);
+            let (pages, before) = match memory_grow::<0>(ample) {
+                usize::MAX => (needed, memory_grow::<0>(needed)),
+                before => (ample, before),
+            };
+            if before == usize::MAX {
+                return None;
             }
+            Some((
+                before.checked_mul(PAGE_BYTES)?,
+                pages.checked_mul(PAGE_BYTES)?,
+            ))
         }
     }
 
