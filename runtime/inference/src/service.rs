@@ -546,6 +546,7 @@ impl Service {
             parent_pid: std::process::id(),
             kind: header.kind,
             chat_template: header.chat_template.clone(),
+            tokenizer: header.tokenizer.clone(),
             threads: options.engine.threads_for(header.parameters),
             context_tokens: options.engine.context_tokens.max(1),
             slots: options.engine.slots.clamp(1, 128),
@@ -919,10 +920,14 @@ fn start_failure(record: &ModelRecord, failure: StartFailure) -> InferenceError 
     InferenceError::ModelUnusable { model, fault }
 }
 
+/// The line that says most of what a process wrote before it ended: the one after a panic's place, or the last.
 fn last_line(text: &str) -> String {
-    text.lines()
-        .last()
-        .unwrap_or("it said nothing")
+    let mut lines = text
+        .lines()
+        .skip_while(|line| !line.contains("panicked at"))
+        .skip(1);
+    let line = lines.next().or_else(|| text.lines().last());
+    line.unwrap_or("it said nothing")
         .chars()
         .take(200)
         .collect()

@@ -545,6 +545,7 @@ fn loss_of(process: &Process, exit: &Exit) -> WorkerLoss {
         "memory allocation of",
         "failed to allocate",
         "out of memory",
+        "mem_buffer != NULL",
     ];
     if out_of_memory
         .iter()

@@ -43,6 +43,8 @@ pub(crate) struct Load {
     pub(crate) parent_pid: u32,
     pub(crate) kind: ModelKind,
     pub(crate) chat_template: Option<String>,
+    /// `tokenizer.ggml.model`.
+    pub(crate) tokenizer: String,
     pub(crate) threads: u32,
     pub(crate) context_tokens: u32,
     pub(crate) slots: u32,

@@ -54,7 +54,7 @@ pub(crate) fn run(
     else {
         return fail(&mut out, LoadFault::Unloadable);
     };
-    let vocabulary = Vocabulary::of(&model);
+    let vocabulary = Vocabulary::of(&model, &load.tokenizer);
     let context_tokens = load.context_tokens.min(model.n_ctx_train()).max(1);
     let prompter = Prompter::new(load.chat_template.clone());
     let shape = |sequences| Shape {

@@ -2,7 +2,6 @@
 
 use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::token::LlamaToken;
-use llama_cpp_2::vocab::VocabType;
 
 use crate::sampler::TokenId;
 use crate::tools;
@@ -28,7 +27,7 @@ pub(crate) struct Vocabulary {
 }
 
 impl Vocabulary {
-    pub(crate) fn of(model: &LlamaModel) -> Self {
+    pub(crate) fn of(model: &LlamaModel, tokenizer: &str) -> Self {
         let vocab = model.vocab();
         let count = u32::try_from(vocab.n_tokens()).unwrap_or(0);
         let mut hasher = blake3::Hasher::new();
@@ -41,7 +40,8 @@ impl Vocabulary {
             bos_text: String::new(),
             eos_text: String::new(),
             adds_bos: vocab.should_add_bos(),
-            leading_space: matches!(vocab.vocab_type(), VocabType::SPM),
+            // Not asked of the wrapper: it panics on kinds of vocabulary that it does not know.
+            leading_space: tokenizer == "llama",
             longest_piece: 1,
             digest: [0; 32],
         };

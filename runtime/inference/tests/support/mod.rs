@@ -183,8 +183,25 @@ pub(crate) async fn wait_until_gone(pid: u32) {
     panic!("process {pid} is still there");
 }
 
-/// Sends a signal to a worker.
+/// Sends a signal to a worker, which must be there.
 pub(crate) fn signal(pid: u32, signal: rustix::process::Signal) {
     let pid = rustix::process::Pid::from_raw(pid.cast_signed()).expect("a process id");
     rustix::process::kill_process(pid, signal).expect("the worker is there");
+}
+
+/// Sends a signal until the worker is gone. Rust's own handler for faults takes the first for a stack overflow, sees
+/// that it is none, and gets out of the way of the second.
+pub(crate) async fn signal_until_gone(pid: u32, signal: rustix::process::Signal) {
+    let number = rustix::process::Pid::from_raw(pid.cast_signed()).expect("a process id");
+    while is_alive(pid) {
+        // It may be gone by now.
+        let _ = rustix::process::kill_process(number, signal);
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+}
+
+/// The signed statement of an envelope, as text.
+pub(crate) fn payload(envelope: &[u8]) -> String {
+    let receipt = tally_receipt::Receipt::parse(envelope).expect("it is a receipt");
+    String::from_utf8_lossy(receipt.envelope().payload()).into_owned()
 }
