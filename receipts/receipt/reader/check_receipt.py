@@ -6,7 +6,6 @@ import argparse, base64, datetime, json, re, struct, sys
 from blake3 import blake3
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
 class Refused(Exception): pass
 def need(condition, why):
     if not condition: raise Refused(why)
