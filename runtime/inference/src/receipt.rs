@@ -68,6 +68,7 @@ pub struct SignedReceipt {
     /// The node's public key.
     pub signer: PublicKey,
     openings: Openings,
+    took: std::time::Duration,
 }
 
 impl SignedReceipt {
@@ -75,6 +76,12 @@ impl SignedReceipt {
     #[must_use]
     pub fn openings(&self) -> &Openings {
         &self.openings
+    }
+
+    /// How long making and checking it took.
+    #[must_use]
+    pub fn took(&self) -> std::time::Duration {
+        self.took
     }
 
     /// The token ids of the prompt.
@@ -314,6 +321,7 @@ fn sign(
     let receipt = Receipt::sign(predicate, &[&signer.key]).map_err(|error| error.to_string())?;
     let envelope = receipt.to_json();
     let digest = Digest::of(&envelope);
+    let began = commitments.began;
     let openings =
         Openings::new(digest, commitments.openings).map_err(|error| error.to_string())?;
     let mut context = Context::at(now(signer)?);
@@ -334,10 +342,13 @@ fn sign(
         digest,
         signer: signer.public,
         openings,
+        took: began.elapsed(),
     })
 }
 
 struct Commitments {
+    /// When making the receipt began.
+    began: std::time::Instant,
     salts: SaltSeed,
     openings: Vec<Opening>,
 }
@@ -345,6 +356,7 @@ struct Commitments {
 impl Commitments {
     fn new(signer: &Signer) -> Self {
         Self {
+            began: std::time::Instant::now(),
             salts: SaltSeed::from_bytes((signer.salt)()),
             openings: Vec::new(),
         }
