@@ -1,2 +1,108 @@
-//! The `tally` command.
-fn main() {}
+//! The `tally` command: one file per verb under [`verbs`], and the adapters that join the parts.
+//!
+//! stdout carries answers, stderr carries everything a person reads meanwhile. With `--json` stdout holds one JSON
+//! object and nothing else. Exit codes are in [`failure`].
+
+mod adapt;
+mod failure;
+mod home;
+mod setup;
+mod trust;
+mod ui;
+mod verbs;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use failure::{Failure, OrFail, Outcome};
+
+/// Run AI agents that can prove what they did.
+///
+/// An agent is a WebAssembly component. Every answer of a model comes with a signed receipt, every run is journaled,
+/// and anyone who holds the journal can replay the agent and check each receipt without the model.
+#[derive(Parser)]
+#[command(
+    name = "tally",
+    version,
+    after_help = "Examples:\n  \
+        tally demo                                          the whole story on this machine\n  \
+        tally agent new helper --lang rust                  start an agent\n  \
+        tally run helper.wasm --input 'what is due today?'  run it, streaming\n  \
+        tally replay RUN.tally --agent helper.wasm          do it again without the model, and compare\n  \
+        tally verify RUN.tally                              check it offline\n\n\
+        Exit codes: 0 done or verified; 1 the answer is no; 2 misuse; 3 something is missing on this machine."
+)]
+struct Cli {
+    /// One JSON object on stdout, for programs.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// The whole story on this machine: an agent, a model, receipts, a replay, and tampering caught.
+    Demo(verbs::demo::Args),
+    /// Run an agent once, streaming what it says.
+    Run(verbs::run::Args),
+    /// Execute a recorded run again, without model, network or key, and compare.
+    Replay(verbs::replay::Args),
+    /// Check receipts and journals, offline.
+    Verify(verbs::verify::Args),
+    /// Make, build, inspect and test agents.
+    #[command(subcommand)]
+    Agent(verbs::agent::Verb),
+    /// Weights on this machine.
+    #[command(subcommand)]
+    Model(verbs::model::Verb),
+    /// Measure this machine, beside the peer or the physical limit in the same run.
+    Bench(verbs::bench::Args),
+    /// Serve one model to the process that started this one.
+    #[command(name = "__worker", hide = true)]
+    Worker,
+}
+
+fn main() -> ExitCode {
+    // The worker has a protocol on its descriptors and must not meet the command line's machinery.
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|verb| verb == "__worker")
+    {
+        return tally_inference::worker::main();
+    }
+    let cli = Cli::parse();
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_env("TALLY_LOG")
+                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("error")),
+        )
+        .with_writer(std::io::stderr)
+        .init();
+    match dispatch(cli.verb, cli.json) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(cli.json),
+    }
+}
+
+fn dispatch(verb: Verb, json: bool) -> Outcome {
+    match verb {
+        Verb::Demo(args) => verbs::demo::run(&args, json),
+        Verb::Run(args) => verbs::run::run(&args, json),
+        Verb::Replay(args) => verbs::replay::run(&args, json),
+        Verb::Verify(args) => verbs::verify::run(&args, json),
+        Verb::Agent(verb) => verbs::agent::run(verb, json),
+        Verb::Model(verb) => verbs::model::run(verb, json),
+        Verb::Bench(args) => verbs::bench::run(&args, json),
+        Verb::Worker => unreachable!("handled before the command line is parsed"),
+    }
+}
+
+/// The threads that a verb waits on.
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .or_environment("start threads")
+}

@@ -46,7 +46,8 @@ fn item(d: &mut Decoder<'_>, depth: usize) -> Result<Value, NotAValue> {
         }
         Type::U8 | Type::U16 | Type::U32 | Type::U64 => d.u64().map_err(broken)?.into(),
         Type::I8 | Type::I16 | Type::I32 | Type::I64 => d.i64().map_err(broken)?.into(),
-        Type::F32 => float(f64::from(d.f32().map_err(broken)?)),
+        Type::F16 => single(d.f16().map_err(broken)?),
+        Type::F32 => single(d.f32().map_err(broken)?),
         Type::F64 => float(d.f64().map_err(broken)?),
         Type::String => d.str().map_err(broken)?.into(),
         Type::Bytes => {
@@ -94,6 +95,11 @@ fn item(d: &mut Decoder<'_>, depth: usize) -> Result<Value, NotAValue> {
     })
 }
 
+/// The shortest decimal that is this number in single precision: 0.7, not 0.699999988079071.
+fn single(value: f32) -> Value {
+    float(value.to_string().parse().unwrap_or(f64::from(value)))
+}
+
 fn float(value: f64) -> Value {
     match Number::from_f64(value) {
         Some(number) => Value::Number(number),
@@ -117,6 +123,8 @@ mod tests {
         );
         assert_eq!(to_json(b"\xfa\x3f\x80\x00\x00"), Ok(json!(1.0)));
         assert_eq!(to_json(b"\xfa\x7f\x80\x00\x00"), Ok(json!("Infinity")));
+        assert_eq!(to_json(b"\xf9\x3c\x00"), Ok(json!(1.0)));
+        assert_eq!(to_json(b"\xfa\x3f\x33\x33\x33"), Ok(json!(0.7)));
         assert_eq!(to_json(b"\xf6"), Ok(Value::Null));
     }
 

@@ -1,0 +1,9 @@
+//! One file per verb.
+
+pub(crate) mod agent;
+pub(crate) mod bench;
+pub(crate) mod demo;
+pub(crate) mod model;
+pub(crate) mod replay;
+pub(crate) mod run;
+pub(crate) mod verify;

@@ -1,0 +1,65 @@
+//! `tally bench`: this machine, measured beside the peer or the physical limit in the same run.
+//!
+//! The figures are printed and never compared with a bar here: `docs/benchmarks.md` has the bars and what was measured.
+
+mod engine;
+mod inference;
+mod receipts;
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, ValueEnum};
+
+use crate::failure::{OrFail, Outcome};
+use crate::setup;
+use crate::ui::{Progress, say};
+
+/// What can be measured.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Name {
+    /// Cold start, host calls, throughput, memory, replay; beside bare wasmtime.
+    Engine,
+    /// Tokens per second in both lanes; beside raw llama.cpp.
+    Inference,
+    /// Making and checking receipts; beside bare Ed25519.
+    Receipts,
+}
+
+/// Measure this machine.
+#[derive(ClapArgs)]
+#[command(
+    after_help = "Examples:\n  tally bench receipts --json\n  tally bench engine --component bench-guest.wasm --component review-against-a-schema.wasm\n  tally bench inference --model some-chat-model.gguf --json"
+)]
+pub(crate) struct Args {
+    /// What to measure.
+    name: Name,
+    /// For `engine`: components to start. The first is the one whose details are measured.
+    #[arg(long = "component", value_name = "FILE")]
+    components: Vec<PathBuf>,
+    /// For `inference`: a GGUF file; else a small model with seeded weights.
+    #[arg(long, value_name = "FILE")]
+    model: Option<PathBuf>,
+}
+
+pub(crate) fn run(args: &Args, json: bool) -> Outcome {
+    let progress = Progress::spinner("measuring");
+    let figures = match args.name {
+        Name::Engine => crate::runtime()?.block_on(engine::run(&args.components)),
+        Name::Inference => crate::runtime()?.block_on(inference::run(
+            setup::worker_command()?,
+            args.model.as_deref(),
+        )),
+        Name::Receipts => receipts::run(),
+    };
+    drop(progress);
+    let figures = figures.or_environment("measure")?;
+    if json {
+        say!("{figures}");
+    } else {
+        say!(
+            "{}",
+            serde_json::to_string_pretty(&figures).or_environment("print the figures")?
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,336 @@
+//! `tally demo`: the whole story on this machine, with nothing simulated.
+//!
+//! An agent (a component built from `sample-agents/answer-with-sources`) answers a question from a document with a local
+//! model; every inference has a receipt; the run is executed again without the model; then copies of the evidence are
+//! altered, and the check says what no longer holds. The run, its journal and the receipts stay in the data directory.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use clap::Args as ClapArgs;
+use tally_engine::contract::{Attachment, Input};
+use tally_engine::{JournalTo, Outcome as Ended, Plan, ReplayOptions, Start, inspect};
+use tally_inference::{AddOptions, ModelName, ModelStore};
+use tally_journal::Journal;
+use tally_receipt::{Context, Receipt, Status, verify_bytes};
+
+use crate::failure::{Failure, OrFail, Outcome};
+use crate::home::Home;
+use crate::setup::{self, Consent, Screen};
+use crate::trust::{Trust, moment};
+use crate::ui::{Progress, grouped, printable, say, short};
+use crate::verbs::{model, replay, run, verify};
+
+/// The whole story on this machine.
+#[derive(ClapArgs)]
+#[command(
+    after_help = "Examples:\n  tally demo --components ~/.cache/tally/components\n  tally demo --question 'Who may borrow a laptop?'\n\nIn a checkout, `make demo` builds the components first."
+)]
+pub(crate) struct Args {
+    /// Where the sample components are; `make demo` builds them there.
+    #[arg(long, value_name = "DIR")]
+    components: Option<PathBuf>,
+    /// What to ask about the document.
+    #[arg(long, default_value = QUESTION)]
+    question: String,
+    /// The model; else this machine's default, else the one that comes with the program.
+    #[arg(long)]
+    model: Option<String>,
+}
+
+const QUESTION: &str = "When does the library open on Saturday?";
+const DOCUMENT: &str = include_str!("demo/library.md");
+const AGENT: &str = "answer-with-sources.wasm";
+
+pub(crate) fn run(args: &Args, json: bool) -> Outcome {
+    crate::runtime()?.block_on(story(args, json))
+}
+
+async fn story(args: &Args, json: bool) -> Outcome {
+    let tell = |text: &str| {
+        if !json {
+            say!("{text}");
+        }
+    };
+    let home = Home::open()?;
+    let agent = agent_path(args)?;
+    let key = home.node_key()?.public_key();
+
+    tell("1  An agent is one file, and says what it asks for before it runs.\n");
+    let bytes = setup::read_component(&agent)?;
+    let inspection = inspect(&bytes).map_err(|error| setup::unusable(&agent, &error))?;
+    let engine = setup::engine(Some(&home))?;
+    let component = setup::load(&engine, &agent)?;
+    tell(&format!(
+        "   {AGENT}  {} bytes  blake3 {}…",
+        grouped(bytes.len() as u64),
+        short(&inspection.digest.to_string())
+    ));
+    for line in component.manifest().explain() {
+        tell(&format!(
+            "   {} {}",
+            if line.may { "•" } else { " " },
+            printable(&line.sentence)
+        ));
+    }
+
+    let model_name = ready_model(&home, args.model.as_deref()).await?;
+    tell(&format!(
+        "\n2  It answers with a model on this machine ({model_name}), through a journal.\n"
+    ));
+    tell(&format!("   question: {}\n", args.question));
+    let grant = setup::grant(&component, &agent, None, Consent::AsAsked)?;
+    let plan = Plan::new(
+        &engine,
+        &component,
+        &grant,
+        Vec::new(),
+        std::collections::BTreeMap::new(),
+    )
+    .or_misuse("grant the agent what it asks for")?;
+    let live = setup::live(&home, Some(&model_name)).await?;
+    let journal_path = run::fresh_journal(&home)?;
+    let screen = Screen::new(true);
+    let progress = Progress::spinner("the model reads and writes");
+    let began = Instant::now();
+    let result = engine
+        .run(
+            &plan,
+            Start {
+                journal: JournalTo::Sink(Box::new(run::create_journal(&journal_path)?)),
+                signing: Some(live.signing.clone()),
+                ..Start::new(
+                    Input {
+                        text: args.question.clone(),
+                        attachments: vec![Attachment {
+                            name: "library.md".into(),
+                            media_type: "text/markdown".into(),
+                            text: DOCUMENT.into(),
+                        }],
+                    },
+                    live.services.clone(),
+                    Box::new(screen.clone()),
+                )
+            },
+        )
+        .await;
+    let live_time = began.elapsed();
+    drop(progress);
+    live.models.service.shut_down().await;
+    let report = result.map_err(|error| run::run_failure(&error, &journal_path))?;
+    let Ended::Replied(reply) = &report.outcome else {
+        return Err(Failure::no(format_args!(
+            "the demo's agent did not reply: {}",
+            report.outcome.sentence()
+        )));
+    };
+    for line in reply.text.lines() {
+        tell(&format!("   {}", printable(line)));
+    }
+
+    tell(
+        "\n3  Each inference has a receipt, signed over what executed: token ids, weights, sampling, engine.\n",
+    );
+    let journal_bytes = std::fs::read(&journal_path)
+        .or_environment(format_args!("read {}", journal_path.display()))?;
+    let journal = Arc::new(
+        Journal::parse(journal_bytes.clone())
+            .or_environment("read the journal that was just written")?,
+    );
+    let now = moment(None)?;
+    let (policy, _) = Trust::default().policy()?;
+    let context = Context {
+        policy: policy.as_ref(),
+        ..Context::at(now)
+    };
+    let mut receipts = Vec::new();
+    for (entry, envelope) in journal.receipts() {
+        let (receipt, verdict) = verify_bytes(envelope, &context);
+        let line = receipt.as_ref().map_or_else(String::new, describe);
+        let good = verdict.is_verified();
+        tell(&format!(
+            "   entry {entry}: {line}  {}",
+            if good {
+                "signature holds"
+            } else {
+                "NOT VERIFIED"
+            }
+        ));
+        if !good {
+            return Err(Failure::no(format_args!(
+                "the receipt of entry {entry} does not verify"
+            )));
+        }
+        receipts.push(envelope.to_vec());
+    }
+    if receipts.is_empty() {
+        return Err(Failure::no(
+            "the agent asked the model nothing, so there is no receipt to show",
+        ));
+    }
+    let judged = verify::judge_journal(journal_bytes.clone(), &context);
+    tell(&format!(
+        "\n   the run itself, signed by {}…:",
+        short(&key.to_string())
+    ));
+    if !json {
+        judged.print_checks("   ");
+    }
+    if !judged.is_verified() {
+        return Err(Failure::no(
+            "the journal that was just written does not verify",
+        ));
+    }
+
+    tell(
+        "\n4  Anyone who holds the journal executes the agent again, without model, network or key.\n",
+    );
+    let began = Instant::now();
+    let again = replay::execute(
+        &engine,
+        &journal,
+        &component,
+        Vec::new(),
+        ReplayOptions::default(),
+    )
+    .await?;
+    let replay_time = began.elapsed();
+    tell(&format!("   replay: {}", replay::sentence(&again)));
+    tell(&format!(
+        "   {:.0} ms; live it took {:.0} ms",
+        replay_time.as_secs_f64() * 1e3,
+        live_time.as_secs_f64() * 1e3
+    ));
+    if !again.is_identical() {
+        return Err(Failure::no("the replay of the demo's run differs"));
+    }
+
+    tell("\n5  One byte is changed in copies of the evidence.\n");
+    let mut caught = Vec::new();
+    let at = byte_of_an_answer(&journal_bytes, &reply.text).unwrap_or(journal_bytes.len() / 2);
+    let mut altered = journal_bytes;
+    altered[at] ^= 0x01;
+    let judged = verify::judge_journal(altered, &context);
+    caught.push(("journal", at, first_failure(judged.checks())?));
+    let mut altered = receipts[0].clone();
+    let at = altered.len() / 2;
+    altered[at] ^= 0x01;
+    let (_, verdict) = verify_bytes(&altered, &context);
+    caught.push(("receipt", at, first_failure(verdict.checks())?));
+    for (what, at, sentence) in &caught {
+        tell(&format!(
+            "   byte {at} of the {what}:  FAIL  {}",
+            printable(sentence)
+        ));
+    }
+
+    if json {
+        say!(
+            "{}",
+            serde_json::json!({
+                "answer": reply.text,
+                "model": model_name,
+                "journal": journal_path,
+                "receipts": receipts.len(),
+                "replay": { "identical": again.is_identical(), "calls": again.calls, "fuel": again.fuel },
+                "tampering": caught.iter().map(|(what, at, sentence)| serde_json::json!({ "of": what, "byte": at, "caught": sentence })).collect::<Vec<_>>(),
+                "live_ms": u64::try_from(live_time.as_millis()).unwrap_or(u64::MAX),
+                "replay_ms": u64::try_from(replay_time.as_millis()).unwrap_or(u64::MAX),
+            })
+        );
+    } else {
+        say!("\nThe evidence is yours to try:");
+        say!("   tally verify {}", journal_path.display());
+        say!(
+            "   tally replay {} --agent {}",
+            journal_path.display(),
+            agent.display()
+        );
+        say!("   tally replay {} --view", journal_path.display());
+    }
+    Ok(())
+}
+
+fn agent_path(args: &Args) -> Result<PathBuf, Failure> {
+    let dir = args
+        .components
+        .clone()
+        .unwrap_or_else(|| PathBuf::from("."));
+    let path = dir.join(AGENT);
+    if path.is_file() {
+        return Ok(path);
+    }
+    Err(
+        Failure::environment(format_args!("{} is not there", path.display())).advise(
+            "run `make demo` in a checkout, or name the folder that holds it with --components",
+        ),
+    )
+}
+
+/// The model of the demo: the one named, the machine's default, or the one that comes with the program.
+async fn ready_model(home: &Home, named: Option<&str>) -> Result<String, Failure> {
+    let store = ModelStore::open(home.models()?);
+    if let Some(name) = named {
+        return Ok(store
+            .resolve(name)
+            .await
+            .map_err(model::failure)?
+            .name
+            .to_string());
+    }
+    if let Some(record) = store.default_model().await.map_err(model::failure)? {
+        return Ok(record.name.to_string());
+    }
+    let file = home.models()?.join("builtin.gguf");
+    std::fs::write(&file, tally_seed_model::chat_model(tally_seed_model::SEED))
+        .or_environment(format_args!("write {}", file.display()))?;
+    let name = ModelName::parse("tally-seed");
+    let added = store
+        .add(
+            &file,
+            AddOptions {
+                name,
+                ..AddOptions::default()
+            },
+            |_, _| {},
+        )
+        .await;
+    // The store has its own copy.
+    let _ = std::fs::remove_file(&file);
+    Ok(added.map_err(model::failure)?.name.to_string())
+}
+
+fn describe(receipt: &Receipt) -> String {
+    match receipt.as_inference() {
+        Some(inference) => format!(
+            "{}…  {} + {} tokens  weights {}…",
+            short(&receipt.digest().to_string()),
+            inference.prompt.count,
+            inference.output.count,
+            short(&inference.model.weights.to_string()),
+        ),
+        None => short(&receipt.digest().to_string()).to_owned(),
+    }
+}
+
+/// Where the journal holds a piece of the model's answer: the byte a forger would want to change.
+fn byte_of_an_answer(journal: &[u8], answer: &str) -> Option<usize> {
+    let word = answer
+        .split_whitespace()
+        .find(|word| word.len() >= 4)?
+        .as_bytes();
+    journal
+        .windows(word.len())
+        .rposition(|window| window == word)
+}
+
+fn first_failure(checks: &[tally_receipt::Check]) -> Result<String, Failure> {
+    checks
+        .iter()
+        .find(|check| check.status == Status::Fail)
+        .map(|check| check.sentence.to_string())
+        .ok_or_else(|| {
+            Failure::no("a changed byte was not caught: this must never happen, please report it")
+        })
+}

@@ -1,0 +1,235 @@
+//! `tally verify`: what a receipt or a journal proves, offline, for a person and for a program.
+//!
+//! A file is a journal when it begins as one, and a receipt when it is JSON. Everything is checked that can be checked
+//! from the file alone; what cannot is listed as not established, and is never counted as a pass.
+//!
+//! A journal is verified when the method `journal` says so and every receipt inside was judged, too: a run whose models
+//! nobody vouches for is no verified run. Executing the agent again is `tally replay`.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args as ClapArgs;
+use tally_journal::{Journal, code};
+use tally_receipt::{Check, Context, Openings, Status, Verdict, verify_bytes};
+
+use crate::failure::{Failure, OrFail, Outcome};
+use crate::trust::{Source, Trust, moment};
+use crate::ui::{printable, say};
+
+/// Check receipts and journals, offline.
+#[derive(ClapArgs)]
+#[command(after_help = "Examples:\n  \
+    tally verify run.tally\n  \
+    tally verify run.tally --policy trusted.json --now 2026-11-21T12:00:00.000Z\n  \
+    tally verify answer.receipt.json --trust 3b6a… --open answer.openings.json\n\n\
+    Exit code 0: every file is verified. 1: something failed, or what verification needs was not established.")]
+pub(crate) struct Args {
+    /// Receipts and journals.
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+    #[command(flatten)]
+    trust: Trust,
+    /// The moment to judge at, for example 2026-11-21T12:00:00.000Z; else now.
+    #[arg(long, value_name = "TIME")]
+    now: Option<String>,
+    /// Openings of committed fields, as the holder of a receipt gives them away.
+    #[arg(long, value_name = "SALTS")]
+    open: Option<PathBuf>,
+}
+
+/// Larger files are no receipts and no journals that this machine wrote: a run's limits keep a journal far below.
+const MAX_FILE_BYTES: u64 = 4 << 30;
+
+pub(crate) fn run(args: &Args, json: bool) -> Outcome {
+    let now = moment(args.now.as_deref())?;
+    let (policy, source) = args.trust.policy()?;
+    let openings = match &args.open {
+        None => None,
+        Some(path) => {
+            let bytes = std::fs::read(path).or_misuse(format_args!("read {}", path.display()))?;
+            Some(
+                Openings::parse(&bytes)
+                    .or_misuse(format_args!("use {} as openings", path.display()))?,
+            )
+        }
+    };
+    let context = Context {
+        policy: policy.as_ref(),
+        openings: openings.as_ref(),
+        ..Context::at(now)
+    };
+    let judged = args
+        .files
+        .iter()
+        .map(|path| Ok((path.as_path(), judge(path, &context)?)))
+        .collect::<Result<Vec<_>, Failure>>()?;
+    let verified = judged.iter().all(|(_, judgement)| judgement.is_verified());
+    if json {
+        let files: Vec<_> = judged
+            .iter()
+            .map(|(path, judgement)| judgement.to_json(path))
+            .collect();
+        say!(
+            "{}",
+            serde_json::json!({ "verified": verified, "now": now.to_string(), "files": files })
+        );
+    } else {
+        for (path, judgement) in &judged {
+            judgement.print(path, source);
+        }
+    }
+    if verified {
+        Ok(())
+    } else {
+        Err(Failure::reported())
+    }
+}
+
+/// What one file turned out to be.
+pub(crate) struct Judgement {
+    kind: &'static str,
+    verified: bool,
+    checks: Vec<Check>,
+    not_proved: Vec<String>,
+}
+
+fn judge(path: &Path, context: &Context<'_>) -> Result<Judgement, Failure> {
+    let size = std::fs::metadata(path)
+        .or_misuse(format_args!("read {}", path.display()))?
+        .len();
+    if size > MAX_FILE_BYTES {
+        return Err(Failure::misuse(format_args!(
+            "{} has {size} bytes: no journal or receipt is that large",
+            path.display()
+        )));
+    }
+    let bytes = std::fs::read(path).or_misuse(format_args!("read {}", path.display()))?;
+    if resembles_journal(&bytes) {
+        return Ok(judge_journal(bytes, context));
+    }
+    if resembles_receipt(&bytes) {
+        let (_, verdict) = verify_bytes(&bytes, context);
+        return Ok(Judgement::new("receipt", &verdict));
+    }
+    Err(Failure::misuse(format_args!(
+        "{} is neither a receipt nor a journal",
+        path.display()
+    ))
+    .advise(
+        "a receipt is a DSSE envelope in JSON; a journal is what `tally run` writes, RUN.tally",
+    ))
+}
+
+/// Whether bytes begin as a journal, or did before a few of them were altered: an altered byte must be caught as
+/// tampering, wherever it is, and not be taken for another kind of file.
+fn resembles_journal(bytes: &[u8]) -> bool {
+    let same = bytes
+        .iter()
+        .zip(tally_journal::MAGIC)
+        .filter(|(found, wanted)| **found == *wanted)
+        .count();
+    same * 2 > tally_journal::MAGIC.len()
+}
+
+/// Whether bytes begin as every receipt does, but for a few.
+fn resembles_receipt(bytes: &[u8]) -> bool {
+    let begin = br#"{"payload":""#;
+    let other = br#"{"payloadType":""#;
+    [&begin[..], other].into_iter().any(|begin| {
+        bytes
+            .iter()
+            .zip(begin)
+            .filter(|(found, wanted)| *found == *wanted)
+            .count()
+            * 4
+            > begin.len() * 3
+    })
+}
+
+/// Judges a journal and everything inside.
+pub(crate) fn judge_journal(bytes: Vec<u8>, context: &Context<'_>) -> Judgement {
+    match Journal::parse(bytes) {
+        Ok(journal) => {
+            let mut judgement = Judgement::new("journal", &journal.verify(context));
+            judgement.verified &= judgement.checks.iter().all(|check| {
+                check.status == Status::Pass || !check.code.starts_with(code::RECEIPT)
+            });
+            judgement
+        }
+        Err(error) => Judgement {
+            kind: "journal",
+            verified: false,
+            checks: vec![Check::fail(code::CHAIN, error.code(), error.to_string())],
+            not_proved: Vec::new(),
+        },
+    }
+}
+
+impl Judgement {
+    fn new(kind: &'static str, verdict: &Verdict) -> Self {
+        Self {
+            kind,
+            verified: verdict.is_verified(),
+            checks: verdict.checks().to_vec(),
+            not_proved: verdict
+                .not_proved()
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+        }
+    }
+
+    pub(crate) fn is_verified(&self) -> bool {
+        self.verified
+    }
+
+    pub(crate) fn checks(&self) -> &[Check] {
+        &self.checks
+    }
+
+    fn to_json(&self, path: &Path) -> serde_json::Value {
+        serde_json::json!({
+            "file": path,
+            "kind": self.kind,
+            "verified": self.verified,
+            "checks": self.checks,
+            "not_proved": self.not_proved,
+        })
+    }
+
+    fn print(&self, path: &Path, source: Source) {
+        say!(
+            "{}: a {}, {}",
+            path.display(),
+            self.kind,
+            if self.verified {
+                "verified"
+            } else {
+                "NOT verified"
+            }
+        );
+        self.print_checks("  ");
+        say!("  ({})", source.sentence());
+        if !self.not_proved.is_empty() {
+            say!("  not proved by this:");
+        }
+        for sentence in &self.not_proved {
+            say!("    - {sentence}");
+        }
+    }
+
+    pub(crate) fn print_checks(&self, indent: &str) {
+        for check in &self.checks {
+            let mark = match check.status {
+                Status::Pass => "pass",
+                Status::Fail => "FAIL",
+                Status::NotEstablished => " ?  ",
+            };
+            say!(
+                "{indent}{mark}  {:<20}  {}",
+                check.code,
+                printable(&check.sentence)
+            );
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! The main job, through the command line: run, check, replay, tamper, kill.
+
+mod support;
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use support::{Machine, component};
+
+const DOCUMENT: &str = "# Opening hours\n\nThe library opens at nine on weekdays.\nOn Saturday it opens at ten.\nIt is closed on Sunday.\n";
+
+/// Runs the document agent once; gives its journal and the JSON it printed.
+fn run_once(machine: &Machine, name: &str) -> (PathBuf, serde_json::Value) {
+    let agent = component("answer-with-sources");
+    let document = machine.file("hours.md", DOCUMENT);
+    let journal = machine.path(name);
+    let said = machine
+        .tally([
+            OsStr::new("run"),
+            agent.as_os_str(),
+            "--input".as_ref(),
+            "When does the library open on Saturday?".as_ref(),
+            "--attach".as_ref(),
+            document.as_os_str(),
+            "--grant-asked".as_ref(),
+            "--journal".as_ref(),
+            journal.as_os_str(),
+            "--json".as_ref(),
+        ])
+        .ok()
+        .json();
+    (journal, said)
+}
+
+fn verify(machine: &Machine, file: &Path) -> support::Ended {
+    machine.tally([OsStr::new("verify"), file.as_os_str(), "--json".as_ref()])
+}
+
+fn replay(machine: &Machine, journal: &Path, agent: &Path) -> support::Ended {
+    machine.tally([
+        OsStr::new("replay"),
+        journal.as_os_str(),
+        "--agent".as_ref(),
+        agent.as_os_str(),
+        "--json".as_ref(),
+    ])
+}
+
+fn status<'a>(verdict: &'a serde_json::Value, code: &str) -> &'a str {
+    verdict["files"][0]["checks"]
+        .as_array()
+        .expect("a verdict lists its checks")
+        .iter()
+        .find(|check| check["code"] == code)
+        .unwrap_or_else(|| panic!("no check {code} in {verdict:#}"))["status"]
+        .as_str()
+        .expect("a status is text")
+}
+
+#[test]
+fn a_run_has_receipts_and_a_journal_that_verifies_and_replays_without_the_model() {
+    let machine = Machine::with_model();
+    let (journal, said) = run_once(&machine, "run.tally");
+    assert_eq!(said["outcome"], "replied", "{said:#}");
+    assert!(
+        !said["receipts"]
+            .as_array()
+            .expect("receipts are listed")
+            .is_empty(),
+        "{said:#}"
+    );
+
+    let verdict = verify(&machine, &journal).ok().json();
+    for code in [
+        "journal-chain",
+        "journal-head",
+        "journal-end",
+        "signature",
+        "signer-trusted",
+    ] {
+        assert_eq!(status(&verdict, code), "pass", "{verdict:#}");
+    }
+
+    // Another machine: no model, no key, no cache.
+    let elsewhere = Machine::bare();
+    let again = replay(&elsewhere, &journal, &component("answer-with-sources"))
+        .ok()
+        .json();
+    assert_eq!(again["identical"], true, "{again:#}");
+    assert!(
+        !elsewhere.path("home/keys/node.key").exists(),
+        "a replay needs no key and makes none"
+    );
+}
+
+#[test]
+fn a_flipped_byte_is_caught_and_the_entry_named() {
+    let machine = Machine::with_model();
+    let (journal, _) = run_once(&machine, "run.tally");
+    let whole = std::fs::read(&journal).expect("the journal is there");
+    // Every 97th byte here; the crate's own sweep flips each one.
+    for at in (0..whole.len()).step_by(97) {
+        let mut altered = whole.clone();
+        altered[at] ^= 0x20;
+        let copy = machine.file("altered.tally", &altered);
+        let ended = verify(&machine, &copy);
+        assert!(
+            [1, 2].contains(&ended.code()),
+            "byte {at} was accepted: {}",
+            ended.stdout()
+        );
+    }
+    let middle = whole.len() / 2;
+    let mut altered = whole;
+    altered[middle] ^= 1;
+    let copy = machine.file("altered.tally", &altered);
+    machine
+        .tally([OsStr::new("verify"), copy.as_os_str()])
+        .exits(1)
+        .says("entry");
+}
+
+#[test]
+fn a_journal_of_another_component_is_named_as_such() {
+    let machine = Machine::with_model();
+    let (journal, _) = run_once(&machine, "run.tally");
+    machine
+        .tally([
+            OsStr::new("replay"),
+            journal.as_os_str(),
+            "--agent".as_ref(),
+            component("bench-guest").as_os_str(),
+        ])
+        .exits(1)
+        .says("another component");
+}
+
+#[test]
+fn a_truncated_journal_is_incomplete_and_says_where_it_ends() {
+    let machine = Machine::with_model();
+    let (journal, _) = run_once(&machine, "run.tally");
+    let whole = std::fs::read(&journal).expect("the journal is there");
+    let copy = machine.file("cut.tally", &whole[..whole.len() - 10]);
+    machine
+        .tally([OsStr::new("verify"), copy.as_os_str()])
+        .exits(1);
+}
+
+#[test]
+fn without_a_grant_a_denial_is_an_answer_and_is_in_the_journal() {
+    let machine = Machine::with_model();
+    let agent = component("answer-with-sources");
+    let document = machine.file("hours.md", DOCUMENT);
+    let journal = machine.path("denied.tally");
+    let ended = machine.tally([
+        OsStr::new("run"),
+        agent.as_os_str(),
+        "--input".as_ref(),
+        "When?".as_ref(),
+        "--attach".as_ref(),
+        document.as_os_str(),
+        "--journal".as_ref(),
+        journal.as_os_str(),
+        "--json".as_ref(),
+    ]);
+    assert!(
+        [0, 1].contains(&ended.code()),
+        "a denial is no misuse: {}",
+        ended.stderr()
+    );
+    let said = ended.json();
+    assert!(
+        !said["denied"]
+            .as_array()
+            .expect("denials are listed")
+            .is_empty(),
+        "{said:#}"
+    );
+    let view = machine
+        .tally([OsStr::new("replay"), journal.as_os_str(), "--view".as_ref()])
+        .ok()
+        .stdout();
+    assert!(view.contains("denied"), "{view}");
+}
+
+#[test]
+fn a_killed_run_leaves_a_journal_that_says_it_is_incomplete_and_no_worker() {
+    let machine = Machine::with_model();
+    let agent = component("answer-with-sources");
+    let document = machine.file("hours.md", DOCUMENT);
+    let journal = machine.path("killed.tally");
+    let mut child = machine
+        .command()
+        .args([
+            OsStr::new("run"),
+            agent.as_os_str(),
+            "--input".as_ref(),
+            "When does the library open?".as_ref(),
+            "--attach".as_ref(),
+            document.as_os_str(),
+            "--grant-asked".as_ref(),
+            "--journal".as_ref(),
+            journal.as_os_str(),
+        ])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("tally can be started");
+    let patience = Instant::now() + Duration::from_secs(120);
+    while !journal.exists() {
+        assert!(Instant::now() < patience, "the run made no journal");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child.kill().expect("the run can be killed");
+    child.wait().expect("the run has ended");
+
+    let ended = machine.tally([OsStr::new("verify"), journal.as_os_str()]);
+    assert_ne!(ended.code(), 0, "a cut run must not verify");
+    while workers_of(&machine) > 0 {
+        assert!(Instant::now() < patience, "a worker outlived its run");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Worker processes that were started by this machine's `tally`.
+fn workers_of(machine: &Machine) -> usize {
+    let home = machine.path("home");
+    let mark = format!("TALLY_HOME={}", home.display());
+    std::fs::read_dir("/proc")
+        .expect("/proc can be read")
+        .flatten()
+        .filter(|entry| {
+            let read = |name| std::fs::read(entry.path().join(name)).unwrap_or_default();
+            let command = read("cmdline");
+            command
+                .split(|&byte| byte == 0)
+                .any(|word| word == b"__worker")
+                && (read("environ")
+                    .split(|&byte| byte == 0)
+                    .any(|pair| pair == mark.as_bytes())
+                    || parent_is_gone(entry))
+        })
+        .count()
+}
+
+/// Whether a process has been left to init: what a worker of a killed run would be.
+fn parent_is_gone(entry: &std::fs::DirEntry) -> bool {
+    std::fs::read_to_string(entry.path().join("status"))
+        .unwrap_or_default()
+        .lines()
+        .any(|line| line.split_whitespace().collect::<Vec<_>>() == ["PPid:", "1"])
+}
+
+#[test]
+fn two_runs_cannot_share_a_journal() {
+    let machine = Machine::with_model();
+    let agent = component("bench-guest");
+    let journal = machine.path("one.tally");
+    let spawn = || {
+        machine
+            .command()
+            .args([
+                OsStr::new("run"),
+                agent.as_os_str(),
+                "--input".as_ref(),
+                "x".as_ref(),
+                "--grant-asked".as_ref(),
+                "--journal".as_ref(),
+                journal.as_os_str(),
+            ])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("tally can be started")
+    };
+    let codes: Vec<_> = [spawn(), spawn()]
+        .map(|mut run| run.wait().expect("a run ends").code())
+        .into();
+    assert!(
+        codes.contains(&Some(0)) && codes.contains(&Some(2)),
+        "{codes:?}"
+    );
+    verify(&machine, &journal).ok();
+}

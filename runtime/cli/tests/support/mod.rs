@@ -1,0 +1,193 @@
+//! A `tally` with a home of its own, and the components it runs.
+
+#![allow(
+    dead_code,
+    reason = "each test binary uses its own part of this module"
+)]
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+
+/// A fresh data directory and a folder for files, both gone at the end.
+pub struct Machine {
+    dir: tempfile::TempDir,
+}
+
+impl Machine {
+    /// Nothing on it: no model, no key, no run.
+    pub fn bare() -> Self {
+        Self {
+            dir: tempfile::tempdir().expect("a temporary folder can be made"),
+        }
+    }
+
+    /// With the seeded test model as the default one.
+    pub fn with_model() -> Self {
+        let machine = Self::bare();
+        machine
+            .tally([
+                "model",
+                "add",
+                seed_model().to_str().expect("the path is UTF-8"),
+                "--name",
+                "seed",
+            ])
+            .ok();
+        machine
+    }
+
+    /// A place for a file.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Writes a file and gives its place.
+    pub fn file(&self, name: &str, contents: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(name);
+        std::fs::write(&path, contents).expect("the temporary folder can be written");
+        path
+    }
+
+    /// `tally` on this machine, ready to be given arguments.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tally"));
+        command
+            .env("TALLY_HOME", self.path("home"))
+            .env_remove("TALLY_LOG")
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs `tally` to its end.
+    pub fn tally<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Ended {
+        let mut command = self.command();
+        command.args(args);
+        let line = format!("{command:?}");
+        Ended {
+            line,
+            output: command.output().expect("tally can be started"),
+        }
+    }
+}
+
+/// A command that has ended.
+pub struct Ended {
+    line: String,
+    output: Output,
+}
+
+impl Ended {
+    /// The exit code; a signal is a failure of the test.
+    pub fn code(&self) -> i32 {
+        self.output
+            .status
+            .code()
+            .unwrap_or_else(|| panic!("{} was ended by a signal: {}", self.line, self.stderr()))
+    }
+
+    pub fn stdout(&self) -> String {
+        String::from_utf8(self.output.stdout.clone()).expect("stdout is UTF-8")
+    }
+
+    pub fn stderr(&self) -> String {
+        String::from_utf8(self.output.stderr.clone()).expect("stderr is UTF-8")
+    }
+
+    /// Stdout as one JSON value and nothing else.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.stdout()).unwrap_or_else(|error| {
+            panic!(
+                "{}: stdout is not one JSON value ({error}):\n{}\n{}",
+                self.line,
+                self.stdout(),
+                self.stderr()
+            )
+        })
+    }
+
+    #[track_caller]
+    pub fn ok(self) -> Self {
+        self.exits(0)
+    }
+
+    #[track_caller]
+    pub fn exits(self, code: i32) -> Self {
+        assert_eq!(
+            self.code(),
+            code,
+            "{}\n--- stdout\n{}\n--- stderr\n{}",
+            self.line,
+            self.stdout(),
+            self.stderr()
+        );
+        self
+    }
+
+    /// The person at the terminal reads `words`.
+    #[track_caller]
+    pub fn says(self, words: &str) -> Self {
+        assert!(
+            self.stderr().contains(words) || self.stdout().contains(words),
+            "{}\nwanted: {words}\n--- stderr\n{}\n--- stdout\n{}",
+            self.line,
+            self.stderr(),
+            self.stdout()
+        );
+        self
+    }
+}
+
+/// The checkout.
+pub fn checkout() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .canonicalize()
+        .expect("the checkout is there")
+}
+
+/// A sample agent or plugin: taken from `$TALLY_COMPONENTS` where the test run has built them, else built here.
+pub fn component(name: &str) -> PathBuf {
+    if let Some(dir) = std::env::var_os("TALLY_COMPONENTS") {
+        let path = PathBuf::from(dir).join(format!("{name}.wasm"));
+        assert!(
+            path.is_file(),
+            "{} is missing: run scripts/components.sh",
+            path.display()
+        );
+        return path;
+    }
+    static BUILDING: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    let _one_at_a_time = BUILDING
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    let out = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.wasm"));
+    let source = ["sample-agents", "plugins"]
+        .into_iter()
+        .map(|folder| checkout().join(folder).join(name))
+        .find(|source| source.is_dir())
+        .unwrap_or_else(|| panic!("no component is called {name}"));
+    Machine::bare()
+        .tally([
+            OsStr::new("agent"),
+            OsStr::new("build"),
+            source.as_os_str(),
+            OsStr::new("--out"),
+            out.as_os_str(),
+        ])
+        .ok();
+    out
+}
+
+/// A small chat model with seeded weights, written once per test run.
+pub fn seed_model() -> &'static Path {
+    static MODEL: OnceLock<PathBuf> = OnceLock::new();
+    MODEL.get_or_init(|| {
+        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
+            .join(format!("seed-{}.gguf", std::process::id()));
+        std::fs::write(&path, tally_seed_model::chat_model(tally_seed_model::SEED))
+            .expect("the build folder can be written");
+        path
+    })
+}
