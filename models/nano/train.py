@@ -253,6 +253,8 @@ def fit(a):
         for k in p:
             p[k].data.copy_(c["p"][k])
         state, step, seen, shard, cursor, spent, decay_from = c["state"], c["step"], c["seen"], c["shard"], c["cursor"], c["spent"], c["decay_from"]
+    if a.skip_to is not None:
+        shard, cursor = a.skip_to, 0
     print(f"{sum(v.numel() for k, v in p.items() if not k.startswith('embed.s') and not k.startswith('embed.f')) / 1e6:.2f} M parameters as exported, from step {step}", flush=True)
     sets = {}
     for split in EVAL_SPLITS:
@@ -264,8 +266,12 @@ def fit(a):
         torch.save({"cfg": cfg, "p": {k: v.data for k, v in p.items()}, "state": state, "step": step, "seen": seen, "shard": shard, "cursor": cursor, "spent": spent, "decay_from": decay_from}, work / "saving.pt")
         os.replace(work / "saving.pt", ckpt)
 
+    started = time.time()
+
     def lr_scale():
         up = min(1.0, (step + 1) / a.warmup)
+        if a.decay_until:
+            return up * max(0.0, (a.decay_until - time.time()) / (a.decay_until - started))
         if decay_from is None:
             return up
         return up * max(0.0, 1 - (step - decay_from) / a.decay_steps)
@@ -325,7 +331,7 @@ def fit(a):
                 la_, lp_ = np.mean(window, 0)
                 print(f"step {step} tokens {seen / 1e6:.2f}M answer {la_:.3f} prompt {lp_:.3f} {(seen - began) / (time.time() - since):.0f} tok/s", flush=True)
                 window, since, began = [], time.time(), seen
-            done = (decay_from is not None and step - decay_from >= a.decay_steps) or (a.steps and step >= a.steps)
+            done = (decay_from is not None and step - decay_from >= a.decay_steps) or (a.steps and step >= a.steps) or (a.decay_until and time.time() >= a.decay_until)
             if step % a.eval_every == 0 or done:
                 with torch.no_grad():
                     result = evaluate(torch, cfg, p, embedding(p, tw), sets)
@@ -357,6 +363,8 @@ def main():
     q.add_argument("--warmup", type=int, default=60)
     q.add_argument("--decay-from", type=int)
     q.add_argument("--decay-steps", type=int, default=500)
+    q.add_argument("--decay-until", type=float, help="decay from the start of this call to this time (seconds since 1970)")
+    q.add_argument("--skip-to", type=int, help="leave the current shard and go on with this one")
     q.add_argument("--muon-lr", type=float, default=0.02)
     q.add_argument("--adam-lr", type=float, default=0.004)
     q.add_argument("--weight-decay", type=float, default=0.02)
