@@ -79,7 +79,7 @@ pub fn chat_model(seed: u64) -> Vec<u8> {
 #[must_use]
 pub fn chat_model_of(seed: u64, shape: ChatShape) -> Vec<u8> {
     assert!(
-        shape.width % shape.heads == 0 && shape.heads % shape.kv_heads == 0,
+        shape.width.is_multiple_of(shape.heads) && shape.heads.is_multiple_of(shape.kv_heads),
         "heads divide the width"
     );
     let bpe = bpe::learn(corpus::TEXT, 512);
@@ -96,7 +96,7 @@ pub fn chat_model_of(seed: u64, shape: ChatShape) -> Vec<u8> {
     let end_of_turn = special("<|im_end|>", 3);
     special("<tool_call>", 4);
     special("</tool_call>", 4);
-    while tokens.len() % 32 != 0 {
+    while !tokens.len().is_multiple_of(32) {
         let text = format!("<|unused{}|>", tokens.len());
         tokens.push(text);
         types.push(5);

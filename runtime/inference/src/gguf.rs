@@ -372,10 +372,7 @@ fn describe(
         .map_or(0, |(code, _)| code);
     let quantisation = number("general.file_type")
         .and_then(file_type_name)
-        .map_or_else(
-            || type_info(commonest).map_or("unknown", |info| info.name),
-            |name| name,
-        )
+        .unwrap_or_else(|| type_info(commonest).map_or("unknown", |info| info.name))
         .to_owned();
 
     Ok(GgufHeader {

@@ -326,12 +326,17 @@ impl ModelStore {
 
         // Checked after hashing, since only then is it known whether it is the same model.
         let record_path = self.record_path(&name);
-        if let Some(old) = read_record(&record_path)? {
-            if old.weights != weights {
-                return Err(StoreError::NameTaken { name });
-            }
+        if let Some(old) = read_record(&record_path)?
+            && old.weights != weights
+        {
+            return Err(StoreError::NameTaken { name });
         }
+        // Replacing a good file would look like a change to a worker that has it mapped; a damaged one is replaced.
+        let is_there = File::open(&path)
+            .and_then(|mut there| copy_hashed(&mut there, None, &mut |_| {}))
+            .is_ok_and(|there| there == weights);
         match into {
+            _ if is_there => {}
             Some(into) => {
                 into.as_file()
                     .sync_all()
@@ -349,17 +354,15 @@ impl ModelStore {
                     .map_err(|error| io_error("write", &path)(error.error))?;
             }
             None => {
-                if !path.exists() {
-                    let link = temporary.join(format!("{weights}.link"));
-                    match fs::remove_file(&link) {
-                        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                            return Err(io_error("remove", &link)(error));
-                        }
-                        _ => {}
+                let link = temporary.join(format!("{weights}.link"));
+                match fs::remove_file(&link) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                        return Err(io_error("remove", &link)(error));
                     }
-                    std::os::unix::fs::symlink(&source, &link).map_err(io_error("link", &link))?;
-                    fs::rename(&link, &path).map_err(io_error("link", &path))?;
+                    _ => {}
                 }
+                std::os::unix::fs::symlink(&source, &link).map_err(io_error("link", &link))?;
+                fs::rename(&link, &path).map_err(io_error("link", &path))?;
             }
         }
         sync_dir(&self.dir.join("weights"))?;
@@ -402,10 +405,10 @@ impl ModelStore {
     }
 
     fn resolve_now(&self, text: &str) -> Result<ModelRecord, StoreError> {
-        if let Some(name) = ModelName::parse(text) {
-            if let Some(record) = read_record(&self.record_path(&name))? {
-                return Ok(record);
-            }
+        if let Some(name) = ModelName::parse(text)
+            && let Some(record) = read_record(&self.record_path(&name))?
+        {
+            return Ok(record);
         }
         let unknown = || StoreError::Unknown {
             name: text.chars().take(128).collect(),

@@ -526,3 +526,20 @@ fn a_full_disk_is_named_and_leaves_the_store_as_it_was() {
         code => panic!("the test inside ended with {code:?}"),
     }
 }
+
+#[tokio::test]
+async fn adding_again_repairs_damaged_weights_and_leaves_good_ones_alone() {
+    use std::os::unix::fs::MetadataExt;
+    let world = World::new().await;
+    let bytes = tally_seed_model::chat_model(SEED);
+    let record = world.store.resolve(CHAT).await.expect("it is there");
+    let path = world.weights(&record.weights.to_string());
+    let inode = || std::fs::metadata(&path).expect("it is there").ino();
+    let before = inode();
+    world.add(CHAT, &bytes).await;
+    assert_eq!(inode(), before);
+    std::fs::remove_file(&path).expect("removed");
+    std::fs::write(&path, b"GGUF and no more").expect("written");
+    world.add(CHAT, &bytes).await;
+    assert_eq!(std::fs::read(&path).expect("it is there"), bytes);
+}

@@ -413,6 +413,16 @@ fn hex32(text: &str) -> [u8; 32] {
         .expect("32 bytes")
 }
 
+/// What, rules, tokens before, allowed tokens, scores, position.
+type Case = (
+    &'static str,
+    Rules,
+    Vec<TokenId>,
+    Option<Vec<TokenId>>,
+    Vec<f32>,
+    u64,
+);
+
 fn computed() -> Vectors {
     let seeds = [
         (0u8, vec![]),
@@ -439,14 +449,7 @@ fn computed() -> Vectors {
     // Scores that every reader of JSON holds exactly.
     let wave =
         |n: i32| -> Vec<f32> { (0..n).map(|i| ((i * 37) % 101 - 50) as f32 / 8.0).collect() };
-    let cases: Vec<(
-        &str,
-        Rules,
-        Vec<TokenId>,
-        Option<Vec<TokenId>>,
-        Vec<f32>,
-        u64,
-    )> = vec![
+    let cases: Vec<Case> = vec![
         (
             "greedy, a tie",
             rules(0.0),

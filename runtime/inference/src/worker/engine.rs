@@ -161,6 +161,10 @@ struct Engine<'m> {
     out: Outbox,
 }
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one, and it lives as long as the process"
+)]
 enum Lanes<'m> {
     Chat {
         exact: ExactLane<'m>,
@@ -309,10 +313,10 @@ impl Engine<'_> {
     fn step(&mut self) -> Result<(), WireError> {
         match &mut self.lanes {
             Lanes::Chat { exact, throughput } => {
-                if exact.is_idle() {
-                    if let Some(turn) = self.exact_queue.pop() {
-                        exact.start(turn);
-                    }
+                if exact.is_idle()
+                    && let Some(turn) = self.exact_queue.pop()
+                {
+                    exact.start(turn);
                 }
                 if let Some(outcome) = exact.step(&self.vocabulary) {
                     self.out.report(outcome)?;
