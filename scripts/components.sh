@@ -9,7 +9,7 @@ mkdir -p "$out"
 
 # What a component is made from: its own folder, the SDKs, the contract, the builder.
 fingerprint() {
-    { git ls-files -co --exclude-standard -z -- "$1" plugins/sdk-* wit | sort -z | xargs -0 sha256sum
+    { git ls-files -co --exclude-standard -z -- "$1" plugins/sdk-* wit | sort -z | xargs -0 sh -c 'for file; do [ -d "$file" ] || sha256sum "$file"; done' sh
       sha256sum "$tally" | cut -d' ' -f1; } | sha256sum | cut -d' ' -f1
 }
 

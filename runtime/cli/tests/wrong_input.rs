@@ -52,10 +52,10 @@ fn files_that_are_no_agents_are_told_apart() {
         (
             "text.wasm",
             b"hello, this is a text file",
-            "not WebAssembly",
+            "not a WebAssembly",
         ),
         ("core.wasm", b"\0asm\x01\0\0\0", "core module"),
-        ("cut.wasm", b"\0asm\x0d\0\x01\0\x07", "cut short"),
+        ("cut.wasm", b"\0asm\x0d\0\x01\0\x07", "cut off"),
     ];
     for (name, bytes, words) in cases {
         let path = machine.file(name, bytes);
@@ -115,8 +115,8 @@ fn model_files_that_are_no_models_are_refused_and_the_old_model_stays() {
     absurd[8..24].fill(0xff);
     let cases: [(&str, &[u8], &str); 4] = [
         ("empty.gguf", b"", "empty"),
-        ("cut.gguf", &good[..good.len() / 2], "cut short"),
-        ("magic.gguf", &wrong_magic, "not a GGUF"),
+        ("cut.gguf", &good[..good.len() / 2], "truncated"),
+        ("magic.gguf", &wrong_magic, "does not begin with"),
         ("absurd.gguf", &absurd, "claims"),
     ];
     for (name, bytes, words) in cases {
@@ -172,7 +172,7 @@ fn a_journal_is_never_overwritten() {
             journal.as_os_str(),
         ])
         .exits(2)
-        .says("exists");
+        .says("never overwritten");
     assert_eq!(
         std::fs::read(&journal).expect("it is still there"),
         b"precious"

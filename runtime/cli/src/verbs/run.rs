@@ -193,8 +193,7 @@ pub(crate) fn fresh_journal(home: &Home) -> Result<PathBuf, Failure> {
 
 pub(crate) fn create_journal(path: &Path) -> Result<FileSink, Failure> {
     FileSink::create(path).map_err(|error| match error {
-        CreateError::Exists { .. } | CreateError::InUse { .. } => Failure::misuse(&error)
-            .advise("a journal is written once: name another file with --journal"),
+        CreateError::Exists { .. } | CreateError::InUse { .. } => Failure::misuse(&error),
         error => Failure::environment(&error),
     })
 }

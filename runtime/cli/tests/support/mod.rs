@@ -6,25 +6,38 @@
 )]
 
 use std::ffi::OsStr;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
 /// A fresh data directory and a folder for files, both gone at the end.
-pub struct Machine {
+pub(crate) struct Machine {
     dir: tempfile::TempDir,
 }
 
 impl Machine {
-    /// Nothing on it: no model, no key, no run.
-    pub fn bare() -> Self {
-        Self {
+    /// Nothing on it: no model, no key, no run. Compiled code is shared between tests, since compiling Python for each
+    /// would take most of the time; it is authenticated, and no test is about it.
+    pub(crate) fn bare() -> Self {
+        let machine = Self {
             dir: tempfile::tempdir().expect("a temporary folder can be made"),
+        };
+        let compiled = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("compiled");
+        let home = machine.path("home");
+        for dir in [&compiled, &home] {
+            std::fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(dir)
+                .expect("the build folder can be written");
         }
+        std::os::unix::fs::symlink(compiled, home.join("compiled")).expect("a link can be made");
+        machine
     }
 
     /// With the seeded test model as the default one.
-    pub fn with_model() -> Self {
+    pub(crate) fn with_model() -> Self {
         let machine = Self::bare();
         machine
             .tally([
@@ -39,19 +52,19 @@ impl Machine {
     }
 
     /// A place for a file.
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
     /// Writes a file and gives its place.
-    pub fn file(&self, name: &str, contents: impl AsRef<[u8]>) -> PathBuf {
+    pub(crate) fn file(&self, name: &str, contents: impl AsRef<[u8]>) -> PathBuf {
         let path = self.path(name);
         std::fs::write(&path, contents).expect("the temporary folder can be written");
         path
     }
 
     /// `tally` on this machine, ready to be given arguments.
-    pub fn command(&self) -> Command {
+    pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tally"));
         command
             .env("TALLY_HOME", self.path("home"))
@@ -61,7 +74,7 @@ impl Machine {
     }
 
     /// Runs `tally` to its end.
-    pub fn tally<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Ended {
+    pub(crate) fn tally<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Ended {
         let mut command = self.command();
         command.args(args);
         let line = format!("{command:?}");
@@ -73,30 +86,30 @@ impl Machine {
 }
 
 /// A command that has ended.
-pub struct Ended {
+pub(crate) struct Ended {
     line: String,
     output: Output,
 }
 
 impl Ended {
     /// The exit code; a signal is a failure of the test.
-    pub fn code(&self) -> i32 {
+    pub(crate) fn code(&self) -> i32 {
         self.output
             .status
             .code()
             .unwrap_or_else(|| panic!("{} was ended by a signal: {}", self.line, self.stderr()))
     }
 
-    pub fn stdout(&self) -> String {
+    pub(crate) fn stdout(&self) -> String {
         String::from_utf8(self.output.stdout.clone()).expect("stdout is UTF-8")
     }
 
-    pub fn stderr(&self) -> String {
+    pub(crate) fn stderr(&self) -> String {
         String::from_utf8(self.output.stderr.clone()).expect("stderr is UTF-8")
     }
 
     /// Stdout as one JSON value and nothing else.
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.stdout()).unwrap_or_else(|error| {
             panic!(
                 "{}: stdout is not one JSON value ({error}):\n{}\n{}",
@@ -108,12 +121,12 @@ impl Ended {
     }
 
     #[track_caller]
-    pub fn ok(self) -> Self {
+    pub(crate) fn ok(self) -> Self {
         self.exits(0)
     }
 
     #[track_caller]
-    pub fn exits(self, code: i32) -> Self {
+    pub(crate) fn exits(self, code: i32) -> Self {
         assert_eq!(
             self.code(),
             code,
@@ -127,7 +140,7 @@ impl Ended {
 
     /// The person at the terminal reads `words`.
     #[track_caller]
-    pub fn says(self, words: &str) -> Self {
+    pub(crate) fn says(self, words: &str) -> Self {
         assert!(
             self.stderr().contains(words) || self.stdout().contains(words),
             "{}\nwanted: {words}\n--- stderr\n{}\n--- stdout\n{}",
@@ -140,7 +153,7 @@ impl Ended {
 }
 
 /// The checkout.
-pub fn checkout() -> PathBuf {
+pub(crate) fn checkout() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../..")
         .canonicalize()
@@ -148,7 +161,7 @@ pub fn checkout() -> PathBuf {
 }
 
 /// A sample agent or plugin: taken from `$TALLY_COMPONENTS` where the test run has built them, else built here.
-pub fn component(name: &str) -> PathBuf {
+pub(crate) fn component(name: &str) -> PathBuf {
     if let Some(dir) = std::env::var_os("TALLY_COMPONENTS") {
         let path = PathBuf::from(dir).join(format!("{name}.wasm"));
         assert!(
@@ -181,7 +194,7 @@ pub fn component(name: &str) -> PathBuf {
 }
 
 /// A small chat model with seeded weights, written once per test run.
-pub fn seed_model() -> &'static Path {
+pub(crate) fn seed_model() -> &'static Path {
     static MODEL: OnceLock<PathBuf> = OnceLock::new();
     MODEL.get_or_init(|| {
         let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
