@@ -37,7 +37,7 @@ def handle(input):
     total, left = None, None
     if amounts:
         total = call_tool("calculate", {"expression": f"sum({', '.join(amounts)})"})
-        lines.append(f"Total of {len(amounts)} amounts: {total} {currency}".rstrip())
+        lines.append(f"Total: {total} {currency}".rstrip())
     if total and budget:
         left = call_tool("calculate", {"expression": f"{budget} - {total}"})
         over = left.startswith("-")

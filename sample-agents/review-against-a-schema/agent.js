@@ -41,7 +41,7 @@ export const handler = agent((input) => {
   if (statistics && limit && statistics.words > limit) {
     findings.push({ field: null, value: statistics.words, problem: `the text has more than ${limit} words` });
   }
-  const lines = findings.map(({ field, value, problem }) => `- ${field ?? "text"}: ${problem} (${JSON.stringify(value)})`);
+  const lines = findings.map(({ field, value, problem }) => `- ${field ?? "text"}: ${problem} (${shortened(value)})`);
   const verdict = findings.length === 0 ? "holds" : `${findings.length} finding${findings.length === 1 ? "" : "s"}`;
   const report = [`${schema.title ?? "Review"}: ${verdict}`, ...lines].join("\n");
   emit(`${report}\n`);
@@ -84,6 +84,7 @@ function review(name, schema, fields, text) {
   return problems(schema.properties[name], fields[name]).map(finding);
 }
 
+const shortened = (value) => JSON.stringify(typeof value === "string" ? [...value].slice(0, 60).join("") : value);
 const plain = (text) => text.toLowerCase().replace(/\s+/g, " ");
 
 function count(text) {
