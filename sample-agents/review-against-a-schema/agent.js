@@ -28,8 +28,10 @@ export const handler = agent((input) => {
       .jsonSchema(formOf(group))
       .maxTokens(400)
       .send();
-    Object.assign(fields, answer.json());
     receipts.push(answer.receipt.digest);
+    // Even a constrained answer is no form when it was cut at the token limit.
+    if (answer.finish === "stop") Object.assign(fields, answer.json());
+    else log(`${group.join(", ")}: the model's form ended early (${answer.finish})`, "warn");
   }
 
   const findings = names.flatMap((name) => review(name, schema, fields, text));
@@ -78,13 +80,14 @@ function review(name, schema, fields, text) {
   const copied = String(fields[name] ?? "").trim();
   const finding = (problem) => ({ field: name, value: fields[name], problem });
   for (const keyword of unchecked(schema.properties[name])) log(`${name}: ${keyword} is not checked`, "warn");
+  if (!Object.hasOwn(fields, name)) return [finding("was not read: the model's form ended early")];
   if (copied !== "" && !plain(text).includes(plain(copied))) return [finding("is not in the text")];
   fields[name] = copied === "" ? null : typed(schema.properties[name], copied);
   if (fields[name] === null) return (schema.required ?? []).includes(name) ? [finding("is missing")] : [];
   return problems(schema.properties[name], fields[name]).map(finding);
 }
 
-const shortened = (value) => JSON.stringify(typeof value === "string" ? [...value].slice(0, 60).join("") : value);
+const shortened = (value) => JSON.stringify(value === undefined ? null : typeof value === "string" ? [...value].slice(0, 60).join("") : value);
 const plain = (text) => text.toLowerCase().replace(/\s+/g, " ");
 
 function count(text) {

@@ -6,10 +6,10 @@ import { beforeEach, test } from "node:test";
 import { handler } from "./agent.js";
 import { problems, typed, unchecked } from "./schema.js";
 
-let filled, requests, logged;
+let filled, finish, requests, logged;
 
 beforeEach(() => {
-  [filled, requests, logged] = [{}, [], []];
+  [filled, finish, requests, logged] = [{}, "stop", [], []];
   globalThis.host = {
     env: { log: (level, message) => logged.push(message), now: () => ({ seconds: 0, nanoseconds: 0 }) },
     output: { emit() {} },
@@ -20,7 +20,7 @@ beforeEach(() => {
         const keys = Object.keys(JSON.parse(request.response.val).properties);
         const form = Object.fromEntries(keys.map((key) => [key, filled[key] ?? ""]));
         const usage = { promptTokens: 1, cachedTokens: 0, completionTokens: 1 };
-        const events = [{ tag: "text", val: JSON.stringify(form) }, { tag: "done", val: { finish: "stop", usage } }];
+        const events = [{ tag: "text", val: JSON.stringify(form) }, { tag: "done", val: { finish, usage } }];
         return { next: () => events.shift() ?? null, receipt: () => ({ digest: "d", signer: "s" }), cancel() {} };
       },
     },
@@ -45,6 +45,13 @@ test("a value that is not in the text is a finding, whatever the model says", ()
   filled = { city: "Paris", date: "4 May", time: "9:30" };
   const result = review("Ghent, 4 May, 9:30");
   assert.deepEqual(result.findings, [{ field: "city", value: "Paris", problem: "is not in the text" }]);
+});
+
+test("a form that was cut is said to be unread, not to be empty", () => {
+  finish = "length";
+  const result = review("Ghent, 4 May");
+  assert.equal(result.findings.length, 4);
+  assert.ok(result.findings.every((one) => one.problem.startsWith("was not read")));
 });
 
 test("a required field that is empty is missing, an optional one is not", () => {
