@@ -26,7 +26,7 @@ pub enum InferenceError {
     },
     /// The store has no default model and the request named none.
     #[error(
-        "the request names no model and the store has no default; add a model with `tally model add`"
+        "the request names no model and the store has no default for it; name one, or add one with `tally model add`"
     )]
     NoDefaultModel,
     /// The caller tries again later.

@@ -18,6 +18,10 @@ use crate::sampler::{SAMPLER_ID, SEED_CONTEXT};
 use crate::weights::{WeightsDigest, WeightsHold};
 use crate::wire::Loaded;
 
+/// The version of `llama-cpp-sys-2`, which fixes the sources of llama.cpp; what those say of their own version is not exact.
+/// The workspace pins the same one.
+const LLAMA_CPP_SYS_VERSION: &str = "0.1.161";
+
 /// The node's key, its clock and its randomness. Cheap to clone.
 #[derive(Clone)]
 pub struct Signer {
@@ -151,7 +155,7 @@ impl Identity {
                 name: Label::lossy("tally-inference"),
                 version: Label::lossy(env!("CARGO_PKG_VERSION")),
                 llama_cpp: Label::lossy(&format!(
-                    "{} ggml {}",
+                    "llama-cpp-sys-2 {LLAMA_CPP_SYS_VERSION}, llama.cpp {}, ggml {}",
                     loaded.llama_version, loaded.ggml_commit
                 )),
                 backend: Label::lossy(&format!("{}; weights in {}", loaded.backend, hold.as_str())),
@@ -420,7 +424,17 @@ fn count(length: usize) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::features;
+    use super::{LLAMA_CPP_SYS_VERSION, features};
+
+    #[test]
+    fn the_stated_version_is_the_one_that_is_built() {
+        let lock = include_str!("../../../Cargo.lock");
+        let after = lock
+            .split("name = \"llama-cpp-sys-2\"\nversion = \"")
+            .nth(1)
+            .expect("it is locked");
+        assert_eq!(after.split('"').next(), Some(LLAMA_CPP_SYS_VERSION));
+    }
 
     #[test]
     fn features_are_those_that_are_on() {

@@ -313,7 +313,7 @@ impl Service {
         })
     }
 
-    /// Turns texts into vectors of length 1.
+    /// Turns texts into vectors of length 1. The empty name means the store's only embedding model.
     ///
     /// # Errors
     /// As [`Service::chat`].
@@ -332,7 +332,11 @@ impl Service {
         if bytes > MAX_REQUEST_BYTES {
             return Err(InvalidRequest::TooLong { found: bytes }.into());
         }
-        let record = self.resolve(model).await?;
+        let record = if model.is_empty() {
+            self.only_embedding_model().await?
+        } else {
+            self.resolve(model).await?
+        };
         if record.kind() == ModelKind::Chat {
             return Err(Refusal::ChatModelForEmbedding.into());
         }
@@ -460,6 +464,19 @@ impl Service {
                 })
             }
             Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// The embedding model of a store that has one; with several the caller says which.
+    async fn only_embedding_model(&self) -> Result<ModelRecord, InferenceError> {
+        let records = self.inner.store.list().await;
+        let records = records.map_err(|error| InferenceError::Store(error.to_string()))?;
+        let mut embedding = records
+            .into_iter()
+            .filter(|record| record.kind() == ModelKind::Embedding);
+        match (embedding.next(), embedding.next()) {
+            (Some(only), None) => Ok(only),
+            _ => Err(InferenceError::NoDefaultModel),
         }
     }
 

@@ -111,7 +111,7 @@ async fn crashes_are_told_apart() {
 async fn a_worker_that_stands_still_is_killed() {
     let world = World::new().await;
     let service =
-        world.service_with(|options| options.limits.step_timeout = Duration::from_millis(600));
+        world.service_with(|options| options.limits.step_timeout = Duration::from_secs(3));
     let generation = running(&service, Lane::Throughput).await;
     let pid = pid_of(&service, CHAT);
     signal(pid, Signal::STOP);
@@ -136,9 +136,9 @@ async fn a_worker_that_stands_still_is_killed() {
 async fn an_idle_worker_is_not_taken_for_a_hung_one() {
     let world = World::new().await;
     let service =
-        world.service_with(|options| options.limits.step_timeout = Duration::from_millis(200));
+        world.service_with(|options| options.limits.step_timeout = Duration::from_millis(1500));
     let pid = service.load(CHAT).await.expect("it loads").pid;
-    tokio::time::sleep(Duration::from_millis(700)).await;
+    tokio::time::sleep(Duration::from_millis(2500)).await;
     assert!(is_alive(pid));
     ask(&service, sampled("Hello.", 4), nonce(1))
         .await
@@ -236,6 +236,7 @@ fn a_worker_dies_with_its_service_process() {
         });
         return;
     }
+    let dir = tempfile::tempdir().expect("a temporary directory");
     let mut child = std::process::Command::new(std::env::current_exe().expect("this test"))
         .args([
             "--exact",
@@ -243,6 +244,8 @@ fn a_worker_dies_with_its_service_process() {
             "--nocapture",
         ])
         .env(INSIDE, "1")
+        // What it makes is removed here, since it will not get to.
+        .env("TMPDIR", dir.path())
         .stdout(std::process::Stdio::piped())
         .stderr(std::process::Stdio::null())
         .spawn()

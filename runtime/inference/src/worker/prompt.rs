@@ -9,7 +9,7 @@ use llama_cpp_2::model::LlamaModel;
 use minijinja::value::{Value, ValueKind};
 
 use crate::error::Refusal;
-use crate::request::{Role, ToolChoice};
+use crate::request::{Message, Role, ToolCall, ToolChoice, ToolSpec};
 use crate::sampler::TokenId;
 use crate::template;
 use crate::tools::{self, CallFormat};
@@ -74,7 +74,7 @@ impl Prompter {
             return Err(too_long(least));
         }
         let guard = Guard::for_request(chat, vocabulary.control_texts());
-        let text = self.render(chat, vocabulary, &guard)?;
+        let text = self.render(chat, &vocabulary.bos_text, &vocabulary.eos_text, &guard)?;
         let least = vocabulary.fewest_tokens(text.len());
         if least >= limit {
             return Err(too_long(least));
@@ -116,100 +116,179 @@ impl Prompter {
         Ok(tokens)
     }
 
+    /// The prompt's text, with marks where the caller's text holds control tokens.
+    ///
+    /// A template that knows no tools gets conversations that have none ([`without_tools`]). One that refuses a system message
+    /// gets its text at the beginning of the user's first.
     fn render(
         &self,
         chat: &Chat,
-        vocabulary: &Vocabulary,
+        bos_token: &str,
+        eos_token: &str,
         guard: &Guard<'_>,
     ) -> Result<String, Refusal> {
-        let mut messages = Vec::with_capacity(chat.messages.len() + 1);
-        let announce = !chat.tools.is_empty() && !self.knows_tools;
-        if announce {
-            let mut text = guard.hide(&tools::generic_prompt(&chat.tools));
-            let system = chat
-                .messages
-                .first()
-                .filter(|message| message.role == Role::System);
-            if let Some(system) = system {
-                text = format!("{}\n\n{text}", guard.hide(&system.content));
-            }
-            messages.push(Value::from_pairs([
-                ("role", "system".to_owned()),
-                ("content", text),
-            ]));
-        }
-        let skip = usize::from(
-            announce
-                && chat
-                    .messages
-                    .first()
-                    .is_some_and(|message| message.role == Role::System),
-        );
-        for message in &chat.messages[skip..] {
-            let mut pairs = vec![
-                ("role", Value::from(message.role.as_str())),
-                ("content", Value::from(guard.hide(&message.content))),
-            ];
-            if !message.tool_calls.is_empty() {
-                let calls: Vec<Value> = message
-                    .tool_calls
-                    .iter()
-                    .map(|call| {
-                        let arguments =
-                            serde_json::from_str(&call.arguments_json).unwrap_or_default();
-                        let function = Value::from_pairs([
-                            ("name", Value::from(guard.hide(&call.name))),
-                            ("arguments", guard.hide_all(&arguments)),
-                        ]);
-                        Value::from_pairs([
-                            ("id", Value::from(guard.hide(&call.id))),
-                            ("type", Value::from("function")),
-                            ("function", function),
-                        ])
-                    })
-                    .collect();
-                pairs.push(("tool_calls", Value::from(calls)));
-            }
-            if let Some(id) = &message.tool_call_id {
-                pairs.push(("tool_call_id", Value::from(guard.hide(id))));
-                let name = chat
-                    .messages
-                    .iter()
-                    .flat_map(|message| &message.tool_calls)
-                    .rfind(|call| call.id == *id)
-                    .map(|call| &call.name);
-                if let Some(name) = name {
-                    pairs.push(("name", Value::from(guard.hide(name))));
-                }
-            }
-            messages.push(Value::from_pairs(pairs));
-        }
-        let tools = if self.knows_tools && chat.tool_choice != ToolChoice::None {
+        let offers = chat.tool_choice != ToolChoice::None;
+        let messages = if self.knows_tools {
+            chat.messages.clone()
+        } else {
+            without_tools(&chat.messages, if offers { &chat.tools } else { &[] })
+        };
+        let tools = if self.knows_tools && offers {
             chat.tools
                 .iter()
-                .map(|tool| {
-                    let parameters =
-                        serde_json::from_str(&tool.parameters_schema).unwrap_or_default();
-                    let function = Value::from_pairs([
-                        ("name", Value::from(tool.name.as_str())),
-                        ("description", Value::from(guard.hide(&tool.description))),
-                        ("parameters", guard.hide_all(&parameters)),
-                    ]);
-                    Value::from_pairs([("type", Value::from("function")), ("function", function)])
-                })
+                .map(|tool| tool_value(tool, guard))
                 .collect()
         } else {
             Vec::new()
         };
-        let inputs = template::Inputs {
-            messages,
-            tools,
-            bos_token: &vocabulary.bos_text,
-            eos_token: &vocabulary.eos_text,
-            time: chat.template_time,
+        let attempt = |messages: &[Message]| {
+            let inputs = template::Inputs {
+                messages: messages
+                    .iter()
+                    .map(|message| message_value(message, messages, guard))
+                    .collect(),
+                tools: tools.clone(),
+                bos_token,
+                eos_token,
+                time: chat.template_time,
+            };
+            template::render(&self.template, inputs)
         };
-        template::render(&self.template, inputs).map_err(|reason| Refusal::Template { reason })
+        attempt(&messages)
+            .or_else(|reason| match without_system(&messages) {
+                Some(messages) => attempt(&messages).map_err(|_| reason),
+                None => Err(reason),
+            })
+            .map_err(|reason| Refusal::Template { reason })
     }
+}
+
+/// A message as chat templates expect it.
+fn message_value(message: &Message, all: &[Message], guard: &Guard<'_>) -> Value {
+    let mut pairs = vec![
+        ("role", Value::from(message.role.as_str())),
+        ("content", Value::from(guard.hide(&message.content))),
+    ];
+    if !message.tool_calls.is_empty() {
+        let calls: Vec<Value> = message
+            .tool_calls
+            .iter()
+            .map(|call| call_value(call, guard))
+            .collect();
+        pairs.push(("tool_calls", Value::from(calls)));
+    }
+    if let Some(id) = &message.tool_call_id {
+        pairs.push(("tool_call_id", Value::from(guard.hide(id))));
+        if let Some(name) = called_name(all, id) {
+            pairs.push(("name", Value::from(guard.hide(name))));
+        }
+    }
+    Value::from_pairs(pairs)
+}
+
+fn call_value(call: &ToolCall, guard: &Guard<'_>) -> Value {
+    let arguments = serde_json::from_str(&call.arguments_json).unwrap_or_default();
+    let function = Value::from_pairs([
+        ("name", Value::from(guard.hide(&call.name))),
+        ("arguments", guard.hide_all(&arguments)),
+    ]);
+    Value::from_pairs([
+        ("id", Value::from(guard.hide(&call.id))),
+        ("type", Value::from("function")),
+        ("function", function),
+    ])
+}
+
+fn tool_value(tool: &ToolSpec, guard: &Guard<'_>) -> Value {
+    let parameters = serde_json::from_str(&tool.parameters_schema).unwrap_or_default();
+    let function = Value::from_pairs([
+        ("name", Value::from(tool.name.as_str())),
+        ("description", Value::from(guard.hide(&tool.description))),
+        ("parameters", guard.hide_all(&parameters)),
+    ]);
+    Value::from_pairs([("type", Value::from("function")), ("function", function)])
+}
+
+/// The name of the tool whose call this id answers.
+fn called_name<'m>(messages: &'m [Message], id: &str) -> Option<&'m str> {
+    let mut calls = messages.iter().flat_map(|message| &message.tool_calls);
+    calls
+        .rfind(|call| call.id == id)
+        .map(|call| call.name.as_str())
+}
+
+/// The same conversation in text alone: tools are announced in the system message, calls stand in what the assistant
+/// said, and answers in what the user says. Roles alternate where they did.
+fn without_tools(messages: &[Message], offered: &[ToolSpec]) -> Vec<Message> {
+    let mut plain: Vec<Message> = Vec::with_capacity(messages.len() + 1);
+    let mut rest = messages;
+    if !offered.is_empty() {
+        let mut text = tools::generic_prompt(offered);
+        if let [first, others @ ..] = rest
+            && first.role == Role::System
+        {
+            text = format!("{}\n\n{text}", first.content);
+            rest = others;
+        }
+        plain.push(Message::new(Role::System, text));
+    }
+    let mut after_answer = false;
+    for message in rest {
+        match message.role {
+            Role::Tool => {
+                let name = message
+                    .tool_call_id
+                    .as_deref()
+                    .and_then(|id| called_name(messages, id));
+                let text = format!(
+                    "Result of {}:\n{}",
+                    name.unwrap_or("the tool"),
+                    message.content
+                );
+                match plain.last_mut().filter(|_| after_answer) {
+                    Some(last) => last.content = format!("{}\n\n{text}", last.content),
+                    None => plain.push(Message::new(Role::User, text)),
+                }
+            }
+            Role::User if after_answer => {
+                let last = plain.last_mut().expect("an answer was pushed before");
+                last.content = format!("{}\n\n{}", last.content, message.content);
+            }
+            Role::Assistant if !message.tool_calls.is_empty() => {
+                let calls = message.tool_calls.iter().map(|call| {
+                    let name = serde_json::Value::from(call.name.as_str());
+                    format!(
+                        "<tool_call>\n{{\"name\": {name}, \"arguments\": {}}}\n</tool_call>",
+                        call.arguments_json
+                    )
+                });
+                let parts: Vec<String> = std::iter::once(message.content.clone())
+                    .filter(|content| !content.is_empty())
+                    .chain(calls)
+                    .collect();
+                plain.push(Message::new(Role::Assistant, parts.join("\n")));
+            }
+            _ => plain.push(message.clone()),
+        }
+        after_answer = message.role == Role::Tool;
+    }
+    plain
+}
+
+/// The same conversation with the system's words at the beginning of the user's first; none when it has no such words.
+fn without_system(messages: &[Message]) -> Option<Vec<Message>> {
+    let [system, rest @ ..] = messages else {
+        return None;
+    };
+    if system.role != Role::System {
+        return None;
+    }
+    let mut rest = rest.to_vec();
+    let first = rest
+        .first_mut()
+        .filter(|message| message.role == Role::User)?;
+    first.content = format!("{}\n\n{}", system.content, first.content);
+    Some(rest)
 }
 
 /// Replaces the texts of control tokens by marks, and finds the marks again.
@@ -313,6 +392,99 @@ impl<'a> Guard<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::request::{Lane, ResponseFormat, Sampling};
+    use crate::wire::RequestId;
+
+    fn chat(messages: Vec<Message>, tools: Vec<ToolSpec>) -> Chat {
+        Chat {
+            id: RequestId(1),
+            fairness: 0,
+            messages,
+            tools,
+            tool_choice: ToolChoice::Auto,
+            response: ResponseFormat::Text,
+            sampling: Sampling::default(),
+            lane: Lane::Exact,
+            template_time: None,
+            nonce: [0; 32],
+            weights: [0; 32],
+            node_key: [0; 32],
+        }
+    }
+
+    fn rendered(template: &str, chat: &Chat) -> Result<String, Refusal> {
+        let prompter = Prompter::new(Some(template.to_owned()));
+        prompter.render(chat, "<s>", "</s>", &Guard::for_request(chat, &[]))
+    }
+
+    /// What Gemma's and Llama 2's templates insist on.
+    const STRICT: &str = "{% for m in messages %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('roles must alternate') }}{% endif %}[{{ m.role }}|{{ m.content }}]{% endfor %}";
+
+    #[test]
+    fn a_template_without_tools_or_system_gets_a_conversation_without_them() {
+        let call = |id: &str| ToolCall {
+            id: id.into(),
+            name: "weather".into(),
+            arguments_json: "{\"city\":\"Paris\"}".into(),
+        };
+        let answer = |id: &str, text: &str| Message {
+            tool_call_id: Some(id.into()),
+            ..Message::new(Role::Tool, text)
+        };
+        let tool = ToolSpec {
+            name: "weather".into(),
+            description: "d".into(),
+            parameters_schema: "{}".into(),
+        };
+        let messages = vec![
+            Message::new(Role::System, "Be brief."),
+            Message::new(Role::User, "Where is it warmer?"),
+            Message {
+                tool_calls: vec![call("a"), call("b")],
+                ..Message::new(Role::Assistant, "")
+            },
+            answer("a", "20"),
+            answer("b", "25"),
+            Message::new(Role::User, "And now?"),
+        ];
+        let text = rendered(STRICT, &chat(messages, vec![tool])).expect("it renders");
+        assert!(
+            text.starts_with("[user|Be brief.\n\nYou can call tools."),
+            "{text}"
+        );
+        assert!(
+            text.contains("\"name\":\"weather\""),
+            "the tool is announced: {text}"
+        );
+        assert!(text.contains("[assistant|<tool_call>\n{\"name\": \"weather\", \"arguments\": {\"city\":\"Paris\"}}\n</tool_call>\n<tool_call>"), "{text}");
+        assert!(
+            text.ends_with("[user|Result of weather:\n20\n\nResult of weather:\n25\n\nAnd now?]"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_refusal_that_is_not_about_the_system_message_stands() {
+        let messages = vec![
+            Message::new(Role::System, "Be brief."),
+            Message::new(Role::User, "One."),
+            Message::new(Role::User, "Two."),
+        ];
+        let refusal = rendered(STRICT, &chat(messages, vec![])).expect_err("two users in a row");
+        assert!(matches!(refusal, Refusal::Template { reason } if reason.contains("alternate")));
+    }
+
+    #[test]
+    fn tools_that_must_not_be_called_are_not_announced() {
+        let tool = ToolSpec {
+            name: "weather".into(),
+            description: "d".into(),
+            parameters_schema: "{}".into(),
+        };
+        let mut chat = chat(vec![Message::new(Role::User, "Hello.")], vec![tool]);
+        chat.tool_choice = ToolChoice::None;
+        assert_eq!(rendered(STRICT, &chat), Ok("[user|Hello.]".into()));
+    }
 
     fn guard<'a>(texts: &[&'a str]) -> Guard<'a> {
         Guard {
