@@ -908,7 +908,7 @@ impl<'de> de::Deserialize<'de> for Readable {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde::Deserialize;
+    use serde::{Deserialize, Serialize};
 
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
     enum Shape {

@@ -357,7 +357,7 @@ pub(crate) struct Loaded {
     pub(crate) pre: Pre,
     pub(crate) wasi: bool,
     pub(crate) manifest: Manifest,
-    compiled: wasmtime::component::Component,
+    pub(crate) compiled: wasmtime::component::Component,
 }
 
 /// A component that can run. Cheap to clone.
@@ -398,11 +398,6 @@ impl Component {
     pub fn manifest(&self) -> &Manifest {
         &self.0.manifest
     }
-
-    /// The compiled component, for measuring what we add to wasmtime.
-    pub fn bare(&self) -> &wasmtime::component::Component {
-        &self.0.compiled
-    }
 }
 
 impl Engine {
@@ -413,7 +408,7 @@ impl Engine {
         mut progress: impl FnMut(LoadStep),
     ) -> Result<Component, LoadError> {
         let inspection = inspect(bytes)?;
-        let manifest = parse_manifest(inspection.manifest.as_deref())?;
+        let manifest = parse_manifest(inspection.manifest.as_deref(), inspection.kind)?;
         let (compiled, pool) = self.compiled(bytes, &inspection, &mut progress)?;
         // Otherwise the first run pays for it.
         if let Err(error) = compiled.initialize_copy_on_write_image() {

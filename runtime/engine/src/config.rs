@@ -171,11 +171,6 @@ impl Engine {
         }
     }
 
-    /// The wasmtime engine of a pool, with nothing of ours in it: for measuring what we add.
-    pub fn bare(&self, kind: PoolKind) -> &wasmtime::Engine {
-        &self.pool(kind).engine
-    }
-
     pub(crate) fn pool(&self, kind: PoolKind) -> &Pool {
         match kind {
             PoolKind::Native => &self.0.native,

@@ -16,6 +16,7 @@
 //! Out of scope: what a journal looks like (`tally-journal`), what may be granted (`tally-capability`), what a receipt
 //! says (`tally-receipt`), where models come from (whoever implements [`services::Inference`]).
 
+pub mod baseline;
 mod cache;
 pub mod cbor;
 mod component;
@@ -46,8 +47,8 @@ pub use replay::{
 };
 pub use run::{Outcome, Plan, PlanError, RunError, RunReport, Start};
 pub use services::{
-    BoxFuture, CallContext, Clock, Embeddings, Entropy, Generation, Inference, NoInference, NoOutput, OutputSink,
-    ReceiptBytes, Services, SystemClock, SystemEntropy,
+    BoxFuture, CallContext, Clock, Embeddings, Entropy, Generation, Inference, NoInference,
+    NoOutput, OutputSink, ReceiptBytes, Services, SystemClock, SystemEntropy,
 };
 pub use session::{Denial, EnvironmentError, JournalTo, Used};
 pub use tool::{ToolError, ToolPlugin};

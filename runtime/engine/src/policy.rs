@@ -2,11 +2,11 @@
 //!
 //! Out of scope: deciding (that crate), recording decisions ([`crate::session`]).
 
-use crate::component::LoadError;
+use crate::component::{ComponentKind, LoadError};
 use crate::host::Host;
 use std::borrow::Cow;
 use tally_capability::Limits;
-use tally_capability::{Ask, Decision, Effective, Moment};
+use tally_capability::{Ask, Decision, Effective, Moment, World};
 pub use tally_capability::{Grant, Manifest, ResolveError};
 use tally_journal::Digest;
 
@@ -54,13 +54,25 @@ fn digest(bytes: &[u8]) -> Digest {
 }
 
 /// Reads the manifest of a component; one that has none asks for nothing.
-pub(crate) fn parse_manifest(section: Option<&[u8]>) -> Result<Manifest, LoadError> {
-    match section {
-        None => Ok(Manifest::undeclared()),
-        Some(bytes) => {
-            Manifest::from_json(bytes).map_err(|error| LoadError::Manifest(error.to_string()))
+pub(crate) fn parse_manifest(
+    section: Option<&[u8]>,
+    kind: ComponentKind,
+) -> Result<Manifest, LoadError> {
+    let Some(bytes) = section else {
+        return Ok(Manifest::undeclared());
+    };
+    let manifest =
+        Manifest::from_json(bytes).map_err(|error| LoadError::Manifest(error.to_string()))?;
+    let (found, says) = match (kind, manifest.world()) {
+        (ComponentKind::Agent, World::Agent) | (ComponentKind::Tool, World::Tool) => {
+            return Ok(manifest);
         }
-    }
+        (ComponentKind::Agent, World::Tool) => ("an agent", "a tool"),
+        (ComponentKind::Tool, World::Agent) => ("a tool", "an agent"),
+    };
+    Err(LoadError::Manifest(format!(
+        "it says that the component is {says}, and the component is {found}"
+    )))
 }
 
 /// The answer to one call.

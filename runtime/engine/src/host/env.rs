@@ -6,7 +6,7 @@ use crate::contract::{Datetime, Error, Level};
 use crate::effects::{ENV_LOG, ENV_NOW, ENV_RANDOM, ENV_SETTING};
 use crate::limits::Exhausted;
 use crate::policy::Verdict;
-use crate::session::{Begun, EnvironmentError, Stop, begin, finish};
+use crate::session::{Begun, EnvironmentError, Pending, Stop, begin, finish};
 use serde::Serialize;
 use tally_capability::Ask;
 use wasmtime::StoreContextMut;
@@ -117,34 +117,35 @@ fn setting(mut cx: StoreContextMut<'_, Host>, name: &str) -> wasmtime::Result<Op
 }
 
 fn log(mut cx: StoreContextMut<'_, Host>, level: Level, message: &str) -> wasmtime::Result<()> {
-    match begin(
-        &mut cx,
-        &ENV_LOG,
-        &LogRequest { level, message },
-        Verdict::given,
-        false,
-    )? {
-        Begun::Answered(()) => Ok(()),
-        Begun::Live(pending) => {
-            finish(&mut cx, pending, &(), None, None)?;
-            show(&cx, level, message)
-        }
-    }
+    let request = LogRequest { level, message };
+    let pending = match begin(&mut cx, &ENV_LOG, &request, Verdict::given, false)? {
+        Begun::Answered(()) => None,
+        Begun::Live(pending) => Some(pending),
+    };
+    record(&mut cx, pending, level, message)
 }
 
-/// Shows a line of the log whose entry is written.
-pub(super) fn show(
-    cx: &StoreContextMut<'_, Host>,
+/// Counts a line of the log, and unless it is replayed writes its entry and shows it.
+pub(super) fn record(
+    cx: &mut StoreContextMut<'_, Host>,
+    pending: Option<Pending>,
     level: Level,
     message: &str,
 ) -> wasmtime::Result<()> {
+    let live = pending.is_some();
+    if let Some(pending) = pending {
+        finish(cx, pending, &(), None, None)?;
+    }
     let host = cx.data();
     let mut session = host.session.lock();
     if !session.take_output(message.len()) {
         return Err(Stop::Limit(Exhausted::OutputBytes).raise());
     }
-    session
-        .output
-        .log(host.frame, level, message)
-        .map_err(|error| session.fail(EnvironmentError::Output(error)))
+    if live {
+        session
+            .output
+            .log(host.frame, level, message)
+            .map_err(|error| session.fail(EnvironmentError::Output(error)))?;
+    }
+    Ok(())
 }

@@ -26,7 +26,10 @@ const EMBED_TEXTS_MAX: usize = 256;
 const STOP_STRINGS_MAX: usize = 16;
 
 /// What a guest's handle of a generation stands for.
-#[allow(unreachable_pub, reason = "the generated bindings name it in a public alias")]
+#[allow(
+    unreachable_pub,
+    reason = "the generated bindings name it in a public alias"
+)]
 pub struct GenerationHandle;
 
 enum Slot {

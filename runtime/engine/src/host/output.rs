@@ -25,14 +25,19 @@ pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
 /// The entry is written and handed to the operating system before the text is shown: nobody ever saw what the journal
 /// does not hold.
 fn emit(mut cx: StoreContextMut<'_, Host>, text: &str) -> wasmtime::Result<Result<(), Error>> {
-    match begin(
+    match begin::<_, Result<(), Error>>(
         &mut cx,
         &OUTPUT_EMIT,
         &EmitRequest { text },
         |host| host.ask(Ask::Output),
         false,
     )? {
-        Begun::Answered(result) => Ok(result),
+        Begun::Answered(result) => {
+            if result.is_ok() {
+                cx.data().session.lock().take_output(text.len());
+            }
+            Ok(result)
+        }
         Begun::Live(pending) => {
             let fits = cx.data().session.lock().take_output(text.len());
             let result = if fits {

@@ -20,7 +20,7 @@ use crate::contract::Level;
 use crate::effects::{WASI_STDERR, WASI_STDOUT};
 use crate::limits::Exhausted;
 use crate::policy::Verdict;
-use crate::session::{Begun, Stop, finish, open};
+use crate::session::{Begun, Stop, open};
 use bytes::Bytes;
 use serde::Serialize;
 use std::convert::Infallible;
@@ -378,14 +378,12 @@ pub(crate) fn drain(cx: &mut StoreContextMut<'_, Host>) -> wasmtime::Result<()> 
         let request = Write {
             bytes: ByteString(chunk),
         };
-        if let Begun::Live(pending) = open::<_, ()>(cx, effect, &request, Verdict::given, false)? {
-            finish(cx, pending, &(), None, None)?;
-            super::env::show(
-                cx,
-                level,
-                String::from_utf8_lossy(&request.bytes.0).trim_end(),
-            )?;
-        }
+        let pending = match open(cx, effect, &request, Verdict::given, false)? {
+            Begun::Answered(()) => None,
+            Begun::Live(pending) => Some(pending),
+        };
+        let text = String::from_utf8_lossy(&request.bytes.0);
+        super::env::record(cx, pending, level, text.trim_end())?;
     }
     Ok(())
 }
