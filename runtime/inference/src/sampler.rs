@@ -290,6 +290,10 @@ impl Support {
 
 fn support(position: &Position<'_>, mask: &mut dyn Mask) -> Result<Support, NoToken> {
     let rules = position.rules;
+    if rules.temperature == 0.0 && mask.is_open() && !penalises(rules) {
+        // The commonest case needs one look at each score and no copy of them.
+        return likeliest(position.logits);
+    }
     // Adding 0 turns -0 into 0, so that equal scores are equal bits.
     let mut candidates: Vec<Candidate> = position
         .logits
@@ -326,9 +330,29 @@ fn support(position: &Position<'_>, mask: &mut dyn Mask) -> Result<Support, NoTo
     })
 }
 
+fn likeliest(logits: &[f32]) -> Result<Support, NoToken> {
+    let mut best: Option<(f32, TokenId)> = None;
+    for (logit, token) in logits.iter().zip(0..) {
+        // A later token wins only by more, so that ties go to the smaller id.
+        if logit.is_finite() && best.is_none_or(|(most, _)| *logit > most) {
+            best = Some((*logit, token));
+        }
+    }
+    let (logit, token) = best.ok_or(NoToken::NoScores)?;
+    let score = f64::from(logit) + 0.0;
+    Ok(Support {
+        candidates: vec![Candidate { token, score }],
+        temperature: 0.0,
+    })
+}
+
+fn penalises(rules: &Rules) -> bool {
+    rules.repeat_penalty != 1.0 && rules.repeat_last_n > 0
+}
+
 fn penalise(candidates: &mut [Candidate], position: &Position<'_>) {
     let penalty = f64::from(position.rules.repeat_penalty);
-    if penalty == 1.0 || position.rules.repeat_last_n == 0 {
+    if !penalises(position.rules) {
         return;
     }
     let from = position
