@@ -1,6 +1,11 @@
 // Stands in for the host: `tally:agent/*` becomes a module of functions that a test sets through `globalThis.host`.
 import { register } from "node:module";
 
+// The guests' engine has this (ECMAScript 2024); Node 18, which Debian 12 has, does not.
+String.prototype.toWellFormed ??= function () {
+    return this.replace(/\p{Surrogate}/gu, "\uFFFD");
+};
+
 globalThis.host = {};
 
 const resolver = `

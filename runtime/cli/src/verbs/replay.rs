@@ -72,13 +72,25 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
     })
 }
 
-/// Reads a journal that holds; one that does not is not replayed, since its answers are not the run's.
+/// Reads a journal that holds; one that does not is not replayed, since its answers are not the run's. One that a crash
+/// cut in the middle of an entry is read up to there.
 pub(crate) fn read(path: &Path) -> Result<Journal, Failure> {
     let bytes = std::fs::read(path).or_misuse(format_args!("read {}", path.display()))?;
-    Journal::parse(bytes).map_err(|error| {
-        Failure::no(format_args!("{}: {error}", path.display()))
-            .advise("nothing was executed; `tally verify` says the same in full")
-    })
+    match Journal::recover(bytes) {
+        Ok((journal, torn)) => {
+            if let Some(torn) = torn {
+                eprintln!(
+                    "tally: {} was cut: its last {} bytes are no whole entry and are left out ({})",
+                    path.display(),
+                    torn.len,
+                    torn.reason
+                );
+            }
+            Ok(journal)
+        }
+        Err(error) => Err(Failure::no(format_args!("{}: {error}", path.display()))
+            .advise("nothing was executed; `tally verify` says the same in full")),
+    }
 }
 
 fn view(journal: &Journal, json: bool) -> Outcome {

@@ -148,7 +148,7 @@ fn resembles_receipt(bytes: &[u8]) -> bool {
 
 /// Judges a journal and everything inside.
 pub(crate) fn judge_journal(bytes: Vec<u8>, context: &Context<'_>) -> Judgement {
-    match Journal::parse(bytes) {
+    match Journal::parse(bytes.clone()) {
         Ok(journal) => {
             let mut judgement = Judgement::new("journal", &journal.verify(context));
             judgement.verified &= judgement.checks.iter().all(|check| {
@@ -159,7 +159,16 @@ pub(crate) fn judge_journal(bytes: Vec<u8>, context: &Context<'_>) -> Judgement 
         Err(error) => Judgement {
             kind: "journal",
             verified: false,
-            checks: vec![Check::fail(code::CHAIN, error.code(), error.to_string())],
+            checks: vec![Check::fail(
+                code::CHAIN,
+                error.code(),
+                match Journal::recover(bytes) {
+                    Ok((whole, Some(_))) => {
+                        format!("{error}; the {} entries before hold together", whole.len())
+                    }
+                    _ => error.to_string(),
+                },
+            )],
             not_proved: Vec::new(),
         },
     }

@@ -251,8 +251,10 @@ fn javascript(dir: &Path, world: &str, scratch: &Scratch) -> Result<Vec<u8>, Fai
         .map(drop)
     })?;
     let out = scratch.0.join("out.wasm");
-    let mut command = Command::new(tools.join("node_modules/.bin/componentize-qjs"));
+    // Not through `.bin`: Node 18 takes that file, which has no extension, for an older kind of module.
+    let mut command = Command::new("node");
     command
+        .arg(tools.join("node_modules/componentize-qjs/cli.mjs"))
         .current_dir(dir)
         .arg("--wit")
         .arg(scratch.wit()?)
