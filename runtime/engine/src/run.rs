@@ -638,10 +638,11 @@ pub(crate) fn close<T>(
         Err(Interrupted::Deadline) => Err(Ended::Limit(Exhausted::WallTime)),
         Err(Interrupted::Cancelled) => Err(Ended::Cancelled),
     };
-    if store.data().has_printed() && !matches!(result, Err(Ended::Stopped(_))) {
-        if let Err(error) = crate::host::wasi::drain(&mut store.as_context_mut()) {
-            result = Err(classify(&error));
-        }
+    if store.data().has_printed()
+        && !matches!(result, Err(Ended::Stopped(_)))
+        && let Err(error) = crate::host::wasi::drain(&mut store.as_context_mut())
+    {
+        result = Err(classify(&error));
     }
     let left = store.get_fuel().unwrap_or(0);
     let host = store.data();

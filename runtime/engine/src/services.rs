@@ -31,14 +31,19 @@ pub struct CallContext {
     pub tokens_left: u64,
 }
 
-/// The nonce of inference call `step` of a run whose journal's first entry holds `seed`.
+/// The nonce of inference call `step` of the run whose journal's first entry holds `seed` and `run`.
 ///
 /// ```text
-/// nonce = BLAKE3 derive_key("tally engine v1 inference nonce", seed || u64le(step))
+/// nonce = BLAKE3 derive_key("tally engine v1 inference nonce", seed || run || u64le(step))
 /// ```
-pub fn nonce(seed: &[u8; 32], step: u64) -> [u8; 32] {
+///
+/// A branch shares its parent's seed and not its name, so no nonce is used twice.
+pub fn nonce(seed: &[u8; 32], run: &RunId, step: u64) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new_derive_key("tally engine v1 inference nonce");
-    hasher.update(seed).update(&step.to_le_bytes());
+    hasher
+        .update(seed)
+        .update(run.as_bytes())
+        .update(&step.to_le_bytes());
     *hasher.finalize().as_bytes()
 }
 

@@ -367,12 +367,12 @@ pub(crate) fn open<Q: Serialize, R: Response>(
         }
     }
 
-    if session.replay.is_some() {
-        if let Some(answer) = replayed(session, host.frame, effect, &bytes, fuel)? {
-            session.scratch = bytes;
-            return Ok(Begun::Answered(answer));
-        }
-        // A branch came to where it leaves its parent: from here on the call is made.
+    // Where a branch leaves its parent there is no recorded answer, and from there on the call is made.
+    if session.replay.is_some()
+        && let Some(answer) = replayed(session, host.frame, effect, &bytes, fuel)?
+    {
+        session.scratch = bytes;
+        return Ok(Begun::Answered(answer));
     }
 
     let refusal = if too_large {

@@ -5,7 +5,7 @@ mod common;
 use common::*;
 use std::sync::Arc;
 use tally_engine::{BranchError, ReplayOptions, ReplayVerdict};
-use tally_journal::{Body, Seq};
+use tally_journal::{Body, RunId, Seq};
 
 /// A model that shouts, to be told apart from the one that was recorded.
 struct Shouting(Scripted);
@@ -54,6 +54,7 @@ async fn a_branch_repeats_its_parent_and_then_goes_its_own_way() {
     let at = find(&parent_journal, "#models");
     let plan = plan("").await;
     let mut start = start("this is not used");
+    start.run_id = Some(RunId::from_bytes([5; 16]));
     start.services.inference = Arc::new(Shouting(Scripted::default()));
     let report = ENGINE
         .branch(&parent_journal, at, &plan, start)

@@ -166,7 +166,7 @@ async fn a_run_can_be_stopped_in_order() {
 async fn tokens_and_handles_are_counted() {
     assert_eq!(
         reply(&run_within("tokens", r#""tokens":35"#).await),
-        "3 Error::Exhausted(ResourceKind::Tokens)"
+        "4 Error::Exhausted(ResourceKind::Tokens)"
     );
     let handles = run_within("handles", r#""handles":5"#).await;
     assert_eq!(reply(&handles), "5 Error::Exhausted(ResourceKind::Handles)");

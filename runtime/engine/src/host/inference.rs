@@ -184,7 +184,7 @@ fn context(host: &Host, step: u64) -> CallContext {
         run: host.shared.run,
         frame: host.frame,
         step,
-        nonce: nonce(&host.shared.seed, step),
+        nonce: nonce(&host.shared.seed, &host.shared.run, step),
         previous: session.previous,
         tokens_left: session.tokens_left(),
     }
