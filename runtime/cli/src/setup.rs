@@ -10,7 +10,9 @@ use tally_engine::{
     Component, ComponentKind, Engine, EngineOptions, LoadError, LoadStep, OutputSink, Services,
     Signing, ToolPlugin,
 };
-use tally_inference::{ModelStore, Service, ServiceOptions, Signer, WorkerCommand};
+use tally_inference::{
+    AddOptions, ModelName, ModelStore, Service, ServiceOptions, Signer, WorkerCommand,
+};
 use tally_receipt::{Digest, SigningKey};
 
 use crate::adapt::{Kept, LocalModels};
@@ -207,6 +209,36 @@ pub(crate) struct Models {
     pub(crate) kept: Kept,
 }
 
+/// The model that comes with the program, so that a fresh machine has one: a toy, as its card (`models/nano`) says.
+const BUILTIN_NAME: &str = "tally-nano";
+static BUILTIN: &[u8] = include_bytes!("../../../models/nano/tally-nano.q8_0.gguf");
+
+/// This machine's store of models. One that holds nothing yet gets the model that comes with the program.
+pub(crate) async fn store(home: &Home) -> Result<ModelStore, Failure> {
+    let store = ModelStore::open(home.models()?);
+    if store
+        .list()
+        .await
+        .map_err(crate::verbs::model::failure)?
+        .is_empty()
+    {
+        let mut draft = tempfile::NamedTempFile::new_in(home.models()?)
+            .or_environment("make a temporary file for the built-in model")?;
+        draft
+            .write_all(BUILTIN)
+            .or_environment("write the built-in model")?;
+        let options = AddOptions {
+            name: ModelName::parse(BUILTIN_NAME),
+            ..AddOptions::default()
+        };
+        store
+            .add(draft.path(), options, |_, _| {})
+            .await
+            .map_err(crate::verbs::model::failure)?;
+    }
+    Ok(store)
+}
+
 /// Starts the inference service over this machine's store. No worker runs until a model is asked for.
 ///
 /// `first` is the model that a run uses when it names none; else the store's default.
@@ -215,7 +247,7 @@ pub(crate) async fn models(
     key: &Arc<SigningKey>,
     first: Option<&str>,
 ) -> Result<Models, Failure> {
-    let store = ModelStore::open(home.models()?);
+    let store = store(home).await?;
     let first = match first {
         Some(name) => Some(
             store

@@ -34,6 +34,16 @@ fn run_once(machine: &Machine, name: &str) -> (PathBuf, serde_json::Value) {
     (journal, said)
 }
 
+#[test]
+fn a_bare_machine_has_the_model_that_comes_with_the_program() {
+    let machine = Machine::bare();
+    let (_, said) = run_once(&machine, "run.tally");
+    assert_eq!(said["outcome"], "replied", "{said:#}");
+    let models = machine.tally(["model", "list", "--json"]).ok().json();
+    assert_eq!(models["models"][0]["name"], "tally-nano");
+    assert_eq!(models["models"][0]["default"], true);
+}
+
 fn verify(machine: &Machine, file: &Path) -> support::Ended {
     machine.tally([OsStr::new("verify"), file.as_os_str(), "--json".as_ref()])
 }

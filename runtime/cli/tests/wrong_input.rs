@@ -91,17 +91,18 @@ fn a_plugin_run_as_an_agent_is_called_a_plugin() {
 }
 
 #[test]
-fn without_a_model_the_error_says_how_to_get_one() {
+fn a_model_that_is_not_there_is_misuse_and_named() {
     let machine = Machine::bare();
-    let agent = component("answer-with-sources");
-    let ended = machine.tally([
-        "run".as_ref(),
-        agent.as_os_str(),
-        "--input".as_ref(),
-        "x".as_ref(),
-        "--grant-asked".as_ref(),
-    ]);
-    ended.exits(3).says("tally model add");
+    machine
+        .tally([
+            "run".as_ref(),
+            component("answer-with-sources").as_os_str(),
+            "--grant-asked".as_ref(),
+            "--model".as_ref(),
+            "nothing-like-it".as_ref(),
+        ])
+        .exits(2)
+        .says("nothing-like-it");
 }
 
 #[test]

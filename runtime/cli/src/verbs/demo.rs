@@ -11,7 +11,6 @@ use std::time::Instant;
 use clap::Args as ClapArgs;
 use tally_engine::contract::{Attachment, Input};
 use tally_engine::{JournalTo, Outcome as Ended, Plan, ReplayOptions, Start, inspect};
-use tally_inference::{AddOptions, ModelName, ModelStore};
 use tally_journal::Journal;
 use tally_receipt::{Context, Receipt, Status, verify_bytes};
 
@@ -25,7 +24,7 @@ use crate::verbs::{model, replay, run, verify};
 /// The whole story on this machine.
 #[derive(ClapArgs)]
 #[command(
-    after_help = "Examples:\n  tally demo --components ~/.cache/tally/components\n  tally demo --question 'Who may borrow a laptop?'\n\nIn a checkout, `make demo` builds the components first."
+    after_help = "Examples:\n  tally demo --components ~/.cache/tally/components\n  tally demo --question 'How much does a ticket cost?'\n\nIn a checkout, `make demo` builds the components first."
 )]
 pub(crate) struct Args {
     /// Where the sample components are; `make demo` builds them there.
@@ -39,8 +38,8 @@ pub(crate) struct Args {
     model: Option<String>,
 }
 
-const QUESTION: &str = "When does the library open on Saturday?";
-const DOCUMENT: &str = include_str!("demo/library.md");
+const QUESTION: &str = "When does the museum in Ghent open?";
+const DOCUMENT: &str = include_str!("demo/museum.md");
 const AGENT: &str = "answer-with-sources.wasm";
 
 pub(crate) fn run(args: &Args, json: bool) -> Outcome {
@@ -104,7 +103,7 @@ async fn story(args: &Args, json: bool) -> Outcome {
                     Input {
                         text: args.question.clone(),
                         attachments: vec![Attachment {
-                            name: "library.md".into(),
+                            name: "museum.md".into(),
                             media_type: "text/markdown".into(),
                             text: DOCUMENT.into(),
                         }],
@@ -270,7 +269,7 @@ fn agent_path(args: &Args) -> Result<PathBuf, Failure> {
 
 /// The model of the demo: the one named, the machine's default, or the one that comes with the program.
 async fn ready_model(home: &Home, named: Option<&str>) -> Result<String, Failure> {
-    let store = ModelStore::open(home.models()?);
+    let store = setup::store(home).await?;
     if let Some(name) = named {
         return Ok(store
             .resolve(name)
@@ -279,26 +278,13 @@ async fn ready_model(home: &Home, named: Option<&str>) -> Result<String, Failure
             .name
             .to_string());
     }
-    if let Some(record) = store.default_model().await.map_err(model::failure)? {
-        return Ok(record.name.to_string());
-    }
-    let file = home.models()?.join("builtin.gguf");
-    std::fs::write(&file, tally_seed_model::chat_model(tally_seed_model::SEED))
-        .or_environment(format_args!("write {}", file.display()))?;
-    let name = ModelName::parse("tally-seed");
-    let added = store
-        .add(
-            &file,
-            AddOptions {
-                name,
-                ..AddOptions::default()
-            },
-            |_, _| {},
-        )
-        .await;
-    // The store has its own copy.
-    let _ = std::fs::remove_file(&file);
-    Ok(added.map_err(model::failure)?.name.to_string())
+    let default = store.default_model().await.map_err(model::failure)?;
+    default
+        .map(|record| record.name.to_string())
+        .ok_or_else(|| {
+            Failure::environment("this machine's models are all for embedding, none to chat with")
+                .advise("add one: tally model add FILE.gguf")
+        })
 }
 
 fn describe(receipt: &Receipt) -> String {

@@ -63,7 +63,7 @@ pub(crate) fn run(verb: Verb, json: bool) -> Outcome {
         let store = ModelStore::open(Home::open()?.models()?);
         match verb {
             Verb::Add(args) => add(&store, args, json).await,
-            Verb::List => list(&store, json).await,
+            Verb::List => list(&crate::setup::store(&Home::open()?).await?, json).await,
             Verb::Inspect { model } => inspect(&store, &model, json).await,
             Verb::Default { model } => {
                 let record = store.set_default(&model).await.map_err(failure)?;

@@ -72,19 +72,10 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
     crate::runtime()?.block_on(async {
         let home = Home::open()?;
         let engine = setup::engine(Some(&home))?;
-        let Prepared {
-            plan,
-            may_use_models,
-        } = prepare(
-            &engine,
-            &args.agent,
-            &args.given,
-            args.settings.iter().cloned().collect(),
-        )
-        .await?;
+        let settings = args.settings.iter().cloned().collect();
+        let plan = plan(&engine, &args.agent, &args.given, settings).await?;
         let input = setup::input(&args.input, &args.attach)?;
         let live = setup::live(&home, args.model.as_deref()).await?;
-        require_model(may_use_models, &live)?;
         let receipts = args.receipts.as_deref().map(new_folder).transpose()?;
         let journal = match &args.journal {
             Some(path) => path.clone(),
@@ -118,18 +109,12 @@ async fn interrupted() {
 }
 
 /// Component, grant and tools, resolved.
-pub(crate) struct Prepared {
-    pub(crate) plan: Plan,
-    /// Whether the agent asks for a model and is granted one.
-    pub(crate) may_use_models: bool,
-}
-
-pub(crate) async fn prepare(
+pub(crate) async fn plan(
     engine: &Engine,
     agent: &Path,
     given: &Given,
     settings: std::collections::BTreeMap<String, String>,
-) -> Result<Prepared, Failure> {
+) -> Result<Plan, Failure> {
     let component = setup::load(engine, agent)?;
     if component.kind() != tally_engine::ComponentKind::Agent {
         return Err(Failure::misuse(format_args!(
@@ -148,32 +133,13 @@ pub(crate) async fn prepare(
     };
     let grant = setup::grant(&component, agent, given.grant.as_deref(), consent)?;
     let tools = setup::tools(engine, &given.tools, consent).await?;
-    let asked = component.manifest().capabilities();
-    let may_use_models = !asked.intersect(grant.capabilities()).models.is_empty();
-    let plan =
-        Plan::new(engine, &component, &grant, tools, settings).map_err(|error| match error {
-            PlanError::Grant(error) => Failure::no(format_args!(
-                "this grant is not for {}: {error}",
-                agent.display()
-            )),
-            error => Failure::misuse(error),
-        })?;
-    Ok(Prepared {
-        plan,
-        may_use_models,
+    Plan::new(engine, &component, &grant, tools, settings).map_err(|error| match error {
+        PlanError::Grant(error) => Failure::no(format_args!(
+            "this grant is not for {}: {error}",
+            agent.display()
+        )),
+        error => Failure::misuse(error),
     })
-}
-
-/// Says so before anything runs when the agent may use models and there is none.
-fn require_model(may_use_models: bool, live: &Live) -> Result<(), Failure> {
-    use tally_engine::Inference as _;
-    if may_use_models && live.models.inference.models().is_empty() {
-        return Err(
-            Failure::environment("the agent wants a model and this machine has none")
-                .advise("add one: tally model add FILE.gguf (any chat model in GGUF form)"),
-        );
-    }
-    Ok(())
 }
 
 /// `runs/20261121T120000Z-1a2b3c4d.tally`
