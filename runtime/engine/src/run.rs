@@ -34,6 +34,8 @@ use wasmtime::{AsContextMut as _, Store, Trap};
 
 /// Bytes copied across the boundary in one call, beyond the request itself: other arguments and what lists cost.
 const COPY_SLACK: u64 = 1 << 20;
+/// What a journal in memory has room for before it grows, in bytes: a first entry and some calls.
+const JOURNAL_LEN: usize = 4096;
 /// Handles of resources that one store may hold, ours and WASI's.
 const STORE_HANDLES: usize = 1_000;
 
@@ -374,7 +376,9 @@ impl Engine {
 
         let sink = match journal {
             JournalTo::Nowhere => None,
-            JournalTo::Memory => Some(AnySink::Memory(MemorySink::new())),
+            JournalTo::Memory => Some(AnySink::Memory(MemorySink::reusing(Vec::with_capacity(
+                JOURNAL_LEN,
+            )))),
             JournalTo::Sink(sink) => Some(AnySink::Boxed(sink)),
         };
         let writer = sink

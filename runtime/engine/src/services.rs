@@ -5,11 +5,13 @@
 //! method is called during replay.
 
 use crate::contract::{ChatRequest, Error, Event, Level};
+use std::cell::RefCell;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use tally_journal::{Digest, RunId, Timestamp};
+use zeroize::Zeroizing;
 
 /// A future on the heap.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -211,12 +213,55 @@ impl Clock for SystemClock {
     }
 }
 
-/// The randomness of this machine's operating system.
+/// The randomness of this machine's operating system, stretched so that a run does not wait for a system call.
+///
+/// Each thread has a key, from the operating system at first use. A draw takes the BLAKE3 stream of the key, of which
+/// the first 32 bytes are the next key and the rest is given out: what was given out cannot be found again from what is
+/// in memory later.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemEntropy;
 
+thread_local! {
+    static ENTROPY_KEY: RefCell<Option<Zeroizing<[u8; 32]>>> = const { RefCell::new(None) };
+}
+
 impl Entropy for SystemEntropy {
     fn fill(&self, bytes: &mut [u8]) -> io::Result<()> {
-        getrandom::fill(bytes).map_err(io::Error::from)
+        ENTROPY_KEY.with_borrow_mut(|slot| {
+            let key = match slot {
+                Some(key) => key,
+                None => {
+                    let mut key = Zeroizing::new([0; 32]);
+                    getrandom::fill(&mut *key).map_err(io::Error::from)?;
+                    slot.insert(key)
+                }
+            };
+            let mut stream = blake3::Hasher::new_keyed(key).finalize_xof();
+            stream.fill(&mut **key);
+            stream.fill(bytes);
+            Ok(())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chance_does_not_repeat() {
+        let draw = || {
+            let mut bytes = [0; 24];
+            SystemEntropy
+                .fill(&mut bytes)
+                .expect("the operating system has randomness");
+            bytes
+        };
+        let here: std::collections::BTreeSet<_> = (0..100).map(|_| draw()).collect();
+        assert_eq!(here.len(), 100);
+        let there = std::thread::spawn(draw)
+            .join()
+            .expect("drawing does not panic");
+        assert!(!here.contains(&there), "another thread has another key");
     }
 }

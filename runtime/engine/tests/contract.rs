@@ -21,7 +21,8 @@ fn contract() -> BTreeSet<String> {
     let imported: BTreeSet<&str> = text
         .split_whitespace()
         .zip(text.split_whitespace().skip(1))
-        .filter_map(|(word, name)| (word == "import").then(|| name.trim_end_matches(';')))
+        .filter(|(word, _)| *word == "import")
+        .map(|(_, name)| name.trim_end_matches(';'))
         .collect();
     let (mut interface, mut resource) = ("", None);
     let mut functions = BTreeSet::new();

@@ -236,7 +236,7 @@ async fn a_panic_says_what_happened() {
         matches!(&report.outcome, Outcome::Trapped(reason) if reason.contains("unreachable")),
         "{report:?}"
     );
-    let log = screen.log.lock().unwrap();
+    let log = screen.log.lock().unwrap().clone();
     assert!(
         log.iter()
             .any(|(frame, _, line)| *frame == 0 && line.contains("on purpose: here")),
