@@ -46,9 +46,15 @@ lint: setup ## Formatting and lints, as the tests run them
 	@cargo fmt --all --check
 	@cargo clippy --locked --release --workspace --all-targets -- -D warnings
 
+.PHONY: models
+models: setup ## The embedding model and tally-nano, built by recipe into the cache (models/)
+	@models/build.sh
+
 .PHONY: bench
 bench: components ## The project's own benchmarks, as JSON
-	@for name in engine inference receipts; do $(TALLY) bench $$name --json; done
+	@$(TALLY) bench engine --json $(foreach name,bench-guest bench-guest-js bench-guest-python,--component $(COMPONENTS)/$(name).wasm)
+	@$(TALLY) bench inference --json
+	@$(TALLY) bench receipts --json
 
 .PHONY: clean
 clean: ## Remove what was built (the cache is shared by all clones)

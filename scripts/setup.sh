@@ -55,7 +55,9 @@ sysroot=$(rustc --print sysroot)
 for target in wasm32-wasip2 wasm32-unknown-unknown; do
     [ -d "$sysroot/lib/rustlib/$target" ] && continue
     say "adding the Rust target $target"
-    have rustup && rustup target add "$target" >"$cache/rustup.log" 2>&1 ||
+    # A target that rustup believes to be there, and whose files are gone, is added again only after it was removed.
+    { have rustup && rustup target add "$target" && [ -d "$sysroot/lib/rustlib/$target" ]; } >"$cache/rustup.log" 2>&1 ||
+        { have rustup && rustup target remove "$target" && rustup target add "$target"; } >>"$cache/rustup.log" 2>&1 ||
         die "the Rust target $target cannot be added (see $cache/rustup.log). Running, replaying and verifying work
        without it, and so do agents in Python and JavaScript; Rust agents (wasm32-wasip2) and the check that receipts
        build for the browser (wasm32-unknown-unknown) do not. Where the Rust distribution server is out of reach,

@@ -148,6 +148,25 @@ fn a_journal_of_another_component_is_named_as_such() {
 }
 
 #[test]
+fn the_component_that_was_run_can_be_named_by_its_file() {
+    let machine = Machine::with_model();
+    let (journal, _) = run_once(&machine, "run.tally");
+    let with = |component: &Path| {
+        machine.tally([
+            OsStr::new("verify"),
+            journal.as_os_str(),
+            "--component".as_ref(),
+            component.as_os_str(),
+        ])
+    };
+    with(&component("answer-with-sources")).ok();
+    with(&component("bench-guest")).exits(1).says("component");
+    with(Path::new("nowhere.wasm"))
+        .exits(2)
+        .says("nowhere.wasm");
+}
+
+#[test]
 fn a_truncated_journal_is_incomplete_and_says_where_it_ends() {
     let machine = Machine::with_model();
     let (journal, _) = run_once(&machine, "run.tally");

@@ -168,7 +168,11 @@ async fn story(args: &Args, json: bool) -> Outcome {
             "the agent asked the model nothing, so there is no receipt to show",
         ));
     }
-    let judged = verify::judge_journal(journal_bytes.clone(), &context);
+    let of_this_agent = Context {
+        expected_component: Some(component.digest()),
+        ..context
+    };
+    let judged = verify::judge_journal(journal_bytes.clone(), &of_this_agent);
     tell(&format!(
         "\n   the run itself, signed by {}…:",
         short(&key.to_string())
@@ -197,7 +201,7 @@ async fn story(args: &Args, json: bool) -> Outcome {
     let replay_time = began.elapsed();
     tell(&format!("   replay: {}", replay::sentence(&again)));
     tell(&format!(
-        "   {:.0} ms; live it took {:.0} ms",
+        "   {:.1} ms; live it took {:.0} ms",
         replay_time.as_secs_f64() * 1e3,
         live_time.as_secs_f64() * 1e3
     ));

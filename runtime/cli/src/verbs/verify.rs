@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args as ClapArgs;
 use tally_journal::{Journal, code};
-use tally_receipt::{Check, Context, Openings, Status, Verdict, verify_bytes};
+use tally_receipt::{Check, Context, Digest, Openings, Status, Verdict, verify_bytes};
 
 use crate::failure::{Failure, OrFail, Outcome};
 use crate::trust::{Source, Trust, moment};
@@ -20,6 +20,7 @@ use crate::ui::{printable, say};
 #[derive(ClapArgs)]
 #[command(after_help = "Examples:\n  \
     tally verify run.tally\n  \
+    tally verify run.tally --component helper.wasm\n  \
     tally verify run.tally --policy trusted.json --now 2026-11-21T12:00:00.000Z\n  \
     tally verify answer.receipt.json --trust 3b6a… --open answer.openings.json\n\n\
     Exit code 0: every file is verified. 1: something failed, or what verification needs was not established.")]
@@ -32,6 +33,9 @@ pub(crate) struct Args {
     /// The moment to judge at, for example 2026-11-21T12:00:00.000Z; else now.
     #[arg(long, value_name = "TIME")]
     now: Option<String>,
+    /// The component that should have been run: its file, or its BLAKE3 in hex.
+    #[arg(long, value_name = "FILE|DIGEST")]
+    component: Option<String>,
     /// Openings of committed fields, as the holder of a receipt gives them away.
     #[arg(long, value_name = "SALTS")]
     open: Option<PathBuf>,
@@ -56,6 +60,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
     let context = Context {
         policy: policy.as_ref(),
         openings: openings.as_ref(),
+        expected_component: args.component.as_deref().map(component).transpose()?,
         ..Context::at(now)
     };
     let judged = args
@@ -83,6 +88,19 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
     } else {
         Err(Failure::reported())
     }
+}
+
+/// A component named by its file or by its digest.
+fn component(text: &str) -> Result<Digest, Failure> {
+    if let Ok(digest) = text.parse::<Digest>() {
+        return Ok(digest);
+    }
+    let bytes = std::fs::read(text)
+        .or_misuse(format_args!("read {text}"))
+        .map_err(|failure| {
+            failure.advise("--component takes a component's file or its BLAKE3, 64 hex digits")
+        })?;
+    Ok(Digest::of(&bytes))
 }
 
 /// What one file turned out to be.
