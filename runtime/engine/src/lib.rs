@@ -5,7 +5,7 @@
 //! * [`Plan`] is a component with manifest ∩ grant, tools and settings, resolved once. [`Engine::run`] executes it in a
 //!   store of its own and journals every host call; [`RunReport`] says how it ended.
 //! * [`Engine::replay`] executes a journal again and names the first difference, [`Engine::branch`] goes on live from an
-//!   entry, [`view`] shows it.
+//!   entry, `tally_journal::view` shows it.
 //! * [`services`] is what a run is given from outside: models, a screen, a clock, chance.
 //! * [`effects`] lists every host function with what it does to the world.
 //!
@@ -42,8 +42,7 @@ pub use limits::{DEFAULT_LIMITS, Exhausted, Limits};
 pub use policy::{Grant, Manifest, ResolveError};
 pub use receipt::{Proof, Signing};
 pub use replay::{
-    BranchError, Difference, Divergence, Line, ReplayError, ReplayOptions, ReplayReport,
-    ReplayVerdict, view,
+    BranchError, Difference, Divergence, ReplayError, ReplayOptions, ReplayReport, ReplayVerdict,
 };
 pub use run::{Outcome, Plan, PlanError, RunError, RunReport, Start};
 pub use services::{

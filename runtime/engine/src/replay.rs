@@ -7,7 +7,7 @@
 //! *Branch* ([`Engine::branch`]) does the same up to an entry and goes on live from there, into a journal of its own
 //! whose first entry names the parent.
 //!
-//! *View* executes nothing: [`view`] turns a journal into lines for a person.
+//! *View* executes nothing, so it is the journal's own: `tally_journal::view`.
 //!
 //! A run that was cut (a crash, the wall clock, somebody's Ctrl-C) is replayed to the cut: what is there must be the
 //! same, and nothing is said about what is not.
@@ -26,8 +26,8 @@ use crate::tool::{Nowhen, ToolError, ToolPlugin, ToolSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tally_journal::{
-    Body, BranchPoint, Call, Callee, Completeness, Decision, Digest, End, EngineFingerprint, Enter,
-    Journal, Outcome as Ending, Seq, WriteError, Writer,
+    Body, BranchPoint, Call, Callee, Completeness, Digest, End, EngineFingerprint, Journal,
+    Outcome as Ending, Seq, WriteError, Writer,
 };
 
 /// How replay compares.
@@ -851,100 +851,4 @@ fn track(call: &Call<'_>, seq: Seq, running: &mut Vec<(u64, Seq)>, generations: 
             running.retain(|(running, _)| *running != id);
         }
     }
-}
-
-/// One entry of a journal, for a person.
-#[derive(Clone, Debug, serde::Serialize)]
-pub struct Line {
-    /// Its place.
-    pub entry: u64,
-    /// `genesis`, `intent`, `enter`, `call` or `end`.
-    pub kind: &'static str,
-    /// The execution: 0 is the agent.
-    pub frame: u32,
-    /// The function, where there is one.
-    pub function: Option<String>,
-    /// What it does to the world.
-    pub class: Option<&'static str>,
-    /// `allowed` with its rule or `denied` with its reason.
-    pub decision: Option<String>,
-    /// Fuel used so far.
-    pub fuel: Option<u64>,
-    /// Arguments, or what a run was given.
-    pub request: Option<serde_json::Value>,
-    /// Answer, or what a run came to.
-    pub response: Option<serde_json::Value>,
-    /// Whether a receipt came with it.
-    pub receipt: bool,
-    /// Its hash.
-    pub hash: String,
-}
-
-/// A journal as lines for a person. Executes nothing.
-pub fn view(journal: &Journal) -> impl Iterator<Item = Line> + '_ {
-    journal.entries().map(|entry| {
-        let json = |bytes: &[u8]| cbor::to_json(bytes).ok();
-        let line = Line {
-            entry: entry.seq.get(),
-            kind: "genesis",
-            frame: 0,
-            function: None,
-            class: None,
-            decision: None,
-            fuel: None,
-            request: None,
-            response: None,
-            receipt: false,
-            hash: entry.hash.to_string(),
-        };
-        match entry.body {
-            Body::Genesis => Line {
-                request: json(&journal.genesis().input),
-                ..line
-            },
-            Body::Intent(intent) => Line {
-                kind: "intent",
-                frame: intent.frame.get(),
-                function: Some(intent.function.to_owned()),
-                class: Some(intent.class.name()),
-                fuel: Some(intent.fuel),
-                request: json(intent.request),
-                ..line
-            },
-            Body::Enter(Enter {
-                frame,
-                export,
-                request,
-                ..
-            }) => Line {
-                kind: "enter",
-                frame: frame.get(),
-                function: Some(export.to_owned()),
-                request: json(request),
-                ..line
-            },
-            Body::Call(call) => Line {
-                kind: "call",
-                frame: call.frame.get(),
-                function: Some(call.function.to_owned()),
-                class: Some(call.class.name()),
-                decision: Some(match call.decision {
-                    Decision::Allowed { rule } => format!("allowed by {rule}"),
-                    Decision::Denied { reason } => format!("denied: {reason}"),
-                }),
-                fuel: Some(call.fuel),
-                request: json(call.request),
-                response: json(call.response),
-                receipt: call.receipt.is_some(),
-                ..line
-            },
-            Body::End(end) => Line {
-                kind: "end",
-                decision: Some(outcome_words(&end.outcome)),
-                fuel: Some(end.fuel),
-                response: end.output.and_then(json),
-                ..line
-            },
-        }
-    })
 }

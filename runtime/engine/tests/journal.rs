@@ -7,7 +7,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use tally_engine::{
     Difference, EnvironmentError, JournalTo, Outcome, Plan, ReplayError, ReplayOptions,
-    ReplayVerdict, RunError, Signing, view,
+    ReplayVerdict, RunError, Signing,
 };
 use tally_journal::{Completeness, Journal, MemorySink, Seq, Sink, Writer};
 use tally_receipt::{Predicate, Receipt, SigningKey};
@@ -377,22 +377,25 @@ async fn receipts_link_and_nonces_differ() {
 async fn a_journal_can_be_read_by_a_person() {
     let report = run("every-call name").await;
     let journal = journal(&report);
-    let lines: Vec<_> = view(&journal).collect();
-    assert_eq!(lines.len() as u64, journal.len());
-    assert_eq!(
-        lines[0].request.as_ref().unwrap()["text"],
-        "every-call name"
-    );
-    let chat = lines
+    let entries: Vec<_> = journal
+        .entries()
+        .map(|entry| tally_journal::view::to_json(&journal, &entry))
+        .collect();
+    assert_eq!(entries.len() as u64, journal.len());
+    assert_eq!(entries[0]["input"]["text"], "every-call name");
+    let chat = entries
         .iter()
-        .find(|line| line.function.as_deref() == Some("tally:agent/inference@0.1.0#chat"))
+        .find(|entry| entry["function"] == "tally:agent/inference@0.1.0#chat")
         .unwrap();
     assert_eq!(
-        chat.request.as_ref().unwrap()["request"]["messages"][0]["content"],
+        chat["request"]["request"]["messages"][0]["content"],
         "some words"
     );
-    assert_eq!(chat.decision.as_deref(), Some("allowed by models/*"));
-    let tool = lines.iter().find(|line| line.kind == "enter").unwrap();
-    assert_eq!(tool.frame, 1);
-    assert_eq!(lines.last().unwrap().kind, "end");
+    assert_eq!(chat["decision"]["allowed"], "models/*");
+    let tool = entries
+        .iter()
+        .find(|entry| entry["kind"] == "enter")
+        .unwrap();
+    assert_eq!(tool["frame"], 1);
+    assert_eq!(entries.last().unwrap()["kind"], "end");
 }
