@@ -7,7 +7,7 @@ use crate::explain;
 use crate::grant::Grant;
 use crate::manifest::Manifest;
 use crate::moment::Moment;
-use crate::names::{Capabilities, Name, Names};
+use crate::names::{Access, Capabilities, Name, Names, Namespaces};
 
 /// What a guest wants to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub enum Ask<'a> {
     Tool(&'a str),
     /// Read this setting.
     Setting(&'a str),
+    /// Use this namespace of the vault so far.
+    Vault(Access, &'a str),
     /// Take random bytes.
     Random,
     /// Show text to the person who started the run.
@@ -30,6 +32,9 @@ impl fmt::Display for Ask<'_> {
             Self::Model(name) => write!(f, "the model {name:?}"),
             Self::Tool(name) => write!(f, "the tool {name:?}"),
             Self::Setting(name) => write!(f, "the setting {name:?}"),
+            Self::Vault(Access::Read, name) => write!(f, "reading the namespace {name:?}"),
+            Self::Vault(Access::Append, name) => write!(f, "appending to the namespace {name:?}"),
+            Self::Vault(Access::Curate, name) => write!(f, "curating the namespace {name:?}"),
             Self::Random => f.write_str("random bytes"),
             Self::Output => f.write_str("showing text"),
         }
@@ -120,6 +125,8 @@ pub struct Effective {
     models: Rules,
     tools: Rules,
     settings: Rules,
+    /// By [`Access`].
+    vault: [Rules; 3],
     random: bool,
     output: bool,
     limits: Limits,
@@ -152,6 +159,7 @@ impl Effective {
             models: Rules::new("models", &both.models),
             tools: Rules::new("tools", &both.tools),
             settings: Rules::new("settings", &both.settings),
+            vault: Access::ALL.map(|access| Rules::new(access.key(), both.vault.at(access))),
             random: both.random,
             output: both.output,
             // What the manifest states can only lower what the grant (or the default) gives.
@@ -168,6 +176,10 @@ impl Effective {
             Ask::Model(name) => (self.asked.models.contains(name), self.models.find(name)),
             Ask::Tool(name) => (self.asked.tools.contains(name), self.tools.find(name)),
             Ask::Setting(name) => (self.asked.settings.contains(name), self.settings.find(name)),
+            Ask::Vault(access, name) => (
+                self.asked.vault.at(access).contains(name),
+                self.vault[access as usize].find(name),
+            ),
             Ask::Random => (self.asked.random, self.random.then_some("random")),
             Ask::Output => (self.asked.output, self.output.then_some("output")),
         };
@@ -202,6 +214,10 @@ impl Effective {
             models: self.models.names(),
             tools: self.tools.names(),
             settings: self.settings.names(),
+            vault: {
+                let [read, append, curate] = &self.vault;
+                Namespaces::new(read.names(), append.names(), curate.names())
+            },
             random: self.random,
             output: self.output,
         }

@@ -6,7 +6,7 @@ use crate::budgets::Limits;
 use crate::effective::Effective;
 use crate::manifest::{Manifest, World};
 use crate::moment::Moment;
-use crate::names::{Capabilities, Names};
+use crate::names::{Access, Capabilities, Names};
 
 /// One thing, said.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,18 +45,29 @@ fn list(names: &Names, one: &str, many: &str) -> String {
     }
 }
 
-/// Verb, singular and plural of each kind of thing that has names.
-const NAMED: [(&str, &str, &str); 3] = [
+/// Verb, singular and plural of each kind of thing that has names. Not asking for the last two goes without saying:
+/// whoever does not ask to read a namespace does not ask for more.
+const NAMED: [(&str, &str, &str); 6] = [
     ("use", "model", "models"),
     ("call", "tool", "tools"),
     ("read", "setting", "settings"),
+    ("read", "namespace", "namespaces"),
+    ("append to", "namespace", "namespaces"),
+    ("curate", "namespace", "namespaces"),
 ];
 
-fn named(capabilities: &Capabilities) -> [&Names; 3] {
+fn goes_without_saying(verb: &str) -> bool {
+    matches!(verb, "append to" | "curate")
+}
+
+fn named(capabilities: &Capabilities) -> [&Names; 6] {
     [
         &capabilities.models,
         &capabilities.tools,
         &capabilities.settings,
+        capabilities.vault.at(Access::Read),
+        capabilities.vault.at(Access::Append),
+        capabilities.vault.at(Access::Curate),
     ]
 }
 
@@ -77,11 +88,14 @@ pub(crate) fn manifest(manifest: &Manifest) -> Vec<Line> {
     )];
     let capabilities = manifest.capabilities();
     for (names, (verb, one, many)) in named(capabilities).into_iter().zip(NAMED) {
-        lines.push(if names.is_empty() {
-            line(false, format!("does not ask to {verb} any {one}"))
-        } else {
-            line(true, format!("asks to {verb} {}", list(names, one, many)))
-        });
+        if !names.is_empty() {
+            lines.push(line(
+                true,
+                format!("asks to {verb} {}", list(names, one, many)),
+            ));
+        } else if !goes_without_saying(verb) {
+            lines.push(line(false, format!("does not ask to {verb} any {one}")));
+        }
     }
     for (flag, verb) in flags(capabilities).into_iter().zip(FLAGS) {
         lines.push(line(
@@ -130,6 +144,9 @@ pub(crate) fn effective(effective: &Effective, now: Moment) -> Vec<Line> {
     {
         if !names.is_empty() {
             lines.push(line(true, format!("may {verb} {}", list(names, one, many))));
+        }
+        if asked.is_empty() && goes_without_saying(verb) {
+            continue;
         }
         if let Some(sentence) = refused(names, asked, verb, one, many) {
             lines.push(line(false, sentence));

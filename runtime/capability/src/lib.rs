@@ -29,5 +29,7 @@ pub use explain::Line;
 pub use grant::{Grant, NarrowError};
 pub use manifest::{CONTRACT_VERSION, MANIFEST_SECTION, Manifest, World};
 pub use moment::{Moment, ParseMomentError};
-pub use names::{Capabilities, InvalidName, MAX_NAME_LEN, MAX_NAMES, Name, Names};
+pub use names::{
+    Access, Capabilities, InvalidName, MAX_NAME_LEN, MAX_NAMES, Name, Names, Namespaces,
+};
 pub use units::{Bytes, Calls, Fuel, Handles, Millis, Tokens};

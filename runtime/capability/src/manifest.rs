@@ -3,7 +3,7 @@
 use crate::budgets::Budgets;
 use crate::document::{DocumentError, Table};
 use crate::explain;
-use crate::names::{Capabilities, Name, Names};
+use crate::names::{Access, Capabilities, Name, Names, Namespaces};
 
 /// The custom section of a component that holds its manifest, as canonical JSON.
 pub const MANIFEST_SECTION: &str = "tally:manifest";
@@ -59,7 +59,16 @@ const KEYS: &[&str] = &[
     "version",
     "world",
 ];
-pub(crate) const CAPABILITY_KEYS: &[&str] = &["models", "output", "random", "settings", "tools"];
+pub(crate) const CAPABILITY_KEYS: &[&str] = &[
+    "models",
+    "output",
+    "random",
+    "settings",
+    "tools",
+    "vault-append",
+    "vault-curate",
+    "vault-read",
+];
 
 impl Manifest {
     /// Reads `tally.toml`.
@@ -142,6 +151,7 @@ impl Manifest {
             for (key, asked) in [
                 ("tools", !capabilities.tools.is_empty()),
                 ("output", capabilities.output),
+                ("vault-read", !capabilities.vault.is_empty()),
             ] {
                 if asked {
                     return Err(DocumentError::Value {
@@ -230,6 +240,11 @@ pub(crate) fn read_capabilities(root: &mut Table) -> Result<Capabilities, Docume
         models: table.names("models")?,
         tools: table.names("tools")?,
         settings: table.names("settings")?,
+        vault: Namespaces::new(
+            table.names(Access::Read.key())?,
+            table.names(Access::Append.key())?,
+            table.names(Access::Curate.key())?,
+        ),
         random: table.flag("random")?,
         output: table.flag("output")?,
     })
@@ -265,6 +280,9 @@ impl Canonical {
         out.raw("random", if capabilities.random { "true" } else { "false" });
         out.names("settings", &capabilities.settings);
         out.names("tools", &capabilities.tools);
+        for access in [Access::Append, Access::Curate, Access::Read] {
+            out.names(access.key(), capabilities.vault.at(access));
+        }
         out.0.push('}');
         out
     }

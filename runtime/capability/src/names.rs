@@ -7,7 +7,7 @@ pub const MAX_NAME_LEN: usize = 128;
 /// Most names in one list.
 pub const MAX_NAMES: usize = 256;
 
-/// The name of a model, a tool or a setting: 1 to [`MAX_NAME_LEN`] bytes, no blanks or control characters, not `*`.
+/// The name of a model, a tool, a setting or a vault's namespace: 1 to [`MAX_NAME_LEN`] bytes, no blanks or control characters, not `*`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(Box<str>);
 
@@ -86,6 +86,15 @@ impl Names {
         }
     }
 
+    /// The names in either.
+    #[must_use]
+    pub fn union(&self, other: &Self) -> Self {
+        match (self, other) {
+            (Self::All, _) | (_, Self::All) => Self::All,
+            (Self::Only(a), Self::Only(b)) => Self::only(a.iter().chain(b).cloned()),
+        }
+    }
+
     /// The names in both.
     #[must_use]
     pub fn intersect(&self, other: &Self) -> Self {
@@ -102,6 +111,81 @@ impl Names {
     }
 }
 
+/// What may be done in a namespace of the vault. Each contains the ones before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Access {
+    /// Read records.
+    Read,
+    /// Add records, and change one's own.
+    Append,
+    /// Change and retract the records of others.
+    Curate,
+}
+
+impl Access {
+    /// All of them, the narrowest first.
+    pub const ALL: [Self; 3] = [Self::Read, Self::Append, Self::Curate];
+
+    /// The key of the list in a manifest or grant.
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::Read => "vault-read",
+            Self::Append => "vault-append",
+            Self::Curate => "vault-curate",
+        }
+    }
+}
+
+/// Which namespaces of the vault, and how far. A namespace that may be curated may be appended to and read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Namespaces {
+    read: Names,
+    append: Names,
+    curate: Names,
+}
+
+impl Namespaces {
+    /// No namespace.
+    pub fn none() -> Self {
+        Self::new(Names::none(), Names::none(), Names::none())
+    }
+
+    /// These; what a list implies for the narrower ones is added.
+    pub fn new(read: Names, append: Names, curate: Names) -> Self {
+        let append = append.union(&curate);
+        let read = read.union(&append);
+        Self {
+            read,
+            append,
+            curate,
+        }
+    }
+
+    /// The namespaces that may be used so far.
+    pub const fn at(&self, access: Access) -> &Names {
+        match access {
+            Access::Read => &self.read,
+            Access::Append => &self.append,
+            Access::Curate => &self.curate,
+        }
+    }
+
+    /// Whether it holds no namespace at all.
+    pub fn is_empty(&self) -> bool {
+        self.read.is_empty()
+    }
+
+    /// What is in both.
+    #[must_use]
+    pub fn intersect(&self, other: &Self) -> Self {
+        Self {
+            read: self.read.intersect(&other.read),
+            append: self.append.intersect(&other.append),
+            curate: self.curate.intersect(&other.curate),
+        }
+    }
+}
+
 /// What may be reached. Empty by default.
 ///
 /// The clock and the log are not here: the contract gives a guest no way to be refused them. Both are journaled, and the
@@ -114,6 +198,8 @@ pub struct Capabilities {
     pub tools: Names,
     /// Settings of the run to read.
     pub settings: Names,
+    /// Namespaces of the vault. The vault's own grant, which is cryptographic, bounds this again.
+    pub vault: Namespaces,
     /// Random bytes.
     pub random: bool,
     /// Showing text to the person who started the run, while it goes on.
@@ -126,6 +212,7 @@ impl Default for Capabilities {
             models: Names::none(),
             tools: Names::none(),
             settings: Names::none(),
+            vault: Namespaces::none(),
             random: false,
             output: false,
         }
@@ -140,6 +227,7 @@ impl Capabilities {
             models: self.models.intersect(&other.models),
             tools: self.tools.intersect(&other.tools),
             settings: self.settings.intersect(&other.settings),
+            vault: self.vault.intersect(&other.vault),
             random: self.random && other.random,
             output: self.output && other.output,
         }

@@ -4,7 +4,7 @@ mod common;
 
 use common::{COMPONENT, GRANT, MANIFEST, NOW};
 use tally_capability::{
-    Ask, Cause, DEFAULT_LIMITS, Decision, Effective, Grant, Manifest, Moment, ResolveError,
+    Access, Ask, Cause, DEFAULT_LIMITS, Decision, Effective, Grant, Manifest, Moment, ResolveError,
 };
 
 fn effective() -> Effective {
@@ -142,6 +142,7 @@ fn sentences_say_what_may_and_what_may_not() {
             "+ asks to use the models nano and seed",
             "+ asks to call the tool clock",
             "+ asks to read the setting lang",
+            "- does not ask to read any namespace",
             "- does not ask to take random bytes",
             "+ asks to show text while it runs",
             "+ says it needs no more than: tokens 4000",
@@ -149,12 +150,13 @@ fn sentences_say_what_may_and_what_may_not() {
     );
     let lines = said(effective().explain(NOW));
     assert_eq!(
-        lines[..6],
+        lines[..7],
         [
             "+ may do the following until 2027-06-01T00:00:00Z",
             "+ may use the models nano and seed",
             "- may not call the tool clock: it asks to and is not granted it",
             "- may not read the setting lang: it asks to and is not granted it",
+            "- may not read any namespace: it does not ask to",
             "- may not take random bytes: it does not ask to",
             "+ may show text while it runs",
         ]
@@ -172,4 +174,34 @@ fn refusals_are_sentences_with_a_stable_code() {
     };
     assert_eq!(denial.to_string(), "the tool \"clock\" is not granted");
     assert_eq!(denial.cause.code(), "capability.not-granted");
+}
+
+#[test]
+fn a_namespace_is_as_open_as_the_narrower_side_says() {
+    let manifest = Manifest::from_toml(
+        "name = 'a'\nversion = '1'\n[capabilities]\nvault-curate = ['trips']\nvault-read = ['diary']",
+    )
+    .unwrap();
+    let grant =
+        Grant::from_toml("[capabilities]\nvault-append = ['trips', 'diary', 'health']").unwrap();
+    let effective = Effective::resolve(&manifest, &grant, &COMPONENT).unwrap();
+    let decide = |access, name| match effective.decide(Ask::Vault(access, name), NOW) {
+        Decision::Allowed { rule } => rule.to_owned(),
+        Decision::Denied(denial) => denial.to_string(),
+    };
+    assert_eq!(decide(Access::Append, "trips"), "vault-append/trips");
+    assert_eq!(decide(Access::Read, "trips"), "vault-read/trips");
+    assert_eq!(
+        decide(Access::Curate, "trips"),
+        "curating the namespace \"trips\" is not granted"
+    );
+    assert_eq!(decide(Access::Read, "diary"), "vault-read/diary");
+    assert_eq!(
+        decide(Access::Append, "diary"),
+        "appending to the namespace \"diary\" is not asked for in the manifest"
+    );
+    assert_eq!(
+        decide(Access::Read, "health"),
+        "reading the namespace \"health\" is not asked for in the manifest"
+    );
 }

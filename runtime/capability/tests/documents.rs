@@ -219,7 +219,7 @@ fn the_canonical_form_is_this() {
         String::from_utf8(Manifest::from_toml(MANIFEST).unwrap().to_canonical_json()).unwrap(),
         concat!(
             r#"{"budgets":{"tokens":4000},"capabilities":{"models":["nano","seed"],"output":true,"random":false,"#,
-            r#""settings":["lang"],"tools":["clock"]},"contract":"0.1.0","description":"Plans a day.","format":1,"#,
+            r#""settings":["lang"],"tools":["clock"],"vault-append":[],"vault-curate":[],"vault-read":[]},"contract":"0.1.0","description":"Plans a day.","format":1,"#,
             r#""name":"planner","version":"0.1.0","world":"agent"}"#
         )
     );
@@ -227,7 +227,7 @@ fn the_canonical_form_is_this() {
         String::from_utf8(Grant::from_toml(GRANT).unwrap().to_canonical_json()).unwrap(),
         concat!(
             r#"{"budgets":{"tokens":9000,"wall-ms":1000},"capabilities":{"models":["*"],"output":true,"random":true,"#,
-            r#""settings":[],"tools":[]},"expires":"2027-06-01T00:00:00Z","format":1}"#
+            r#""settings":[],"tools":[],"vault-append":[],"vault-curate":[],"vault-read":[]},"expires":"2027-06-01T00:00:00Z","format":1}"#
         )
     );
 }

@@ -4,7 +4,9 @@ mod common;
 
 use common::{COMPONENT, budgets, capabilities, grants, manifest};
 use proptest::prelude::*;
-use tally_capability::{Ask, Budgets, Capabilities, Effective, Grant, Limits, Manifest, Moment};
+use tally_capability::{
+    Access, Ask, Budgets, Capabilities, Effective, Grant, Limits, Manifest, Moment,
+};
 
 const NAMES: [&str; 7] = ["a", "b", "c", "d", "é", "q\"\\", "never-listed"];
 
@@ -12,6 +14,7 @@ fn asks() -> Vec<Ask<'static>> {
     let mut asks = vec![Ask::Random, Ask::Output];
     for name in NAMES {
         asks.extend([Ask::Model(name), Ask::Tool(name), Ask::Setting(name)]);
+        asks.extend(Access::ALL.map(|access| Ask::Vault(access, name)));
     }
     asks
 }
@@ -21,6 +24,7 @@ fn holds(capabilities: &Capabilities, ask: Ask<'_>) -> bool {
         Ask::Model(name) => capabilities.models.contains(name),
         Ask::Tool(name) => capabilities.tools.contains(name),
         Ask::Setting(name) => capabilities.settings.contains(name),
+        Ask::Vault(access, name) => capabilities.vault.at(access).contains(name),
         Ask::Random => capabilities.random,
         Ask::Output => capabilities.output,
     }

@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tally_capability::{Budgets, Capabilities, Grant, Names};
+use tally_capability::{Budgets, Capabilities, Grant};
 use tally_engine::contract::{Attachment, Input, Level};
 use tally_engine::{
     Component, ComponentKind, Engine, EngineOptions, LoadError, LoadStep, OutputSink, Services,
@@ -148,13 +148,7 @@ pub(crate) fn grant(
 /// No model, no tool, no setting, no randomness, no output; the default budgets.
 fn nothing() -> Grant {
     Grant::new(
-        Capabilities {
-            models: Names::none(),
-            tools: Names::none(),
-            settings: Names::none(),
-            random: false,
-            output: false,
-        },
+        Capabilities::default(),
         Budgets::default(),
     )
 }
@@ -164,10 +158,16 @@ fn asks_for_nothing(capabilities: &Capabilities) -> bool {
         models,
         tools,
         settings,
+        vault,
         random,
         output,
     } = capabilities;
-    models.is_empty() && tools.is_empty() && settings.is_empty() && !random && !output
+    models.is_empty()
+        && tools.is_empty()
+        && settings.is_empty()
+        && vault.is_empty()
+        && !random
+        && !output
 }
 
 /// Makes plugins ready to be called.

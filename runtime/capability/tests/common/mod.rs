@@ -3,7 +3,8 @@
 
 use proptest::prelude::*;
 use tally_capability::{
-    Budgets, Bytes, Capabilities, Fuel, Grant, Manifest, Millis, Moment, Name, Names, Tokens,
+    Budgets, Bytes, Capabilities, Fuel, Grant, Manifest, Millis, Moment, Name, Names, Namespaces,
+    Tokens,
 };
 
 pub const COMPONENT: [u8; 32] = [7; 32];
@@ -57,15 +58,26 @@ fn names() -> impl Strategy<Value = Names> {
 }
 
 pub fn capabilities() -> impl Strategy<Value = Capabilities> {
-    (names(), names(), names(), any::<bool>(), any::<bool>()).prop_map(
-        |(models, tools, settings, random, output)| Capabilities {
-            models,
-            tools,
-            settings,
-            random,
-            output,
-        },
+    let vault = (names(), names(), names())
+        .prop_map(|(read, append, curate)| Namespaces::new(read, append, curate));
+    (
+        names(),
+        names(),
+        names(),
+        vault,
+        any::<bool>(),
+        any::<bool>(),
     )
+        .prop_map(
+            |(models, tools, settings, vault, random, output)| Capabilities {
+                models,
+                tools,
+                settings,
+                vault,
+                random,
+                output,
+            },
+        )
 }
 
 pub fn budgets() -> impl Strategy<Value = Budgets> {
