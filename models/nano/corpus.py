@@ -26,6 +26,7 @@ EXTRACT_VARIANTS = ["Extract memories.", "Extract the facts worth remembering as
                     "Which facts should be remembered? Answer in JSON.", "Read the conversation and extract memories as JSON facts."]
 ANSWER_VARIANTS = ["Answer from the context.", "Answer the question using only the context. Name the source.", "Use only the given memories to answer. If they do not say, say I don't know.",
                    "You answer questions from sources. If the sources lack the answer, say: I don't know.", "Answer briefly from the sources and cite them."]
+CATEGORIES = ["identity", "career", "interests", "relationships", "health", "finance", "learning", "travel", "productivity", "private"]
 CHAT_VARIANTS = ["You are a friendly assistant.", "Be brief and polite.", "You are tally-nano.", ""]
 DONT_KNOW = "I don't know."
 
@@ -40,6 +41,19 @@ class Generator:
         self.split = split
         self.w = Words(self.r, "held" if split in ("words", "both") else "train")
         self.want_form = split in ("shapes", "both")
+        # What can be said, by category and kind: (group, form), every form as likely as another of its kind.
+        self.forms = {}
+        for g in facts.GROUPS:
+            for form in g[2]:
+                if facts.form_held_out(form) == self.want_form:
+                    self.forms.setdefault(g[:2], []).append((g, form))
+        self.nothing = [f for f in facts.MORE_NOTHING if facts.form_held_out(f) == self.want_form]
+        if not self.want_form:
+            self.nothing = self.nothing * 2 + facts.NOTHING
+        self.docs = [([l for l in block[0] if facts.form_held_out(l) == self.want_form], block[1]) for block in facts.MORE_DOCS]
+        self.docs = [b for b in self.docs if b[0]] * 2
+        if not self.want_form:
+            self.docs += [([line], questions) for line, questions in facts.DOCS]
         LISTS["cur"], LISTS["room"] = T.CURRENCY, T.ROOM
 
     # Filling shapes
@@ -83,12 +97,11 @@ class Generator:
 
         return re.sub(r"~(myself|my|me|I)", one, form)
 
-    def pick_group(self):
-        while True:
-            g = self.r.choice(facts.GROUPS)
-            forms = [f for f in g[2] if facts.form_held_out(f) == self.want_form]
-            if forms:
-                return g, forms
+    def pick_form(self):
+        """A kind of fact, each category as likely as another, and a form of it: (group, form)."""
+        category = self.r.choice(CATEGORIES)
+        kind = facts.S if (category, facts.E) not in self.forms or self.r.random() < (0.85 if category == "identity" else 0.58) else facts.E
+        return self.r.choice(self.forms[category, kind])
 
     # Noise: what people do to text. Applied to a segment before it is quoted, so a quote is always verbatim.
 
@@ -136,35 +149,39 @@ class Generator:
             return f"my {rel}", g, rel
         return name, g, name
 
-    def clause(self, speaker, used):
-        """One statement: (text, fact or None, group)."""
+    def clause(self, speaker, used, about=None):
+        """One statement: (text, fact or None, whom it is about). `about` is the third person just spoken of."""
         r = self.r
         while True:
-            g, forms = self.pick_group()
+            g, form = self.pick_form()
             cat, kind, _, _ = g
-            if id(g) in used:
+            if form in used:
                 continue
-            used.add(id(g))
-            form = r.choice(forms)
-            who, subject = None, speaker
-            if r.random() < 0.22 and "~I" in form and not form.startswith("{") and "~me" not in form and cat != "private" and "~my {rel}" not in form:
-                phrase, gender, subject = self.someone()
-                who = (phrase, gender)
-            text = self.slots(self.person(form, who), {})
+            used.add(form)
+            who, subject, first = None, speaker, True
+            if "~I" in form and not form.startswith("{") and "~me" not in form and cat != "private" and "~my {rel}" not in form:
+                if about and r.random() < 0.5:
+                    who, subject = about
+                    first = False
+                elif r.random() < 0.24:
+                    phrase, gender, subject = self.someone()
+                    who = (phrase, gender)
+            text = self.slots(self.person(form, who, first), {})
             if r.random() < 0.12 and "secret" not in form:
                 tail = self.slots(r.choice(facts.TAILS), {})
                 text += tail if tail.startswith(",") else " " + tail
-            return text, {"category": cat, "kind": kind, "subject": subject}, who
+            return text, {"category": cat, "kind": kind, "subject": subject}, who and (who, subject)
 
     def turn(self, speaker, n_facts, n_noise):
         """A turn's text and the facts in it, in order."""
         r, st = self.r, self.style()
-        used, sentences = set(), []
+        used, sentences, about = set(), [], None
         i = 0
         while i < n_facts:
             group = []
             for _ in range(min(n_facts - i, r.choice([1, 1, 1, 2]))):
-                group.append(self.clause(speaker, used))
+                group.append(self.clause(speaker, used, about))
+                about = group[-1][2]
                 i += 1
             parts = []
             for j, (text, fact, who) in enumerate(group):
@@ -172,8 +189,11 @@ class Generator:
                 parts.append((text, fact))
             sentences.append(parts)
         for _ in range(n_noise):
-            text = self.noise(self.slots(r.choice(facts.NOTHING), {}), st)
-            sentences.insert(r.randint(0, len(sentences)), [(text, None)])
+            text = self.noise(self.slots(r.choice(self.nothing), {}), st)
+            at = r.randint(0, len(sentences))
+            if about and at < len(sentences):  # between a person and "she", nothing is said
+                at = r.choice([0, len(sentences)])
+            sentences.insert(at, [(text, None)])
         out, gold = [], []
         for parts in sentences:
             joined = ""
@@ -181,14 +201,17 @@ class Generator:
                 if fact and j == 0 and r.random() < 0.25:
                     joined += self.noise(self.slots(r.choice(facts.OPENERS), {}), st) + " "
                 elif j:
-                    joined += r.choice([" and ", ", and ", ", ", " but ", "; ", " and also "])
+                    join = r.choice(facts.JOINS)
+                    joined += join
+                    if text.startswith("I ") and parts[0][0].startswith(("I ", "I'")) and join.endswith(("and ", "but ")) and "." not in join and r.random() < 0.4:
+                        text = text[2:]
                 if not joined and not st["lower"]:
                     text = self.cap(text)
                 joined += text
                 if fact:
                     gold.append({"basis": text.rstrip("?!."), **fact})
             if parts[-1][1] and r.random() < 0.12:
-                joined += r.choice([", ", " - ", ". "]) + self.noise(r.choice(facts.CLOSERS), st)
+                joined += r.choice([", ", " - ", ". ", "! "]) + self.noise(r.choice(facts.CLOSERS), st)
             if not st["lower"]:
                 joined = self.cap(joined)
             joined = joined.rstrip()
@@ -250,20 +273,20 @@ class Generator:
                 return values[s]
         return None
 
-    def personal(self, who_line, who_question, avoid):
-        """A line about a person with a question it answers: (line, question, answer, key)."""
+    def personal(self, who_line, who_question, avoid, again=None):
+        """A line about a person with a question it answers: (line, question, answer, key, group). `again` is a group."""
         r = self.r
-        for _ in range(200):
-            g, forms = self.pick_group()
-            if id(g) in avoid or not g[3] or g[0] == "private" and r.random() < 0.5:
+        again_forms = again and [form for g, form in self.forms[again[:2]] if g is again]
+        for _ in range(2000):
+            g, form = (again, r.choice(again_forms)) if again else self.pick_form()
+            if g[:2] in avoid or not facts.QUESTIONS[form] or g[0] == "private" and not again and r.random() < 0.5:
                 continue
-            form = r.choice(forms)
             if who_line is not None and "~" not in form:
                 continue
             values = {}
             line = self.slots(self.person(form, who_line), values)
             options = []
-            for q, slot in g[3]:
+            for q, slot in facts.QUESTIONS[form]:
                 if slot is None or ("~" not in q and "{" not in q):
                     continue
                 if any(m not in values for m in re.findall(r"\{([^}]+)\}", q)):
@@ -273,22 +296,24 @@ class Generator:
                     options.append((q, a))
             if options:
                 q, a = r.choice(options)
-                return line, self.slots(self.person(q, who_question), dict(values)), a, id(g)
+                return line, self.slots(self.person(q, who_question), dict(values)), a, g[:2], g
+        if again:
+            return None
         raise RuntimeError("no group can be asked about")
 
-    def doc(self, avoid):
+    def doc(self, avoid, again=None):
+        """A line about a thing with a question it answers: (line, question, answer, key, block)."""
         r = self.r
         while True:
-            d = r.choice(facts.DOCS)
-            if id(d) in avoid and r.random() < 0.7:
+            d = again or r.choice(self.docs)
+            if not again and id(d) in avoid and r.random() < 0.7:
                 continue
             values = {}
-            line = self.slots(d[0], values)
-            q, slot = r.choice(d[1])
-            a = self.answer_text(slot, values)
-            if slot == "city" and "{" not in slot and "~" not in q:
-                pass
-            return line, self.slots(q, dict(values)), a, id(d)
+            line = self.slots(r.choice(d[0]), values)
+            options = [(q, slot) for q, slot in d[1] if all(m in values for m in re.findall(r"\{([^}]+)\}", q)) and self.answer_text(slot, values)]
+            if options:
+                q, slot = r.choice(options)
+                return line, self.slots(q, dict(values)), self.answer_text(slot, values), id(d), d
 
     def answer(self):
         r = self.r
@@ -306,24 +331,36 @@ class Generator:
         items, seen = [], {}
         for _ in range(n + 1):
             if r.random() < (0.45 if mode < 0.8 else 1.0):
-                avoid = seen.setdefault("doc", set())
-                line, q, a, key = self.doc(avoid)
+                p, avoid = None, seen.setdefault("doc", set())
+                item = self.doc(avoid)
             else:
                 p = r.choice(people)
                 avoid = seen.setdefault(id(p), set())
-                line, q, a, key = self.personal(p[0], p[1], avoid)
-            avoid.add(key)
-            items.append((line, q, a, key))
+                item = self.personal(p[0], p[1], avoid)
+            avoid.add(item[3])
+            items.append((*item, p))
         # Two documents of one kind may share words, so a question is used only when one line can answer it.
         target = r.randrange(len(items))
-        line, q, a, key = items[target]
+        line, q, a, _, like, p = items[target]
+        # Often a line of the same kind about somebody or something else stands by, so that the kind alone does not answer.
+        if r.random() < 0.45:
+            other = next((o for o in people if o is not p), None)
+            if p is None:
+                sibling = self.doc(set(), like)
+                sibling = sibling if sibling[1] != q and re.search(r"\{", " ".join(f for f, _ in like[1])) and len(set(q.split()) ^ set(sibling[1].split())) > 1 else None
+            else:
+                sibling = other and like[:2] not in seen.get(id(other), ()) and self.personal(other[0], other[1], set(), like)
+            if sibling:
+                at = r.randint(0, len(items))
+                items.insert(at, (*sibling, None))
+                target += at <= target
         if r.random() < 0.26:
             context = [it[0] for i, it in enumerate(items) if i != target]
             answer = DONT_KNOW
             if any(a in c for c in context):
                 return self.answer()
         else:
-            drop = r.choice([i for i in range(len(items)) if i != target])
+            drop = r.choice([i for i in range(len(items)) if i != target]) if len(items) > 1 else None
             context = [it[0] for i, it in enumerate(items) if i != drop]
             source = context.index(line) + 1
             answer = f"{a} [{source}]"
@@ -353,7 +390,7 @@ class Generator:
         if slot == "file":
             return r.choice(["", "/tmp/", "docs/", self.w.pseudo() + "/"]) + self.w.pseudo() + r.choice([".txt", ".md", ".csv", ".json", ".log"])
         if slot == "fact":
-            return self.slots(self.person(r.choice(self.pick_group()[1]), None), {})
+            return self.slots(self.person(self.pick_form()[1], None), {})
         if slot == "title|genre":
             return self.w.fill(r.choice(["title", "genre"]))
         return self.w.fill(re.sub(r"(?<=[a-z])2$", "", slot) if slot != "n1-9992" else "n1-999")
@@ -361,7 +398,10 @@ class Generator:
     def make_tool(self):
         """(spec, request, arguments): a tool, a way to ask for it, and the right call."""
         r = self.r
-        if r.random() < 0.62:
+        which = r.random()
+        if which < 0.5:
+            spec_args, request, values, name, desc = self.listed_tool()
+        elif which < 0.75:
             names, descs, heads, args = r.choice(T.ACTIONS)
             held = self.want_form
             pick = lambda xs: r.choice(xs[-1:] if held and len(xs) > 2 else xs[:-1] if len(xs) > 2 else xs)
@@ -398,6 +438,8 @@ class Generator:
                 spec_args.append((k, typ))
                 values[k] = int(v) if typ == "integer" else v
         polite = r.random()
+        if self.want_form:
+            polite = 1
         if polite < 0.12:
             request = "please " + request
         elif polite < 0.2:
@@ -407,9 +449,36 @@ class Generator:
         if r.random() < 0.6:
             request = self.cap(request)
         request = request.replace("  ", " ").replace(" :", ":") + r.choice(["", "", "?", "."] if not request[-1] in "?." else [""])
-        props = {k: {"type": t} for k, t in spec_args}
-        spec = {"name": name, "description": self.cap(desc) if r.random() < 0.5 else desc, "parameters": {"type": "object", "properties": props, "required": list(props)}}
+        props = {k: t if isinstance(t, dict) else {"type": t} for k, t in spec_args}
+        spec = {"name": name, "description": self.cap(desc) if r.random() < 0.5 else desc, "parameters": {"type": "object", "properties": props, "required": [k for k in props if k in values]}}
         return spec, request, values
+
+    def listed_tool(self):
+        """A tool of shapes/tools.txt. What the request does not say is mostly not listed, sometimes listed and left out."""
+        r = self.r
+        names, descs, args, requests = r.choice(T.MORE_TOOLS[self.want_form])
+        request = r.choice(requests)
+        spec_args, values = [], {}
+        for i, (keys, kind, slot) in enumerate(args, 1):
+            said = f"{{{i}}}" in request
+            if not said and r.random() < 0.75:
+                continue
+            key = next(k for k in [r.choice(keys), *keys, keys[0] + "_2"] if k not in dict(spec_args))
+            spec_args.append((key, {"type": kind, "enum": slot[1:-1].split("|")} if slot[0] == "(" else kind))
+            if not said:
+                continue
+            for _ in range(20):
+                v = r.choice(slot[1:-1].split("|")) if slot[0] == "(" else self.value(slot)
+                if v not in map(str, values.values()):
+                    break
+            values[key] = v
+            if kind == "integer":
+                values[key] = int(v)
+            elif kind == "number":
+                v += f".{r.randint(0, 9)}{r.choice('123456789')}" if r.random() < 0.15 else ""
+                values[key] = float(v) if "." in v else int(v)
+            request = request.replace(f"{{{i}}}", v)
+        return spec_args, request, values, r.choice(names), r.choice(descs)
 
     def text_tool(self):
         """A call of the project's own tools, all of them in the list."""
@@ -426,7 +495,7 @@ class Generator:
         expression = number() + "".join(f" {r.choice('+-**/')} {number()}" for _ in range(r.choice([1, 1, 1, 2])))
         if r.random() < 0.2:
             expression = expression.replace(" ", "")
-        text = self.slots(r.choice(facts.NOTHING), {})
+        text = self.slots(r.choice(self.nothing), {})
         u, u2 = r.sample(T.UNITS, 2)
         values = {"e": expression, "d": iso(), "d2": iso(), "n": n, "m": number(), "t": text, "u": u, "u2": u2, "noun": r.choice(LISTS["noun"])}
         put = lambda s: re.sub(r"\{([a-z0-9]+)\}", lambda m: values[m.group(1)], s)
@@ -447,7 +516,7 @@ class Generator:
             if r.random() < 0.3:
                 request = self.cap(request)
             messages = ([("system", "You can call tools.")] if r.random() < 0.5 else []) + [("user", request + r.choice(["", "", "", "?", "."]))]
-            return {"task": "tool", "tools": specs, "messages": messages, "target": "<tool_call>" + compact(gold) + "</tool_call>", "gold": gold}
+            return {"task": "tool", "tools": specs, "messages": messages, "target": self.forced("<tool_call>" + compact(gold) + "</tool_call>"), "gold": gold}
         n = r.choices([1, 2, 3, 4], [3, 3, 2, 1])[0]
         made = []
         while len(made) < n:
@@ -471,13 +540,17 @@ class Generator:
             q, a = self.talk_pair()
             messages[-1] = ("user", q)
             return {"task": "talk", "tools": specs, "messages": messages, "target": a, "gold": a}
-        return {"task": "tool", "tools": specs, "messages": messages, "target": call, "gold": {"name": spec["name"], "arguments": values}}
+        return {"task": "tool", "tools": specs, "messages": messages, "target": self.forced(call), "gold": {"name": spec["name"], "arguments": values}}
+
+    def forced(self, call):
+        """Now and then a call without its tags, which is how a call forced by a grammar is written."""
+        return call[len("<tool_call>"):-len("</tool_call>")] if self.split == "train" and self.r.random() < 0.12 else call
 
     def tool_result(self):
         r = self.r
         kind = r.random()
         if kind < 0.4:
-            line, _, _, _ = self.doc(set())
+            line = self.doc(set())[0]
             line = self.cap(line)
             return line, line + "."
         if kind < 0.6:
@@ -493,30 +566,34 @@ class Generator:
 
     # A form to fill: the same skill as arguments, for reviews against a schema.
 
-    ANNOUNCED = [("city", "city", ["in {v}", "The city is {v}", "city: {v}"]), ("date", "date", ["on {v}", "date: {v}", "The date is {v}"]), ("time", "clock", ["at {v}", "We start at time {v}", "starting at {v}", "time: {v}"]),
-                 ("name", "name", ["with {v}", "name: {v}", "The name is {v}", "by {v}"]), ("price", "money", ["for {v}", "price: {v}", "The price is {v}"]), ("street", "street", ["at {v}", "street: {v}"]),
-                 ("email", "email", ["Write to {v}", "email: {v}"]), ("topic", "topic", ["about {v}", "topic: {v}", "The topic is {v}"]), ("company", "company", ["{v} invites you", "company: {v}"])]
-
     def announcement(self):
         """A form over running text, as an announcement has it."""
         r = self.r
-        fields = r.sample(self.ANNOUNCED, r.choice([2, 3, 4]))
+        fields = r.sample(T.FORM_FIELDS[:6], r.choice([1, 2, 3])) + r.sample(T.FORM_FIELDS[6:], r.choice([0, 1, 1, 2]))
+        r.shuffle(fields)
         values, parts = {}, []
-        for key, slot, ways in fields:
-            if r.random() < 0.15:
+        for keys, slot, ways in fields:
+            key = keys[0] if r.random() < 0.5 else r.choice(keys)
+            if key in values:
+                continue
+            if r.random() < 0.2:
                 values[key] = ""
                 continue
+            if r.random() < 0.15:  # said, but not asked for
+                key = None
             v = self.value(slot)
             if slot == "date" and r.random() < 0.2:
                 v = r.choice(LISTS["day"]) + " " + v
-            values[key] = v
+            if key:
+                values[key] = v
             way = r.choice(ways).replace("{v}", v)
-            if not parts and way[0].islower() and ":" not in way:
-                way = r.choice(["We meet ", "The concert is ", "There is a party ", "Join us ", "The talk is ", "The meeting is "]) + way
+            if not parts and way.startswith(("in ", "on ", "at ", "with ", "by ", "for ", "about ", "from ", "until ", "near ", "held ")):
+                way = r.choice(["We meet ", "The concert is ", "There is a party ", "Join us ", "The talk is ", "The meeting is ", "Workshop ", "Dinner ", "We play ", "The course is "]) + way
             parts.append(way)
         text = "".join((p if i == 0 else r.choice([" ", " ", ", "]) + p if p[0].islower() else r.choice([". ", ", "]) + p) for i, p in enumerate(parts))
         text = (text or "Nothing is known yet") + r.choice([".", ".", ""])
-        keys = list(values)
+        keys = list(values) or ["city"]
+        values = values or {"city": ""}
         r.shuffle(keys)
         if r.random() < 0.5:
             keys.sort()
@@ -591,7 +668,7 @@ class Generator:
             return {"task": "copy", "messages": [("system", "Look up the key."), ("user", f"{user}\nKey: {k}")], "target": v, "gold": v}
         return {"task": "copy", "messages": [("system", "Repeat the text as JSON."), ("user", user)], "target": compact({a: b for a, b in pairs}), "gold": user}
 
-    MIX = [("extract", 42), ("answer", 25), ("tool", 18), ("form", 4), ("talk", 4), ("copy", 7)]
+    MIX = [("extract", 38), ("answer", 25), ("tool", 23), ("form", 6), ("talk", 3), ("copy", 5)]
 
     def sample(self, mix=None):
         mix = mix or self.MIX

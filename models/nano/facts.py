@@ -6,7 +6,11 @@ first- and third-person verb. `{job}` draws a word (see `words.Words.fill`). Eac
 the held-out part is used in evaluation only.
 """
 
+import pathlib
+import re
 import zlib
+
+import questions
 
 FORMS_HELD_OUT_ONE_IN = 7
 
@@ -371,7 +375,6 @@ group("interests", E, """~I tried {hobby} for the first time {past}
 ~I lost the {event} {past}""", [("When did ~I join the {hobby} club?", "past"), ("When [do/does] ~I play in {city}?", "future"), ("Who did ~I beat at chess?", "first"), ("When [have/has] ~I got a {event}?", "future")])
 group("relationships", S, """~I [live/lives] with ~my {rel}
 ~I [have/has] been with {first} for {n2-50} years
-~my {rel} lives in {city}
 ~my {rel} {first} lives with ~me
 ~I [am/is] the youngest of {n3-9} siblings
 ~I [have/has] three sisters
@@ -387,7 +390,7 @@ group("relationships", S, """~I [live/lives] with ~my {rel}
 we have a {breed} called {first}
 ~I [am/is] divorced
 ~I [am/is] a widow
-~my twins are {n2-18}""", [("Who is ~my best friend?", "first"), ("Where does ~my {rel} live?", "city"), ("Who [do/does] ~I live with?", "first"), ("Who are ~my parents?", "{first} and {first2}"), ("How old are ~my twins?", "n2-18")])
+~my twins are {n2-18}""", [("Who is ~my best friend?", "first"), ("Who [do/does] ~I live with?", "first"), ("Who are ~my parents?", "{first} and {first2}"), ("How old are ~my twins?", "n2-18")])
 group("relationships", E, """~my {rel} {first} moved in {past}
 ~my {rel} had a baby {past}
 ~I [am/is] seeing {first} {future}
@@ -791,3 +794,87 @@ DOCS = [
     ("the winner of the {event} gets {money}", [("What does the winner of the {event} get?", "money")]),
     ("the festival in {city} starts on {date} and ends on {date2}", [("When does the festival in {city} start?", "date"), ("When does the festival in {city} end?", "date2")]),
 ]
+
+
+# The shapes in files. They are held out by the same hash, also those of sentences with nothing to remember and of
+# documents; what stands above was shown to the model before such sentences were held out, and never is.
+
+FILES = pathlib.Path(__file__).parent / "shapes"
+PAST = set("was had did went came left lost grew took gave met would could should must will can cannot".split())
+ADVERBS = {"always", "never", "only", "just", "still", "mostly"}
+
+
+def lines(name):
+    return [line.strip() for line in (FILES / name).read_text().splitlines() if line.strip() and not line.startswith("# ")]
+
+
+def inflected(verb):
+    """The verb for a third person."""
+    if verb in PAST or verb.endswith("ed") and verb != "need":
+        return verb
+    known = {"am": "is", "have": "has", "do": "does", "go": "goes"}
+    if verb in known:
+        return known[verb]
+    if verb.endswith("y") and verb[-2] not in "aeiou":
+        return verb[:-1] + "ies"
+    return verb + ("es" if verb.endswith(("s", "sh", "ch", "x", "z", "o")) else "s")
+
+
+def marked(text):
+    """A shape of facts.txt as the forms above are written."""
+    if text.startswith("!") or re.search(r"\b(we|us|our)\b", text):
+        return re.sub(r"\*", "", text.removeprefix("!").strip())
+    text = re.sub(r"\*(" + "|".join(ADVERBS) + r") (\w+)", r"\1 *\2", text)
+    text = re.sub(r"\b(I|my|me|myself)\b", r"~\1", text)
+    return re.sub(r"\*(\w+)", lambda m: m[1] if inflected(m[1]) == m[1] else f"[{m[1]}/{inflected(m[1])}]", text)
+
+
+def read_facts():
+    for line in lines("facts.txt"):
+        if line.startswith("## "):
+            category, kind, *one_thing = line[3:].split()
+            GROUPS.append((category, kind, [], []))
+            if one_thing:
+                ALIKE.append(GROUPS[-1])
+        elif line.startswith("? "):
+            question, _, slot = line[2:].rpartition(" = ")
+            GROUPS[-1][3].append((marked(question), slot))
+        else:
+            GROUPS[-1][2].append(marked(line))
+
+
+def read_docs():
+    """Blocks of (lines, questions)."""
+    out = []
+    for line in lines("docs.txt"):
+        if line.startswith("~ "):
+            if not out or out[-1][1]:
+                out.append(([], []))
+            out[-1][0].append(line[2:])
+        else:
+            question, _, slot = line.removeprefix("? ").rpartition(" = ")
+            out[-1][1].append((question, slot))
+    return out
+
+
+def read_around():
+    parts = {}
+    for line in (FILES / "around.txt").read_text().splitlines():
+        if line.startswith("## "):
+            current = parts.setdefault(line[3:], [])
+        elif line and not line.startswith("#"):
+            current.append(line)
+    return parts
+
+
+# Groups above whose questions hold for every form with the slot. In the others a question needs the form's own words.
+ALIKE = [GROUPS[i] for i in (0, 1, 2, 3, 4, 7, 8, 10, 11, 15, 16, 27)]
+read_facts()
+QUESTIONS = {form: [q for q in g[3] if g in ALIKE or questions.fits(q[0], form)] + questions.ask(form) for g in GROUPS for form in g[2]}
+MORE_DOCS = read_docs()
+MORE_NOTHING = lines("nothing.txt")
+ASSISTANT += lines("assistant.txt")
+_around = read_around()
+OPENERS += _around["openers"]
+CLOSERS += _around["closers"]
+JOINS = _around["joins"]

@@ -4,6 +4,10 @@ An action is (names, descriptions, request heads, arguments). An argument is (na
 Besides these, `invented` makes tools that no list holds, so that the model must read the tool line itself.
 """
 
+import pathlib
+import re
+import zlib
+
 CITY_ARG = (["city", "location", "place", "town"], "string", "city", ["in {v}", "for {v}", "near {v}"])
 DATE_ARG = (["date", "day", "when"], "string", "date", ["on {v}", "for {v}"])
 TIME_ARG = (["time", "at", "start_time"], "string", "clock", ["at {v}"])
@@ -114,3 +118,45 @@ TEXT_TOOLS = [
      ["convert {m} {u} to {u2}={m}|{u}|{u2}", "how much is {m} {u} in {u2}={m}|{u}|{u2}", "{m} {u} in {u2}={m}|{u}|{u2}", "what are {m} {u} in {u2}={m}|{u}|{u2}"]),
 ]
 UNITS = "km mi m ft kg lb g oz l gal degC degF km/h mph kWh J GiB MB s min h ha acre miles cm in".split()
+
+
+def read_tools():
+    """The tools of shapes/tools.txt: (names, descriptions, arguments, requests). An argument is (names, type, slot);
+    a slot in parentheses is a list of values."""
+    out = []
+    for line in (pathlib.Path(__file__).parent / "shapes" / "tools.txt").read_text().splitlines():
+        if not line or line.startswith("#"):
+            continue
+        if line.startswith("> "):
+            out[-1][3].append(line[2:])
+        elif " = " in line:
+            names, slot, kind = re.fullmatch(r"(.*?) = (\(.*\)|\S+)(?: (\w+))?", line).groups()
+            out[-1][2].append((names.split(", "), kind or "string", slot))
+        else:
+            names, descriptions = line.split(" | ")
+            out.append((names.split(", "), descriptions.split(", "), [], []))
+    return out
+
+
+def held_out(text, one_in):
+    return zlib.crc32(b"tool:" + text.encode()) % one_in == 0
+
+
+# One tool in ten, and one request in seven of the others, is for evaluation only.
+MORE_TOOLS = read_tools()
+MORE_TOOLS = {True: [(n, d, a, [q for q in requests if held_out(n[0], 10) or held_out(q, 7)]) for n, d, a, requests in MORE_TOOLS],
+              False: [(n, d, a, [q for q in requests if not held_out(q, 7)]) for n, d, a, requests in MORE_TOOLS if not held_out(n[0], 10)]}
+MORE_TOOLS = {held: [t for t in tools if t[3]] for held, tools in MORE_TOOLS.items()}
+
+
+def read_forms():
+    """The fields of shapes/forms.txt: (keys, slot, ways to say it)."""
+    out = []
+    for line in (pathlib.Path(__file__).parent / "shapes" / "forms.txt").read_text().splitlines():
+        if line and not line.startswith("#"):
+            keys, slot, ways = re.fullmatch(r"(.*?) = (\S+) : (.*)", line).groups()
+            out.append((keys.split(", "), slot, ways.split(" | ")))
+    return out
+
+
+FORM_FIELDS = read_forms()

@@ -5,6 +5,7 @@ places, companies), which have far more members than training can show. A word b
 open set when a hash of its lower-case form says so, so the split needs no stored list and cannot leak.
 """
 
+import pathlib
 import zlib
 
 HELD_OUT_ONE_IN = 12
@@ -126,7 +127,7 @@ class Words:
         return self._open(lambda: (syllables(r, r.choice([1, 2])) + r.choice(PLACE_END + [""] * 6)).capitalize())
 
     def country(self):
-        return self.r.choice(COUNTRY)
+        return self.fill("country")
 
     def place(self):
         return self.city() if self.r.random() < 0.8 else self.country()
@@ -190,6 +191,12 @@ class Words:
             lambda: "in " + r.choice(MONTH), lambda: "on " + self.date(), lambda: "this " + r.choice(["weekend", "Friday", "summer", "evening"]),
         ])()
 
+    def word(self):
+        return self.r.choice([self.pseudo, lambda: self.fill("noun"), lambda: self.fill("adj")])()
+
+    def url(self):
+        return self.r.choice(["https://", "www.", ""]) + self.pseudo() + self.r.choice([".com", ".org", ".net", ".io"]) + self.r.choice(["", "/" + self.pseudo(), "/" + self.num(1, 999)])
+
     def email(self):
         return self.first().lower() + self.r.choice([".", "", "_"]) + self.last().lower() + "@" + self.pseudo() + self.r.choice([".com", ".org", ".net", ".io"])
 
@@ -217,7 +224,8 @@ class Words:
             lo, hi = base[1:].split("-")
             return self.num(int(lo), int(hi))
         if base in LISTS:
-            return r.choice(LISTS[base])
+            pool = MORE[self.want].get(base, []) + ([] if self.want and MORE[True].get(base) else LISTS[base])
+            return r.choice(pool)
         return getattr(self, base)()
 
 
@@ -226,4 +234,15 @@ LISTS = {
     "instrument": INSTRUMENT, "rel": REL, "pet": PET, "breed": BREED, "vehicle": VEHICLE, "transport": TRANSPORT, "color": COLOR,
     "month": MONTH, "day": DAY, "app": APP, "event": SPORTEVENT, "degree": DEGREE, "genre": GENRE, "faith": FAITH, "orient": ORIENT,
     "secret": SECRET, "goal": GOAL, "noun": NOUNS, "adj": ADJ, "topic": TOPIC, "did": VERBED,
+    "country": COUNTRY,
 }
+
+# The lists of shapes/lists.txt, apart in known and held-out words.
+MORE = {False: {}, True: {}}
+for _line in (pathlib.Path(__file__).parent / "shapes" / "lists.txt").read_text().splitlines():
+    if _line and not _line.startswith("#"):
+        _slot, _, _words = _line.partition(": ")
+        LISTS.setdefault(_slot, [])
+        for _word in lines(_words):
+            if _word not in LISTS[_slot]:
+                MORE[held_out(_word)].setdefault(_slot, []).append(_word)
