@@ -30,9 +30,8 @@ def matrices(checkpoint, tok):
     c = torch.load(checkpoint, weights_only=False, map_location="cpu")
     p = {k: v.float() for k, v in c["p"].items()}
     t = {"token_embd.weight": train.embedding(p, train.twins(tok)), "output_norm.weight": p["out_norm"]}
-    names = {"attn_norm": "attn_norm", "q": "attn_q", "k": "attn_k", "v": "attn_v", "o": "attn_output", "ffn_norm": "ffn_norm", "gate": "ffn_gate", "up": "ffn_up", "down": "ffn_down"}
     for i in range(c["cfg"]["layers"]):
-        for ours, theirs in names.items():
+        for ours, theirs in train.GGUF_NAMES.items():
             t[f"blk.{i}.{theirs}.weight"] = p[f"{i}.{ours}"]
     return c["cfg"], {k: v.numpy() for k, v in t.items()}
 
