@@ -25,7 +25,7 @@ pure_crates_build_for_wasm32() {
 
 independent_readers() {
     local reader
-    for reader in receipts/receipt/reader runtime/journal/reader; do
+    for reader in receipts/receipt/reader runtime/journal/reader vaults/reader; do
         (cd "$reader" && "$python" -m unittest -v)
     done
 }
