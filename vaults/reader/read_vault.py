@@ -518,7 +518,7 @@ class Vault:
             granted = [self.grants[name] for name in op.grants if name in self.grants]
             op.status = int(any(self.counts(op, g) and g.right(op.namespace) >= right for g in granted))
         acts = [op for op in data.values() if op.status]
-        leads, shredded = {op.id: op.id for op in acts if op.kind <= 2}, set()
+        leads, shredded = {op.id: op.id for op in data.values() if op.kind <= 2}, set()
         lead = lambda name: name if leads[name] == name else lead(leads[name])
         for op, t in [(op, t) for op in acts for t in targets(op)]:
             shredded |= {t.id} if op.kind == 4 else set()
@@ -533,8 +533,10 @@ class Vault:
         [places[op.author, op.namespace, op.sequence].add(op.id) for op in self.ops.values()]
         [self.find("author.forked", place[0]) for place, names in places.items() if len(names) > 1]
         records, age = defaultdict(list), lambda op: (op.time, op.author, op.id)
-        for op in sorted((data[name] for name in leads if data[name].status == 1), key=age, reverse=True):
+        for op in sorted((op for op in acts if op.id in leads and op.status == 1), key=age, reverse=True):
             records[lead(op.id)].append(op)
+        first = {lead(name): name for name in sorted(leads, reverse=True) if data[name].status}
+        records = {first[name]: ops for name, ops in records.items()}
         counted = sorted(op.id + bytes([op.status]) for op in self.ops.values() if op.status)
         return records, blake3(self.id + b"".join(counted)).hexdigest()
 
