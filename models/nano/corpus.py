@@ -328,6 +328,9 @@ class Generator:
             people[0] = (None, None)
         elif mode < 0.4:
             people[0] = (("the user", "they" if r.random() < 0.3 else r.choice(["she", "he"])), None if r.random() < 0.6 else ("the user", "they"))
+        if r.random() < 0.25:  # a relative, as the speaker's own memories name them
+            phrase, g, subject = self.someone()
+            people[1] = ((phrase, g), (phrase if r.random() < 0.3 else subject if subject in phrase.split()[-1:] and subject[0].isupper() else "my " + subject, g))
         items, seen = [], {}
         for _ in range(n + 1):
             if r.random() < (0.45 if mode < 0.8 else 1.0):
@@ -373,6 +376,8 @@ class Generator:
         context = [(c if lower else self.cap(c)) + ("." if r.random() < 0.9 else "") for c in context]
         if not st["lower"]:
             q = self.cap(q)
+        if r.random() < 0.15:
+            q = re.sub(r"^(What|Who|Where|When|How|what|who|where|when|how) is ", r"\1's ", q)
         if r.random() < 0.15:
             q = q.rstrip("?")
         head = r.choice(["Context:", "Context:", "Context:", "Context:", "Sources:", "Memories:", ""])
