@@ -1,0 +1,241 @@
+//! Opening, dialling, accepting, closing.
+
+use std::net::SocketAddr;
+
+use iroh::address_lookup::pkarr::{PkarrPublisher, PkarrResolver};
+use iroh::endpoint::{
+    BindOpts, ConnectError, ConnectWithOptsError, PortmapperConfig, QuicTransportConfig, VarInt,
+    presets,
+};
+use iroh::{Endpoint, EndpointAddr, RelayMode, RelayUrl};
+use iroh_mdns_address_lookup::MdnsAddressLookup;
+
+use crate::{
+    AcceptError, Address, BindError, Channel, Config, DialError, Lan, MAX_ADDRESSES, Nearby,
+    NodeId, NodeSecret, Ticket,
+};
+
+/// What is spoken on a channel.
+pub const ALPN: &[u8] = b"tally/vault-sync/1";
+
+/// The name under which nodes find each other on a local network.
+const SERVICE: &str = "tally";
+
+/// The endpoint of this device.
+#[derive(Debug)]
+pub struct Link {
+    endpoint: Endpoint,
+    lan: Option<MdnsAddressLookup>,
+    node: NodeId,
+    relays: Vec<RelayUrl>,
+    config: Config,
+}
+
+impl Link {
+    /// Opens the endpoint.
+    pub async fn bind(secret: &NodeSecret, config: Config) -> Result<Self, BindError> {
+        // One stream each way for a connection, none beside: what a peer can make this side hold is one stream's window.
+        let idle = config
+            .idle
+            .try_into()
+            .map_err(|_| BindError::Bind("the idle time is out of range".into()))?;
+        let transport = QuicTransportConfig::builder()
+            .max_concurrent_bidi_streams(VarInt::from_u32(1))
+            .max_concurrent_uni_streams(VarInt::from_u32(0))
+            .datagram_receive_buffer_size(None)
+            .max_idle_timeout(Some(idle))
+            .build();
+        let mut builder = Endpoint::builder(presets::Minimal)
+            .secret_key(secret.to_iroh())
+            .alpns(vec![ALPN.to_vec()])
+            .transport_config(transport)
+            // The feature is not compiled in; should another crate of the workspace turn it on, it stays off here.
+            .portmapper_config(PortmapperConfig::Disabled)
+            .clear_ip_transports();
+        for address in &config.listen {
+            let options = BindOpts::default().set_is_required(address.is_ipv4());
+            builder = builder
+                .bind_addr_with_opts(*address, options)
+                .map_err(|e| BindError::Bind(e.into()))?;
+        }
+        let relays = config
+            .relays
+            .iter()
+            .map(|url| server(url))
+            .collect::<Result<Vec<_>, _>>()?;
+        if !relays.is_empty() {
+            builder = builder.relay_mode(RelayMode::custom(relays.iter().cloned()));
+        }
+        if let Some(url) = &config.directory {
+            let url = server(url)?;
+            builder = builder
+                .address_lookup(PkarrPublisher::builder((*url).clone()))
+                .address_lookup(PkarrResolver::builder((*url).clone()));
+        }
+        let endpoint = builder
+            .bind()
+            .await
+            .map_err(|e| BindError::Bind(e.into()))?;
+        let lan = match config.lan {
+            Lan::Off => None,
+            Lan::Find | Lan::FindAndBeFound => {
+                let lookup = MdnsAddressLookup::builder()
+                    .service_name(SERVICE)
+                    .advertise(config.lan == Lan::FindAndBeFound)
+                    .build(endpoint.id())
+                    .map_err(|e| BindError::Lan(e.into()))?;
+                endpoint
+                    .address_lookup()
+                    .map_err(|e| BindError::Lan(e.into()))?
+                    .add(lookup.clone());
+                Some(lookup)
+            }
+        };
+        let node = NodeId::from_iroh(endpoint.id());
+        Ok(Self {
+            endpoint,
+            lan,
+            node,
+            relays,
+            config,
+        })
+    }
+
+    /// The node's public key.
+    #[must_use]
+    pub fn node(&self) -> NodeId {
+        self.node
+    }
+
+    /// The sockets it listens on.
+    #[must_use]
+    pub fn sockets(&self) -> Vec<SocketAddr> {
+        self.endpoint.bound_sockets()
+    }
+
+    /// A ticket to this node, with the addresses known now.
+    #[must_use]
+    pub fn ticket(&self, vault: Option<[u8; 32]>) -> Ticket {
+        let here = self.endpoint.addr();
+        let direct = here.ip_addrs().copied().map(Address::Direct);
+        let relays = here.relay_urls().map(|url| Address::Relay(url.to_string()));
+        Ticket {
+            node: self.node,
+            vault,
+            addresses: direct.chain(relays).take(MAX_ADDRESSES).collect(),
+        }
+    }
+
+    /// Dials the node of a ticket and opens a channel. The peer learns of the channel with its first byte, so whoever
+    /// dialled speaks first.
+    pub async fn dial(&self, ticket: &Ticket) -> Result<Channel, DialError> {
+        let node = ticket.node;
+        if node == self.node {
+            return Err(DialError::Own);
+        }
+        let mut address = EndpointAddr::new(node.to_iroh());
+        for way in &ticket.addresses {
+            match way {
+                Address::Direct(socket) => address = address.with_ip_addr(*socket),
+                // A relay of somebody else's choice is used only if this side's owner has configured it.
+                Address::Relay(url) => {
+                    if let Some(url) = url
+                        .parse::<RelayUrl>()
+                        .ok()
+                        .filter(|url| self.relays.contains(url))
+                    {
+                        address = address.with_relay_url(url);
+                    }
+                }
+            }
+        }
+        let opening = async {
+            let connection =
+                self.endpoint
+                    .connect(address, ALPN)
+                    .await
+                    .map_err(|error| match error {
+                        ConnectError::Connect {
+                            source: ConnectWithOptsError::NoAddress { .. },
+                            ..
+                        } => DialError::NoAddress(node),
+                        error => DialError::Connect {
+                            node,
+                            source: error.into(),
+                        },
+                    })?;
+            let streams = connection
+                .open_bi()
+                .await
+                .map_err(|error| DialError::Connect {
+                    node,
+                    source: error.into(),
+                })?;
+            Channel::new(connection, streams, self.node, node).map_err(|error| DialError::Connect {
+                node,
+                source: error.into(),
+            })
+        };
+        tokio::time::timeout(self.config.handshake, opening)
+            .await
+            .map_err(|_| DialError::Timeout(node))?
+    }
+
+    /// The next caller; none when the endpoint is closed. It has proved nothing yet: [`Incoming::open`] may take as
+    /// long as the configured handshake, so it belongs in a task of its own.
+    pub async fn accept(&self) -> Option<Incoming> {
+        let incoming = self.endpoint.accept().await?;
+        Some(Incoming {
+            incoming,
+            node: self.node,
+            config: self.config.clone(),
+        })
+    }
+
+    /// The nodes of the local network; none if the configuration leaves it alone.
+    pub async fn nearby(&self) -> Option<Nearby> {
+        let lan = self.lan.as_ref()?;
+        Some(Nearby(Box::pin(lan.subscribe().await)))
+    }
+
+    /// Closes every connection and tells the peers. The sockets go with the last channel that is dropped.
+    pub async fn close(self) {
+        self.endpoint.close().await;
+    }
+}
+
+/// A caller at the door.
+#[derive(Debug)]
+pub struct Incoming {
+    incoming: iroh::endpoint::Incoming,
+    node: NodeId,
+    config: Config,
+}
+
+impl Incoming {
+    /// Finishes the handshake and waits for the caller's stream.
+    pub async fn open(self) -> Result<Channel, AcceptError> {
+        let node = self.node;
+        let opening = async {
+            let failed =
+                |error: Box<dyn std::error::Error + Send + Sync>| AcceptError::Handshake(error);
+            let accepting = self.incoming.accept().map_err(|e| failed(e.into()))?;
+            let connection = accepting.await.map_err(|e| failed(e.into()))?;
+            let streams = connection.accept_bi().await.map_err(|e| failed(e.into()))?;
+            let caller = NodeId::from_iroh(connection.remote_id());
+            Channel::new(connection, streams, caller, node).map_err(|e| failed(e.into()))
+        };
+        tokio::time::timeout(self.config.handshake, opening)
+            .await
+            .map_err(|_| AcceptError::Timeout)?
+    }
+
+    /// Turns the caller away, unheard.
+    pub fn refuse(self) {
+        self.incoming.refuse();
+    }
+}
+
+fn server(url: &str) -> Result<RelayUrl, BindError> {
+    url.parse().map_err(|_| BindError::Server(url.to_owned()))
+}
