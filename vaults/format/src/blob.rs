@@ -4,8 +4,8 @@
 //! commitment [32] ‖ chunks
 //! ```
 //!
-//! The record holds the key, the hash of the file and the true length. The file's hash is taken chunk by chunk while
-//! the chunk is in the cache, so each byte is fetched from memory once.
+//! The record holds the key, the hash of the file and the true length. The file's hash is taken while
+//! the chunks are in the cache, so each byte is fetched from memory once.
 
 use rand_core::CryptoRng;
 use zeroize::{Zeroize as _, Zeroizing};
@@ -20,7 +20,14 @@ use crate::{
 /// Bytes in front of the chunks.
 pub const BLOB_HEADER_LEN: usize = 32;
 /// Bytes of a chunk as it is stored; the last may be shorter.
-pub const BLOB_SEALED_CHUNK_LEN: usize = limits::CHUNK_LEN + TAG_LEN;
+const SEALED_CHUNK_LEN: usize = limits::CHUNK_LEN + TAG_LEN;
+/// Chunks that are sealed or opened at once: few enough to stay in the second cache, and many enough that the hash,
+/// which runs over 16 KiB side by side where its position is even, loses little at the odd ends.
+const GROUP_CHUNKS: u64 = 8;
+/// Bytes of content that are sealed at once.
+pub const BLOB_GROUP_LEN: usize = GROUP_CHUNKS as usize * limits::CHUNK_LEN;
+/// The same as they are stored.
+pub const BLOB_SEALED_GROUP_LEN: usize = GROUP_CHUNKS as usize * SEALED_CHUNK_LEN;
 
 /// Why a blob is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -63,7 +70,7 @@ pub(crate) const fn padded_content_len(file_len: u64) -> Option<u64> {
     if file_len > limits::BLOB_FILE_LEN || file_len < BLOB_HEADER_LEN as u64 {
         return None;
     }
-    let chunks = (file_len - BLOB_HEADER_LEN as u64).div_ceil(BLOB_SEALED_CHUNK_LEN as u64);
+    let chunks = (file_len - BLOB_HEADER_LEN as u64).div_ceil(SEALED_CHUNK_LEN as u64);
     let overhead = BLOB_HEADER_LEN as u64 + chunks * TAG_LEN as u64;
     if file_len <= overhead {
         return None;
@@ -80,19 +87,15 @@ fn chunk_key(key: &BlobKey, vault: &VaultId) -> ChunkKey {
     ChunkKey::new(&crypto::BLOB.expand(&[key.expose(), &vault.0]))
 }
 
-/// Bytes of plaintext in chunk `number` of `padded` bytes.
-const fn chunk_len(padded: u64, number: u64) -> usize {
-    let left = padded - number * limits::CHUNK_LEN as u64;
-    if left < limits::CHUNK_LEN as u64 {
-        left as usize
-    } else {
-        limits::CHUNK_LEN
-    }
+/// Bytes of padded content in the group that begins with chunk `number`.
+fn group_len(padded: u64, number: u64) -> usize {
+    let left = padded.saturating_sub(number * limits::CHUNK_LEN as u64);
+    left.min(BLOB_GROUP_LEN as u64) as usize
 }
 
-/// Writes a blob file, chunk by chunk.
+/// Writes a blob file, a group of chunks at a time.
 ///
-/// First come [`header`](Self::header)'s bytes, then those of each chunk, until [`finish`](Self::finish).
+/// First come [`header`](Self::header)'s bytes, then those of each group, until [`finish`](Self::finish).
 pub struct BlobSealer {
     key: BlobKey,
     chunks: ChunkKey,
@@ -136,43 +139,49 @@ impl BlobSealer {
         self.chunks.commitment()
     }
 
-    /// How many bytes of content the next chunk takes; none after the last. It may take 0: chunks of padding.
+    /// How many bytes of content the next group takes, at most [`BLOB_GROUP_LEN`]; none after the last. It may take 0,
+    /// where only padding is left.
     #[must_use]
     pub fn next_len(&self) -> Option<usize> {
         let start = self.number * limits::CHUNK_LEN as u64;
-        (start < self.padded).then(|| {
-            let content = self.len.saturating_sub(start).min(limits::CHUNK_LEN as u64);
-            content as usize
-        })
+        (start < self.padded)
+            .then(|| self.len.saturating_sub(start).min(BLOB_GROUP_LEN as u64) as usize)
     }
 
-    /// Seals the next chunk in place: `chunk` holds exactly [`next_len`](Self::next_len) bytes of content, and
-    /// afterwards the bytes of the file. With a capacity of [`BLOB_SEALED_CHUNK_LEN`] it does not move.
+    /// Seals the next group in place: `group` holds exactly [`next_len`](Self::next_len) bytes of content, and
+    /// afterwards the bytes of the file. With a capacity of [`BLOB_SEALED_GROUP_LEN`] it does not move.
     ///
     /// # Panics
-    /// If `chunk` has another length, or after the last chunk.
-    pub fn seal(&mut self, chunk: &mut Vec<u8>) {
+    /// If `group` has another length, or after the last group.
+    pub fn seal(&mut self, group: &mut Vec<u8>) {
         assert_eq!(
             self.next_len(),
-            Some(chunk.len()),
-            "a chunk of the announced length"
+            Some(group.len()),
+            "a group of the announced length"
         );
-        let len = chunk_len(self.padded, self.number);
-        chunk.resize(len, 0);
-        let last = (self.number + 1) * limits::CHUNK_LEN as u64 >= self.padded;
-        let tag = self.chunks.seal(self.number, last, chunk);
-        chunk.extend_from_slice(&tag);
-        self.hasher.update(chunk);
-        self.number += 1;
+        let len = group_len(self.padded, self.number);
+        let chunks = len.div_ceil(limits::CHUNK_LEN);
+        group.resize(len + chunks * TAG_LEN, 0);
+        // Each chunk moves back by the tags in front of it, the last one first.
+        for chunk in (1..chunks).rev() {
+            let text = chunk * limits::CHUNK_LEN..len.min((chunk + 1) * limits::CHUNK_LEN);
+            group.copy_within(text, chunk * SEALED_CHUNK_LEN);
+        }
+        let end = self.padded.div_ceil(limits::CHUNK_LEN as u64);
+        for chunk in group.chunks_mut(SEALED_CHUNK_LEN) {
+            self.chunks.seal(self.number, self.number + 1 == end, chunk);
+            self.number += 1;
+        }
+        self.hasher.update(group);
     }
 
     /// What the record says about the blob.
     ///
     /// # Panics
-    /// Before the last chunk.
+    /// Before the last group.
     #[must_use]
     pub fn finish(self) -> BlobRef {
-        assert_eq!(self.next_len(), None, "every chunk was sealed");
+        assert_eq!(self.next_len(), None, "every group was sealed");
         BlobRef {
             key: self.key,
             id: BlobId(*self.hasher.finalize().as_bytes()),
@@ -181,7 +190,7 @@ impl BlobSealer {
     }
 }
 
-/// Reads a blob file, chunk by chunk.
+/// Reads a blob file, a group of chunks at a time.
 ///
 /// What it gives out is what was sealed under the record's key. That it is the very file the record names is known
 /// only after [`finish`](Self::finish): a member who can read the record could have put another in its place.
@@ -227,40 +236,46 @@ impl BlobOpener {
         })
     }
 
-    /// How many bytes of the file the next chunk takes; none after the last.
+    /// How many bytes of the file the next group takes, at most [`BLOB_SEALED_GROUP_LEN`]; none after the last.
     #[must_use]
     pub fn next_len(&self) -> Option<usize> {
-        (self.number * (limits::CHUNK_LEN as u64) < self.padded)
-            .then(|| chunk_len(self.padded, self.number) + TAG_LEN)
+        let len = group_len(self.padded, self.number);
+        (len > 0).then(|| len + len.div_ceil(limits::CHUNK_LEN) * TAG_LEN)
     }
 
-    /// Opens the next chunk in place and gives its part of the content, which is empty where only padding is left.
+    /// Opens the next group in place and gives its part of the content, which is empty where only padding is left.
     ///
     /// # Errors
     /// [`BlobError::Chunk`] or [`BlobError::PaddingNotZero`].
     ///
     /// # Panics
-    /// If `chunk` has another length than [`next_len`](Self::next_len).
-    pub fn open<'c>(&mut self, chunk: &'c mut [u8]) -> Result<&'c [u8], BlobError> {
+    /// If `group` has another length than [`next_len`](Self::next_len).
+    pub fn open<'c>(&mut self, group: &'c mut [u8]) -> Result<&'c [u8], BlobError> {
         assert_eq!(
             self.next_len(),
-            Some(chunk.len()),
-            "a chunk of the announced length"
+            Some(group.len()),
+            "a group of the announced length"
         );
-        self.hasher.update(chunk);
+        self.hasher.update(group);
         let start = self.number * limits::CHUNK_LEN as u64;
-        let last = start + limits::CHUNK_LEN as u64 >= self.padded;
-        let (text, tag) = chunk
-            .split_last_chunk_mut::<TAG_LEN>()
-            .expect("longer than a tag");
-        self.chunks
-            .open(self.number, last, text, tag)
-            .map_err(|_| BlobError::Chunk {
-                number: self.number,
-            })?;
-        self.number += 1;
-        let content = self.len.saturating_sub(start).min(text.len() as u64) as usize;
-        let (content, padding) = text.split_at(content);
+        let len = group_len(self.padded, self.number);
+        let end = self.padded.div_ceil(limits::CHUNK_LEN as u64);
+        for chunk in group.chunks_mut(SEALED_CHUNK_LEN) {
+            self.chunks
+                .open(self.number, self.number + 1 == end, chunk)
+                .map_err(|_| BlobError::Chunk {
+                    number: self.number,
+                })?;
+            self.number += 1;
+        }
+        // Each chunk moves forward over the tags in front of it.
+        for chunk in 1..len.div_ceil(limits::CHUNK_LEN) {
+            let text = len.min((chunk + 1) * limits::CHUNK_LEN) - chunk * limits::CHUNK_LEN;
+            let from = chunk * SEALED_CHUNK_LEN;
+            group.copy_within(from..from + text, chunk * limits::CHUNK_LEN);
+        }
+        let content = self.len.saturating_sub(start).min(len as u64) as usize;
+        let (content, padding) = group[..len].split_at(content);
         if padding.iter().fold(0, |all, byte| all | byte) != 0 {
             return Err(BlobError::PaddingNotZero);
         }
@@ -270,7 +285,7 @@ impl BlobOpener {
     /// Checks that this was the file that the record names.
     ///
     /// # Errors
-    /// [`BlobError::Hash`], or [`BlobError::Length`] before the last chunk.
+    /// [`BlobError::Hash`], or [`BlobError::Length`] before the last group.
     pub fn finish(self) -> Result<(), BlobError> {
         if self.next_len().is_some() {
             return Err(BlobError::Length);
@@ -295,14 +310,14 @@ pub fn seal_blob(
     let mut sealer = BlobSealer::new(vault, content.len() as u64, rng)?;
     let mut file = Vec::with_capacity(blob_file_len(content.len() as u64) as usize);
     file.extend_from_slice(sealer.header());
-    let mut chunk = Vec::with_capacity(BLOB_SEALED_CHUNK_LEN);
+    let mut group = Vec::with_capacity(BLOB_SEALED_GROUP_LEN);
     let mut rest = content;
     while let Some(len) = sealer.next_len() {
         let (now, later) = rest.split_at(len);
-        chunk.clear();
-        chunk.extend_from_slice(now);
-        sealer.seal(&mut chunk);
-        file.extend_from_slice(&chunk);
+        group.clear();
+        group.extend_from_slice(now);
+        sealer.seal(&mut group);
+        file.extend_from_slice(&group);
         rest = later;
     }
     Ok((file, sealer.finish()))
@@ -323,15 +338,15 @@ pub fn open_blob(
     let mut opener = BlobOpener::new(vault, blob, file.len() as u64, header)?;
     // The file's length has been checked, so the content is not longer than the file.
     let mut content = Zeroizing::new(Vec::with_capacity(blob.len as usize));
-    let mut chunk = Zeroizing::new(Vec::with_capacity(BLOB_SEALED_CHUNK_LEN));
+    let mut group = Zeroizing::new(Vec::with_capacity(BLOB_SEALED_GROUP_LEN));
     while let Some(len) = opener.next_len() {
         let (now, later) = rest.split_at(len);
-        chunk.clear();
-        chunk.extend_from_slice(now);
-        content.extend_from_slice(opener.open(&mut chunk)?);
+        group.clear();
+        group.extend_from_slice(now);
+        content.extend_from_slice(opener.open(&mut group)?);
         rest = later;
     }
-    chunk.zeroize();
+    group.zeroize();
     opener.finish()?;
     Ok(content)
 }

@@ -430,8 +430,7 @@ impl<'a> Walk<'a> {
             }
         }
         let id = self.hasher.id(sequence, &self.previous, &op);
-        // The seal's numbers were checked not to overflow; one past the last may.
-        self.next = sequence.wrapping_add(1);
+        self.next = sequence + 1;
         self.previous = id;
         self.time = Some(op.time());
         Ok((id, content.is_none()))
@@ -485,24 +484,22 @@ fn decrypt(
         .len()
         .checked_sub(count * TAG_LEN)
         .ok_or(BoxError::Truncated)?;
-    buffer.reset(len);
+    // The last chunk's tag stands behind its text until it is checked.
+    buffer.reset(len + TAG_LEN);
     for (number, chunk) in chunks.chunks(SEALED_LEN).enumerate() {
-        let (sealed, tag) = chunk
-            .split_last_chunk::<TAG_LEN>()
-            .ok_or(BoxError::Truncated)?;
-        if sealed.is_empty() {
+        if chunk.len() <= TAG_LEN {
             return Err(BoxError::Truncated);
         }
         let start = buffer.plaintext.len();
-        buffer.plaintext.extend_from_slice(sealed);
+        buffer.plaintext.extend_from_slice(chunk);
         let number = number as u64;
         key.open(
             number,
             number + 1 == count as u64,
             &mut buffer.plaintext[start..],
-            tag,
         )
         .map_err(|_| BoxError::Chunk { number })?;
+        buffer.plaintext.truncate(start + chunk.len() - TAG_LEN);
     }
     let (prefix, rest) = buffer
         .plaintext
@@ -787,9 +784,8 @@ pub fn seal_box(
         }
         let (now, later) = rest.split_at(rest.len().min(wanted - (out.len() - start)));
         out.extend_from_slice(now);
-        out.resize(start + wanted, 0);
-        let tag = key.seal(number as u64, number + 1 == chunks, &mut out[start..]);
-        out.extend_from_slice(&tag);
+        out.resize(start + wanted + TAG_LEN, 0);
+        key.seal(number as u64, number + 1 == chunks, &mut out[start..]);
         rest = later;
         left -= wanted;
     }

@@ -55,6 +55,9 @@ pub enum ContentError {
     /// A grant to the root.
     #[error("grant to a root")]
     GrantToRoot,
+    /// A depth that is not below the root's.
+    #[error("grant with depth 255")]
+    Depth,
     /// No rights, or too many.
     #[error("grant with {0} rights")]
     RightCount(u8),
@@ -414,6 +417,9 @@ impl Grant {
         let parent = GrantId(*cursor.array()?);
         let card = cursor.array::<{ Card::LEN }>()?;
         let depth = cursor.u8()?;
+        if depth == u8::MAX {
+            return Err(ContentError::Depth);
+        }
         let expires = match cursor.u64()? {
             0 => None,
             time => Some(Time(time)),

@@ -38,6 +38,7 @@ purposes! {
     KEY_COMMITMENT = "key commitment";
     RECIPIENT = "recipient";
     OLDER = "older";
+    SHARE = "share";
 }
 
 impl Purpose {

@@ -350,6 +350,13 @@ impl Keyring {
             .map(|stanza| RecipientId(*stanza.first_chunk().expect("longer than 16 bytes")))
     }
 
+    /// Which earlier keys come with its key, ascending.
+    pub fn older_keys(&self) -> impl ExactSizeIterator<Item = KeyCommitment> + '_ {
+        self.older()
+            .iter()
+            .map(|entry| KeyCommitment(*entry.first_chunk().expect("longer than 32 bytes")))
+    }
+
     fn older(&self) -> &[[u8; OLDER_LEN]] {
         let count = usize::from(self.bytes[94]);
         self.bytes[95..95 + count * OLDER_LEN].as_chunks().0

@@ -4,7 +4,7 @@
 //! hostile: every parser is bounded before it reserves memory, accepts one encoding only and names the fault.
 //!
 //! * [`Genesis`] begins a vault. [`Seed`], [`Identity`] and [`Card`] are its members, [`Slot`] and the recovery phrase
-//!   ([`to_phrase`], [`from_phrase`]) bring a seed back.
+//!   ([`to_phrase`], [`from_phrase`]), whole or in [`Share`]s, bring a seed back.
 //! * [`Op`] and [`OpRef`] are operations, [`Content`] what they say. A [`BoxDraft`] collects them, [`seal_frame`] seals
 //!   them, [`FrameRef`] reads the frame and [`FrameRef::open`] its box.
 //! * [`EpochKey`] and [`Keyring`] deliver the keys, [`BlobSealer`] and [`BlobOpener`] hold large contents, [`portable`]
@@ -37,13 +37,14 @@ pub mod portable;
 mod rebox;
 mod seal;
 mod segment;
+mod shares;
 mod slot;
 mod time;
 mod wire;
 
 pub use blob::{
-    BLOB_HEADER_LEN, BLOB_SEALED_CHUNK_LEN, BlobError, BlobOpener, BlobSealer, blob_file_len,
-    open_blob, seal_blob,
+    BLOB_GROUP_LEN, BLOB_HEADER_LEN, BLOB_SEALED_GROUP_LEN, BlobError, BlobOpener, BlobSealer,
+    blob_file_len, open_blob, seal_blob,
 };
 pub use boxes::{
     BlobEntry, BoxBuffer, BoxDraft, BoxError, BoxRef, DraftError, Opened, OpenedOp, Packer,
@@ -75,5 +76,6 @@ pub use rand_core::CryptoRng;
 pub use rebox::{Rebox, ReboxError};
 pub use seal::{ChainError, Seal, SealError};
 pub use segment::{Frames, SEGMENT_HEADER, SegmentError};
+pub use shares::{CombineError, Share, ShareError, SplitError, combine_shares, split_seed};
 pub use slot::{OpenSlotError, Slot, SlotCost, SlotError};
 pub use time::Time;

@@ -147,7 +147,7 @@ impl Seal {
         }
         if self.first == 0
             || (self.first == 1) != self.before.is_zero()
-            || self.first.checked_add(u64::from(self.count) - 1).is_none()
+            || self.first.checked_add(u64::from(self.count)).is_none()
         {
             return Err(SealError::Log);
         }
