@@ -1,6 +1,6 @@
 //! Epoch keys: which a namespace has, and with which one to write.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tally_vault_format::{Card, KeyCommitment, KeyringId, NamespaceId, OpId, Right};
 
@@ -24,6 +24,15 @@ pub struct EpochKeyRow {
     pub full: bool,
     /// Whether somebody who was removed may have it.
     pub spoiled: bool,
+}
+
+/// What a keyring at hand gives to whom, as everybody can read in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Delivery {
+    /// Whether it has a recipient that is not among the [`readers`](View::readers).
+    pub to_strangers: bool,
+    /// The older keys that come with its key.
+    pub older: Vec<KeyCommitment>,
 }
 
 /// The keys of a namespace.
@@ -85,17 +94,17 @@ impl View<'_> {
         namespaces
     }
 
-    /// The keys of a namespace. `delivers_to_strangers` says of a keyring at hand whether it has a recipient that is not
-    /// among [`readers`](Self::readers); of one that is not at hand it says no.
+    /// The keys of a namespace. `delivery` says what a keyring does that is at hand and fits its rotation; of others, none.
     #[must_use]
     pub fn keys(
         &self,
         namespace: &NamespaceId,
-        mut delivers_to_strangers: impl FnMut(&KeyringId) -> bool,
+        mut delivery: impl FnMut(&KeyringId) -> Option<Delivery>,
     ) -> NamespaceKeys {
         let fold = &self.fold;
         let index = fold.namespaces.get(&namespace.0).unwrap_or(NONE);
         let mut found: BTreeMap<KeyCommitment, EpochKeyRow> = BTreeMap::new();
+        let mut spoiled = BTreeSet::new();
         for row in &fold.rotations {
             if row.namespace != index || !fold.ops[row.op as usize].counts {
                 continue;
@@ -110,12 +119,17 @@ impl View<'_> {
             let revoked = fold.is_under_revoked(row.op);
             key.number = key.number.max(row.number);
             key.full |= row.full;
-            key.spoiled |= revoked || delivers_to_strangers(&row.keyring);
+            let delivery = delivery(&row.keyring).unwrap_or_default();
+            if revoked || delivery.to_strangers {
+                spoiled.insert(row.key);
+                spoiled.extend(delivery.older);
+            }
             key.keyrings
                 .push((row.keyring, fold.op_id(row.op), revoked));
         }
         let mut keys: Vec<EpochKeyRow> = found.into_values().collect();
         for key in &mut keys {
+            key.spoiled = spoiled.contains(&key.key);
             key.keyrings.sort_unstable();
         }
         keys.sort_unstable_by_key(|key| (key.number, key.key));

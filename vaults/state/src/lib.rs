@@ -54,6 +54,6 @@ mod view;
 pub use explain::Void;
 pub use findings::Finding;
 pub use fold::{Fact, Fold, Operation, Refused};
-pub use keys::{EpochKeyRow, NamespaceKeys};
+pub use keys::{Delivery, EpochKeyRow, NamespaceKeys};
 pub use records::{Record, Status};
 pub use view::{GrantRow, GrantStanding, LogRow, View, What};

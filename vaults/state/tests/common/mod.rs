@@ -2,6 +2,7 @@
 //! (signatures, boxes): ids are hashes over everything that the format's ids cover, so nobody can name what does not exist yet.
 
 #![allow(dead_code, reason = "each test file uses its part")]
+#![allow(unreachable_pub, reason = "a module of several test crates")]
 
 pub mod model;
 
@@ -320,7 +321,7 @@ pub fn picture(view: &View<'_>) -> String {
         writeln!(
             out,
             "{:?} {:?}",
-            view.keys(&namespace, |_| false),
+            view.keys(&namespace, |_| None),
             view.readers(&namespace)
         )
         .unwrap();
