@@ -1,0 +1,27 @@
+//! Exchange between two copies of a vault: only what is missing, and only what the peer may have.
+//!
+//! * [`initiate`] and [`respond`] run one session over anything that reads and writes bytes; [`Caller`] is for whoever
+//!   serves several vaults. `docs/vault-sync.md` fixes every byte.
+//! * [`Replica`] is what a session needs of a copy. [`Memory`] is one without a disk, for tests and for a relay.
+//! * [`Ended`] says what was done, also by a session that failed, and who must act.
+//!
+//! Invariants: nothing is taken on a peer's word. Each side gives by its own view of what the other may have. Memory is
+//! bounded by what is held here, never by what a peer claims. What has arrived whole is kept, at whichever byte a session
+//! breaks.
+//!
+//! Out of scope: reaching the peer and encrypting the way (`tally-link`), what operations mean (`tally-vault-state`).
+
+mod error;
+mod forest;
+mod handshake;
+pub mod limits;
+mod memory;
+mod replica;
+mod session;
+mod wire;
+
+pub use error::{Fault, Refusal, SyncError};
+pub use limits::Limits;
+pub use memory::Memory;
+pub use replica::{Blob, Held, Item, Notice, Rank, Replica, Scope, Standing, Taken};
+pub use session::{Allowance, Caller, Counts, Ended, Report, SeenAs, initiate, respond};
