@@ -1,0 +1,209 @@
+//! Opening boxes: reads frames in the order in which they lie on the disk, opens them on all cores, and hands the
+//! operations on in that order while the next are being opened.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc;
+
+use tally_vault_format::{BoxBuffer, BoxError, FrameError, FrameRef, KeyId, NamespaceId, Opened, SealId, VaultId};
+use tally_vault_state::{Fact, Operation};
+
+use crate::environment::Environment;
+use crate::fs::{Input, read_full};
+use crate::keys::Keys;
+use crate::set::{Set, Stored, StoredBox};
+
+/// Frames that one thread takes at once.
+const SHARE: usize = 32;
+/// How much is read at once.
+const WINDOW_LEN: usize = 1 << 20;
+
+/// What became of one seal's boxes.
+pub(crate) struct Outcome {
+    pub(crate) id: SealId,
+    /// The operations, once for each box that was opened: a second is opened only for bodies that the first lacks.
+    pub(crate) operations: Vec<Vec<Operation>>,
+    /// Boxes that are not what was sealed, by their place among the seal's boxes.
+    pub(crate) unreadable: Vec<(usize, String)>,
+}
+
+/// Reads frames one after the other from few files.
+pub(crate) struct FrameReader<'a> {
+    environment: &'a Environment,
+    set: &'a Set,
+    file: Option<(usize, Box<dyn Input>)>,
+    start: u64,
+    window: Vec<u8>,
+}
+
+/// Why a box was not opened.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OpenBoxError {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    #[error(transparent)]
+    Box(#[from] BoxError),
+    #[error("the frame is not the one that was there")]
+    Moved,
+}
+
+impl<'a> FrameReader<'a> {
+    pub(crate) fn new(environment: &'a Environment, set: &'a Set) -> Self {
+        Self { environment, set, file: None, start: 0, window: Vec::new() }
+    }
+
+    /// The bytes of the frame around a box.
+    pub(crate) fn read(&mut self, stored: &StoredBox) -> io::Result<&[u8]> {
+        let len = stored.len as usize;
+        if self.file.as_ref().is_none_or(|(number, _)| *number != stored.file) {
+            let input = self.environment.fs.open(&self.set.files[stored.file].path)?;
+            self.file = Some((stored.file, input));
+            self.window.clear();
+            self.start = 0;
+        }
+        let (_, input) = self.file.as_ref().expect("opened above");
+        let end = self.start + self.window.len() as u64;
+        if stored.offset < self.start || stored.offset + u64::from(stored.len) > end {
+            self.window.resize(len.max(WINDOW_LEN), 0);
+            let filled = read_full(&**input, &mut self.window, stored.offset)?;
+            self.window.truncate(filled);
+            self.start = stored.offset;
+        }
+        let from = usize::try_from(stored.offset - self.start).expect("inside the window");
+        self.window.get(from..from + len).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+    }
+
+    /// Opens a box. Whether the frame is the one that was verified is checked again: the disk may not be ours.
+    pub(crate) fn open<'b>(
+        &mut self,
+        vault: &VaultId,
+        id: &SealId,
+        stored: &StoredBox,
+        keys: &Keys,
+        buffer: &'b mut BoxBuffer,
+    ) -> Result<Opened<'b>, OpenBoxError> {
+        let bytes = self.read(stored)?;
+        let frame = FrameRef::parse(vault, bytes)?;
+        if frame.seal_id() != *id {
+            return Err(OpenBoxError::Moved);
+        }
+        let namespace = frame.seal().namespace;
+        let key = keys.get(&namespace, &frame.key());
+        if namespace != NamespaceId::CONTROL && key.is_none() {
+            return Err(BoxError::NoKey.into());
+        }
+        frame.open(key, buffer)?.ok_or(OpenBoxError::Moved)
+    }
+}
+
+/// Numbers of keys, for choosing among boxes.
+pub(crate) type KeyNumbers = HashMap<(NamespaceId, KeyId), u32>;
+
+/// The boxes of a seal, best first; those whose key is not held, and those known to be unreadable, are left out.
+pub(crate) fn ranked(stored: &Stored, keys: &Keys, numbers: &KeyNumbers) -> Vec<usize> {
+    let namespace = stored.seal.namespace;
+    let mut places: Vec<usize> = (0..stored.boxes.len())
+        .filter(|place| {
+            let one = &stored.boxes[*place];
+            !one.unreadable && (namespace == NamespaceId::CONTROL || keys.get(&namespace, &one.key).is_some())
+        })
+        .collect();
+    places.sort_by_key(|place| {
+        let one = &stored.boxes[*place];
+        let time = one.rebox.as_ref().map_or(stored.seal.time, |rebox| rebox.time);
+        let number = numbers.get(&(namespace, one.key)).copied().unwrap_or(0);
+        std::cmp::Reverse((number, time, one.hash))
+    });
+    places
+}
+
+/// Opens the boxes of these seals and passes what came of each to `take`, in the order of the list.
+pub(crate) fn open_all(
+    environment: &Environment,
+    vault: &VaultId,
+    set: &Set,
+    keys: &Keys,
+    numbers: &KeyNumbers,
+    seals: &[SealId],
+    mut take: impl FnMut(Outcome),
+) {
+    let shares: Vec<&[SealId]> = seals.chunks(SHARE).collect();
+    let work = |reader: &mut FrameReader<'_>, buffer: &mut BoxBuffer, share: &[SealId]| -> Vec<Outcome> {
+        share
+            .iter()
+            .filter_map(|id| {
+                let stored = set.seals.get(id)?;
+                Some(open_one(reader, vault, *id, stored, keys, numbers, buffer))
+            })
+            .collect()
+    };
+    let threads = environment.threads.get().min(shares.len());
+    if threads <= 1 {
+        let (mut reader, mut buffer) = (FrameReader::new(environment, set), BoxBuffer::new());
+        for share in shares {
+            work(&mut reader, &mut buffer, share).into_iter().for_each(&mut take);
+        }
+        return;
+    }
+    // The threads run ahead of the taker by a few shares each, so memory is bounded.
+    let next = AtomicUsize::new(0);
+    let stop = AtomicBool::new(false);
+    let (send, receive) = mpsc::sync_channel::<(usize, Vec<Outcome>)>(threads * 4);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            let send = send.clone();
+            let (next, stop, shares, work) = (&next, &stop, &shares, &work);
+            scope.spawn(move || {
+                let (mut reader, mut buffer) = (FrameReader::new(environment, set), BoxBuffer::new());
+                while !stop.load(Ordering::Relaxed) {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(share) = shares.get(index) else { break };
+                    if send.send((index, work(&mut reader, &mut buffer, share))).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+        drop(send);
+        let mut waiting = BTreeMap::new();
+        let mut wanted = 0;
+        while let Ok((index, outcomes)) = receive.recv() {
+            waiting.insert(index, outcomes);
+            while let Some(outcomes) = waiting.remove(&wanted) {
+                wanted += 1;
+                outcomes.into_iter().for_each(&mut take);
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+}
+
+fn open_one(
+    reader: &mut FrameReader<'_>,
+    vault: &VaultId,
+    id: SealId,
+    stored: &Stored,
+    keys: &Keys,
+    numbers: &KeyNumbers,
+    buffer: &mut BoxBuffer,
+) -> Outcome {
+    let mut outcome = Outcome { id, operations: Vec::new(), unreadable: Vec::new() };
+    for place in ranked(stored, keys, numbers) {
+        match reader.open(vault, &id, &stored.boxes[place], keys, buffer) {
+            Ok(opened) => {
+                let operations: Vec<Operation> =
+                    opened.iter().map(|one| Operation::new(one.id, &one.op)).collect();
+                let whole = operations.iter().all(|op| !matches!(op.fact, Fact::Redacted));
+                outcome.operations.push(operations);
+                if whole {
+                    break;
+                }
+            }
+            Err(error) => outcome.unreadable.push((place, error.to_string())),
+        }
+    }
+    outcome
+}

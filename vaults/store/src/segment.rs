@@ -1,0 +1,68 @@
+//! Frames gathered into closed files: what comes from other copies, and what was boxed anew.
+
+use std::io;
+use std::path::PathBuf;
+
+use tally_vault_format::SEGMENT_HEADER;
+
+use crate::durable;
+use crate::environment::Environment;
+use crate::layout::{self, Layout, SEGMENT_LEN, SEGMENTS, TEMPORARY};
+
+/// Gathers frames and writes a segment whenever there are enough of them.
+pub(crate) struct SegmentWriter<'e> {
+    environment: &'e Environment,
+    layout: &'e Layout,
+    bytes: Vec<u8>,
+    /// Where the frames in `bytes` begin.
+    offsets: Vec<u64>,
+    written: Vec<Segment>,
+}
+
+/// A segment that was written.
+pub(crate) struct Segment {
+    pub(crate) path: PathBuf,
+    /// Where its frames begin, in the order in which they were pushed.
+    pub(crate) offsets: Vec<u64>,
+}
+
+impl<'e> SegmentWriter<'e> {
+    pub(crate) fn new(environment: &'e Environment, layout: &'e Layout) -> Self {
+        Self { environment, layout, bytes: Vec::new(), offsets: Vec::new(), written: Vec::new() }
+    }
+
+    pub(crate) fn push(&mut self, frame: &[u8]) -> io::Result<()> {
+        if self.bytes.is_empty() {
+            self.bytes.extend_from_slice(SEGMENT_HEADER);
+        }
+        self.offsets.push(self.bytes.len() as u64);
+        self.bytes.extend_from_slice(frame);
+        if self.bytes.len() as u64 >= SEGMENT_LEN { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let name = layout::segment_name(&blake3::hash(&self.bytes));
+        let folder = self.layout.folder(SEGMENTS);
+        durable::write_unsynced(
+            self.environment,
+            &self.layout.folder(TEMPORARY),
+            &folder,
+            &name,
+            &self.bytes,
+        )?;
+        self.bytes.clear();
+        self.written.push(Segment { path: folder.join(name), offsets: std::mem::take(&mut self.offsets) });
+        Ok(())
+    }
+
+    /// Returns when every frame is on the disk, names included.
+    pub(crate) fn finish(mut self) -> io::Result<Vec<Segment>> {
+        if !self.bytes.is_empty() {
+            self.flush()?;
+        }
+        if !self.written.is_empty() {
+            self.environment.fs.sync_dir(&self.layout.folder(SEGMENTS))?;
+        }
+        Ok(self.written)
+    }
+}

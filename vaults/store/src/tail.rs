@@ -1,0 +1,143 @@
+//! The file an author appends to: one write and one sync, then the frame is acknowledged.
+//!
+//! * A frame that is half written is cut off again, and was never acknowledged. When even that fails nothing more is
+//!   written until the vault is opened anew.
+//! * After a failed sync nothing is known about the last bytes, so the tail is given up as well, cut or not.
+//! * A tail that is long enough becomes a segment: copied to `tmp/`, synced, renamed, the folder synced, and only then the
+//!   tail is removed. The copy is made of fresh writes, so it does not rest on what an earlier sync may have lost.
+//!
+//! Crash argument. Before the sync returns, the frame is absent, cut, or whole: whole is fine, since its author finds it
+//! and continues behind it. Between rename and removal the frames are in two files, which is the same set. A removal that
+//! a crash undoes is met by syncing the folder when the next tail is made, before its first frame is acknowledged.
+
+use std::io;
+use std::path::PathBuf;
+
+use tally_vault_format::{MemberId, SEGMENT_HEADER};
+
+use crate::durable::Draft;
+use crate::environment::Environment;
+use crate::fs::{self, Output};
+use crate::layout::{self, Layout, SEGMENT_LEN, SEGMENTS, TAILS, TEMPORARY};
+
+/// A tail that was made long by one large batch is still copied in one piece.
+const TAIL_LEN_MAX: u64 = 1 << 30;
+
+/// The end of one author's frames.
+pub(crate) struct Tail {
+    path: PathBuf,
+    output: Box<dyn Output>,
+    len: u64,
+    /// Nothing is known about the end of the file any more.
+    lost: bool,
+}
+
+/// Where a batch came to lie.
+pub(crate) struct Placed {
+    pub(crate) path: PathBuf,
+    pub(crate) offset: u64,
+}
+
+/// Why a batch was not acknowledged.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TailError {
+    #[error("the end of the file is unknown after a failure")]
+    Lost,
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+impl Tail {
+    /// Continues the tail that is there, cutting off what was never acknowledged behind `good_len`.
+    pub(crate) fn resume(environment: &Environment, layout: &Layout, author: &MemberId, good_len: u64) -> io::Result<Self> {
+        let path = layout.tail(author);
+        let found = environment.fs.open(&path)?.len()?;
+        let mut output = environment.fs.append(&path)?;
+        if found > good_len {
+            output.truncate(good_len)?;
+            output.sync()?;
+        }
+        Ok(Self { path, output, len: good_len, lost: false })
+    }
+
+    /// Begins a tail with its first frames. Returns when they, and the name of the file, are on the disk.
+    pub(crate) fn begin(
+        environment: &Environment,
+        layout: &Layout,
+        author: &MemberId,
+        frames: &[u8],
+    ) -> Result<(Self, Placed), TailError> {
+        let path = layout.tail(author);
+        let mut output = environment.fs.create(&path)?;
+        let begun = output
+            .write(SEGMENT_HEADER)
+            .and_then(|()| output.write(frames))
+            .and_then(|()| output.sync())
+            .and_then(|()| environment.fs.sync_dir(&layout.folder(TAILS)));
+        if let Err(error) = begun {
+            // Whether the name is on the disk is unknown; the next writer finds a tail that is cut, whole or absent.
+            drop(output);
+            return match environment.fs.remove(&path) {
+                Ok(()) => Err(TailError::Io(error)),
+                Err(_) => Err(TailError::Lost),
+            };
+        }
+        let offset = SEGMENT_HEADER.len() as u64;
+        let tail = Self { path: path.clone(), output, len: offset + frames.len() as u64, lost: false };
+        Ok((tail, Placed { path, offset }))
+    }
+
+    /// Appends frames. Returns when they are on the disk.
+    pub(crate) fn append(&mut self, frames: &[u8]) -> Result<Placed, TailError> {
+        if self.lost {
+            return Err(TailError::Lost);
+        }
+        let offset = self.len;
+        if let Err(error) = self.output.write(frames) {
+            self.lost = self.output.truncate(offset).and_then(|()| self.output.sync()).is_err();
+            return Err(error.into());
+        }
+        if let Err(error) = self.output.sync() {
+            self.lost = true;
+            // If this succeeds the frame is gone; if not, it may show up, unacknowledged, when the vault is opened.
+            let _ = self.output.truncate(offset).and_then(|()| self.output.sync());
+            return Err(error.into());
+        }
+        self.len += frames.len() as u64;
+        Ok(Placed { path: self.path.clone(), offset })
+    }
+
+    /// Whether it is long enough to be closed.
+    pub(crate) const fn is_full(&self) -> bool {
+        self.len >= SEGMENT_LEN && !self.lost
+    }
+
+    /// Whether nothing is known about its end any more.
+    pub(crate) const fn is_lost(&self) -> bool {
+        self.lost
+    }
+
+    /// Makes a segment of it and removes it. Returns the segment's path; frames lie at the same offsets.
+    ///
+    /// On failure the tail is still there and whole.
+    pub(crate) fn close(&self, environment: &Environment, layout: &Layout) -> io::Result<PathBuf> {
+        close(environment, layout, &self.path, self.len)
+    }
+}
+
+/// Makes a segment of a tail's first `len` bytes.
+pub(crate) fn close(environment: &Environment, layout: &Layout, tail: &std::path::Path, len: u64) -> io::Result<PathBuf> {
+    let mut bytes = fs::read(&*environment.fs, tail, TAIL_LEN_MAX)?;
+    bytes.truncate(usize::try_from(len).unwrap_or(usize::MAX));
+    let name = layout::segment_name(&blake3::hash(&bytes));
+    let path = layout.folder(SEGMENTS).join(name);
+    let mut draft = Draft::begin(environment, &layout.folder(TEMPORARY))?;
+    if let Err(error) = draft.write(&bytes) {
+        draft.abandon(environment);
+        return Err(error);
+    }
+    draft.place(environment, &path)?;
+    environment.fs.sync_dir(&layout.folder(SEGMENTS))?;
+    environment.fs.remove(tail)?;
+    Ok(path)
+}
