@@ -37,7 +37,7 @@
 //!
 //! Inserting is O(1) per operation but for what a new control operation brings: the walk over control, a pass over the
 //! operations (only those whose grant changed are judged again). A fork or a hole in a log of a member one of whose grants was
-//! revoked costs O(that log) for each settling in which that log grew. `tests/scale.rs` prints time and bytes.
+//! revoked costs O(that log) for each settling in which that log grew. `examples/scale.rs` prints time and bytes.
 //!
 //! Out of scope: signatures and bytes (`tally-vault-format`), which frames exist and what may be dropped (`tally-vault`).
 

@@ -5,43 +5,63 @@ use std::hash::{BuildHasher, RandomState};
 /// No index.
 pub(crate) const NONE: u32 = u32::MAX;
 
-/// A set of ids, each with its index. A stored id costs its bytes and about seven more.
+/// A set of ids, each with its index. A stored id costs its bytes and about nine more.
 pub(crate) struct Ids<const N: usize> {
     ids: Vec<[u8; N]>,
-    /// Index + 1, open addressing with linear probing; a power of two, at most three quarters full.
+    /// Open addressing with linear probing; a power of two, at most three quarters full. For each slot seven bits of the hash
+    /// and the top bit, or 0 if it is free, so that few ids are read in vain: each would be a cache miss.
+    tags: Vec<u8>,
     slots: Vec<u32>,
     /// What operations name (targets, namespaces, grants) are bytes of the writer's choice: with a fixed hash it could choose
-    /// such that fall into one slot. The seed decides where an id lies in `slots`, and `slots` is only ever looked up.
-    seed: RandomState,
+    /// such that fall into one slot. The seeds decide where an id lies in `slots`, and `slots` is only ever looked up.
+    seeds: [u64; 2],
 }
 
 impl<const N: usize> Ids<N> {
     pub(crate) fn new() -> Self {
+        let state = RandomState::new();
+        let seeds = [state.hash_one(0), state.hash_one(1)];
         Self {
             ids: Vec::new(),
+            tags: vec![0; 16],
             slots: vec![0; 16],
-            seed: RandomState::new(),
+            seeds,
         }
     }
 
-    fn hash(&self, id: &[u8; N]) -> usize {
-        self.seed.hash_one(id) as usize
+    /// The slot to begin at, before masking, and the tag.
+    fn hash(&self, id: &[u8; N]) -> (usize, u8) {
+        let word = |bytes: &[u8]| u64::from_le_bytes(*bytes.first_chunk().expect("8 of 16"));
+        let hash = id.chunks_exact(16).fold(self.seeds[0], |hash, chunk| {
+            let product =
+                u128::from(word(chunk) ^ hash) * u128::from(word(&chunk[8..]) ^ self.seeds[1]);
+            product as u64 ^ (product >> 64) as u64
+        });
+        (hash as usize, 0x80 | (hash >> 57) as u8)
     }
 
     pub(crate) fn id(&self, index: u32) -> &[u8; N] {
         &self.ids[index as usize]
     }
 
-    pub(crate) fn get(&self, id: &[u8; N]) -> Option<u32> {
+    /// The index of this id, or the free slot and the tag for it.
+    fn find(&self, id: &[u8; N]) -> Result<u32, (usize, u8)> {
         let mask = self.slots.len() - 1;
-        let mut at = self.hash(id) & mask;
+        let (mut at, tag) = self.hash(id);
         loop {
-            match self.slots[at] {
-                0 => return None,
-                slot if self.ids[slot as usize - 1] == *id => return Some(slot - 1),
-                _ => at = (at + 1) & mask,
+            at &= mask;
+            if self.tags[at] == 0 {
+                return Err((at, tag));
             }
+            if self.tags[at] == tag && self.ids[self.slots[at] as usize] == *id {
+                return Ok(self.slots[at]);
+            }
+            at += 1;
         }
+    }
+
+    pub(crate) fn get(&self, id: &[u8; N]) -> Option<u32> {
+        self.find(id).ok()
     }
 
     /// The index of this id; whether it is new.
@@ -49,38 +69,34 @@ impl<const N: usize> Ids<N> {
         if self.ids.len() * 4 >= self.slots.len() * 3 {
             self.grow();
         }
-        let mask = self.slots.len() - 1;
-        let mut at = self.hash(id) & mask;
-        loop {
-            match self.slots[at] {
-                0 => break,
-                slot if self.ids[slot as usize - 1] == *id => return (slot - 1, false),
-                _ => at = (at + 1) & mask,
-            }
-        }
+        let (at, tag) = match self.find(id) {
+            Ok(index) => return (index, false),
+            Err(free) => free,
+        };
         let index = u32::try_from(self.ids.len())
             .ok()
             .filter(|index| *index < 1 << 31)
             .expect("fewer than 2^31 ids fit into memory");
-        self.slots[at] = index + 1;
+        (self.tags[at], self.slots[at]) = (tag, index);
         self.ids.push(*id);
         (index, true)
     }
 
     fn grow(&mut self) {
-        let mut slots = vec![0_u32; self.slots.len() * 2];
-        let mask = slots.len() - 1;
-        for (index, id) in self.ids.iter().enumerate() {
-            let mut at = self.hash(id) & mask;
-            while slots[at] != 0 {
-                at = (at + 1) & mask;
+        let len = self.slots.len() * 2;
+        self.tags = vec![0; len];
+        self.slots = vec![0; len];
+        for (index, id) in (0..).zip(&self.ids) {
+            let (mut at, tag) = self.hash(id);
+            at &= len - 1;
+            while self.tags[at] != 0 {
+                at = (at + 1) & (len - 1);
             }
-            slots[at] = u32::try_from(index).expect("checked when it was interned") + 1;
+            (self.tags[at], self.slots[at]) = (tag, index);
         }
-        self.slots = slots;
     }
 
     pub(crate) fn memory(&self) -> usize {
-        self.ids.capacity() * N + self.slots.capacity() * 4
+        self.ids.capacity() * N + self.slots.capacity() * 5
     }
 }

@@ -49,7 +49,7 @@ fn play(seed: u64, players: usize, turns: usize) -> Vec<Sealed> {
     let cards: Vec<Card> = all.iter().map(|player| player.pen.card).collect();
     let mut frames: Vec<Sealed> = Vec::new();
     // Somebody has to be let in first, or nothing ever counts.
-    for number in 1..players.min(4) {
+    for (number, card) in cards.iter().enumerate().take(4).skip(1) {
         let rights = [(
             ALL,
             if number == 1 {
@@ -58,10 +58,9 @@ fn play(seed: u64, players: usize, turns: usize) -> Vec<Sealed> {
                 Right::Append
             },
         )];
-        let expires = (cards[number].kind() == MemberKind::Agent).then_some(NOW + 11 * YEAR);
-        let draft = grant(GrantId::ROOT, cards[number], 3, expires, &rights);
-        let frame = write(&mut all[0].pen, GrantId::ROOT, CONTROL, vec![draft]);
-        frames.push(frame);
+        let expires = (card.kind() == MemberKind::Agent).then_some(NOW + 11 * YEAR);
+        let draft = grant(GrantId::ROOT, *card, 3, expires, &rights);
+        frames.push(write(&mut all[0].pen, GrantId::ROOT, CONTROL, vec![draft]));
     }
     for player in &mut all {
         player.seen = (0..frames.len()).collect();

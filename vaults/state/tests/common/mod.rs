@@ -183,7 +183,7 @@ pub fn write(pen: &mut Pen, under: GrantId, namespace: NamespaceId, drafts: Vec<
     let (sequence, before) = pen.tips.get(&namespace).copied().unwrap_or((0, OpId::NONE));
     let mut previous = before;
     let mut operations = Vec::new();
-    for (number, draft) in (sequence + 1..).zip(drafts) {
+    for (draft, number) in drafts.into_iter().zip(sequence + 1..) {
         pen.clock += 1;
         let time = at(pen.clock);
         let mut hasher = blake3::Hasher::new();

@@ -9,6 +9,9 @@ use tally_vault_state::{Fact, Operation, Status};
 
 use super::{ALL, CONTROL, Sealed};
 
+/// The versions of a record, the one that is shown, the conflicts.
+pub type Parts = (BTreeSet<OpId>, Option<OpId>, BTreeSet<OpId>);
+
 pub struct Known<'a> {
     pub op: &'a Operation,
     pub author: MemberId,
@@ -297,8 +300,8 @@ impl<'a> Model<'a> {
         self.ops.keys().map(|&id| (id, status(id))).collect()
     }
 
-    /// Records as sets: the versions, the one shown, the conflicts.
-    pub fn records(&self) -> BTreeMap<OpId, (BTreeSet<OpId>, Option<OpId>, BTreeSet<OpId>)> {
+    /// Records as sets, by id.
+    pub fn records(&self) -> BTreeMap<OpId, Parts> {
         let statuses = self.statuses();
         let nodes: Vec<OpId> = self
             .ops
