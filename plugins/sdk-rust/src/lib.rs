@@ -21,6 +21,7 @@
 //! |---|---|
 //! | [`chat`] | talking to a model: builder, streaming, constrained output, tool loop |
 //! | [`env`] | time, randomness, settings, log, output, embeddings: all that reaches an agent from outside |
+//! | [`vault`] | the person's encrypted memory |
 //! | [`plugin`] | offering tools, and calling them |
 //! | [`error`] | why a call did not succeed |
 //!
@@ -42,6 +43,7 @@ mod guest;
 #[cfg(any(target_arch = "wasm32", test))]
 mod heap;
 pub mod plugin;
+pub mod vault;
 
 pub use bindings::agent::exports::tally::agent::handler::{Attachment, Input, Reply};
 pub use chat::chat;
@@ -55,6 +57,7 @@ pub mod prelude {
     pub use crate::env::{Level, embed, models, now, random, setting};
     pub use crate::error::{Error, Resource, Result};
     pub use crate::plugin::{ToolSpec, call_tool, tools};
+    pub use crate::vault::namespace;
     pub use crate::{Attachment, Input, Reply, emit, log};
     pub use alloc::borrow::ToOwned;
     pub use alloc::format;

@@ -60,6 +60,20 @@ pub use agent::tally::agent::inference::{
     ChatRequest, Completion, Event, FinishReason, Lane, ReceiptRef, ResponseFormat, Sampling, Usage,
 };
 pub use agent::tally::agent::types::{Error, Message, ResourceKind, Role, ToolCall, ToolSpec};
+pub use agent::tally::agent::vault::{
+    Access as VaultAccess, Draft as VaultDraft, Item as VaultItem, Namespace as VaultNamespace,
+    Page as VaultPage,
+};
+
+impl From<tally_capability::Access> for VaultAccess {
+    fn from(access: tally_capability::Access) -> Self {
+        match access {
+            tally_capability::Access::Read => Self::Read,
+            tally_capability::Access::Append => Self::Append,
+            tally_capability::Access::Curate => Self::Curate,
+        }
+    }
+}
 
 impl Input {
     /// An input without attachments.

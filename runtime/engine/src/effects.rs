@@ -28,6 +28,8 @@ pub enum Capability {
     Model,
     /// The tool named in the request.
     Tool,
+    /// The namespace of the vault named in the request, and what is to be done in it.
+    Vault,
     /// Showing text to the person who started the run.
     Output,
     /// The setting named in the request.
@@ -105,6 +107,18 @@ effects! {
     INFERENCE_MODELS: "tally:agent/inference@0.1.0" # "models", ReadLocal, AfterCall, None, Free;
     /// Shows text to the person who started the run.
     OUTPUT_EMIT: "tally:agent/output@0.1.0" # "emit", WriteLocal, FlushBefore, Output, Never;
+    /// The namespaces of the vault that the run may use.
+    VAULT_NAMESPACES: "tally:agent/vault@0.1.0" # "namespaces", ReadLocal, AfterCall, None, Free;
+    /// Records of the vault.
+    VAULT_LIST: "tally:agent/vault@0.1.0" # "list", ReadLocal, AfterCall, Vault, Free;
+    /// One record of the vault.
+    VAULT_GET: "tally:agent/vault@0.1.0" # "get", ReadLocal, AfterCall, Vault, Free;
+    /// Adds records to the vault. They outlive the run and travel with the vault.
+    VAULT_APPEND: "tally:agent/vault@0.1.0" # "append", WriteRemote, SyncBeforeLeaving, Vault, Never;
+    /// Writes a version in place of others.
+    VAULT_SUPERSEDE: "tally:agent/vault@0.1.0" # "supersede", WriteRemote, SyncBeforeLeaving, Vault, Never;
+    /// Hides versions.
+    VAULT_RETRACT: "tally:agent/vault@0.1.0" # "retract", WriteRemote, SyncBeforeLeaving, Vault, Never;
     /// The tools of the run.
     TOOLS_LIST: "tally:agent/tools@0.1.0" # "list", ReadLocal, AfterCall, None, Free;
     /// Runs a tool. What the tool itself does is journaled in its own frame.

@@ -7,6 +7,7 @@ pub(crate) mod env;
 pub(crate) mod inference;
 pub(crate) mod output;
 pub(crate) mod tools;
+pub(crate) mod vault;
 pub(crate) mod wasi;
 
 use crate::contract;
@@ -98,5 +99,6 @@ fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     env::link(linker)?;
     inference::link(linker)?;
     output::link(linker)?;
+    vault::link(linker)?;
     tools::link(linker)
 }

@@ -47,7 +47,8 @@ pub use replay::{
 pub use run::{Outcome, Plan, PlanError, RunError, RunReport, Start};
 pub use services::{
     BoxFuture, CallContext, Clock, Embeddings, Entropy, Generation, Inference, NoInference,
-    NoOutput, OutputSink, ReceiptBytes, Services, SystemClock, SystemEntropy,
+    NoOutput, NoVault, OutputSink, ReceiptBytes, Services, SystemClock, SystemEntropy, Vault,
+    VaultQuery,
 };
 pub use session::{Denial, EnvironmentError, JournalTo, Used};
 pub use tool::{ToolError, ToolPlugin};

@@ -114,11 +114,14 @@ impl Host {
     }
 
     fn decide<'a>(&'a self, ask: Ask<'a>) -> Decision<'a> {
-        let effective = self.policy.effective();
-        let now = match effective.expires() {
+        self.policy.effective().decide(ask, self.moment())
+    }
+
+    /// The moment at which the policy is asked.
+    pub(crate) fn moment(&self) -> Moment {
+        Moment::from_epoch_seconds(match self.policy.effective().expires() {
             Some(_) => self.shared.services.clock.now().seconds(),
             None => 0,
-        };
-        effective.decide(ask, Moment::from_epoch_seconds(now))
+        })
     }
 }

@@ -20,7 +20,7 @@ use crate::host::Shared;
 use crate::limits::{self, Exhausted};
 use crate::policy::{Grant, Policy};
 use crate::run::{self, Ended, Frame, Outcome, Plan, RunError, RunReport, Start};
-use crate::services::{Entropy, NoInference, NoOutput, Services};
+use crate::services::{Entropy, NoInference, NoOutput, NoVault, Services};
 use crate::session::{AnySink, Session, SharedSession, Stop};
 use crate::tool::{Nowhen, ToolError, ToolPlugin, ToolSet};
 use std::sync::Arc;
@@ -571,6 +571,7 @@ impl Engine {
             SharedSession::new(Session::new(None, Some(cursor), Box::new(NoOutput), limits));
         let services = Services {
             inference: Arc::new(NoInference),
+            vault: Arc::new(NoVault),
             clock: Arc::new(Nowhen),
             entropy: Arc::new(NoChance),
         };

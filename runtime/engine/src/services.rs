@@ -4,12 +4,13 @@
 //! running; an error says whose turn it is (`invalid`: the agent's, `unavailable`: try again, `failed`: neither); no
 //! method is called during replay.
 
-use crate::contract::{ChatRequest, Error, Event, Level};
+use crate::contract::{ChatRequest, Error, Event, Level, VaultDraft, VaultItem, VaultPage};
 use std::cell::RefCell;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use tally_capability::Access;
 use tally_journal::{Digest, RunId, Timestamp};
 use zeroize::Zeroizing;
 
@@ -107,6 +108,68 @@ pub trait Generation: Send {
     fn cancel(&mut self);
 }
 
+/// Which records of a vault.
+#[derive(Clone, Debug)]
+pub struct VaultQuery {
+    /// The namespace's name.
+    pub namespace: String,
+    /// What the type begins with; empty for all.
+    pub type_prefix: String,
+    /// What the page before gave as `next`.
+    pub after: Option<String>,
+    /// Most records, at least 1.
+    pub limit: usize,
+}
+
+/// A person's vault, opened with the key of one agent. What that key was not granted is refused or not seen, whatever
+/// the run's own grant says.
+///
+/// Requests have been checked for their form and allowed by the policy. `curate` says whether the policy lets the agent
+/// change what others wrote; without it an operation on others' versions is denied. Writes are durable when they return,
+/// and each names the run.
+pub trait Vault: Send + Sync {
+    /// The namespaces shared with the agent.
+    fn namespaces<'a>(&'a self) -> BoxFuture<'a, Result<Vec<(String, Access)>, Error>>;
+
+    /// Current records, the oldest first.
+    fn list<'a>(&'a self, query: VaultQuery) -> BoxFuture<'a, Result<VaultPage, Error>>;
+
+    /// One current version, by its own id or its lineage.
+    fn get<'a>(
+        &'a self,
+        namespace: String,
+        id: String,
+    ) -> BoxFuture<'a, Result<Option<VaultItem>, Error>>;
+
+    /// Adds records, all or none.
+    fn append<'a>(
+        &'a self,
+        namespace: String,
+        drafts: Vec<VaultDraft>,
+        run: RunId,
+    ) -> BoxFuture<'a, Result<Vec<String>, Error>>;
+
+    /// Writes a version in place of others.
+    fn supersede<'a>(
+        &'a self,
+        namespace: String,
+        targets: Vec<String>,
+        draft: VaultDraft,
+        run: RunId,
+        curate: bool,
+    ) -> BoxFuture<'a, Result<String, Error>>;
+
+    /// Hides versions.
+    fn retract<'a>(
+        &'a self,
+        namespace: String,
+        targets: Vec<String>,
+        reason: String,
+        run: RunId,
+        curate: bool,
+    ) -> BoxFuture<'a, Result<String, Error>>;
+}
+
 /// Where a run's output goes while it goes on. Called with the journal entry already written.
 pub trait OutputSink: Send {
     /// Shows text.
@@ -133,6 +196,8 @@ pub trait Entropy: Send + Sync {
 pub struct Services {
     /// Language models.
     pub inference: Arc<dyn Inference>,
+    /// The person's vault.
+    pub vault: Arc<dyn Vault>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Chance.
@@ -140,10 +205,11 @@ pub struct Services {
 }
 
 impl Services {
-    /// The clock and the randomness of this machine, and the given models.
+    /// The clock and the randomness of this machine, the given models, and no vault.
     pub fn system(inference: Arc<dyn Inference>) -> Self {
         Self {
             inference,
+            vault: Arc::new(NoVault),
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
         }
@@ -183,6 +249,69 @@ impl Inference for NoInference {
         _context: CallContext,
     ) -> BoxFuture<'a, Result<Embeddings, Error>> {
         Box::pin(async move { Err(Error::Unavailable(format!("no model {model:?} here"))) })
+    }
+}
+
+/// No vault: the run was started without one.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoVault;
+
+impl NoVault {
+    fn answer<'a, T: Send + 'a>(self) -> BoxFuture<'a, Result<T, Error>> {
+        Box::pin(async {
+            Err(Error::Unavailable(
+                "the run was started without a vault".into(),
+            ))
+        })
+    }
+}
+
+impl Vault for NoVault {
+    fn namespaces<'a>(&'a self) -> BoxFuture<'a, Result<Vec<(String, Access)>, Error>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    fn list<'a>(&'a self, _query: VaultQuery) -> BoxFuture<'a, Result<VaultPage, Error>> {
+        self.answer()
+    }
+
+    fn get<'a>(
+        &'a self,
+        _namespace: String,
+        _id: String,
+    ) -> BoxFuture<'a, Result<Option<VaultItem>, Error>> {
+        self.answer()
+    }
+
+    fn append<'a>(
+        &'a self,
+        _namespace: String,
+        _drafts: Vec<VaultDraft>,
+        _run: RunId,
+    ) -> BoxFuture<'a, Result<Vec<String>, Error>> {
+        self.answer()
+    }
+
+    fn supersede<'a>(
+        &'a self,
+        _namespace: String,
+        _targets: Vec<String>,
+        _draft: VaultDraft,
+        _run: RunId,
+        _curate: bool,
+    ) -> BoxFuture<'a, Result<String, Error>> {
+        self.answer()
+    }
+
+    fn retract<'a>(
+        &'a self,
+        _namespace: String,
+        _targets: Vec<String>,
+        _reason: String,
+        _run: RunId,
+        _curate: bool,
+    ) -> BoxFuture<'a, Result<String, Error>> {
+        self.answer()
     }
 }
 

@@ -11,7 +11,7 @@ use crate::host::{Host, Shared, wasi::Wasi};
 use crate::limits::{Limits, MemoryMeter};
 use crate::policy::{Grant, Policy, ResolveError};
 use crate::run::{Ended, bounded, close, open};
-use crate::services::{Clock, Entropy, NoInference, NoOutput, Services};
+use crate::services::{Clock, Entropy, NoInference, NoOutput, NoVault, Services};
 use crate::session::{Session, SharedSession, Stop};
 use std::pin::pin;
 use std::sync::Arc;
@@ -155,6 +155,7 @@ impl ToolPlugin {
         let session = SharedSession::new(Session::new(None, None, Box::new(NoOutput), limits));
         let nothing = Services {
             inference: Arc::new(NoInference),
+            vault: Arc::new(NoVault),
             clock: Arc::new(Nowhen),
             entropy: Arc::new(Zeros),
         };

@@ -15,7 +15,7 @@ use tally_engine::contract::{
 };
 use tally_engine::{
     BoxFuture, CallContext, Clock, Component, Embeddings, Engine, EngineOptions, Entropy,
-    Generation, Grant, Inference, Outcome, OutputSink, Plan, ReceiptBytes, ReplayOptions,
+    Generation, Grant, Inference, NoVault, Outcome, OutputSink, Plan, ReceiptBytes, ReplayOptions,
     ReplayReport, RunReport, Services, Start, ToolPlugin,
 };
 use tally_journal::{Digest, Journal, Timestamp};
@@ -72,7 +72,7 @@ pub fn with_section(mut wasm: Vec<u8>, name: &str, data: &[u8]) -> Vec<u8> {
 
 pub fn manifest(world: &str) -> String {
     let more = if world == "agent" {
-        r#","tools":["*"],"output":true"#
+        r#","tools":["*"],"output":true,"vault-curate":["*"]"#
     } else {
         ""
     };
@@ -272,6 +272,7 @@ impl Entropy for Counting {
 pub fn services(inference: Arc<dyn Inference>) -> Services {
     Services {
         inference,
+        vault: Arc::new(NoVault),
         clock: Arc::new(Ticking(AtomicUsize::new(0))),
         entropy: Arc::new(Counting(AtomicUsize::new(0))),
     }

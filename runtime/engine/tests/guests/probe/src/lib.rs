@@ -9,7 +9,7 @@ use tally::agent::inference::{
     self, ChatRequest, Event, FinishReason, Generation, Lane, ResponseFormat, Sampling,
 };
 use tally::agent::types::{Error, Message, Role};
-use tally::agent::{env, output, tools};
+use tally::agent::{env, output, tools, vault};
 
 struct Probe;
 
@@ -110,6 +110,29 @@ fn obey(command: &str, rest: &str) -> Result<String, Error> {
         "emit" => {
             output::emit(rest)?;
             Ok("shown".into())
+        }
+        "vault-namespaces" => Ok(format!("{:?}", vault::namespaces())),
+        "vault-append" => {
+            let (namespace, text) = rest.split_once(' ').unwrap_or((rest, ""));
+            let drafts: Vec<vault::Draft> = text.split(',').filter(|text| !text.is_empty()).map(note).collect();
+            Ok(format!("{:?}", vault::append(namespace, &drafts)))
+        }
+        "vault-typed" => {
+            let draft = vault::Draft { type_: rest.into(), ..note("x") };
+            Ok(format!("{:?}", vault::append("diary", &[draft])))
+        }
+        "vault-list" => match vault::list(rest, "text/", None, 10) {
+            Ok(page) => Ok(page.items.iter().map(|item| String::from_utf8_lossy(&item.content).into_owned()).collect::<Vec<_>>().join(",")),
+            Err(error) => Ok(format!("{error:?}")),
+        },
+        "vault-get" => Ok(format!("{:?}", vault::get("diary", rest).map(|item| item.is_some()))),
+        "vault-story" => {
+            let ids = vault::append("diary", &[note("first"), note("second")])?;
+            let newer = vault::supersede("diary", &ids[..1], &note("first, corrected"))?;
+            vault::retract("diary", &ids[1..], "wrong")?;
+            let seen = vault::list("diary", "", None, 1)?;
+            let got = vault::get("diary", &newer)?;
+            Ok(format!("{} {:?} {}", seen.items.len(), seen.next.is_some(), got.is_some()))
         }
         "models" => Ok(inference::models().join(" ")),
         "chat" => say(&chat(rest, "go", 100)?),
@@ -250,6 +273,10 @@ fn two() -> Result<String, Error> {
         }
     }
     Ok(text)
+}
+
+fn note(text: &str) -> vault::Draft {
+    vault::Draft { type_: "text/plain".into(), content: text.as_bytes().to_vec(), receipt: None }
 }
 
 fn every_call(name: &str) -> Result<String, Error> {
