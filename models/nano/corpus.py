@@ -516,7 +516,7 @@ class Generator:
 
     def tool(self):
         r = self.r
-        if r.random() < 0.14:
+        if r.random() < 0.18:
             specs, request, gold = self.text_tool()
             if r.random() < 0.3:
                 request = self.cap(request)
