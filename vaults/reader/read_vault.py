@@ -245,7 +245,7 @@ def open_box(s, keys):
         need(low <= count <= high and (kind >= 16) == s.control and time > earlier, why)
         targets = [c.take(32) for _ in range(count)]
         said, (state,), body = c.data[start:c.at], c.read("B"), None
-        need(ascending(targets) and state in ((0, 1) if s.rebox else (1,)), why)
+        need(ascending(targets) and state in ((0, 1) if s.rebox else (1,)) and (kind, targets) != (17, [ROOT]), why)
         salt, length = c.read("32sI") if state else (b"", 32)
         data = c.take(length)
         commitment, body = (blake3(data, key=salt).digest(), read_body(kind, data, why)) if state else (data, None)
