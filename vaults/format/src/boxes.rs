@@ -267,9 +267,11 @@ impl<'b> Opened<'b> {
     pub fn iter(&self) -> impl Iterator<Item = OpenedOp<'b>> + use<'b> {
         let namespace = self.namespace;
         let mut cursor = Cursor::new(self.operations);
-        (self.first..)
-            .zip(self.ids)
-            .map(move |(sequence, id)| OpenedOp {
+        // The ids first: they end before the numbers do, and a number after the last may be one too many.
+        self.ids
+            .iter()
+            .zip(self.first..)
+            .map(move |(id, sequence)| OpenedOp {
                 sequence,
                 id: *id,
                 op: OpRef::read(&namespace, &mut cursor).expect("read when the box was opened"),
