@@ -14,6 +14,7 @@ import struct
 import sys
 import unicodedata
 from collections import defaultdict
+from functools import reduce
 from types import SimpleNamespace as Fields
 
 import argon2.low_level as argon2
@@ -129,8 +130,9 @@ class Cursor:
 
 def read_card(data, why):
     card = Cursor(data, why).fields("kind:B sign:32s receive:32s cross:64s")
-    need(card.kind < 5, why)
+    need(card.kind < 5 and int.from_bytes(card.sign, "little") & (2**255 - 1) < P, why)
     need(verify(card.sign, "card", data[:65], card.cross), why)
+    need(int.from_bytes(card.receive, "little") < P, why)
     attempt(why, X25519PrivateKey.generate().exchange, X25519PublicKey.from_public_bytes(card.receive))  # small order
     return card
 
@@ -174,6 +176,39 @@ def open_slot(s, passphrase):
     except CryptoError:
         return None
     return seed if identity(seed).names == (s.card.sign, s.card.receive) else None
+
+
+def read_phrase(text):
+    need(len(text.split()) == 24, "phrase")
+    return bytes(attempt("phrase", Mnemonic("english").to_entropy, text.lower().split()))
+
+
+def read_shares(text, vault):
+    """The seed that shares, one in a line, give back."""
+    words, shares = Mnemonic("english").wordlist, {}
+    for line in filter(str.strip, text.splitlines()):
+        need(len(line.split()) == 32, "shares")
+        data = u(44, sum(attempt("shares", words.index, w.lower()) << 11 * (31 - n) for n, w in enumerate(line.split())))
+        version, start, split, k, index, y, checksum = struct.unpack("B4s2sBB32s3s", data)
+        need(version == 1 and 2 <= k <= 32 and 1 <= index <= 32 and checksum == X("share", data[:41], 3), "shares")
+        need(start == vault[:4] and shares.setdefault(index, (split, k, y)) == (split, k, y), "shares")
+    need(len({share[:2] for share in shares.values()}) == 1 and len(shares) >= k, "shares")
+    exp = [1]
+    while len(exp) < 255:
+        exp.append(exp[-1] << 1 ^ (exp[-1] >> 7) * 0x11D)
+    times = lambda a, b: exp[(exp.index(a) + exp.index(b)) % 255] if a and b else 0
+    over = lambda a, b: exp[(exp.index(a) - exp.index(b)) % 255] if a else 0
+
+    def at(x, points):
+        out = bytes(32)
+        for i in points:
+            weight = reduce(times, (over(x ^ j, i ^ j) for j in points if j != i))
+            out = bytes(a ^ times(weight, b) for a, b in zip(out, shares[i][2]))
+        return out
+
+    first = sorted(shares)[:k]
+    need(all(at(i, first) == share[2] for i, share in shares.items()), "shares")
+    return at(0, first)
 
 
 def read_keyring(data, vault):
@@ -222,6 +257,8 @@ def read_frame(data, vault):
     if s.box is not None:
         c = Cursor(s.box, c.why)
         s.blobs, (form,), s.altered = c.list("H", "32sQ"), c.read("B"), blake3(s.box).digest() != s.digest
+        plain = {size: size - 32 - -(-(size - 32) // (CHUNK + 16)) * 16 for _, size in s.blobs}
+        need(all(0 < p <= 4 << 30 and padded(p) == p and blob_file(p) == size for size, p in plain.items()), c.why)
         need(len(s.box) == s.length and form == (not s.control) and not (s.control and s.blobs), c.why)
         s.salt, s.text = (b"", c.take(*c.read("I"))) if s.control else (c.take(24), c.take())
         c.end()
@@ -533,8 +570,7 @@ def read(path, how, secret, expected=None):
         slots = [slot for place, slot in vault.slots if ("slot.foreign", place) not in vault.findings]
         need(seed := next(filter(None, (open_slot(slot, secret) for slot in slots)), None), "passphrase")
     else:
-        parse = {"phrase": lambda words: bytes(Mnemonic("english").to_entropy(words.lower().split())), "seed": bytes.fromhex}
-        seed = attempt(how, parse[how], secret)
+        seed = read_phrase(secret) if how == "phrase" else attempt(how, bytes.fromhex, secret)
     vault.unlock(seed)
     return json.loads(json.dumps(vault.report(), default=bytes.hex))
 
