@@ -62,6 +62,9 @@ enum Verb {
     /// Serve one model to the process that started this one.
     #[command(name = "__worker", hide = true)]
     Worker,
+    /// Let llama.cpp judge the model file on standard input, for the process that started this one.
+    #[command(name = "__probe", hide = true)]
+    Probe,
 }
 
 fn main() -> ExitCode {
@@ -95,6 +98,7 @@ fn dispatch(verb: Verb, json: bool) -> Outcome {
         Verb::Agent(verb) => verbs::agent::run(verb, json),
         Verb::Model(verb) => verbs::model::run(verb, json),
         Verb::Bench(args) => verbs::bench::run(&args, json),
+        Verb::Probe => verbs::model::probe::judge(),
         Verb::Worker => unreachable!("handled before the command line is parsed"),
     }
 }

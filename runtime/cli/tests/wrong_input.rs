@@ -19,6 +19,11 @@ fn help_has_examples_for_every_verb() {
         &["agent", "inspect"],
         &["agent", "test"],
         &["model", "add"],
+        &["model", "pull"],
+        &["model", "list"],
+        &["model", "default"],
+        &["model", "inspect"],
+        &["model", "remove"],
     ] {
         let mut args = verb.to_vec();
         args.push("--help");

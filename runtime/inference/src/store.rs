@@ -7,6 +7,8 @@
 //! DIR/tmp/                      files being written; left-overs are removed by the next `add`
 //! ```
 //!
+//! Other folders in DIR are not the store's; the command line keeps unfinished downloads in one.
+//!
 //! Invariants:
 //! - A file under `weights` or `models` is complete: it was written elsewhere, synced, and renamed into place. A full
 //!   disk, a crash or a bad file leaves the store as it was.
@@ -53,7 +55,8 @@ impl ModelName {
     }
 
     /// A name made from a file's name or whatever else is at hand.
-    fn from_any(text: &str) -> Self {
+    #[must_use]
+    pub fn from_any(text: &str) -> Self {
         let mut name: String = text
             .chars()
             .map(|c| {
@@ -122,6 +125,14 @@ pub enum AddMode {
     Copy,
     /// Links to the file where it is. Saves the space; when the file changes, loading says so.
     Link,
+}
+
+/// How a file gets its place under `weights`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum How {
+    Copy,
+    Link,
+    Move,
 }
 
 /// Options of [`ModelStore::add`].
@@ -230,6 +241,23 @@ impl ModelStore {
         blocking(move || store.add_now(&source, options, progress)).await
     }
 
+    /// Adds the model file at `file`, which is the caller's own and on the store's file system, by moving it: the disk
+    /// need not hold it twice. When its weights are in the store already the file stays where it is, for the caller to
+    /// remove. `origin` is what the record says about where it came from.
+    ///
+    /// # Errors
+    /// As [`ModelStore::add`]. The store and the file are then as they were.
+    pub async fn take(
+        &self,
+        file: &Path,
+        name: ModelName,
+        origin: &str,
+        progress: impl FnMut(u64, u64) + Send + 'static,
+    ) -> Result<ModelRecord, StoreError> {
+        let (store, file, origin) = (self.clone(), file.to_owned(), PathBuf::from(origin));
+        blocking(move || store.bring_in(&file, name, origin, How::Move, progress)).await
+    }
+
     /// All models, by name.
     ///
     /// # Errors
@@ -289,8 +317,9 @@ impl ModelStore {
         blocking(move || open_model(&path).map(|(_, header, _)| header)).await
     }
 
-    /// Where the weights of a record are.
-    pub(crate) fn weights_path(&self, digest: &WeightsDigest) -> PathBuf {
+    /// Where the weights with this digest are, when they are in the store.
+    #[must_use]
+    pub fn weights_path(&self, digest: &WeightsDigest) -> PathBuf {
         self.dir.join("weights").join(format!("{digest}.gguf"))
     }
 
@@ -298,12 +327,28 @@ impl ModelStore {
         &self,
         source: &Path,
         options: AddOptions,
-        mut progress: impl FnMut(u64, u64),
+        progress: impl FnMut(u64, u64),
     ) -> Result<ModelRecord, StoreError> {
-        let (mut file, header, bytes) = open_model(source)?;
         let name = options.name.unwrap_or_else(|| {
             ModelName::from_any(&source.file_stem().unwrap_or_default().to_string_lossy())
         });
+        let origin = fs::canonicalize(source).map_err(io_error("open", source))?;
+        let how = match options.mode {
+            AddMode::Copy => How::Copy,
+            AddMode::Link => How::Link,
+        };
+        self.bring_in(source, name, origin, how, progress)
+    }
+
+    fn bring_in(
+        &self,
+        source: &Path,
+        name: ModelName,
+        origin: PathBuf,
+        how: How,
+        mut progress: impl FnMut(u64, u64),
+    ) -> Result<ModelRecord, StoreError> {
+        let (mut file, header, bytes) = open_model(source)?;
         let source = fs::canonicalize(source).map_err(io_error("resolve", source))?;
         let temporary = self.dir.join("tmp");
         for dir in [
@@ -315,9 +360,9 @@ impl ModelStore {
         }
         self.clear_leftovers(&temporary);
 
-        let mut into = match options.mode {
-            AddMode::Copy => Some(new_temporary(&temporary)?),
-            AddMode::Link => None,
+        let mut into = match how {
+            How::Copy => Some(new_temporary(&temporary)?),
+            How::Link | How::Move => None,
         };
         let copy = into.as_mut().map(tempfile::NamedTempFile::as_file_mut);
         let weights = copy_hashed(&mut file, copy, &mut |done| progress(done, bytes))
@@ -338,20 +383,13 @@ impl ModelStore {
         match into {
             _ if is_there => {}
             Some(into) => {
-                into.as_file()
-                    .sync_all()
-                    .map_err(io_error("write", &path))?;
-                let mut permissions = into
-                    .as_file()
-                    .metadata()
-                    .map_err(io_error("write", &path))?
-                    .permissions();
-                std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o444);
-                into.as_file()
-                    .set_permissions(permissions)
-                    .map_err(io_error("write", &path))?;
+                finish_file(into.as_file()).map_err(io_error("write", &path))?;
                 into.persist(&path)
                     .map_err(|error| io_error("write", &path)(error.error))?;
+            }
+            None if how == How::Move => {
+                finish_file(&file).map_err(io_error("write", &source))?;
+                fs::rename(&source, &path).map_err(io_error("move", &source))?;
             }
             None => {
                 let link = temporary.join(format!("{weights}.link"));
@@ -371,7 +409,7 @@ impl ModelStore {
             name,
             weights,
             bytes,
-            source,
+            source: origin,
             header,
         };
         let json =
@@ -572,6 +610,14 @@ fn read_record(path: &Path) -> Result<Option<ModelRecord>, StoreError> {
         )));
     }
     Ok(Some(record))
+}
+
+/// Makes a file what it has to be before it gets its name under `weights`: on the disk, and for reading.
+fn finish_file(file: &File) -> io::Result<()> {
+    file.sync_all()?;
+    let mut permissions = file.metadata()?.permissions();
+    std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o444);
+    file.set_permissions(permissions)
 }
 
 fn new_temporary(dir: &Path) -> Result<tempfile::NamedTempFile, StoreError> {

@@ -1,6 +1,13 @@
 //! `tally model`: weights on this machine.
+//!
+//! A file enters the store when our reader finds it whole and llama.cpp says that it can run it ([`judge`]); otherwise
+//! the store stays as it was.
 
-use std::path::PathBuf;
+pub(crate) mod probe;
+mod pull;
+
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
 
 use clap::{Args as ClapArgs, Subcommand};
 use tally_inference::{
@@ -14,9 +21,11 @@ use crate::ui::{Progress, grouped, printable, say, short};
 /// What to do with weights.
 #[derive(Subcommand)]
 pub(crate) enum Verb {
+    /// Bring a model here from a hub, a server or a file, check it, and keep it.
+    Pull(pull::Args),
     /// Hash a GGUF file and keep it.
     #[command(
-        after_help = "Examples:\n  tally model add qwen2.5-0.5b-instruct-q8_0.gguf\n  tally model add /big/disk/model.gguf --name big --link"
+        after_help = "Examples:\n  tally model add qwen2.5-0.5b-instruct-q8_0.gguf\n  tally model add model.gguf --name mine --default\n  tally model add /big/disk/model.gguf --name big --link"
     )]
     Add(Add),
     /// The models there are.
@@ -55,42 +64,42 @@ pub(crate) struct Add {
     /// Leave the file where it is and link to it, instead of copying.
     #[arg(long)]
     link: bool,
+    /// Make it the model that runs use when they name none.
+    #[arg(long)]
+    default: bool,
 }
 
 pub(crate) fn run(verb: Verb, json: bool) -> Outcome {
     let runtime = crate::runtime()?;
     runtime.block_on(async {
-        let store = ModelStore::open(Home::open()?.models()?);
+        // With the model that comes with the program, so that every verb sees the models that a run would.
+        let store = crate::setup::store(&Home::open()?).await?;
         match verb {
+            Verb::Pull(args) => pull::pull(&store, args, json).await,
             Verb::Add(args) => add(&store, args, json).await,
-            Verb::List => list(&crate::setup::store(&Home::open()?).await?, json).await,
+            Verb::List => list(&store, json).await,
             Verb::Inspect { model } => inspect(&store, &model, json).await,
             Verb::Default { model } => {
-                let record = store.set_default(&model).await.map_err(failure)?;
+                let record = store.resolve(&model).await.map_err(failure)?;
+                may_be_default(&record.name, record.kind())?;
+                store
+                    .set_default(record.name.as_str())
+                    .await
+                    .map_err(failure)?;
                 show(&record, true, json);
                 Ok(())
             }
-            Verb::Remove { model } => {
-                let record = store.remove(&model).await.map_err(failure)?;
-                if json {
-                    say!("{}", serde_json::json!({ "removed": record.name, "blake3": record.weights.to_string() }));
-                } else {
-                    eprintln!("removed {}", record.name);
-                }
-                Ok(())
-            }
+            Verb::Remove { model } => remove(&store, &model, json).await,
         }
     })
 }
 
 async fn add(store: &ModelStore, args: Add, json: bool) -> Outcome {
-    let name = match &args.name {
-        None => None,
-        Some(text) => Some(ModelName::parse(text).ok_or_else(|| {
-            Failure::misuse(format_args!("{text:?} cannot be a model's name"))
-                .advise("letters, digits, dots, hyphens and underscores, a letter or digit first: for example my-model")
-        })?),
-    };
+    let name = args.name.as_deref().map(name).transpose()?;
+    let header = judge(&args.file, args.file.display()).await?;
+    if args.default {
+        may_be_default(&args.file.display(), header.kind)?;
+    }
     let size = std::fs::metadata(&args.file).map_or(0, |meta| meta.len());
     let bar = Progress::bytes(format!("hashing {}", args.file.display()), size);
     let mode = if args.link {
@@ -104,12 +113,127 @@ async fn add(store: &ModelStore, args: Add, json: bool) -> Outcome {
         })
         .await
         .map_err(failure)?;
-    let default = store
-        .default_model()
-        .await
-        .map_err(failure)?
+    finish(
+        store,
+        record,
+        args.default,
+        json,
+        serde_json::Value::default(),
+    )
+    .await
+}
+
+/// Shows a model that is in the store now, and makes it the default when that was asked.
+async fn finish(
+    store: &ModelStore,
+    record: ModelRecord,
+    make_default: bool,
+    json: bool,
+    more: serde_json::Value,
+) -> Outcome {
+    if make_default {
+        may_be_default(&record.name, record.kind())?;
+        store
+            .set_default(record.name.as_str())
+            .await
+            .map_err(failure)?;
+    }
+    let default = store.default_model().await.map_err(failure)?;
+    let is_default = default
+        .as_ref()
         .is_some_and(|default| default.name == record.name);
-    show(&record, default, json);
+    if json {
+        let mut said = describe(&record, is_default);
+        if let (Some(said), serde_json::Value::Object(more)) = (said.as_object_mut(), more) {
+            said.extend(more);
+        }
+        say!("{said}");
+        return Ok(());
+    }
+    show(&record, is_default, false);
+    if let (false, ModelKind::Chat, Some(default)) = (is_default, record.kind(), default) {
+        eprintln!(
+            "runs that name no model use {}; to change that: tally model default {}",
+            default.name, record.name
+        );
+    }
+    Ok(())
+}
+
+/// Why a file was not found good.
+enum Judged {
+    /// It is not a model that can be run here.
+    Bad(Failure),
+    /// It could not be read or judged; it may be good.
+    Unable(Failure),
+}
+
+impl From<Judged> for Failure {
+    fn from(judged: Judged) -> Self {
+        match judged {
+            Judged::Bad(failure) | Judged::Unable(failure) => failure,
+        }
+    }
+}
+
+/// Reads the header of a file and lets llama.cpp judge it. `what` is the file as the person knows it.
+async fn judge(file: &Path, what: impl Display) -> Result<GgufHeader, Judged> {
+    let header = ModelStore::inspect(file)
+        .await
+        .map_err(|error| match error {
+            StoreError::NotAModel { fault, .. } => {
+                Judged::Bad(Failure::misuse(format_args!("{what}: {fault}")))
+            }
+            error => Judged::Unable(failure(error)),
+        })?;
+    match probe::refusal(file, &header.architecture).await {
+        Ok(None) => Ok(header),
+        Ok(Some(reason)) => Err(Judged::Bad(
+            Failure::misuse(format_args!("{what}: {reason}"))
+                .advise("nothing was added; docs/models.md lists models that are known to work"),
+        )),
+        Err(failure) => Err(Judged::Unable(failure)),
+    }
+}
+
+/// An embedding model cannot answer anybody.
+fn may_be_default(name: &impl Display, kind: ModelKind) -> Outcome {
+    match kind {
+        ModelKind::Chat => Ok(()),
+        ModelKind::Embedding => Err(Failure::misuse(format_args!(
+            "{name} is an embedding model: it turns text into vectors and cannot chat, so it cannot be the default"
+        ))
+        .advise("name a chat model; agents are given an embedding model by its name, in a setting")),
+    }
+}
+
+fn name(text: &str) -> Result<ModelName, Failure> {
+    ModelName::parse(text).ok_or_else(|| {
+        Failure::misuse(format_args!("{text:?} cannot be a model's name"))
+            .advise("letters, digits, dots, hyphens and underscores, a letter or digit first: for example my-model")
+    })
+}
+
+async fn remove(store: &ModelStore, model: &str, json: bool) -> Outcome {
+    let record = store.remove(model).await.map_err(failure)?;
+    if json {
+        say!(
+            "{}",
+            serde_json::json!({ "removed": record.name, "blake3": record.weights.to_string() })
+        );
+        return Ok(());
+    }
+    eprintln!("removed {}", record.name);
+    if record.kind() == ModelKind::Chat && store.default_model().await.map_err(failure)?.is_none() {
+        let rest = store.list().await.map_err(failure)?;
+        match rest.iter().find(|other| other.kind() == ModelKind::Chat) {
+            Some(other) => eprintln!(
+                "no model is the default now; choose one: tally model default {}",
+                other.name
+            ),
+            None => eprintln!("no chat model is left"),
+        }
+    }
     Ok(())
 }
 
@@ -127,7 +251,7 @@ async fn list(store: &ModelStore, json: bool) -> Outcome {
             .collect();
         say!("{}", serde_json::json!({ "models": models }));
     } else if records.is_empty() {
-        eprintln!("no models. Add one: tally model add FILE.gguf");
+        eprintln!("no models. Bring one: tally model pull hf:owner/repo/file.gguf");
     } else {
         for record in &records {
             show(record, default.as_ref() == Some(&record.name), false);

@@ -46,6 +46,7 @@ impl Machine {
                 seed_model().to_str().expect("the path is UTF-8"),
                 "--name",
                 "seed",
+                "--default",
             ])
             .ok();
         machine
@@ -69,6 +70,8 @@ impl Machine {
         command
             .env("TALLY_HOME", self.path("home"))
             .env_remove("TALLY_LOG")
+            .env_remove("HF_ENDPOINT")
+            .env_remove("HF_TOKEN")
             .stdin(Stdio::null());
         command
     }
