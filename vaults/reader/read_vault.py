@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """An independent reader of Tally vaults, written from docs/vault.md alone. It shares no code with the crates.
 
-    read_vault.py VAULT passphrase|phrase|seed [ID]
+    read_vault.py VAULT passphrase|phrase|shares|seed [ID]
 
-VAULT is a folder or a portable file; the secret is the first line of standard input; ID is the vault's id, if it is known.
+VAULT is a folder or a portable file; the secret is standard input; ID is the vault's id, if it is known.
 Prints one JSON object; exit 0 if the vault was read, 1 if it was refused.
 """
 import hashlib
@@ -564,20 +564,21 @@ class Vault:
 
 
 def read(path, how, secret, expected=None):
-    """The report on a vault; `how` says what the secret is: passphrase, phrase or seed."""
+    """The report on a vault; `how` says what the secret is: passphrase, phrase, shares or seed."""
     vault = Vault(path, expected)
     if how == "passphrase":
         slots = [slot for place, slot in vault.slots if ("slot.foreign", place) not in vault.findings]
         need(seed := next(filter(None, (open_slot(slot, secret) for slot in slots)), None), "passphrase")
     else:
-        seed = read_phrase(secret) if how == "phrase" else attempt(how, bytes.fromhex, secret)
+        parse = {"phrase": read_phrase, "shares": lambda text: read_shares(text, vault.id), "seed": bytes.fromhex}
+        seed = attempt(how, parse[how], secret)
     vault.unlock(seed)
     return json.loads(json.dumps(vault.report(), default=bytes.hex))
 
 
 if __name__ == "__main__":
     try:
-        print(json.dumps(read(sys.argv[1], sys.argv[2], sys.stdin.readline().rstrip("\n"), *sys.argv[3:]), indent=1))
+        print(json.dumps(read(sys.argv[1], sys.argv[2], sys.stdin.read().rstrip("\n"), *sys.argv[3:]), indent=1))
     except Refused as refused:
         print(json.dumps({"refused": str(refused)}))
         sys.exit(1)
