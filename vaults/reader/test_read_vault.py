@@ -3,13 +3,17 @@
     python -m unittest discover -s vaults/reader
 """
 import itertools
+import json
 import pathlib
 import random
 import tempfile
 import unittest
+from collections import defaultdict
+from types import SimpleNamespace
 
 from mnemonic import Mnemonic
 
+import read_vault
 from read_vault import Refused, read
 from writer import ALL, CONTROL, REDACT, RETRACT, SUPERSEDE, Member, Writer, blake3, u
 
@@ -330,6 +334,89 @@ class Attacks(Case):
                 path = pathlib.Path(folder) / "v"
                 path.write_bytes(other.portable())
                 read(path, "seed", other.root.seed.hex(), self.vault.id.hex())
+
+
+class Vectors(unittest.TestCase):
+    """What the crates wrote, read as the manifest says."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = pathlib.Path(__file__).parent.parent / "format" / "vectors"
+        cls.manifest = json.loads((cls.folder / "manifest.json").read_text())
+
+    def test_every_object_is_taken_or_refused_by_the_same_word(self):
+        for vector in self.manifest["objects"]:
+            with self.subTest(vector["name"], what=vector["what"]):
+                inputs = vector["inputs"]
+                try:
+                    getattr(self, vector["object"])(self.folder / vector["file"], bytes.fromhex(inputs["vault"]), inputs)
+                    word = None
+                except Refused as refused:
+                    word = str(refused)
+                self.assertEqual(word is None, vector["expect"] == "success", word)
+                if "code" in vector:
+                    self.assertEqual(word, vector["code"])
+
+    def test_every_vault_gives_the_same_answer(self):
+        for vector in self.manifest["vaults"]:
+            with self.subTest(vector["name"], what=vector["what"]):
+                secret, want = vector["secret"], vector["answer"]
+                try:
+                    report = read(self.folder / vector["path"], secret["how"], secret["value"], vector["id"])
+                    answer = {name: report[name] for name in ("state", "records", "operations")} | {"findings": codes(report)}
+                except Refused as refused:
+                    answer = {"refused": str(refused)}
+                self.assertEqual(answer, want)
+
+    def genesis(self, path, vault, inputs):
+        self.assertEqual(read_vault.read_genesis(path.read_bytes()).id, vault)
+
+    def slot(self, path, vault, inputs):
+        seed = read_vault.open_slot(read_vault.read_slot(path.read_bytes(), vault), inputs["passphrase"])
+        read_vault.need(seed, "passphrase")
+        self.assertEqual(seed.hex(), inputs["seed"])
+
+    def keyring(self, path, vault, inputs):
+        member = read_vault.identity(bytes.fromhex(inputs["member_seed"]))
+        keys, name = read_vault.open_keyring(read_vault.read_keyring(path.read_bytes(), vault), member)
+        read_vault.need(keys, "no stanza")
+        self.assertEqual(([key.hex() for key in keys.values()], name), ([inputs["key"], inputs["older"]], inputs["name"]))
+
+    def frame(self, path, vault, inputs):
+        frame = read_vault.read_frame(path.read_bytes(), vault)
+        read_vault.need(read_vault.verify(frame.author, "seal", frame.signed, frame.signature), "seal.forged")
+        if frame.box is not None:
+            read_vault.need(not frame.altered, "box.altered")
+            read_vault.open_box(frame, [bytes.fromhex(inputs["epoch_key"])] if "epoch_key" in inputs else [])
+
+    def segment(self, path, vault, inputs):
+        reader = self.reader(vault)
+        reader.take_frames("seg/", path.read_bytes())
+        for code, _ in reader.findings:
+            raise Refused(code)
+
+    def portable(self, path, vault, inputs):
+        (_, _, genesis), *_ = read_vault.files(path)
+        self.assertEqual(read_vault.read_genesis(genesis).id, vault)
+
+    def blob(self, path, vault, inputs):
+        reader, digest = self.reader(vault), bytes.fromhex(inputs["hash"])
+        data = path.read_bytes()
+        reader.blobs[digest] = data
+        read_vault.need(blake3(data).digest() == digest, "blob.damaged")
+        record = SimpleNamespace(content=None, key=bytes.fromhex(inputs["key"]), digest=digest, length=int(inputs["length"]))
+        self.assertEqual(blake3(reader.content(record)).hexdigest(), inputs["content_blake3"])
+
+    def phrase(self, path, vault, inputs):
+        self.assertEqual(read_vault.read_phrase(path.read_text()).hex(), inputs["seed"])
+
+    def shares(self, path, vault, inputs):
+        self.assertEqual(read_vault.read_shares(path.read_text(), vault).hex(), inputs["seed"])
+
+    def reader(self, vault):
+        reader = object.__new__(read_vault.Vault)
+        reader.id, reader.findings, reader.seals, reader.blobs = vault, set(), defaultdict(list), {}
+        return reader
 
 
 if __name__ == "__main__":
