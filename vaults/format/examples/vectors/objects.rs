@@ -813,7 +813,10 @@ fn records() -> Vec<Vec<u8>> {
 }
 
 /// Puts a frame of the data namespace with its key.
-#[expect(clippy::too_many_arguments, reason = "each is a column of the manifest")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "each is a column of the manifest"
+)]
 fn put_frame(
     manifest: &mut Manifest,
     world: &World,
