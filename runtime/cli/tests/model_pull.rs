@@ -217,6 +217,10 @@ fn control_c_says_that_what_came_is_kept() {
     assert_eq!(output.status.code(), Some(3));
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(stderr.contains("what came is kept"), "{stderr}");
+    machine
+        .tally(["model", "list"])
+        .ok()
+        .says(&format!("unfinished: {url}, 100,000 of "));
     let said = pull(&machine, &[&url, "--json"]).ok().json();
     assert_eq!(said["resumed_from"], 100_000);
 }

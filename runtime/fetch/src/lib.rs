@@ -28,6 +28,6 @@ mod transfer;
 pub use checksum::{Checksums, Expected, ParseHashError};
 pub use error::FetchError;
 pub use http::{Client, Origin};
-pub use part::{Part, RESERVE_BYTES};
+pub use part::{Part, RESERVE_BYTES, Unfinished, unfinished};
 pub use reference::{Hub, HubFile, Place, Reference, ReferenceError};
 pub use transfer::{Announced, Event, Fetched, Request, Retry, VouchedBy, fetch, look};

@@ -146,15 +146,7 @@ impl Part {
 
     /// The note, when there is one that can be read.
     pub(crate) fn note(&self) -> Option<Note> {
-        let mut bytes = Vec::new();
-        File::open(&self.note_path)
-            .ok()?
-            .take(MAX_NOTE_BYTES)
-            .read_to_end(&mut bytes)
-            .ok()?;
-        serde_json::from_slice(&bytes)
-            .ok()
-            .filter(|note: &Note| note.format == NOTE_FORMAT)
+        read_note(&self.note_path)
     }
 
     pub(crate) fn write_note(&self, note: &Note) -> Result<(), FetchError> {
@@ -254,6 +246,51 @@ impl Part {
             .saturating_mul(disk.f_frsize)
             .saturating_sub(RESERVE_BYTES))
     }
+}
+
+fn read_note(path: &Path) -> Option<Note> {
+    let mut bytes = Vec::new();
+    File::open(path)
+        .ok()?
+        .take(MAX_NOTE_BYTES)
+        .read_to_end(&mut bytes)
+        .ok()?;
+    serde_json::from_slice(&bytes)
+        .ok()
+        .filter(|note: &Note| note.format == NOTE_FORMAT)
+}
+
+/// A download that was begun and is not whole yet, or whole and not yet moved on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unfinished {
+    /// What it is of. An address is without its query.
+    pub source: String,
+    /// How many bytes are here.
+    pub have: u64,
+    /// How many there will be, when that is known.
+    pub total: Option<u64>,
+}
+
+/// The downloads in a folder that a [`crate::fetch`] would go on with, by their sources.
+#[must_use]
+pub fn unfinished(dir: &Path) -> Vec<Unfinished> {
+    let mut found: Vec<Unfinished> = fs::read_dir(dir)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|end| end == "part"))
+        .filter_map(|path| {
+            let note = read_note(&path.with_extension("json"))?;
+            Some(Unfinished {
+                source: note.source,
+                have: fs::metadata(&path).ok()?.len(),
+                total: note.bytes,
+            })
+        })
+        .collect();
+    found.sort_by(|a, b| a.source.cmp(&b.source));
+    found
 }
 
 /// Removes parts that nobody went on with and nobody holds.

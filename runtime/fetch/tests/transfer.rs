@@ -228,6 +228,10 @@ fn what_was_left_is_gone_on_with_by_the_next_call() {
         "{error:?}"
     );
     assert!(error.is_resumable());
+    let left = tally_fetch::unfinished(dir.path());
+    assert_eq!(left.len(), 1);
+    assert_eq!((left[0].have, left[0].total), (300_000, Some(1 << 20)));
+    assert_eq!(left[0].source, server.url("m.gguf"));
     let fetched = pull.from(&server.url("m.gguf")).expect("the rest comes");
     assert_eq!(contents(&fetched), bytes);
     assert_eq!(fetched.resumed_from, 300_000);

@@ -257,6 +257,16 @@ async fn list(store: &ModelStore, json: bool) -> Outcome {
             show(record, default.as_ref() == Some(&record.name), false);
         }
     }
+    if !json {
+        for left in tally_fetch::unfinished(&pull::dir(store)) {
+            eprintln!(
+                "unfinished: {}, {} of {} bytes; the command that began it goes on with it",
+                printable(&left.source),
+                grouped(left.have),
+                left.total.map_or_else(|| "unknown".to_owned(), grouped)
+            );
+        }
+    }
     Ok(())
 }
 

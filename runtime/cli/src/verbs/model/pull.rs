@@ -145,6 +145,11 @@ fn vouch(by: &VouchedBy, record: &ModelRecord) {
     }
 }
 
+/// Where downloads lie until they are whole: on the store's file system, so that they can be moved into it.
+pub(super) fn dir(store: &ModelStore) -> PathBuf {
+    store.dir().join("pull")
+}
+
 /// The hub, where its users say it is.
 fn hub() -> Result<Hub, Failure> {
     let endpoint = std::env::var("HF_ENDPOINT")
@@ -238,7 +243,7 @@ impl Wanted {
         if let Some(record) = self.already_here(store, client, screen).await? {
             return Ok((record, How::WasHere));
         }
-        let fetched = self.bring(client, store.dir().join("pull"), screen).await?;
+        let fetched = self.bring(client, dir(store), screen).await?;
         let how = How::Came {
             downloaded: fetched.bytes - fetched.resumed_from,
             checksums: fetched.checksums,
@@ -524,13 +529,13 @@ impl Screen {
         };
         let style = ProgressStyle::with_template(template)
             .expect("the templates are constants that the tests draw");
-        self.bar.set_style(style);
-        self.bar.set_message(what.to_owned());
         match total {
             Some(total) => self.bar.set_length(total),
             None => self.bar.unset_length(),
         }
         self.bar.set_position(have);
+        self.bar.set_message(what.to_owned());
+        self.bar.set_style(style);
         // What was here before did not come at any rate.
         self.bar.reset_eta();
         self.bar.enable_steady_tick(Duration::from_millis(200));
