@@ -9,7 +9,7 @@ use crate::environment::Environment;
 use crate::layout::Layout;
 use crate::scan::FlawKind;
 use crate::set::Set;
-use crate::tail::{self, Tail, TailError};
+use crate::tail::{self, Placed, Tail, TailError};
 
 /// A member that writes here.
 pub(crate) struct Author {
@@ -38,14 +38,18 @@ impl Author {
             ready: false,
             broken: false,
         };
-        let Some(chain) = set.chains.get(member) else { return author };
+        let Some(chain) = set.chains.get(member) else {
+            return author;
+        };
         for (counter, links) in chain {
             for link in links {
                 // Of a fork, one branch is continued: the one with the greatest id, as everywhere.
                 if (*counter, link.id) > (author.counter, author.previous) {
                     (author.counter, author.previous) = (*counter, link.id);
                 }
-                let Some(stored) = set.seals.get(&link.id) else { continue };
+                let Some(stored) = set.seals.get(&link.id) else {
+                    continue;
+                };
                 let seal = &stored.seal;
                 author.last = author.last.max(Some(seal.time));
                 let end = author.logs.entry(seal.namespace).or_insert((0, OpId::NONE));
@@ -77,25 +81,39 @@ impl Author {
             self.tail = find_tail(environment, layout, set, member)?;
             self.ready = true;
         }
+        if self
+            .tail
+            .as_ref()
+            .is_some_and(|(tail, _)| !tail.is_in_place())
+        {
+            self.tail = None;
+        }
         if self.tail.as_ref().is_some_and(|(tail, _)| tail.is_full()) {
             self.close(environment, layout, set)?;
         }
         let placed = match &mut self.tail {
             Some((tail, file)) => tail.append(frames).map(|placed| (*file, placed.offset)),
-            None => Tail::begin(environment, layout, member, frames).map(|(tail, placed)| {
+            None => begin(environment, layout, member, frames).map(|(tail, placed)| {
                 let file = set.own_file(&placed.path, true);
                 self.tail = Some((tail, file));
                 (file, placed.offset)
             }),
         };
-        if matches!(placed, Err(TailError::Lost)) || self.tail.as_ref().is_some_and(|(tail, _)| tail.is_lost()) {
+        if matches!(placed, Err(TailError::Lost))
+            || self.tail.as_ref().is_some_and(|(tail, _)| tail.is_lost())
+        {
             self.broken = true;
         }
         placed
     }
 
     /// Makes a segment of the tail, if there is one.
-    pub(crate) fn close(&mut self, environment: &Environment, layout: &Layout, set: &mut Set) -> io::Result<()> {
+    pub(crate) fn close(
+        &mut self,
+        environment: &Environment,
+        layout: &Layout,
+        set: &mut Set,
+    ) -> io::Result<()> {
         if let Some((tail, file)) = self.tail.take() {
             match tail.close(environment, layout) {
                 Ok(path) => {
@@ -113,6 +131,24 @@ impl Author {
     }
 }
 
+/// Begins a tail. If a file of its name has come from somewhere meanwhile, that one is made a segment first.
+fn begin(
+    environment: &Environment,
+    layout: &Layout,
+    member: &MemberId,
+    frames: &[u8],
+) -> Result<(Tail, Placed), TailError> {
+    match Tail::begin(environment, layout, member, frames) {
+        Err(TailError::Io(error)) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let path = layout.tail(member);
+            let len = environment.fs.open(&path)?.len()?;
+            tail::close(environment, layout, &path, len)?;
+            Tail::begin(environment, layout, member, frames)
+        }
+        other => other,
+    }
+}
+
 /// The tail that is on the disk, made fit to be continued.
 fn find_tail(
     environment: &Environment,
@@ -121,7 +157,13 @@ fn find_tail(
     member: &MemberId,
 ) -> io::Result<Option<(Tail, usize)>> {
     let path = layout.tail(member);
-    let Some(number) = set.files.iter().position(|file| file.path == path && file.present) else { return Ok(None) };
+    let Some(number) = set
+        .files
+        .iter()
+        .position(|file| file.path == path && file.present)
+    else {
+        return Ok(None);
+    };
     let file = &set.files[number];
     let is_whole = file.flaws.iter().all(|flaw| flaw.kind == FlawKind::Cut);
     if is_whole && file.fresh == 0 {

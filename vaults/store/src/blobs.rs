@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use crate::durable::Draft;
 use crate::environment::{Environment, Rng};
 use crate::fs::{Input, read_full};
-use crate::layout::{BLOBS, Layout, TEMPORARY};
+use crate::layout::{Layout, TEMPORARY};
 
 /// Why a blob was not written.
 #[derive(Debug, thiserror::Error)]
@@ -43,10 +43,12 @@ pub(crate) fn write(
         while let Some(wanted) = sealer.next_len() {
             chunk.clear();
             chunk.resize(wanted, 0);
-            content.read_exact(&mut chunk).map_err(|error| match error.kind() {
-                io::ErrorKind::UnexpectedEof => WriteBlobError::Short,
-                _ => WriteBlobError::Source(error),
-            })?;
+            content
+                .read_exact(&mut chunk)
+                .map_err(|error| match error.kind() {
+                    io::ErrorKind::UnexpectedEof => WriteBlobError::Short,
+                    _ => WriteBlobError::Source(error),
+                })?;
             sealer.seal(&mut chunk);
             draft.write(&chunk)?;
         }
@@ -63,7 +65,7 @@ pub(crate) fn write(
 
 /// Why a blob was not read.
 #[derive(Debug, thiserror::Error)]
-pub enum ReadBlobError {
+pub(crate) enum ReadBlobError {
     /// The file is not in the folder.
     #[error("the content's file is not here: sync with another copy of the vault")]
     Missing,
@@ -102,16 +104,21 @@ pub(crate) fn read(
             return Err(BlobError::Length.into());
         }
         offset += wanted as u64;
-        output.write_all(opener.open(room)?).map_err(ReadBlobError::Output)?;
+        output
+            .write_all(opener.open(room)?)
+            .map_err(ReadBlobError::Output)?;
     }
     Ok(opener.finish()?)
 }
 
 fn open(environment: &Environment, path: &Path) -> Result<Box<dyn Input>, ReadBlobError> {
-    environment.fs.open(path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => ReadBlobError::Missing,
-        _ => ReadBlobError::Io(error),
-    })
+    environment
+        .fs
+        .open(path)
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => ReadBlobError::Missing,
+            _ => ReadBlobError::Io(error),
+        })
 }
 
 /// The hash of a whole file, and its length.
@@ -127,9 +134,4 @@ pub(crate) fn hash_file(file: &dyn Input) -> io::Result<(blake3::Hash, u64)> {
             return Ok((hasher.finalize(), offset));
         }
     }
-}
-
-/// Names of files in the blob folder, and what they claim to be.
-pub(crate) fn folder(layout: &Layout) -> std::path::PathBuf {
-    layout.folder(BLOBS)
 }

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 
-use tally_vault_format::{BlobId, KeyringId, MemberKind, NamespaceId, OpenKeyringError, Right, Time};
+use tally_vault_format::{
+    BlobId, KeyringId, MemberKind, NamespaceId, OpenKeyringError, Right, Time,
+};
 use tally_vault_state::{GrantStanding, Status};
 
 use crate::blobs;
@@ -25,7 +27,8 @@ impl Vault {
         let mut findings = self.findings_when_opened();
         // From nothing: what this vault holds in memory may be gone from the disk.
         let mut set = Set::default();
-        set.read_folder(&self.environment, &self.layout, &self.id).map_err(FileError::at(self.layout.root()))?;
+        set.read_folder(&self.environment, &self.layout, &self.id)
+            .map_err(FileError::at(self.layout.root()))?;
         self.check_files(&set, &mut findings)?;
         self.check_seals(&set, &mut findings);
         self.check_names(&mut findings)?;
@@ -63,7 +66,11 @@ impl Vault {
                 };
                 findings.push(Finding::new(code, &place, &flaw.detail));
             }
-            if file.flaws.iter().any(|flaw| matches!(flaw.kind, FlawKind::Header | FlawKind::Unreadable)) {
+            if file
+                .flaws
+                .iter()
+                .any(|flaw| matches!(flaw.kind, FlawKind::Header | FlawKind::Unreadable))
+            {
                 continue;
             }
             if file.is_tail {
@@ -81,7 +88,11 @@ impl Vault {
                     Ok(input) => input,
                     Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                     Err(error) => {
-                        findings.push(Finding::new(Code::FileUnreadable, &place, error.to_string()));
+                        findings.push(Finding::new(
+                            Code::FileUnreadable,
+                            &place,
+                            error.to_string(),
+                        ));
                         continue;
                     }
                 };
@@ -91,7 +102,11 @@ impl Vault {
                 }
             }
             if file.frames > 0 && file.fresh == 0 {
-                findings.push(Finding::new(Code::FileDoubled, &place, format!("{} frames", file.frames)));
+                findings.push(Finding::new(
+                    Code::FileDoubled,
+                    &place,
+                    format!("{} frames", file.frames),
+                ));
             }
         }
         Ok(())
@@ -106,10 +121,18 @@ impl Vault {
             let which = || format!("seal {} {id}", stored.seal.counter);
             if stored.seal.verify().is_err() {
                 // It stands by the seal behind it; alone it proves nothing.
-                found.push(Finding::new(Code::SealForged, place(), format!("{}, vouched for by the next", which())));
+                found.push(Finding::new(
+                    Code::SealForged,
+                    place(),
+                    format!("{}, vouched for by the next", which()),
+                ));
             }
             for one in &stored.boxes {
-                if one.rebox.as_ref().is_some_and(|rebox| rebox.verify().is_err()) {
+                if one
+                    .rebox
+                    .as_ref()
+                    .is_some_and(|rebox| rebox.verify().is_err())
+                {
                     found.push(Finding::new(Code::ReboxRefused, place(), which()));
                 }
             }
@@ -128,11 +151,15 @@ impl Vault {
             let readable = *may_read.entry(namespace).or_insert_with(|| {
                 namespace == NamespaceId::CONTROL
                     || holders.is_empty()
-                    || holders
-                        .iter()
-                        .any(|holder| view.right(&holder.member(), &namespace, now) >= Some(Right::Read))
+                    || holders.iter().any(|holder| {
+                        view.right(&holder.member(), &namespace, now) >= Some(Right::Read)
+                    })
             });
-            findings.extend(found.into_iter().filter(|found| found.code != Code::BoxMissing || readable));
+            findings.extend(
+                found
+                    .into_iter()
+                    .filter(|found| found.code != Code::BoxMissing || readable),
+            );
             for one in &stored.boxes {
                 let Some(rebox) = &one.rebox else { continue };
                 let own = rebox.packer == stored.seal.author;
@@ -141,7 +168,8 @@ impl Vault {
                         && !matches!(grant.standing, GrantStanding::Void(_))
                         && (own
                             || grant.rights.iter().any(|(given, right)| {
-                                (*given == namespace || *given == NamespaceId::ALL) && *right >= Right::Curate
+                                (*given == namespace || *given == NamespaceId::ALL)
+                                    && *right >= Right::Curate
                             }))
                 });
                 if !permitted {
@@ -159,7 +187,10 @@ impl Vault {
             .filter(|(id, stored)| {
                 stored.seal.namespace != NamespaceId::CONTROL
                     && !stored.boxes.is_empty()
-                    && stored.boxes.iter().all(|one| self.keys.get(&stored.seal.namespace, &one.key).is_none())
+                    && stored
+                        .boxes
+                        .iter()
+                        .all(|one| self.keys.get(&stored.seal.namespace, &one.key).is_none())
                     && self.set.seals.get(id).is_none_or(|known| !known.opened)
             })
             .count();
@@ -260,11 +291,18 @@ impl Vault {
             let doubled = !present.insert(id);
             let well_named = entry.name == format!("{id}.key");
             match tally_vault_format::Keyring::parse(&self.id, &bytes) {
-                Err(error) => findings.push(Finding::new(Code::KeyringDamaged, place, error.to_string())),
+                Err(error) => {
+                    findings.push(Finding::new(Code::KeyringDamaged, place, error.to_string()))
+                }
                 Ok(_) if !named.contains_key(&id) => {
-                    let claims = entry.name.strip_suffix(".key").and_then(|stem| stem.parse().ok());
+                    let claims = entry
+                        .name
+                        .strip_suffix(".key")
+                        .and_then(|stem| stem.parse().ok());
                     let code = match claims {
-                        Some(claimed) if claimed != id && named.contains_key(&claimed) => Code::KeyringDamaged,
+                        Some(claimed) if claimed != id && named.contains_key(&claimed) => {
+                            Code::KeyringDamaged
+                        }
                         _ => Code::KeyringForeign,
                     };
                     findings.push(Finding::new(code, place, ""));
@@ -276,7 +314,11 @@ impl Vault {
                         match ring.open(&holder) {
                             Ok(_) | Err(OpenKeyringError::NoMatch) => {}
                             Err(error) => {
-                                findings.push(Finding::new(Code::KeyringDamaged, place.clone(), error.to_string()));
+                                findings.push(Finding::new(
+                                    Code::KeyringDamaged,
+                                    place.clone(),
+                                    error.to_string(),
+                                ));
                             }
                         }
                     }
@@ -286,7 +328,11 @@ impl Vault {
         for (ring, namespace) in named {
             // Keyrings of keys that a rotation in full dropped may be gone.
             if namespace != NamespaceId::CONTROL && !present.contains(&ring) {
-                findings.push(Finding::new(Code::KeyringMissing, format!("{KEYS}/{ring}.key"), ""));
+                findings.push(Finding::new(
+                    Code::KeyringMissing,
+                    format!("{KEYS}/{ring}.key"),
+                    "",
+                ));
             }
         }
         Ok(())
@@ -302,7 +348,10 @@ impl Vault {
         let folder = self.layout.folder(BLOBS);
         let mut present = BTreeSet::new();
         let entries = list(&self.environment, &folder).map_err(FileError::at(&folder))?;
-        let files: Vec<_> = entries.iter().filter(|entry| entry.kind == EntryKind::File).collect();
+        let files: Vec<_> = entries
+            .iter()
+            .filter(|entry| entry.kind == EntryKind::File)
+            .collect();
         let environment = &self.environment;
         let hashes = crate::parallel::map(&files, environment.threads, |entry| {
             let input = environment.fs.open(&folder.join(&entry.name))?;
@@ -319,12 +368,23 @@ impl Vault {
                 }
             };
             let id = BlobId(*hash.as_bytes());
-            let claims: Option<BlobId> = entry.name.strip_suffix(".blob").and_then(|stem| stem.parse().ok());
+            let claims: Option<BlobId> = entry
+                .name
+                .strip_suffix(".blob")
+                .and_then(|stem| stem.parse().ok());
             match (claims, needed.get(&id)) {
                 (Some(claimed), _) if claimed != id => {
-                    findings.push(Finding::new(Code::BlobDamaged, place, format!("{len} bytes")));
+                    findings.push(Finding::new(
+                        Code::BlobDamaged,
+                        place,
+                        format!("{len} bytes"),
+                    ));
                 }
-                (None, Some(_)) => findings.push(Finding::new(Code::FileMisnamed, place, format!("{id}.blob"))),
+                (None, Some(_)) => findings.push(Finding::new(
+                    Code::FileMisnamed,
+                    place,
+                    format!("{id}.blob"),
+                )),
                 (None, None) => findings.push(Finding::new(Code::FileUnknown, place, "")),
                 (Some(_), None) => findings.push(Finding::new(Code::BlobUnneeded, place, "")),
                 (Some(_), Some(_)) => {
@@ -334,7 +394,11 @@ impl Vault {
         }
         for (id, size) in needed {
             if !present.contains(&id) {
-                findings.push(Finding::new(Code::BlobMissing, format!("{BLOBS}/{id}.blob"), format!("{size} bytes")));
+                findings.push(Finding::new(
+                    Code::BlobMissing,
+                    format!("{BLOBS}/{id}.blob"),
+                    format!("{size} bytes"),
+                ));
             }
         }
         Ok(())
@@ -344,42 +408,80 @@ impl Vault {
     fn check_operations(&mut self, findings: &mut Vec<Finding>) {
         use tally_vault_state::Finding as Odd;
         let now = Time::from_millis(self.environment.clock.now_ms());
-        findings.retain(|found| !matches!(found.code, Code::AuthorRolledBack | Code::AuthorRewritten));
+        findings
+            .retain(|found| !matches!(found.code, Code::AuthorRolledBack | Code::AuthorRewritten));
         findings.extend(self.rollbacks());
         let view = self.fold.view();
         for odd in view.findings() {
             let finding = match &odd {
-                Odd::SealFork { author, counter, seals } => Finding::new(
+                Odd::SealFork {
+                    author,
+                    counter,
+                    seals,
+                } => Finding::new(
                     Code::AuthorForked,
                     author.to_string(),
                     format!("seal {counter}: {}", join(seals)),
                 ),
-                Odd::OperationFork { author, namespace, sequence, operations, .. } => Finding::new(
+                Odd::OperationFork {
+                    author,
+                    namespace,
+                    sequence,
+                    operations,
+                    ..
+                } => Finding::new(
                     Code::AuthorForked,
                     author.to_string(),
                     format!("operation {sequence} in {namespace}: {}", join(operations)),
                 ),
-                Odd::SealGap { author, first, last } => {
-                    Finding::new(Code::SealGap, author.to_string(), format!("seals {first} to {last}"))
+                Odd::SealGap {
+                    author,
+                    first,
+                    last,
+                } => Finding::new(
+                    Code::SealGap,
+                    author.to_string(),
+                    format!("seals {first} to {last}"),
+                ),
+                Odd::SealUnlinked { seal } => {
+                    Finding::new(Code::SealUnlinked, "", format!("seal {seal}"))
                 }
-                Odd::SealUnlinked { seal } => Finding::new(Code::SealUnlinked, "", format!("seal {seal}")),
-                Odd::OperationUnlinked { operation } => {
-                    Finding::new(Code::OperationUnlinked, "", format!("operation {operation}"))
-                }
+                Odd::OperationUnlinked { operation } => Finding::new(
+                    Code::OperationUnlinked,
+                    "",
+                    format!("operation {operation}"),
+                ),
                 Odd::ClockWentBack { operation } => {
                     Finding::new(Code::AuthorClock, "", format!("operation {operation}"))
                 }
-                Odd::Withheld { author, have, seen, witness, .. } => Finding::new(
+                Odd::Withheld {
+                    author,
+                    have,
+                    seen,
+                    witness,
+                    ..
+                } => Finding::new(
                     Code::AuthorWithheld,
                     author.to_string(),
                     format!("{witness} has seen seal {seen}, here up to {have}"),
                 ),
-                Odd::SeenOtherwise { author, counter, seal, witness, .. } => Finding::new(
+                Odd::SeenOtherwise {
+                    author,
+                    counter,
+                    seal,
+                    witness,
+                    ..
+                } => Finding::new(
                     Code::AuthorSeenOtherwise,
                     author.to_string(),
                     format!("{witness} has seen {seal} as seal {counter}"),
                 ),
-                Odd::FrontierMissing { namespace, sequence, operation, .. } => Finding::new(
+                Odd::FrontierMissing {
+                    namespace,
+                    sequence,
+                    operation,
+                    ..
+                } => Finding::new(
                     Code::FrontierMissing,
                     namespace.to_string(),
                     format!("operation {sequence} {operation}"),
@@ -402,7 +504,11 @@ impl Vault {
             }
         }
         for (author, (count, why)) in void {
-            findings.push(Finding::new(Code::OperationVoid, author, format!("{count} operations: {why}")));
+            findings.push(Finding::new(
+                Code::OperationVoid,
+                author,
+                format!("{count} operations: {why}"),
+            ));
         }
     }
 }

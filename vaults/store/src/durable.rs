@@ -31,7 +31,10 @@ impl Draft {
 
     /// Syncs the bytes and gives the file its name. The folder is not synced yet: several files may share that.
     pub(crate) fn place(mut self, environment: &Environment, to: &Path) -> io::Result<()> {
-        let placed = self.output.sync().and_then(|()| environment.fs.rename(&self.path, to));
+        let placed = self
+            .output
+            .sync()
+            .and_then(|()| environment.fs.rename(&self.path, to));
         if placed.is_err() {
             self.abandon(environment);
         }

@@ -63,7 +63,9 @@ impl Clock for SystemClock {
         // A clock before 1970 is a clock at 1970: times in a log increase all the same.
         SystemTime::now()
             .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+            .map_or(0, |since| {
+                u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+            })
     }
 }
 

@@ -4,8 +4,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use tally_vault_format::{
-    BlobError, BoxError, GenesisError, GrantId, MemberId, NamespaceId, NamespaceNameError, OpId, OpenSlotError,
-    PhraseError, Right, SealKeyringError, SlotError, VaultId,
+    BlobError, BoxError, GenesisError, GrantId, MemberId, NamespaceId, NamespaceNameError, OpId,
+    OpenSlotError, PhraseError, Right, SealKeyringError, SlotError, VaultId,
 };
 
 use crate::local::SealedIdentityError;
@@ -22,7 +22,10 @@ pub struct FileError {
 
 impl FileError {
     pub(crate) fn at(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
-        move |source| Self { path: path.to_owned(), source }
+        move |source| Self {
+            path: path.to_owned(),
+            source,
+        }
     }
 }
 
@@ -75,7 +78,9 @@ pub enum OpenError {
     #[error("the file VAULT: {0}")]
     Genesis(#[from] GenesisError),
     /// Another vault lies where this device knows one.
-    #[error("this folder held vault {expected} and holds vault {found} now: somebody exchanged it. To use the new one, open it by its id")]
+    #[error(
+        "this folder held vault {expected} and holds vault {found} now: somebody exchanged it. To use the new one, open it by its id"
+    )]
     Substituted {
         /// The vault that was expected.
         expected: VaultId,
@@ -83,10 +88,14 @@ pub enum OpenError {
         found: VaultId,
     },
     /// Another process is writing.
-    #[error("another program is writing this vault: wait until it is done, or open the vault for reading")]
+    #[error(
+        "another program is writing this vault: wait until it is done, or open the vault for reading"
+    )]
     InUse,
     /// No slot can be tried.
-    #[error("there is no slot to try a passphrase on: use the recovery phrase, or restore the folder slots from another copy")]
+    #[error(
+        "there is no slot to try a passphrase on: use the recovery phrase, or restore the folder slots from another copy"
+    )]
     NoSlot,
     /// Slots are there, and each was refused before a passphrase was tried.
     #[error("no slot can be tried: {0}")]
@@ -156,7 +165,9 @@ pub enum WriteError {
     #[error("there is no valid grant {0}")]
     NoSuchGrant(GrantId),
     /// A grant that stands above, beside, or is the root's.
-    #[error("grant {0} does not stand below yours, so you cannot revoke it: use the recovery phrase")]
+    #[error(
+        "grant {0} does not stand below yours, so you cannot revoke it: use the recovery phrase"
+    )]
     NotBelow(GrantId),
     /// The grant would be wider than the one it rests on.
     #[error("the grant would give more than yours does: {0}")]
@@ -177,7 +188,9 @@ pub enum WriteError {
     #[error("content: {0}")]
     Content(String),
     /// The folder is older than what this device wrote.
-    #[error("the folder was set back: this device wrote up to seal {wrote} and finds {found}. Get the newer copy, or open the vault with `accept_rollback`")]
+    #[error(
+        "the folder was set back: this device wrote up to seal {wrote} and finds {found}. Get the newer copy, or open the vault with `accept_rollback`"
+    )]
     RolledBack {
         /// The newest seal that this device wrote.
         wrote: u64,

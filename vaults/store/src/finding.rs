@@ -213,7 +213,11 @@ pub struct Finding {
 
 impl Finding {
     pub(crate) fn new(code: Code, place: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self { code, place: place.into(), detail: detail.into() }
+        Self {
+            code,
+            place: place.into(),
+            detail: detail.into(),
+        }
     }
 }
 

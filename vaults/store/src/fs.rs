@@ -72,6 +72,12 @@ pub trait Output: Send {
     /// What the file system says; then nothing is known about what was written since the last success.
     fn sync(&mut self) -> io::Result<()>;
 
+    /// Whether `path` still leads to this file: a sync tool may have put another in its place, or none.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn is_at(&self, path: &Path) -> io::Result<bool>;
+
     /// Cuts the file to `len` bytes.
     ///
     /// # Errors
@@ -215,6 +221,16 @@ impl Output for RealOutput {
         self.0.sync_data()
     }
 
+    fn is_at(&self, path: &Path) -> io::Result<bool> {
+        use std::os::unix::fs::MetadataExt;
+        let own = self.0.metadata()?;
+        match fs::symlink_metadata(path) {
+            Ok(there) => Ok((there.dev(), there.ino()) == (own.dev(), own.ino())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     fn truncate(&mut self, len: u64) -> io::Result<()> {
         self.0.set_len(len)
     }
@@ -223,11 +239,15 @@ impl Output for RealOutput {
 /// Opens without following a link and without waiting for the other end of a pipe, and lets only regular files through.
 fn open_regular(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
-    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::CLOEXEC;
+    let flags =
+        rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::CLOEXEC;
     options.mode(0o600).custom_flags(flags.bits().cast_signed());
     let file = options.open(path)?;
     if !file.metadata()?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "not a regular file",
+        ));
     }
     Ok(file)
 }
@@ -263,22 +283,35 @@ impl Fs for RealFs {
             } else {
                 (EntryKind::Other, 0)
             };
-            entries.push(Entry { name: entry.file_name().to_string_lossy().into_owned(), kind, len });
+            entries.push(Entry {
+                name: entry.file_name().to_string_lossy().into_owned(),
+                kind,
+                len,
+            });
         }
         entries.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(entries)
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn Input>> {
-        Ok(Box::new(RealInput(open_regular(path, OpenOptions::new().read(true))?)))
+        Ok(Box::new(RealInput(open_regular(
+            path,
+            OpenOptions::new().read(true),
+        )?)))
     }
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn Output>> {
-        Ok(Box::new(RealOutput(open_regular(path, OpenOptions::new().write(true).create_new(true))?)))
+        Ok(Box::new(RealOutput(open_regular(
+            path,
+            OpenOptions::new().write(true).create_new(true),
+        )?)))
     }
 
     fn append(&self, path: &Path) -> io::Result<Box<dyn Output>> {
-        Ok(Box::new(RealOutput(open_regular(path, OpenOptions::new().append(true))?)))
+        Ok(Box::new(RealOutput(open_regular(
+            path,
+            OpenOptions::new().append(true),
+        )?)))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -294,7 +327,10 @@ impl Fs for RealFs {
     }
 
     fn lock(&self, path: &Path) -> Result<Box<dyn Lock>, LockError> {
-        let file = open_regular(path, OpenOptions::new().write(true).create(true).truncate(false))?;
+        let file = open_regular(
+            path,
+            OpenOptions::new().write(true).create(true).truncate(false),
+        )?;
         match file.try_lock() {
             Ok(()) => Ok(Box::new(RealLock(file))),
             Err(TryLockError::WouldBlock) => Err(LockError::Held),

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 
 use tally_vault_format::{
-    EpochKey, Identity, KeyCommitment, KeyId, Keyring, KeyringId, NamespaceId, OpenKeyringError, VaultId, limits,
+    EpochKey, Identity, KeyCommitment, KeyId, Keyring, KeyringId, NamespaceId, OpenKeyringError,
+    VaultId, limits,
 };
 use zeroize::Zeroizing;
 
@@ -67,7 +68,9 @@ impl Keys {
                         news |= self.rings.insert(id, (ring, entry.name)).is_none();
                     }
                 }
-                Err(error) => findings.push(Finding::new(Code::KeyringDamaged, place, error.to_string())),
+                Err(error) => {
+                    findings.push(Finding::new(Code::KeyringDamaged, place, error.to_string()))
+                }
             }
         }
         Ok(news)
@@ -82,13 +85,20 @@ impl Keys {
     }
 
     /// Opens a keyring that a rotation names.
-    pub(crate) fn open(&mut self, id: &KeyringId, members: &[&Identity]) -> Result<(), OpenKeyringError> {
-        let Some((ring, _)) = self.rings.get(id) else { return Err(OpenKeyringError::NoMatch) };
+    pub(crate) fn open(
+        &mut self,
+        id: &KeyringId,
+        members: &[&Identity],
+    ) -> Result<(), OpenKeyringError> {
+        let Some((ring, _)) = self.rings.get(id) else {
+            return Err(OpenKeyringError::NoMatch);
+        };
         let mut result = Err(OpenKeyringError::NoMatch);
         for member in members {
             match ring.open(member) {
                 Ok(opened) => {
-                    let (namespace, number, commitment) = (ring.namespace(), ring.number(), ring.key());
+                    let (namespace, number, commitment) =
+                        (ring.namespace(), ring.number(), ring.key());
                     for (commitment, key) in opened.older {
                         self.hold(namespace, commitment, key);
                     }
@@ -103,8 +113,16 @@ impl Keys {
         result
     }
 
-    pub(crate) fn hold(&mut self, namespace: NamespaceId, commitment: KeyCommitment, key: EpochKey) {
-        self.held.insert((namespace, commitment.key_id()), HeldKey { key, commitment });
+    pub(crate) fn hold(
+        &mut self,
+        namespace: NamespaceId,
+        commitment: KeyCommitment,
+        key: EpochKey,
+    ) {
+        self.held.insert(
+            (namespace, commitment.key_id()),
+            HeldKey { key, commitment },
+        );
     }
 
     /// The name that the newest key tells is the namespace's.
@@ -120,7 +138,11 @@ impl Keys {
         self.held.get(&(*namespace, *key)).map(|held| &held.key)
     }
 
-    pub(crate) fn by_commitment(&self, namespace: &NamespaceId, commitment: &KeyCommitment) -> Option<&EpochKey> {
+    pub(crate) fn by_commitment(
+        &self,
+        namespace: &NamespaceId,
+        commitment: &KeyCommitment,
+    ) -> Option<&EpochKey> {
         self.held
             .get(&(*namespace, commitment.key_id()))
             .filter(|held| held.commitment == *commitment)
@@ -132,6 +154,9 @@ impl Keys {
     }
 
     pub(crate) fn namespace_named(&self, name: &str) -> impl Iterator<Item = NamespaceId> {
-        self.names.iter().filter(move |(_, known)| known.as_str() == name).map(|(namespace, _)| *namespace)
+        self.names
+            .iter()
+            .filter(move |(_, known)| known.as_str() == name)
+            .map(|(namespace, _)| *namespace)
     }
 }

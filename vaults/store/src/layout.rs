@@ -18,7 +18,6 @@ pub(crate) const TEMPORARY: &str = "tmp";
 /// The folders of a vault, in the order in which they are made.
 pub(crate) const FOLDERS: [&str; 6] = [SLOTS, KEYS, SEGMENTS, TAILS, BLOBS, TEMPORARY];
 
-
 /// A tail is closed when it is longer than this, in bytes.
 pub(crate) const SEGMENT_LEN: u64 = 4 << 20;
 
@@ -30,7 +29,9 @@ pub(crate) struct Layout {
 
 impl Layout {
     pub(crate) fn new(root: &Path) -> Self {
-        Self { root: root.to_owned() }
+        Self {
+            root: root.to_owned(),
+        }
     }
 
     pub(crate) fn root(&self) -> &Path {
@@ -47,10 +48,6 @@ impl Layout {
 
     pub(crate) fn folder(&self, name: &str) -> PathBuf {
         self.root.join(name)
-    }
-
-    pub(crate) fn slot(&self, member: &MemberId) -> PathBuf {
-        self.root.join(SLOTS).join(slot_name(member))
     }
 
     pub(crate) fn keyring(&self, id: &KeyringId) -> PathBuf {
@@ -86,5 +83,8 @@ pub(crate) fn is_frame_file_name(name: &str, is_tail: bool) -> bool {
 
 /// Whether a text is 32 bytes in lower-case hexadecimal.
 pub(crate) fn is_hash(text: &str) -> bool {
-    text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    text.len() == 64
+        && text
+            .bytes()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }

@@ -100,7 +100,11 @@ pub fn seal_identity(
 ///
 /// # Errors
 /// Why it did not open.
-pub fn open_identity(vault: &VaultId, bytes: &[u8], keeper: &Identity) -> Result<Identity, SealedIdentityError> {
+pub fn open_identity(
+    vault: &VaultId,
+    bytes: &[u8],
+    keeper: &Identity,
+) -> Result<Identity, SealedIdentityError> {
     let damaged = || SealedIdentityError::Damaged;
     if bytes.len() != IDENTITY_LEN || !bytes.starts_with(IDENTITY_MAGIC) || bytes[8..10] != [0, 1] {
         return Err(damaged());
@@ -109,10 +113,13 @@ pub fn open_identity(vault: &VaultId, bytes: &[u8], keeper: &Identity) -> Result
     if header[10..42] != *vault.as_bytes() {
         return Err(damaged());
     }
-    let card = Card::parse(header[42..].first_chunk().ok_or_else(damaged)?).map_err(|_| damaged())?;
+    let card =
+        Card::parse(header[42..].first_chunk().ok_or_else(damaged)?).map_err(|_| damaged())?;
     let sealed_under = MemberId(*header.last_chunk().ok_or_else(damaged)?);
     if sealed_under != keeper.member() {
-        return Err(SealedIdentityError::OtherKeeper { keeper: sealed_under });
+        return Err(SealedIdentityError::OtherKeeper {
+            keeper: sealed_under,
+        });
     }
     let (cipher, commitment) = identity_cipher(keeper.seed(), header);
     let nonce: &[u8; 24] = rest.first_chunk().ok_or_else(damaged)?;
@@ -120,10 +127,19 @@ pub fn open_identity(vault: &VaultId, bytes: &[u8], keeper: &Identity) -> Result
     let mut seed = Zeroizing::new([0; 32]);
     seed.copy_from_slice(&rest[24..56]);
     cipher
-        .decrypt_inout_detached(nonce.into(), &*commitment, seed.as_mut_slice().into(), &tag.into())
+        .decrypt_inout_detached(
+            nonce.into(),
+            &*commitment,
+            seed.as_mut_slice().into(),
+            &tag.into(),
+        )
         .map_err(|_| damaged())?;
     let identity = Identity::new(card.kind(), Seed::from_bytes(*seed));
-    if *identity.card() == card { Ok(identity) } else { Err(damaged()) }
+    if *identity.card() == card {
+        Ok(identity)
+    } else {
+        Err(damaged())
+    }
 }
 
 fn identity_cipher(keeper: &Seed, header: &[u8]) -> (XChaCha20Poly1305, Zeroizing<[u8; 32]>) {
@@ -134,7 +150,10 @@ fn identity_cipher(keeper: &Seed, header: &[u8]) -> (XChaCha20Poly1305, Zeroizin
     hasher.finalize_xof().fill(&mut *okm);
     let mut commitment = Zeroizing::new([0; 32]);
     commitment.copy_from_slice(&okm[32..]);
-    (XChaCha20Poly1305::new_from_slice(&okm[..32]).expect("32 bytes"), commitment)
+    (
+        XChaCha20Poly1305::new_from_slice(&okm[..32]).expect("32 bytes"),
+        commitment,
+    )
 }
 
 /// The device-local folder.
@@ -145,7 +164,9 @@ pub(crate) struct Local {
 
 impl Local {
     pub(crate) fn new(root: &Path) -> Self {
-        Self { root: root.to_owned() }
+        Self {
+            root: root.to_owned(),
+        }
     }
 
     fn of(&self, vault: &VaultId) -> PathBuf {
@@ -153,7 +174,9 @@ impl Local {
     }
 
     fn place_name(folder: &Path) -> String {
-        blake3::hash(folder.as_os_str().as_encoded_bytes()).to_hex().to_string()
+        blake3::hash(folder.as_os_str().as_encoded_bytes())
+            .to_hex()
+            .to_string()
     }
 
     /// Makes the folders for a vault.
@@ -174,24 +197,49 @@ impl Local {
         }
     }
 
-    fn write(&self, environment: &Environment, vault: &VaultId, name: &str, bytes: &[u8]) -> io::Result<()> {
+    fn write(
+        &self,
+        environment: &Environment,
+        vault: &VaultId,
+        name: &str,
+        bytes: &[u8],
+    ) -> io::Result<()> {
         let own = self.prepare(environment, vault)?;
         durable::write(environment, &own.join("tmp"), &own, name, bytes)
     }
 
-    fn read(&self, environment: &Environment, vault: &VaultId, name: &str, limit: u64) -> io::Result<Option<Vec<u8>>> {
-        optional(fs::read(&*environment.fs, &self.of(vault).join(name), limit))
+    fn read(
+        &self,
+        environment: &Environment,
+        vault: &VaultId,
+        name: &str,
+        limit: u64,
+    ) -> io::Result<Option<Vec<u8>>> {
+        optional(fs::read(
+            &*environment.fs,
+            &self.of(vault).join(name),
+            limit,
+        ))
     }
 
     /// The vault that was in a folder when this device last opened it.
-    pub(crate) fn vault_at(&self, environment: &Environment, folder: &Path) -> io::Result<Option<VaultId>> {
+    pub(crate) fn vault_at(
+        &self,
+        environment: &Environment,
+        folder: &Path,
+    ) -> io::Result<Option<VaultId>> {
         let path = self.root.join("places").join(Self::place_name(folder));
         let found = optional(fs::read(&*environment.fs, &path, 32))?;
         Ok(found.and_then(|bytes| Some(VaultId(*bytes.first_chunk()?))))
     }
 
     /// Remembers a vault, where it is and how it began.
-    pub(crate) fn remember(&self, environment: &Environment, folder: &Path, genesis: &Genesis) -> io::Result<()> {
+    pub(crate) fn remember(
+        &self,
+        environment: &Environment,
+        folder: &Path,
+        genesis: &Genesis,
+    ) -> io::Result<()> {
         let vault = genesis.vault_id();
         let own = self.prepare(environment, &vault)?;
         if self.genesis(environment, &vault)?.is_none() {
@@ -200,15 +248,27 @@ impl Local {
         if self.vault_at(environment, folder)? != Some(vault) {
             let places = self.root.join("places");
             environment.fs.create_dir(&places)?;
-            durable::write(environment, &own.join("tmp"), &places, &Self::place_name(folder), vault.as_bytes())?;
+            durable::write(
+                environment,
+                &own.join("tmp"),
+                &places,
+                &Self::place_name(folder),
+                vault.as_bytes(),
+            )?;
         }
         Ok(())
     }
 
     /// This device's copy of a vault's genesis.
-    pub(crate) fn genesis(&self, environment: &Environment, vault: &VaultId) -> io::Result<Option<Genesis>> {
+    pub(crate) fn genesis(
+        &self,
+        environment: &Environment,
+        vault: &VaultId,
+    ) -> io::Result<Option<Genesis>> {
         let bytes = self.read(environment, vault, "genesis", Genesis::LEN as u64)?;
-        Ok(bytes.and_then(|bytes| Genesis::parse(&bytes).ok()).filter(|found| found.vault_id() == *vault))
+        Ok(bytes
+            .and_then(|bytes| Genesis::parse(&bytes).ok())
+            .filter(|found| found.vault_id() == *vault))
     }
 
     pub(crate) fn device(
@@ -235,7 +295,11 @@ impl Local {
     }
 
     /// What was seen; none if there is no record, an error if there is one that does not parse.
-    pub(crate) fn seen(&self, environment: &Environment, vault: &VaultId) -> io::Result<Result<Seen, SeenDamaged>> {
+    pub(crate) fn seen(
+        &self,
+        environment: &Environment,
+        vault: &VaultId,
+    ) -> io::Result<Result<Seen, SeenDamaged>> {
         match self.read(environment, vault, "seen", SEEN_LEN_MAX) {
             Ok(None) => Ok(Ok(Seen::new())),
             Ok(Some(bytes)) => Ok(parse_seen(vault, &bytes).ok_or(SeenDamaged)),
@@ -246,7 +310,12 @@ impl Local {
 
     /// Adds to what was seen; what another process of this device added meanwhile stays. While another process is
     /// doing the same, nothing is written: the next opening does it again.
-    pub(crate) fn add_seen(&self, environment: &Environment, vault: &VaultId, seen: &Seen) -> io::Result<()> {
+    pub(crate) fn add_seen(
+        &self,
+        environment: &Environment,
+        vault: &VaultId,
+        seen: &Seen,
+    ) -> io::Result<()> {
         let own = self.prepare(environment, vault)?;
         let _lock = match environment.fs.lock(&own.join("lock")) {
             Ok(lock) => lock,
@@ -272,7 +341,12 @@ impl Local {
     }
 
     /// Replaces what was seen, after the owner accepted that the vault was set back.
-    pub(crate) fn reset_seen(&self, environment: &Environment, vault: &VaultId, seen: &Seen) -> io::Result<()> {
+    pub(crate) fn reset_seen(
+        &self,
+        environment: &Environment,
+        vault: &VaultId,
+        seen: &Seen,
+    ) -> io::Result<()> {
         self.write(environment, vault, "seen", &encode_seen(vault, seen))
     }
 }
@@ -286,7 +360,11 @@ fn encode_seen(vault: &VaultId, seen: &Seen) -> Vec<u8> {
     bytes.extend_from_slice(SEEN_MAGIC);
     bytes.extend_from_slice(&1u16.to_be_bytes());
     bytes.extend_from_slice(vault.as_bytes());
-    bytes.extend_from_slice(&u32::try_from(seen.len()).expect("authors are members, which are few").to_be_bytes());
+    bytes.extend_from_slice(
+        &u32::try_from(seen.len())
+            .expect("authors are members, which are few")
+            .to_be_bytes(),
+    );
     for (author, head) in seen {
         bytes.extend_from_slice(author.as_bytes());
         bytes.extend_from_slice(&head.counter.to_be_bytes());
@@ -320,7 +398,10 @@ fn parse_seen(vault: &VaultId, bytes: &[u8]) -> Option<Seen> {
             let counter = u64::from_be_bytes(*entry[32..].first_chunk()?);
             Some((
                 MemberId(*entry.first_chunk()?),
-                Head { counter, seal: SealId(*entry.last_chunk()?) },
+                Head {
+                    counter,
+                    seal: SealId(*entry.last_chunk()?),
+                },
             ))
         })
         .collect()

@@ -8,8 +8,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tally_vault_format::{
-    Card, Content, EpochKey, Genesis, Grant, GrantId, Identity, Keyring, MemberId, MemberKind, NamespaceId, OpKind,
-    ReceiveKey, Revocation, Right, Rotation, Seed, Slot, SlotCost, Time, check_namespace_name, to_phrase,
+    Card, Content, EpochKey, Genesis, Grant, GrantId, Identity, Keyring, MemberId, MemberKind,
+    NamespaceId, OpKind, ReceiveKey, Revocation, Right, Rotation, Seed, Slot, SlotCost, Time,
+    check_namespace_name, to_phrase,
 };
 use tally_vault_state::GrantStanding;
 use zeroize::Zeroizing;
@@ -86,7 +87,11 @@ impl Vault {
     ///
     /// # Errors
     /// [`CreateError`]. A folder where that failed is no vault: `VAULT` is written last.
-    pub fn create(environment: Environment, place: &Place, create: &Create<'_>) -> Result<Created, CreateError> {
+    pub fn create(
+        environment: Environment,
+        place: &Place,
+        create: &Create<'_>,
+    ) -> Result<Created, CreateError> {
         let layout = Layout::new(&place.folder);
         for (index, name) in create.namespaces.iter().enumerate() {
             check_namespace_name(name)?;
@@ -95,12 +100,20 @@ impl Vault {
             }
         }
         refuse_what_is_there(&environment, &layout)?;
-        for folder in std::iter::once(layout.root().to_owned()).chain(FOLDERS.map(|name| layout.folder(name))) {
-            environment.fs.create_dir(&folder).map_err(FileError::at(&folder))?;
+        for folder in
+            std::iter::once(layout.root().to_owned()).chain(FOLDERS.map(|name| layout.folder(name)))
+        {
+            environment
+                .fs
+                .create_dir(&folder)
+                .map_err(FileError::at(&folder))?;
         }
         let lock = take_lock(&environment, &layout).map_err(|error| match error {
             OpenError::File(error) => CreateError::File(error),
-            _ => CreateError::NotEmpty { folder: layout.root().to_owned(), found: LOCK.to_owned() },
+            _ => CreateError::NotEmpty {
+                folder: layout.root().to_owned(),
+                found: LOCK.to_owned(),
+            },
         })?;
 
         let mut rng = Rng::new(&environment).map_err(CreateError::Random)?;
@@ -143,21 +156,44 @@ impl Vault {
             .map_err(FileError::at(&place.local))?;
 
         // The root admits the slot and makes the namespaces; the slot admits the device.
-        let as_root = Writer { identity: vault.holder.root.clone().expect("set above"), grant: GrantId::ROOT };
-        let mut drafts = vec![grant_draft(GrantId::ROOT, *slot.card(), SLOT_DEPTH, None, &[(NamespaceId::ALL, Right::Admin)])];
+        let as_root = Writer {
+            identity: vault.holder.root.clone().expect("set above"),
+            grant: GrantId::ROOT,
+        };
+        let mut drafts = vec![grant_draft(
+            GrantId::ROOT,
+            *slot.card(),
+            SLOT_DEPTH,
+            None,
+            &[(NamespaceId::ALL, Right::Admin)],
+        )];
         let cards = [*slot.card(), *device.card()];
         for name in create.namespaces {
             let namespace = NamespaceId(rng.bytes());
-            let (rotation, ring) =
-                vault.new_key(&namespace, name, 1, false, &cards, &mut rng).map_err(write)?;
+            let (rotation, ring) = vault
+                .new_key(&namespace, name, 1, false, &cards, &mut rng)
+                .map_err(write)?;
             vault.write_ring(ring).map_err(write)?;
             drafts.push(rotation);
         }
         vault.sync_rings().map_err(write)?;
-        let ids = vault.write(&as_root, &NamespaceId::CONTROL, drafts, &mut rng).map_err(write)?;
-        let as_slot = Writer { identity: slot.clone(), grant: ids[0].grant() };
-        let grant = grant_draft(as_slot.grant, *device.card(), SLOT_DEPTH - 1, None, &[(NamespaceId::ALL, Right::Admin)]);
-        vault.write(&as_slot, &NamespaceId::CONTROL, vec![grant], &mut rng).map_err(write)?;
+        let ids = vault
+            .write(&as_root, &NamespaceId::CONTROL, drafts, &mut rng)
+            .map_err(write)?;
+        let as_slot = Writer {
+            identity: slot.clone(),
+            grant: ids[0].grant(),
+        };
+        let grant = grant_draft(
+            as_slot.grant,
+            *device.card(),
+            SLOT_DEPTH - 1,
+            None,
+            &[(NamespaceId::ALL, Right::Admin)],
+        );
+        vault
+            .write(&as_slot, &NamespaceId::CONTROL, vec![grant], &mut rng)
+            .map_err(write)?;
         // Both are done writing for now.
         for member in [as_root.identity.member(), slot.member()] {
             vault.close_tail(&member).map_err(write)?;
@@ -187,7 +223,11 @@ impl Vault {
     pub fn create_namespace(&mut self, name: &str) -> Result<NamespaceId, WriteError> {
         check_namespace_name(name)?;
         self.enrol_if_new()?;
-        if self.namespaces().iter().any(|namespace| namespace.name.as_deref() == Some(name)) {
+        if self
+            .namespaces()
+            .iter()
+            .any(|namespace| namespace.name.as_deref() == Some(name))
+        {
             return Err(WriteError::NameTaken(name.to_owned()));
         }
         let writer = self.writer(&NamespaceId::ALL, Right::Admin)?;
@@ -211,11 +251,18 @@ impl Vault {
         if self.lock.is_none() {
             return Err(WriteError::ReadOnly);
         }
-        let Some(slot) = self.holder.slot.clone() else { return Ok(()) };
+        let Some(slot) = self.holder.slot.clone() else {
+            return Ok(());
+        };
         let mut fresh = None;
         if let Some(device) = self.holder.device.clone() {
             let card = *device.card();
-            let is_admitted = self.fold.view().grants().iter().any(|grant| grant.card == card);
+            let is_admitted = self
+                .fold
+                .view()
+                .grants()
+                .iter()
+                .any(|grant| grant.card == card);
             if is_admitted && !self.is_set_back(&device.member()) {
                 return Ok(());
             }
@@ -244,10 +291,24 @@ impl Vault {
             .fold
             .view()
             .grant_to_use(&slot.member(), &NamespaceId::ALL, Right::Admin, now)
-            .ok_or(WriteError::NotPermitted { member: slot.member(), needs: Right::Admin, namespace: NamespaceId::ALL })?;
-        let writer = Writer { identity: slot, grant };
+            .ok_or(WriteError::NotPermitted {
+                member: slot.member(),
+                needs: Right::Admin,
+                namespace: NamespaceId::ALL,
+            })?;
+        let writer = Writer {
+            identity: slot,
+            grant,
+        };
         let rights = vec![(NamespaceId::ALL, Right::Admin)];
-        self.admit(&writer, *device.card(), SLOT_DEPTH - 1, None, rights, &mut rng)?;
+        self.admit(
+            &writer,
+            *device.card(),
+            SLOT_DEPTH - 1,
+            None,
+            rights,
+            &mut rng,
+        )?;
         self.close_tail(&writer.identity.member())?;
         self.holder.device = Some(device);
         Ok(())
@@ -261,7 +322,11 @@ impl Vault {
             .get(member)
             .and_then(|chain| chain.last_key_value())
             .map_or(0, |(counter, _)| *counter);
-        self.set_back.contains(member) || self.seen.get(member).is_some_and(|seen| seen.counter > newest)
+        self.set_back.contains(member)
+            || self
+                .seen
+                .get(member)
+                .is_some_and(|seen| seen.counter > newest)
     }
 
     /// Admits a member and delivers the keys of what it may read. Returns the grant.
@@ -289,7 +354,11 @@ impl Vault {
         // Keys are delivered by admins.
         let mut writer = None;
         for (namespace, right) in &rights {
-            let needs = if *right >= Right::Read { Right::Admin } else { *right };
+            let needs = if *right >= Right::Read {
+                Right::Admin
+            } else {
+                *right
+            };
             let one = self.writer(namespace, needs)?;
             writer.get_or_insert(one);
         }
@@ -308,7 +377,9 @@ impl Vault {
         rights: Vec<(NamespaceId, Right)>,
         rng: &mut Rng,
     ) -> Result<GrantId, WriteError> {
-        let parent = self.valid_grant(&writer.grant).ok_or(WriteError::NoSuchGrant(writer.grant))?;
+        let parent = self
+            .valid_grant(&writer.grant)
+            .ok_or(WriteError::NoSuchGrant(writer.grant))?;
         if parent.depth == 0 {
             return Err(WriteError::Wider("it allows no grants below it".to_owned()));
         }
@@ -353,7 +424,9 @@ impl Vault {
         if self.lock.is_none() {
             return Err(WriteError::ReadOnly);
         }
-        let row = self.valid_grant(grant).ok_or(WriteError::NoSuchGrant(*grant))?;
+        let row = self
+            .valid_grant(grant)
+            .ok_or(WriteError::NoSuchGrant(*grant))?;
         if *grant == GrantId::ROOT {
             return Err(WriteError::NotBelow(*grant));
         }
@@ -365,10 +438,20 @@ impl Vault {
         let mut drafts = Vec::with_capacity(ended.len());
         for one in &ended {
             let view = self.fold.view();
-            let subject = view.grant(one).ok_or(WriteError::NoSuchGrant(*one))?.card.member();
+            let subject = view
+                .grant(one)
+                .ok_or(WriteError::NoSuchGrant(*one))?
+                .card
+                .member();
             subjects.push(subject);
-            let revocation = Revocation { frontier: view.frontier(&subject) };
-            drafts.push(Draft::new(OpKind::Revoke, vec![one.operation()], &Content::Revocation(revocation)));
+            let revocation = Revocation {
+                frontier: view.frontier(&subject),
+            };
+            drafts.push(Draft::new(
+                OpKind::Revoke,
+                vec![one.operation()],
+                &Content::Revocation(revocation),
+            ));
         }
         // Whose keys have to change: asked before the revocation, which ends the rights.
         let now = self.now();
@@ -376,7 +459,9 @@ impl Vault {
         for namespace in self.fold.view().namespaces() {
             let view = self.fold.view();
             let reads = |member: &MemberId| {
-                view.right(member, &namespace, now).max(view.right(member, &namespace, Time(0))) >= Some(Right::Read)
+                view.right(member, &namespace, now)
+                    .max(view.right(member, &namespace, Time(0)))
+                    >= Some(Right::Read)
             };
             if subjects.iter().any(reads) {
                 to_rotate.push(namespace);
@@ -384,10 +469,20 @@ impl Vault {
         }
         let mut rng = Rng::new(&self.environment).map_err(WriteError::Random)?;
         self.write(&writer, &NamespaceId::CONTROL, drafts, &mut rng)?;
-        if self.holder.device.as_ref().is_some_and(|device| subjects.contains(&device.member())) {
+        if self
+            .holder
+            .device
+            .as_ref()
+            .is_some_and(|device| subjects.contains(&device.member()))
+        {
             self.holder.device = None;
         }
-        if self.holder.member.as_ref().is_some_and(|member| subjects.contains(&member.member())) {
+        if self
+            .holder
+            .member
+            .as_ref()
+            .is_some_and(|member| subjects.contains(&member.member()))
+        {
             self.holder.member = None;
         }
         let kept = below.into_iter().filter(|one| keep.contains(one)).collect();
@@ -395,13 +490,22 @@ impl Vault {
         for namespace in to_rotate {
             match self.rotate(&namespace) {
                 Ok(()) => rotated.push(namespace),
-                Err(WriteError::NotPermitted { .. } | WriteError::Locked | WriteError::NoSuchNamespace(_)) => {
+                Err(
+                    WriteError::NotPermitted { .. }
+                    | WriteError::Locked
+                    | WriteError::NoSuchNamespace(_),
+                ) => {
                     not_rotated.push(namespace);
                 }
                 Err(error) => return Err(error),
             }
         }
-        Ok(Revoked { grants: ended, kept, rotated, not_rotated })
+        Ok(Revoked {
+            grants: ended,
+            kept,
+            rotated,
+            not_rotated,
+        })
     }
 
     /// Who of those here stands above a grant, or is its subject, and under which grant.
@@ -419,12 +523,20 @@ impl Vault {
         }
         for identity in holders {
             for at in &path {
-                let Some(row) = self.valid_grant(at) else { continue };
+                let Some(row) = self.valid_grant(at) else {
+                    continue;
+                };
                 let ended = row.expires.is_some_and(|end| end < now);
                 // One's own grant last: giving it up leaves nobody here who could rotate.
                 let own = at == grant;
-                if row.card == *identity.card() && !ended && (!own || path.len() == 1 || self.holder.all().len() == 1) {
-                    return Ok(Writer { identity, grant: *at });
+                if row.card == *identity.card()
+                    && !ended
+                    && (!own || path.len() == 1 || self.holder.all().len() == 1)
+                {
+                    return Ok(Writer {
+                        identity,
+                        grant: *at,
+                    });
                 }
             }
         }
@@ -440,16 +552,29 @@ impl Vault {
         self.rotate_with(namespace, false, &mut rng)
     }
 
-    pub(crate) fn rotate_with(&mut self, namespace: &NamespaceId, full: bool, rng: &mut Rng) -> Result<(), WriteError> {
+    pub(crate) fn rotate_with(
+        &mut self,
+        namespace: &NamespaceId,
+        full: bool,
+        rng: &mut Rng,
+    ) -> Result<(), WriteError> {
         let keys = self.namespace_keys(namespace);
         if keys.keys.is_empty() {
             return Err(WriteError::NoSuchNamespace(*namespace));
         }
         let number = keys.next_number.ok_or(WriteError::EndOfTime)?;
         let needs_all = number == 1;
-        let place = if needs_all { NamespaceId::ALL } else { *namespace };
+        let place = if needs_all {
+            NamespaceId::ALL
+        } else {
+            *namespace
+        };
         let writer = self.writer(&place, Right::Admin)?;
-        let name = self.keys.name_of(namespace).ok_or(WriteError::NoSuchNamespace(*namespace))?.to_owned();
+        let name = self
+            .keys
+            .name_of(namespace)
+            .ok_or(WriteError::NoSuchNamespace(*namespace))?
+            .to_owned();
         let readers = self.fold.view().readers(namespace);
         let (rotation, ring) = self.new_key(namespace, &name, number, full, &readers, rng)?;
         self.write_ring(ring)?;
@@ -474,7 +599,10 @@ impl Vault {
         let sealed = Slot::seal(self.id, &slot, passphrase, cost, &mut rng)?;
         // The file before the grant: a slot without a grant is refused and harmless, a grant without a file is lost.
         self.write_slot(&sealed)?;
-        let writer = Writer { identity: root, grant: GrantId::ROOT };
+        let writer = Writer {
+            identity: root,
+            grant: GrantId::ROOT,
+        };
         let rights = vec![(NamespaceId::ALL, Right::Admin)];
         let grant = self.admit(&writer, *slot.card(), SLOT_DEPTH, None, rights, &mut rng)?;
         self.close_tail(&writer.identity.member())?;
@@ -496,7 +624,11 @@ impl Vault {
     ///
     /// # Errors
     /// [`WriteError`]; [`WriteError::NeedsOwner`] unless the vault was opened with a passphrase.
-    pub fn change_passphrase(&mut self, passphrase: &str, cost: SlotCost) -> Result<(), WriteError> {
+    pub fn change_passphrase(
+        &mut self,
+        passphrase: &str,
+        cost: SlotCost,
+    ) -> Result<(), WriteError> {
         if self.lock.is_none() {
             return Err(WriteError::ReadOnly);
         }
@@ -527,19 +659,30 @@ impl Vault {
                     && grant.expires.is_none_or(|end| end >= now)
             })
             .map(|grant| grant.id)
-            .ok_or(WriteError::NotPermitted { member, needs: Right::Relay, namespace: NamespaceId::CONTROL })?;
+            .ok_or(WriteError::NotPermitted {
+                member,
+                needs: Right::Relay,
+                namespace: NamespaceId::CONTROL,
+            })?;
         let mut heads = self.fold.view().heads(&member);
         heads.truncate(tally_vault_format::limits::CHECKPOINT_HEADS);
         let content = Content::Checkpoint(tally_vault_format::Checkpoint { heads });
         let mut rng = Rng::new(&self.environment).map_err(WriteError::Random)?;
         let draft = Draft::new(OpKind::Checkpoint, Vec::new(), &content);
-        self.write(&Writer { identity, grant }, &NamespaceId::CONTROL, vec![draft], &mut rng)?;
+        self.write(
+            &Writer { identity, grant },
+            &NamespaceId::CONTROL,
+            vec![draft],
+            &mut rng,
+        )?;
         Ok(())
     }
 
     /// Closes the tail of a member that is done writing for now.
     pub(crate) fn close_tail(&mut self, member: &MemberId) -> Result<(), WriteError> {
-        let Some(author) = self.authors.get_mut(member) else { return Ok(()) };
+        let Some(author) = self.authors.get_mut(member) else {
+            return Ok(());
+        };
         author
             .close(&self.environment, &self.layout, &mut self.set)
             .map_err(|error| FileError::at(&self.layout.tail(member))(error).into())
@@ -568,9 +711,22 @@ impl Vault {
         rng: &mut Rng,
     ) -> Result<(Draft, Keyring), WriteError> {
         let key = EpochKey::random(rng);
-        let older = if full { Vec::new() } else { self.older_keys(namespace, None) };
+        let older = if full {
+            Vec::new()
+        } else {
+            self.older_keys(namespace, None)
+        };
         let recipients = self.recipients(readers);
-        let ring = Keyring::seal(self.id, *namespace, number, &key, name, &older, &recipients, rng)?;
+        let ring = Keyring::seal(
+            self.id,
+            *namespace,
+            number,
+            &key,
+            name,
+            &older,
+            &recipients,
+            rng,
+        )?;
         Ok((rotation_draft(&ring, full), ring))
     }
 
@@ -587,7 +743,11 @@ impl Vault {
             .write_with
             .map(|at| keys.keys[at].clone())
             .ok_or(WriteError::NoSuchNamespace(*namespace))?;
-        let name = self.keys.name_of(namespace).ok_or(WriteError::NoSuchNamespace(*namespace))?.to_owned();
+        let name = self
+            .keys
+            .name_of(namespace)
+            .ok_or(WriteError::NoSuchNamespace(*namespace))?
+            .to_owned();
         let now = self.now();
         let passes_on_first = self.fold.view().permits(
             &writer.grant,
@@ -607,9 +767,22 @@ impl Vault {
             .by_commitment(namespace, &row.key)
             .cloned()
             .ok_or(WriteError::NoSuchNamespace(*namespace))?;
-        let older = if row.full { Vec::new() } else { self.older_keys(namespace, Some(&key)) };
+        let older = if row.full {
+            Vec::new()
+        } else {
+            self.older_keys(namespace, Some(&key))
+        };
         let recipients = self.recipients(cards);
-        let ring = Keyring::seal(self.id, *namespace, row.number, &key, &name, &older, &recipients, rng)?;
+        let ring = Keyring::seal(
+            self.id,
+            *namespace,
+            row.number,
+            &key,
+            &name,
+            &older,
+            &recipients,
+            rng,
+        )?;
         Ok((rotation_draft(&ring, false), ring))
     }
 
@@ -639,7 +812,11 @@ impl Vault {
     /// Writes a keyring durably but for its folder.
     fn write_ring(&mut self, ring: Keyring) -> Result<(), WriteError> {
         let path = self.layout.keyring(&ring.id());
-        let name = path.file_name().expect("a keyring's path has a name").to_string_lossy().into_owned();
+        let name = path
+            .file_name()
+            .expect("a keyring's path has a name")
+            .to_string_lossy()
+            .into_owned();
         durable::write_unsynced(
             &self.environment,
             &self.layout.folder(TEMPORARY),
@@ -654,7 +831,10 @@ impl Vault {
 
     fn sync_rings(&self) -> Result<(), WriteError> {
         let folder = self.layout.folder(KEYS);
-        self.environment.fs.sync_dir(&folder).map_err(|error| FileError::at(&folder)(error).into())
+        self.environment
+            .fs
+            .sync_dir(&folder)
+            .map_err(|error| FileError::at(&folder)(error).into())
     }
 }
 
@@ -665,7 +845,13 @@ fn grant_draft(
     expires: Option<Time>,
     rights: &[(NamespaceId, Right)],
 ) -> Draft {
-    let grant = Grant { parent, card, depth, expires, rights: rights.to_vec() };
+    let grant = Grant {
+        parent,
+        card,
+        depth,
+        expires,
+        rights: rights.to_vec(),
+    };
     Draft::new(OpKind::Grant, Vec::new(), &Content::Grant(grant))
 }
 
@@ -683,7 +869,10 @@ fn rotation_draft(ring: &Keyring, full: bool) -> Draft {
 /// A vault is made in an empty folder. Parts of a vault without `VAULT` may be one whose `VAULT` was lost.
 fn refuse_what_is_there(environment: &Environment, layout: &Layout) -> Result<(), CreateError> {
     let folder = || layout.root().to_owned();
-    let not_empty = |found: String| CreateError::NotEmpty { folder: folder(), found };
+    let not_empty = |found: String| CreateError::NotEmpty {
+        folder: folder(),
+        found,
+    };
     for entry in list(environment, layout.root()).map_err(FileError::at(layout.root()))? {
         if entry.name == GENESIS {
             return Err(CreateError::Exists { folder: folder() });
@@ -695,10 +884,12 @@ fn refuse_what_is_there(environment: &Environment, layout: &Layout) -> Result<()
             return Err(not_empty(entry.name));
         }
         let inside: &Path = &layout.folder(&entry.name);
-        if let Some(first) = list(environment, inside).map_err(FileError::at(inside))?.first() {
+        if let Some(first) = list(environment, inside)
+            .map_err(FileError::at(inside))?
+            .first()
+        {
             return Err(not_empty(format!("{}/{}", entry.name, first.name)));
         }
     }
     Ok(())
 }
-

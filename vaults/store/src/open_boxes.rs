@@ -6,7 +6,9 @@ use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 
-use tally_vault_format::{BoxBuffer, BoxError, FrameError, FrameRef, KeyId, NamespaceId, Opened, SealId, VaultId};
+use tally_vault_format::{
+    BoxBuffer, BoxError, FrameError, FrameRef, KeyId, NamespaceId, OpId, Opened, SealId, VaultId,
+};
 use tally_vault_state::{Fact, Operation};
 
 use crate::environment::Environment;
@@ -24,6 +26,8 @@ pub(crate) struct Outcome {
     pub(crate) id: SealId,
     /// The operations, once for each box that was opened: a second is opened only for bodies that the first lacks.
     pub(crate) operations: Vec<Vec<Operation>>,
+    /// Operations whose bodies the best box lacks.
+    pub(crate) bodiless: Vec<OpId>,
     /// Boxes that are not what was sealed, by their place among the seal's boxes.
     pub(crate) unreadable: Vec<(usize, String)>,
 }
@@ -52,14 +56,27 @@ pub(crate) enum OpenBoxError {
 
 impl<'a> FrameReader<'a> {
     pub(crate) fn new(environment: &'a Environment, set: &'a Set) -> Self {
-        Self { environment, set, file: None, start: 0, window: Vec::new() }
+        Self {
+            environment,
+            set,
+            file: None,
+            start: 0,
+            window: Vec::new(),
+        }
     }
 
     /// The bytes of the frame around a box.
     pub(crate) fn read(&mut self, stored: &StoredBox) -> io::Result<&[u8]> {
         let len = stored.len as usize;
-        if self.file.as_ref().is_none_or(|(number, _)| *number != stored.file) {
-            let input = self.environment.fs.open(&self.set.files[stored.file].path)?;
+        if self
+            .file
+            .as_ref()
+            .is_none_or(|(number, _)| *number != stored.file)
+        {
+            let input = self
+                .environment
+                .fs
+                .open(&self.set.files[stored.file].path)?;
             self.file = Some((stored.file, input));
             self.window.clear();
             self.start = 0;
@@ -73,7 +90,9 @@ impl<'a> FrameReader<'a> {
             self.start = stored.offset;
         }
         let from = usize::try_from(stored.offset - self.start).expect("inside the window");
-        self.window.get(from..from + len).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+        self.window
+            .get(from..from + len)
+            .ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
     }
 
     /// Opens a box. Whether the frame is the one that was verified is checked again: the disk may not be ours.
@@ -108,12 +127,16 @@ pub(crate) fn ranked(stored: &Stored, keys: &Keys, numbers: &KeyNumbers) -> Vec<
     let mut places: Vec<usize> = (0..stored.boxes.len())
         .filter(|place| {
             let one = &stored.boxes[*place];
-            !one.unreadable && (namespace == NamespaceId::CONTROL || keys.get(&namespace, &one.key).is_some())
+            !one.unreadable
+                && (namespace == NamespaceId::CONTROL || keys.get(&namespace, &one.key).is_some())
         })
         .collect();
     places.sort_by_key(|place| {
         let one = &stored.boxes[*place];
-        let time = one.rebox.as_ref().map_or(stored.seal.time, |rebox| rebox.time);
+        let time = one
+            .rebox
+            .as_ref()
+            .map_or(stored.seal.time, |rebox| rebox.time);
         let number = numbers.get(&(namespace, one.key)).copied().unwrap_or(0);
         std::cmp::Reverse((number, time, one.hash))
     });
@@ -131,20 +154,23 @@ pub(crate) fn open_all(
     mut take: impl FnMut(Outcome),
 ) {
     let shares: Vec<&[SealId]> = seals.chunks(SHARE).collect();
-    let work = |reader: &mut FrameReader<'_>, buffer: &mut BoxBuffer, share: &[SealId]| -> Vec<Outcome> {
-        share
-            .iter()
-            .filter_map(|id| {
-                let stored = set.seals.get(id)?;
-                Some(open_one(reader, vault, *id, stored, keys, numbers, buffer))
-            })
-            .collect()
-    };
+    let work =
+        |reader: &mut FrameReader<'_>, buffer: &mut BoxBuffer, share: &[SealId]| -> Vec<Outcome> {
+            share
+                .iter()
+                .filter_map(|id| {
+                    let stored = set.seals.get(id)?;
+                    Some(open_one(reader, vault, *id, stored, keys, numbers, buffer))
+                })
+                .collect()
+        };
     let threads = environment.threads.get().min(shares.len());
     if threads <= 1 {
         let (mut reader, mut buffer) = (FrameReader::new(environment, set), BoxBuffer::new());
         for share in shares {
-            work(&mut reader, &mut buffer, share).into_iter().for_each(&mut take);
+            work(&mut reader, &mut buffer, share)
+                .into_iter()
+                .for_each(&mut take);
         }
         return;
     }
@@ -157,11 +183,17 @@ pub(crate) fn open_all(
             let send = send.clone();
             let (next, stop, shares, work) = (&next, &stop, &shares, &work);
             scope.spawn(move || {
-                let (mut reader, mut buffer) = (FrameReader::new(environment, set), BoxBuffer::new());
+                let (mut reader, mut buffer) =
+                    (FrameReader::new(environment, set), BoxBuffer::new());
                 while !stop.load(Ordering::Relaxed) {
                     let index = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(share) = shares.get(index) else { break };
-                    if send.send((index, work(&mut reader, &mut buffer, share))).is_err() {
+                    let Some(share) = shares.get(index) else {
+                        break;
+                    };
+                    if send
+                        .send((index, work(&mut reader, &mut buffer, share)))
+                        .is_err()
+                    {
                         break;
                     }
                 }
@@ -190,13 +222,27 @@ fn open_one(
     numbers: &KeyNumbers,
     buffer: &mut BoxBuffer,
 ) -> Outcome {
-    let mut outcome = Outcome { id, operations: Vec::new(), unreadable: Vec::new() };
+    let mut outcome = Outcome {
+        id,
+        operations: Vec::new(),
+        bodiless: Vec::new(),
+        unreadable: Vec::new(),
+    };
     for place in ranked(stored, keys, numbers) {
         match reader.open(vault, &id, &stored.boxes[place], keys, buffer) {
             Ok(opened) => {
-                let operations: Vec<Operation> =
-                    opened.iter().map(|one| Operation::new(one.id, &one.op)).collect();
-                let whole = operations.iter().all(|op| !matches!(op.fact, Fact::Redacted));
+                let operations: Vec<Operation> = opened
+                    .iter()
+                    .map(|one| Operation::new(one.id, &one.op))
+                    .collect();
+                let bodiless = operations
+                    .iter()
+                    .filter(|op| matches!(op.fact, Fact::Redacted));
+                let bodiless: Vec<OpId> = bodiless.map(|op| op.id).collect();
+                let whole = bodiless.is_empty();
+                if outcome.operations.is_empty() {
+                    outcome.bodiless = bodiless;
+                }
                 outcome.operations.push(operations);
                 if whole {
                     break;

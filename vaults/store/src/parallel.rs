@@ -5,7 +5,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// As `items.iter().map(work).collect()`, on at most `threads` threads. Each thread takes the next item when it is done
 /// with one, so items of different size are shared out evenly.
-pub(crate) fn map<T: Sync, R: Send>(items: &[T], threads: NonZeroUsize, work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+pub(crate) fn map<T: Sync, R: Send>(
+    items: &[T],
+    threads: NonZeroUsize,
+    work: impl Fn(&T) -> R + Sync,
+) -> Vec<R> {
     map_with(items, threads, || (), |(), item| work(item))
 }
 
@@ -50,7 +54,10 @@ pub(crate) fn map_with<T: Sync, R: Send, S>(
             }
         }
     });
-    results.into_iter().map(|result| result.expect("every index was taken once")).collect()
+    results
+        .into_iter()
+        .map(|result| result.expect("every index was taken once"))
+        .collect()
 }
 
 #[cfg(test)]

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use std::io::Write;
 
 use tally_vault_format::{
-    BlobRef, BoxBuffer, Content, NamespaceId, OpId, OpenedOp, ReceiptDigest, RecordContent, RunId, SealId,
+    BlobRef, BoxBuffer, Content, NamespaceId, OpId, OpenedOp, ReceiptDigest, RecordContent, RunId,
+    SealId,
 };
 use tally_vault_state::Status;
 use zeroize::Zeroizing;
@@ -53,7 +54,9 @@ impl Record {
     }
 
     fn of(op: &OpenedOp<'_>) -> Option<Self> {
-        let Some(Content::Record(record)) = op.op.content() else { return None };
+        let Some(Content::Record(record)) = op.op.content() else {
+            return None;
+        };
         Some(Self {
             record_type: record.record_type.to_owned(),
             run: record.run,
@@ -94,13 +97,18 @@ impl Vault {
     pub fn read_content(&self, record: &Record, output: &mut dyn Write) -> Result<(), ReadError> {
         match &record.content {
             Stored::Inline(bytes) => output.write_all(bytes).map_err(ReadError::Output),
-            Stored::Blob(blob) => blobs::read(&self.environment, &self.layout, &self.id, blob, output)
-                .map_err(|error| match error {
-                    ReadBlobError::Missing => ReadError::BlobMissing,
-                    ReadBlobError::Damaged(error) => ReadError::Blob(error),
-                    ReadBlobError::Io(error) => FileError::at(&self.layout.blob(&blob.id))(error).into(),
-                    ReadBlobError::Output(error) => ReadError::Output(error),
-                }),
+            Stored::Blob(blob) => {
+                blobs::read(&self.environment, &self.layout, &self.id, blob, output).map_err(
+                    |error| match error {
+                        ReadBlobError::Missing => ReadError::BlobMissing,
+                        ReadBlobError::Damaged(error) => ReadError::Blob(error),
+                        ReadBlobError::Io(error) => {
+                            FileError::at(&self.layout.blob(&blob.id))(error).into()
+                        }
+                        ReadBlobError::Output(error) => ReadError::Output(error),
+                    },
+                )
+            }
         }
     }
 
@@ -121,9 +129,16 @@ impl Vault {
             if namespaces.is_some_and(|some| !some.contains(&row.namespace)) {
                 continue;
             }
-            let Some(stored) = self.set.seals.get(&row.seal) else { continue };
-            let Some(first) = stored.boxes.first() else { continue };
-            wanted.entry((first.file, first.offset, row.seal)).or_default().push(id);
+            let Some(stored) = self.set.seals.get(&row.seal) else {
+                continue;
+            };
+            let Some(first) = stored.boxes.first() else {
+                continue;
+            };
+            wanted
+                .entry((first.file, first.offset, row.seal))
+                .or_default()
+                .push(id);
         }
         let numbers = self.key_numbers();
         let mut reader = FrameReader::new(&self.environment, &self.set);
@@ -133,7 +148,13 @@ impl Vault {
             let stored = &self.set.seals[&seal];
             let mut last = None;
             for place in ranked(stored, &self.keys, &numbers) {
-                match reader.open(&self.id, &seal, &stored.boxes[place], &self.keys, &mut buffer) {
+                match reader.open(
+                    &self.id,
+                    &seal,
+                    &stored.boxes[place],
+                    &self.keys,
+                    &mut buffer,
+                ) {
                     Ok(opened) => {
                         for op in opened.iter() {
                             if let Ok(at) = ids.binary_search(&op.id)
@@ -161,14 +182,22 @@ impl Vault {
     }
 
     /// Opens the box of an operation and shows the operation, body included.
-    fn with_body<R>(&mut self, id: &OpId, show: impl FnOnce(&OpenedOp<'_>) -> R) -> Result<R, ReadError> {
+    fn with_body<R>(
+        &mut self,
+        id: &OpId,
+        show: impl FnOnce(&OpenedOp<'_>) -> R,
+    ) -> Result<R, ReadError> {
         let view = self.fold.view();
         let row = view.row(id).ok_or(ReadError::NoSuchOperation(*id))?;
         if view.is_redacted(id) || row.status == Status::Redacted {
             return Err(ReadError::Redacted(*id));
         }
         let numbers = self.key_numbers();
-        let stored = self.set.seals.get(&row.seal).ok_or(ReadError::NoSuchOperation(*id))?;
+        let stored = self
+            .set
+            .seals
+            .get(&row.seal)
+            .ok_or(ReadError::NoSuchOperation(*id))?;
         let mut reader = FrameReader::new(&self.environment, &self.set);
         let mut buffer = BoxBuffer::new();
         let mut last = None;
@@ -177,7 +206,13 @@ impl Vault {
             return Err(ReadError::NoKey(row.namespace));
         }
         for place in places {
-            match reader.open(&self.id, &row.seal, &stored.boxes[place], &self.keys, &mut buffer) {
+            match reader.open(
+                &self.id,
+                &row.seal,
+                &stored.boxes[place],
+                &self.keys,
+                &mut buffer,
+            ) {
                 Ok(opened) => {
                     if let Some(op) = opened.iter().find(|op| op.id == *id)
                         && op.op.content().is_some()

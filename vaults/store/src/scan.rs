@@ -12,7 +12,8 @@ use std::io;
 use std::path::Path;
 
 use tally_vault_format::{
-    BlobEntry, FrameError, FrameRef, NamespaceId, Rebox, SEGMENT_HEADER, Seal, SealError, SealId, VaultId, limits,
+    BlobEntry, FrameError, FrameRef, NamespaceId, Rebox, SEGMENT_HEADER, Seal, SealError, SealId,
+    VaultId, limits,
 };
 
 use crate::fs::{Fs, Input, read_full};
@@ -96,10 +97,12 @@ struct Window<'f> {
 impl Window<'_> {
     /// At most `wanted` bytes from `offset`: fewer only at the end of the file.
     fn get(&mut self, offset: u64, wanted: usize) -> io::Result<&[u8]> {
-        let wanted = usize::try_from(self.len.saturating_sub(offset)).map_or(wanted, |left| wanted.min(left));
+        let wanted = usize::try_from(self.len.saturating_sub(offset))
+            .map_or(wanted, |left| wanted.min(left));
         let end = self.start + self.bytes.len() as u64;
         if offset < self.start || offset + wanted as u64 > end {
-            let room = usize::try_from(self.len - offset.min(self.len)).map_or(WINDOW_LEN, |left| WINDOW_LEN.min(left));
+            let room = usize::try_from(self.len - offset.min(self.len))
+                .map_or(WINDOW_LEN, |left| WINDOW_LEN.min(left));
             self.bytes.resize(room.max(wanted), 0);
             let filled = read_full(self.file, &mut self.bytes, offset)?;
             self.bytes.truncate(filled);
@@ -116,18 +119,38 @@ impl Window<'_> {
 ///
 /// # Errors
 /// What the file system says. Whatever the bytes are is no error.
-pub(crate) fn scan(fs: &dyn Fs, path: &Path, vault: &VaultId, is_tail: bool, from: u64) -> io::Result<Scanned> {
+pub(crate) fn scan(
+    fs: &dyn Fs,
+    path: &Path,
+    vault: &VaultId,
+    is_tail: bool,
+    from: u64,
+) -> io::Result<Scanned> {
     let file = fs.open(path)?;
     let len = file.len()?;
-    let mut window = Window { file: &*file, len, start: 0, bytes: Vec::new() };
-    let mut scanned = Scanned { frames: Vec::new(), flaws: Vec::new(), good_len: from, len };
+    let mut window = Window {
+        file: &*file,
+        len,
+        start: 0,
+        bytes: Vec::new(),
+    };
+    let mut scanned = Scanned {
+        frames: Vec::new(),
+        flaws: Vec::new(),
+        good_len: from,
+        len,
+    };
     let mut offset = from;
     if from == 0 {
         let header = window.get(0, SEGMENT_HEADER.len())?;
         if header != SEGMENT_HEADER {
             let cut = is_tail && SEGMENT_HEADER.starts_with(header);
             let kind = if cut { FlawKind::Cut } else { FlawKind::Header };
-            scanned.flaws.push(Flaw { offset: 0, kind, detail: format!("{len} bytes") });
+            scanned.flaws.push(Flaw {
+                offset: 0,
+                kind,
+                detail: format!("{len} bytes"),
+            });
             if !cut {
                 scanned.good_len = len;
             }
@@ -220,39 +243,64 @@ fn read_frame(window: &mut Window<'_>, vault: &VaultId, offset: u64) -> io::Resu
     let prefix = window.get(offset, FrameRef::PREFIX_LEN)?;
     let announced = match FrameRef::announced_len(prefix) {
         Ok(Some(announced)) => announced,
-        Ok(None) => return Ok(Read::Bad { error: FrameError::Truncated, leads_to: None }),
-        Err(error) => return Ok(Read::Bad { error, leads_to: None }),
+        Ok(None) => {
+            return Ok(Read::Bad {
+                error: FrameError::Truncated,
+                leads_to: None,
+            });
+        }
+        Err(error) => {
+            return Ok(Read::Bad {
+                error,
+                leads_to: None,
+            });
+        }
     };
     let end = offset + announced as u64;
     let bytes = window.get(offset, announced)?;
     if bytes.len() < announced {
-        return Ok(Read::Bad { error: FrameError::Truncated, leads_to: None });
+        return Ok(Read::Bad {
+            error: FrameError::Truncated,
+            leads_to: None,
+        });
     }
     match FrameRef::parse(vault, bytes) {
-        Ok(frame) => {
-            let boxed = match frame.sealed_box() {
-                None => Boxed::Absent,
-                Some(_) if frame.check_box().is_ok() => Boxed::Good,
-                Some(_) => Boxed::Altered,
-            };
-            let keep = frame.seal().namespace == NamespaceId::CONTROL && boxed == Boxed::Good;
-            Ok(Read::Frame(Box::new(Found {
-                offset,
-                len: u32::try_from(announced).expect("a frame is bounded"),
-                seal: *frame.seal(),
-                id: frame.seal_id(),
-                rebox: frame.rebox().copied(),
-                boxed,
-                blobs: match frame.box_ref() {
-                    Some(parsed) if boxed == Boxed::Good => parsed.blobs().collect(),
-                    _ => Vec::new(),
-                },
-                control: keep.then(|| bytes.to_vec()),
-            })))
-        }
+        Ok(frame) => Ok(Read::Frame(Box::new(found(&frame, offset)))),
         Err(FrameError::Seal(SealError::ForeignVault(other))) => Ok(Read::Foreign(other, end)),
-        Err(error) => Ok(Read::Bad { error, leads_to: Some(end) }),
+        Err(error) => Ok(Read::Bad {
+            error,
+            leads_to: Some(end),
+        }),
     }
+}
+
+fn found(frame: &FrameRef<'_>, offset: u64) -> Found {
+    let boxed = match frame.sealed_box() {
+        None => Boxed::Absent,
+        Some(_) if frame.check_box().is_ok() => Boxed::Good,
+        Some(_) => Boxed::Altered,
+    };
+    let keep = frame.seal().namespace == NamespaceId::CONTROL && boxed == Boxed::Good;
+    Found {
+        offset,
+        len: u32::try_from(frame.encoded().len()).expect("a frame is bounded"),
+        seal: *frame.seal(),
+        id: frame.seal_id(),
+        rebox: frame.rebox().copied(),
+        boxed,
+        blobs: match frame.box_ref() {
+            Some(parsed) if boxed == Boxed::Good => parsed.blobs().collect(),
+            _ => Vec::new(),
+        },
+        control: keep.then(|| frame.encoded().to_vec()),
+    }
+}
+
+/// The frame that these bytes are, which lie at `offset` of some file; none if they are not one of this vault.
+pub(crate) fn read_frame_at(vault: &VaultId, bytes: &[u8], offset: u64) -> Option<Found> {
+    FrameRef::parse(vault, bytes)
+        .ok()
+        .map(|frame| found(&frame, offset))
 }
 
 /// Whether a frame of this vault, well-formed and signed, begins here.
@@ -264,7 +312,12 @@ fn is_frame(window: &mut Window<'_>, vault: &VaultId, offset: u64) -> io::Result
 }
 
 /// The next place from `from` on where a frame of this vault begins that its author signed.
-fn resync(window: &mut Window<'_>, vault: &VaultId, from: u64, tries: &mut usize) -> io::Result<Option<u64>> {
+fn resync(
+    window: &mut Window<'_>,
+    vault: &VaultId,
+    from: u64,
+    tries: &mut usize,
+) -> io::Result<Option<u64>> {
     // Where the vault's id would stand, were there a frame at `from`.
     let prefix = FrameRef::PREFIX_LEN as u64;
     let mut at = from + prefix;

@@ -14,30 +14,29 @@ pub(crate) struct SegmentWriter<'e> {
     environment: &'e Environment,
     layout: &'e Layout,
     bytes: Vec<u8>,
-    /// Where the frames in `bytes` begin.
-    offsets: Vec<u64>,
-    written: Vec<Segment>,
-}
-
-/// A segment that was written.
-pub(crate) struct Segment {
-    pub(crate) path: PathBuf,
-    /// Where its frames begin, in the order in which they were pushed.
-    pub(crate) offsets: Vec<u64>,
+    written: Vec<PathBuf>,
 }
 
 impl<'e> SegmentWriter<'e> {
     pub(crate) fn new(environment: &'e Environment, layout: &'e Layout) -> Self {
-        Self { environment, layout, bytes: Vec::new(), offsets: Vec::new(), written: Vec::new() }
+        Self {
+            environment,
+            layout,
+            bytes: Vec::new(),
+            written: Vec::new(),
+        }
     }
 
     pub(crate) fn push(&mut self, frame: &[u8]) -> io::Result<()> {
         if self.bytes.is_empty() {
             self.bytes.extend_from_slice(SEGMENT_HEADER);
         }
-        self.offsets.push(self.bytes.len() as u64);
         self.bytes.extend_from_slice(frame);
-        if self.bytes.len() as u64 >= SEGMENT_LEN { self.flush() } else { Ok(()) }
+        if self.bytes.len() as u64 >= SEGMENT_LEN {
+            self.flush()
+        } else {
+            Ok(())
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -51,17 +50,19 @@ impl<'e> SegmentWriter<'e> {
             &self.bytes,
         )?;
         self.bytes.clear();
-        self.written.push(Segment { path: folder.join(name), offsets: std::mem::take(&mut self.offsets) });
+        self.written.push(folder.join(name));
         Ok(())
     }
 
-    /// Returns when every frame is on the disk, names included.
-    pub(crate) fn finish(mut self) -> io::Result<Vec<Segment>> {
+    /// Returns when every frame is on the disk, names included: the segments' paths.
+    pub(crate) fn finish(mut self) -> io::Result<Vec<PathBuf>> {
         if !self.bytes.is_empty() {
             self.flush()?;
         }
         if !self.written.is_empty() {
-            self.environment.fs.sync_dir(&self.layout.folder(SEGMENTS))?;
+            self.environment
+                .fs
+                .sync_dir(&self.layout.folder(SEGMENTS))?;
         }
         Ok(self.written)
     }

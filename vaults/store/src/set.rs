@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use tally_vault_format::{BlobEntry, BoxHash, FrameRef, KeyId, MemberId, Rebox, Seal, SealId, VaultId};
+use tally_vault_format::{
+    BlobEntry, BoxHash, FrameRef, KeyId, MemberId, OpId, Rebox, Seal, SealId, VaultId,
+};
 
 use crate::environment::Environment;
 use crate::finding::{Code, Finding};
@@ -58,6 +60,8 @@ pub(crate) struct Stored {
     pub(crate) boxes: Vec<StoredBox>,
     /// Its operations are in the fold.
     pub(crate) opened: bool,
+    /// Of the box that was opened: the operations whose bodies it lacks.
+    pub(crate) bodiless: Vec<OpId>,
     /// The fold knows the seal.
     pub(crate) noted: bool,
 }
@@ -105,7 +109,11 @@ impl Set {
                         let file = &mut self.files[known];
                         file.present = true;
                         if entry.len != file.len {
-                            let from = if entry.len > file.len && file.flaws.is_empty() { file.good_len } else { 0 };
+                            let from = if entry.len > file.len && file.flaws.is_empty() {
+                                file.good_len
+                            } else {
+                                0
+                            };
                             wanted.push((known, from));
                         }
                     }
@@ -137,14 +145,28 @@ impl Set {
         for ((file, from), scanned) in wanted.into_iter().zip(scans) {
             match scanned {
                 Ok(scanned) => read.push((file, from, scanned)),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => self.files[file].present = false,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    self.files[file].present = false
+                }
                 Err(error) => {
-                    let flaw = Flaw { offset: 0, kind: FlawKind::Unreadable, detail: error.to_string() };
+                    let flaw = Flaw {
+                        offset: 0,
+                        kind: FlawKind::Unreadable,
+                        detail: error.to_string(),
+                    };
                     self.files[file].flaws = vec![flaw];
                 }
             }
         }
         Ok(self.absorb(environment, read))
+    }
+
+    /// The frames of one file that is not a vault's, such as a portable one.
+    pub(crate) fn of_file(environment: &Environment, path: &Path, scanned: Scanned) -> Self {
+        let mut set = Self::default();
+        let file = set.own_file(path, false);
+        set.absorb(environment, vec![(file, 0, scanned)]);
+        set
     }
 
     /// Takes in what was read from files.
@@ -159,15 +181,23 @@ impl Set {
                     .entry(found.id)
                     .and_modify(|known| {
                         if known.seal.signature != found.seal.signature
-                            && known.others.iter().all(|other| other.signature != found.seal.signature)
+                            && known
+                                .others
+                                .iter()
+                                .all(|other| other.signature != found.seal.signature)
                         {
                             known.others.push(found.seal);
                         }
                     })
-                    .or_insert_with(|| Candidate { seal: found.seal, others: Vec::new() });
+                    .or_insert_with(|| Candidate {
+                        seal: found.seal,
+                        others: Vec::new(),
+                    });
             }
         }
-        for (id, candidate) in standing::judge(&mut candidates, &mut self.chains, environment.threads) {
+        for (id, candidate) in
+            standing::judge(&mut candidates, &mut self.chains, environment.threads)
+        {
             self.dropped.push(Finding::new(
                 Code::SealForged,
                 candidate.seal.author.to_string(),
@@ -176,7 +206,16 @@ impl Set {
         }
         self.seals.reserve(candidates.len());
         for (id, candidate) in candidates {
-            self.seals.insert(id, Stored { seal: candidate.seal, boxes: Vec::new(), opened: false, noted: false });
+            self.seals.insert(
+                id,
+                Stored {
+                    seal: candidate.seal,
+                    boxes: Vec::new(),
+                    opened: false,
+                    bodiless: Vec::new(),
+                    noted: false,
+                },
+            );
         }
 
         let mut news = News::default();
@@ -205,7 +244,9 @@ impl Set {
         if !authors.contains(&found.seal.author) {
             authors.push(found.seal.author);
         }
-        let Some(stored) = self.seals.get_mut(&found.id) else { return false };
+        let Some(stored) = self.seals.get_mut(&found.id) else {
+            return false;
+        };
         let fresh = !std::mem::replace(&mut stored.noted, true);
         if fresh {
             news.seals.push(found.id);
@@ -224,9 +265,15 @@ impl Set {
                 false
             }
             Boxed::Good => {
-                let hash = found.rebox.map_or(found.seal.box_hash, |rebox| rebox.box_hash);
+                let hash = found
+                    .rebox
+                    .map_or(found.seal.box_hash, |rebox| rebox.box_hash);
                 let rebox = found.rebox.map(Box::new);
-                if let Some(known) = stored.boxes.iter_mut().find(|known| known.hash == hash && known.rebox == rebox) {
+                if let Some(known) = stored
+                    .boxes
+                    .iter_mut()
+                    .find(|known| known.hash == hash && known.rebox == rebox)
+                {
                     // The file it was in is gone, as when a tail became a segment.
                     let moved = !self.files[known.file].present;
                     if moved {
@@ -261,9 +308,24 @@ impl Set {
         let id = frame.seal_id();
         let len = u32::try_from(frame.encoded().len()).expect("a frame is bounded");
         let stored = self.seals.entry(id).or_insert_with(|| {
-            let link = standing::Link { id, previous: seal.previous, signed: true };
-            self.chains.entry(seal.author).or_default().entry(seal.counter).or_default().push(link);
-            Stored { seal, boxes: Vec::new(), opened: true, noted: true }
+            let link = standing::Link {
+                id,
+                previous: seal.previous,
+                signed: true,
+            };
+            self.chains
+                .entry(seal.author)
+                .or_default()
+                .entry(seal.counter)
+                .or_default()
+                .push(link);
+            Stored {
+                seal,
+                boxes: Vec::new(),
+                opened: true,
+                bodiless: Vec::new(),
+                noted: true,
+            }
         });
         stored.boxes.push(StoredBox {
             file,
@@ -272,7 +334,9 @@ impl Set {
             hash: frame.rebox().map_or(seal.box_hash, |rebox| rebox.box_hash),
             key: frame.key(),
             rebox: frame.rebox().copied().map(Box::new),
-            blobs: frame.box_ref().map_or_else(Vec::new, |parsed| parsed.blobs().collect()),
+            blobs: frame
+                .box_ref()
+                .map_or_else(Vec::new, |parsed| parsed.blobs().collect()),
             unreadable: false,
         });
         let known = &mut self.files[file];
@@ -313,7 +377,11 @@ impl Set {
             .values()
             .map(|stored| {
                 stored.boxes.capacity() * size_of::<StoredBox>()
-                    + stored.boxes.iter().map(|one| one.blobs.capacity() * size_of::<BlobEntry>()).sum::<usize>()
+                    + stored
+                        .boxes
+                        .iter()
+                        .map(|one| one.blobs.capacity() * size_of::<BlobEntry>())
+                        .sum::<usize>()
             })
             .sum();
         let links: usize = self.chains.values().map(BTreeMap::len).sum();
@@ -321,16 +389,15 @@ impl Set {
             + boxes
             + links * size_of::<(u64, Vec<standing::Link>, standing::Link)>()
     }
+}
 
-    /// Reads the frame around a box.
-    pub(crate) fn read_frame(&self, environment: &Environment, stored: &StoredBox) -> io::Result<Vec<u8>> {
-        let file = environment.fs.open(&self.files[stored.file].path)?;
-        let mut bytes = vec![0; stored.len as usize];
-        if fs::read_full(&*file, &mut bytes, stored.offset)? < bytes.len() {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        Ok(bytes)
-    }
+/// The frame of a seal without its box, as the format's `FrameRef::write_without_box` makes it of a frame: magic, the
+/// flag for no box, length, seal.
+pub(crate) fn bare_frame(seal: &Seal) -> Vec<u8> {
+    let mut frame = vec![0xf1, 2];
+    frame.extend_from_slice(&u32::try_from(Seal::LEN).expect("352").to_be_bytes());
+    frame.extend_from_slice(&seal.encode());
+    frame
 }
 
 /// The names in a folder of a vault; none if the folder is missing, as sync tools leave out empty ones.

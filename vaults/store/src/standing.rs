@@ -30,8 +30,9 @@ pub(crate) struct Link {
 }
 
 /// What became of one author's candidates.
-struct Judged {
+pub(crate) struct Judged {
     author: MemberId,
+    /// With the checked form of the seal, if its signature was checked.
     standing: Vec<(u64, Link, Option<Seal>)>,
     forged: Vec<SealId>,
 }
@@ -45,11 +46,16 @@ pub(crate) fn judge(
 ) -> Vec<(SealId, Candidate)> {
     let mut by_author: BTreeMap<MemberId, Vec<(u64, SealId, &Candidate)>> = BTreeMap::new();
     for (id, candidate) in &*candidates {
-        by_author.entry(candidate.seal.author).or_default().push((candidate.seal.counter, *id, candidate));
+        by_author.entry(candidate.seal.author).or_default().push((
+            candidate.seal.counter,
+            *id,
+            candidate,
+        ));
     }
     let authors: Vec<_> = by_author.into_iter().collect();
-    let judged =
-        parallel::map(&authors, threads, |(author, seals)| judge_author(*author, seals, chains.get(author)));
+    let judged = parallel::map(&authors, threads, |(author, seals)| {
+        judge_author(*author, seals, chains.get(author))
+    });
 
     let mut dropped = Vec::new();
     for one in judged {
@@ -70,10 +76,18 @@ pub(crate) fn judge(
     dropped
 }
 
-fn judge_author(author: MemberId, seals: &[(u64, SealId, &Candidate)], known: Option<&Chain>) -> Judged {
+fn judge_author(
+    author: MemberId,
+    seals: &[(u64, SealId, &Candidate)],
+    known: Option<&Chain>,
+) -> Judged {
     let mut descending: Vec<_> = seals.iter().collect();
     descending.sort_by_key(|(counter, id, _)| std::cmp::Reverse((*counter, *id)));
-    let mut judged = Judged { author, standing: Vec::new(), forged: Vec::new() };
+    let mut judged = Judged {
+        author,
+        standing: Vec::new(),
+        forged: Vec::new(),
+    };
     // What a standing seal of the next counter names. A seal vouches only for its own author and the counter below.
     let mut vouched: HashSet<(u64, SealId)> = HashSet::new();
     for (counter, id, candidate) in descending {
@@ -83,8 +97,9 @@ fn judge_author(author: MemberId, seals: &[(u64, SealId, &Candidate)], known: Op
         let checked = if is_vouched {
             None
         } else {
-            let good =
-                std::iter::once(&candidate.seal).chain(&candidate.others).find(|seal| seal.verify().is_ok());
+            let good = std::iter::once(&candidate.seal)
+                .chain(&candidate.others)
+                .find(|seal| seal.verify().is_ok());
             if good.is_none() {
                 judged.forged.push(*id);
                 continue;
@@ -93,7 +108,15 @@ fn judge_author(author: MemberId, seals: &[(u64, SealId, &Candidate)], known: Op
         };
         let previous = candidate.seal.previous;
         vouched.insert((counter - 1, previous));
-        judged.standing.push((*counter, Link { id: *id, previous, signed: checked.is_some() }, checked));
+        judged.standing.push((
+            *counter,
+            Link {
+                id: *id,
+                previous,
+                signed: checked.is_some(),
+            },
+            checked,
+        ));
     }
     judged
 }

@@ -6,6 +6,9 @@
 //! * A tail that is long enough becomes a segment: copied to `tmp/`, synced, renamed, the folder synced, and only then the
 //!   tail is removed. The copy is made of fresh writes, so it does not rest on what an earlier sync may have lost.
 //!
+//! * Before each append the file's name is looked at. A sync tool that took the file away would otherwise take with it what is
+//!   acknowledged next.
+//!
 //! Crash argument. Before the sync returns, the frame is absent, cut, or whole: whole is fine, since its author finds it
 //! and continues behind it. Between rename and removal the frames are in two files, which is the same set. A removal that
 //! a crash undoes is met by syncing the folder when the next tail is made, before its first frame is acknowledged.
@@ -49,7 +52,12 @@ pub(crate) enum TailError {
 
 impl Tail {
     /// Continues the tail that is there, cutting off what was never acknowledged behind `good_len`.
-    pub(crate) fn resume(environment: &Environment, layout: &Layout, author: &MemberId, good_len: u64) -> io::Result<Self> {
+    pub(crate) fn resume(
+        environment: &Environment,
+        layout: &Layout,
+        author: &MemberId,
+        good_len: u64,
+    ) -> io::Result<Self> {
         let path = layout.tail(author);
         let found = environment.fs.open(&path)?.len()?;
         let mut output = environment.fs.append(&path)?;
@@ -57,7 +65,12 @@ impl Tail {
             output.truncate(good_len)?;
             output.sync()?;
         }
-        Ok(Self { path, output, len: good_len, lost: false })
+        Ok(Self {
+            path,
+            output,
+            len: good_len,
+            lost: false,
+        })
     }
 
     /// Begins a tail with its first frames. Returns when they, and the name of the file, are on the disk.
@@ -83,7 +96,12 @@ impl Tail {
             };
         }
         let offset = SEGMENT_HEADER.len() as u64;
-        let tail = Self { path: path.clone(), output, len: offset + frames.len() as u64, lost: false };
+        let tail = Self {
+            path: path.clone(),
+            output,
+            len: offset + frames.len() as u64,
+            lost: false,
+        };
         Ok((tail, Placed { path, offset }))
     }
 
@@ -94,22 +112,38 @@ impl Tail {
         }
         let offset = self.len;
         if let Err(error) = self.output.write(frames) {
-            self.lost = self.output.truncate(offset).and_then(|()| self.output.sync()).is_err();
+            self.lost = self
+                .output
+                .truncate(offset)
+                .and_then(|()| self.output.sync())
+                .is_err();
             return Err(error.into());
         }
         if let Err(error) = self.output.sync() {
             self.lost = true;
             // If this succeeds the frame is gone; if not, it may show up, unacknowledged, when the vault is opened.
-            let _ = self.output.truncate(offset).and_then(|()| self.output.sync());
+            let _ = self
+                .output
+                .truncate(offset)
+                .and_then(|()| self.output.sync());
             return Err(error.into());
         }
         self.len += frames.len() as u64;
-        Ok(Placed { path: self.path.clone(), offset })
+        Ok(Placed {
+            path: self.path.clone(),
+            offset,
+        })
     }
 
     /// Whether it is long enough to be closed.
     pub(crate) const fn is_full(&self) -> bool {
         self.len >= SEGMENT_LEN && !self.lost
+    }
+
+    /// Whether the file is still where it was. A sync tool may have moved it away or put another in its place; what was
+    /// acknowledged before is then up to that tool, and nothing more is written into a file that has no name.
+    pub(crate) fn is_in_place(&self) -> bool {
+        self.output.is_at(&self.path).unwrap_or(false)
     }
 
     /// Whether nothing is known about its end any more.
@@ -126,7 +160,12 @@ impl Tail {
 }
 
 /// Makes a segment of a tail's first `len` bytes.
-pub(crate) fn close(environment: &Environment, layout: &Layout, tail: &std::path::Path, len: u64) -> io::Result<PathBuf> {
+pub(crate) fn close(
+    environment: &Environment,
+    layout: &Layout,
+    tail: &std::path::Path,
+    len: u64,
+) -> io::Result<PathBuf> {
     let mut bytes = fs::read(&*environment.fs, tail, TAIL_LEN_MAX)?;
     bytes.truncate(usize::try_from(len).unwrap_or(usize::MAX));
     let name = layout::segment_name(&blake3::hash(&bytes));

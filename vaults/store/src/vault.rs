@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tally_vault_format::{
-    Card, Genesis, GrantId, Identity, KeyringId, MemberId, MemberKind, NamespaceId, OpId, OpenSlotError,
-    RecipientId, Right, SealId, Slot, Time, VaultId, from_phrase, recipient_id,
+    Card, Genesis, GrantId, Identity, KeyringId, MemberId, MemberKind, NamespaceId, OpId,
+    OpenSlotError, RecipientId, Right, SealId, Slot, Time, VaultId, from_phrase, recipient_id,
 };
 use tally_vault_state::{Delivery, Fold, GrantRow, GrantStanding, LogRow, NamespaceKeys, View};
 
@@ -62,13 +62,23 @@ impl<'a> Open<'a> {
     /// To read with a key.
     #[must_use]
     pub const fn reading(key: Key<'a>) -> Self {
-        Self { key, write: false, expect: None, accept_rollback: false }
+        Self {
+            key,
+            write: false,
+            expect: None,
+            accept_rollback: false,
+        }
     }
 
     /// To read and write with a key.
     #[must_use]
     pub const fn writing(key: Key<'a>) -> Self {
-        Self { key, write: true, expect: None, accept_rollback: false }
+        Self {
+            key,
+            write: true,
+            expect: None,
+            accept_rollback: false,
+        }
     }
 }
 
@@ -103,6 +113,8 @@ pub struct Vault {
     pub(crate) authors: BTreeMap<MemberId, Author>,
     pub(crate) seen: Seen,
     pub(crate) accept_rollback: bool,
+    /// What redactions name, whether they count or not.
+    pub(crate) redactions: Vec<OpId>,
     /// Members whose newest seals are gone, which the owner accepted.
     pub(crate) set_back: BTreeSet<MemberId>,
     /// The newest time of anybody that is not far ahead of this computer's clock.
@@ -123,7 +135,11 @@ pub(crate) struct Holder {
 impl Holder {
     /// All of them, in the order in which they are asked to write.
     pub(crate) fn all(&self) -> Vec<Arc<Identity>> {
-        [&self.device, &self.member, &self.slot, &self.root].into_iter().flatten().cloned().collect()
+        [&self.device, &self.member, &self.slot, &self.root]
+            .into_iter()
+            .flatten()
+            .cloned()
+            .collect()
     }
 }
 
@@ -133,13 +149,28 @@ impl Vault {
     /// # Errors
     /// [`OpenError`]. Damage and malice in the folder are no errors but [findings](Self::check): what could be verified is
     /// there, and what could not is not.
-    pub fn open(environment: Environment, place: &Place, options: Open<'_>) -> Result<Self, OpenError> {
+    pub fn open(
+        environment: Environment,
+        place: &Place,
+        options: Open<'_>,
+    ) -> Result<Self, OpenError> {
         let layout = Layout::new(&place.folder);
         let local = Local::new(&place.local);
         let mut findings = Vec::new();
-        let genesis = read_genesis(&environment, &layout, &local, place, options.expect, &mut findings)?;
+        let genesis = read_genesis(
+            &environment,
+            &layout,
+            &local,
+            place,
+            options.expect,
+            &mut findings,
+        )?;
         let id = genesis.vault_id();
-        let lock = if options.write { Some(take_lock(&environment, &layout)?) } else { None };
+        let lock = if options.write {
+            Some(take_lock(&environment, &layout)?)
+        } else {
+            None
+        };
         let seen = read_seen(&environment, &local, &id, &mut findings)?;
         let mut vault = Self::begin(environment, place, genesis, lock);
         vault.seen = seen;
@@ -152,6 +183,10 @@ impl Vault {
         vault.unlock(options.key)?;
         vault.read_data()?;
         vault.compare_with_seen()?;
+        if vault.lock.is_some() {
+            // A redaction that was interrupted, or that came from another copy. Whoever may not do it leaves it to others.
+            let _ = vault.finish_redactions();
+        }
         Ok(vault)
     }
 
@@ -178,6 +213,7 @@ impl Vault {
             authors: BTreeMap::new(),
             seen: Seen::new(),
             accept_rollback: false,
+            redactions: Vec::new(),
             set_back: BTreeSet::new(),
             latest: Time(0),
             findings: Vec::new(),
@@ -220,7 +256,11 @@ impl Vault {
     /// The members whose keys are here: this device, an agent, the passphrase slot, the root.
     #[must_use]
     pub fn holders(&self) -> Vec<Card> {
-        self.holder.all().iter().map(|identity| *identity.card()).collect()
+        self.holder
+            .all()
+            .iter()
+            .map(|identity| *identity.card())
+            .collect()
     }
 
     /// Whether the vault was opened for writing.
@@ -245,9 +285,16 @@ impl Vault {
             .map(|id| {
                 let keys = self.namespace_keys(&id);
                 let view = self.fold.view();
-                let right =
-                    holders.iter().filter_map(|holder| view.right(&holder.member(), &id, now)).max();
-                NamespaceInfo { id, name: self.keys.name_of(&id).map(str::to_owned), keys, right }
+                let right = holders
+                    .iter()
+                    .filter_map(|holder| view.right(&holder.member(), &id, now))
+                    .max();
+                NamespaceInfo {
+                    id,
+                    name: self.keys.name_of(&id).map(str::to_owned),
+                    keys,
+                    right,
+                }
             })
             .collect()
     }
@@ -256,7 +303,10 @@ impl Vault {
     /// when two devices made it apart: then only the id tells them apart.
     pub fn namespace(&mut self, name: &str) -> Option<NamespaceId> {
         let known = self.fold.view().namespaces();
-        let mut named = self.keys.namespace_named(name).filter(|id| known.contains(id));
+        let mut named = self
+            .keys
+            .namespace_named(name)
+            .filter(|id| known.contains(id));
         if let Some(first) = named.next() {
             return named.next().is_none().then_some(first);
         }
@@ -292,7 +342,9 @@ impl Vault {
 
     pub(crate) fn namespace_keys(&mut self, id: &NamespaceId) -> NamespaceKeys {
         let deliveries = self.deliveries(id);
-        self.fold.view().keys(id, |ring| deliveries.get(ring).cloned())
+        self.fold
+            .view()
+            .keys(id, |ring| deliveries.get(ring).cloned())
     }
 
     /// What the keyrings at hand give, and whether to somebody who may not read.
@@ -310,8 +362,16 @@ impl Vault {
             .iter()
             .filter(|(_, (ring, _))| ring.namespace() == *namespace)
             .map(|(id, (ring, _))| {
-                let to_strangers = ring.recipients().any(|recipient| !readers.contains(&recipient));
-                (*id, Delivery { to_strangers, older: ring.older_keys().collect() })
+                let to_strangers = ring
+                    .recipients()
+                    .any(|recipient| !readers.contains(&recipient));
+                (
+                    *id,
+                    Delivery {
+                        to_strangers,
+                        older: ring.older_keys().collect(),
+                    },
+                )
             })
             .collect()
     }
@@ -321,7 +381,10 @@ impl Vault {
         let environment = &self.environment;
         for name in FOLDERS {
             let folder = self.layout.folder(name);
-            environment.fs.create_dir(&folder).map_err(FileError::at(&folder))?;
+            environment
+                .fs
+                .create_dir(&folder)
+                .map_err(FileError::at(&folder))?;
         }
         let temporary = self.layout.folder(TEMPORARY);
         for entry in list(environment, &temporary).map_err(FileError::at(&temporary))? {
@@ -331,7 +394,11 @@ impl Vault {
             }
         }
         self.local.tidy(environment, &self.id);
-        if self.findings.iter().any(|found| matches!(found.code, Code::GenesisMissing | Code::GenesisDamaged)) {
+        if self
+            .findings
+            .iter()
+            .any(|found| matches!(found.code, Code::GenesisMissing | Code::GenesisDamaged))
+        {
             let root = self.layout.root();
             crate::durable::write(
                 environment,
@@ -352,7 +419,12 @@ impl Vault {
             .read_folder(&self.environment, &self.layout, &self.id)
             .map_err(FileError::at(self.layout.root()))?;
         self.keys
-            .read_folder(&self.environment, &self.layout, &self.id, &mut self.findings)
+            .read_folder(
+                &self.environment,
+                &self.layout,
+                &self.id,
+                &mut self.findings,
+            )
             .map_err(FileError::at(self.layout.root()))?;
         self.fold_control(news);
         Ok(())
@@ -360,9 +432,16 @@ impl Vault {
 
     /// Folds the seals, and the operations of control.
     pub(crate) fn fold_control(&mut self, news: crate::set::News) {
-        let horizon = Time::from_millis(self.environment.clock.now_ms().saturating_add(Time::TOLERANCE_MILLIS));
+        let horizon = Time::from_millis(
+            self.environment
+                .clock
+                .now_ms()
+                .saturating_add(Time::TOLERANCE_MILLIS),
+        );
         for id in &news.seals {
-            let Some(stored) = self.set.seals.get(id) else { continue };
+            let Some(stored) = self.set.seals.get(id) else {
+                continue;
+            };
             if stored.seal.time <= horizon {
                 self.latest = self.latest.max(stored.seal.time);
             }
@@ -371,11 +450,15 @@ impl Vault {
         }
         let mut buffer = tally_vault_format::BoxBuffer::new();
         for (id, bytes) in news.control {
-            let Some(stored) = self.set.seals.get_mut(&id) else { continue };
+            let Some(stored) = self.set.seals.get_mut(&id) else {
+                continue;
+            };
             let opened = tally_vault_format::FrameRef::parse(&self.id, &bytes)
                 .map_err(|error| error.to_string())
                 .and_then(|frame| {
-                    let opened = frame.open(None, &mut buffer).map_err(|error| error.to_string())?;
+                    let opened = frame
+                        .open(None, &mut buffer)
+                        .map_err(|error| error.to_string())?;
                     let opened = opened.ok_or_else(|| "no box".to_owned())?;
                     Ok(opened
                         .iter()
@@ -383,7 +466,9 @@ impl Vault {
                         .collect::<Vec<_>>())
                 })
                 .and_then(|operations| {
-                    self.fold.insert(id, &stored.seal, Some(&operations)).map_err(|error| error.to_string())
+                    self.fold
+                        .insert(id, &stored.seal, Some(&operations))
+                        .map_err(|error| error.to_string())
                 });
             match opened {
                 Ok(()) => stored.opened = true,
@@ -408,10 +493,9 @@ impl Vault {
         for (id, stored) in &self.set.seals {
             if !stored.opened
                 && stored.seal.namespace != NamespaceId::CONTROL
-                && stored
-                    .boxes
-                    .iter()
-                    .any(|one| !one.unreadable && self.keys.get(&stored.seal.namespace, &one.key).is_some())
+                && stored.boxes.iter().any(|one| {
+                    !one.unreadable && self.keys.get(&stored.seal.namespace, &one.key).is_some()
+                })
             {
                 wanted.push(*id);
             }
@@ -423,19 +507,41 @@ impl Vault {
         });
         let mut outcomes = Vec::new();
         let fold = &mut self.fold;
+        let redactions = &mut self.redactions;
         let (set, keys) = (&self.set, &self.keys);
-        open_boxes::open_all(&self.environment, &self.id, set, keys, &numbers, &wanted, |outcome| {
-            let Some(stored) = set.seals.get(&outcome.id) else { return };
-            let mut opened = false;
-            for operations in &outcome.operations {
-                // What opens has the ids that were sealed, so the fold has nothing to refuse.
-                opened |= fold.insert(outcome.id, &stored.seal, Some(operations)).is_ok();
-            }
-            outcomes.push((outcome.id, opened, outcome.unreadable));
-        });
-        for (id, opened, unreadable) in outcomes {
-            let Some(stored) = self.set.seals.get_mut(&id) else { continue };
+        open_boxes::open_all(
+            &self.environment,
+            &self.id,
+            set,
+            keys,
+            &numbers,
+            &wanted,
+            |outcome| {
+                let Some(stored) = set.seals.get(&outcome.id) else {
+                    return;
+                };
+                let mut opened = false;
+                for operations in &outcome.operations {
+                    for op in operations
+                        .iter()
+                        .filter(|op| op.kind == tally_vault_format::OpKind::Redact)
+                    {
+                        redactions.extend_from_slice(&op.targets);
+                    }
+                    // What opens has the ids that were sealed, so the fold has nothing to refuse.
+                    opened |= fold
+                        .insert(outcome.id, &stored.seal, Some(operations))
+                        .is_ok();
+                }
+                outcomes.push((outcome.id, opened, outcome.bodiless, outcome.unreadable));
+            },
+        );
+        for (id, opened, bodiless, unreadable) in outcomes {
+            let Some(stored) = self.set.seals.get_mut(&id) else {
+                continue;
+            };
             stored.opened |= opened;
+            stored.bodiless = bodiless;
             for (place, why) in unreadable {
                 stored.boxes[place].unreadable = true;
                 self.findings.push(Finding::new(
@@ -459,7 +565,9 @@ impl Vault {
             // The newest first: it brings the older ones with it.
             for row in keys.keys.iter().rev() {
                 numbers.insert((namespace, row.key.key_id()), row.number);
-                if self.keys.by_commitment(&namespace, &row.key).is_some() && self.keys.name_of(&namespace).is_some() {
+                if self.keys.by_commitment(&namespace, &row.key).is_some()
+                    && self.keys.name_of(&namespace).is_some()
+                {
                     continue;
                 }
                 for (ring, _, _) in &row.keyrings {
@@ -498,8 +606,17 @@ impl Vault {
             Key::Member(identity) => {
                 let card = *identity.card();
                 let is_root = card == *self.genesis.root();
-                if !is_root && !self.fold.view().grants().iter().any(|grant| grant.card == card) {
-                    return Err(OpenError::Stranger { member: card.member() });
+                if !is_root
+                    && !self
+                        .fold
+                        .view()
+                        .grants()
+                        .iter()
+                        .any(|grant| grant.card == card)
+                {
+                    return Err(OpenError::Stranger {
+                        member: card.member(),
+                    });
                 }
                 let identity = Arc::new(identity);
                 if is_root {
@@ -518,7 +635,10 @@ impl Vault {
     }
 
     /// The slots of members that were admitted, and findings about the others.
-    pub(crate) fn read_slots(&mut self, findings: &mut Vec<Finding>) -> Result<(Vec<Slot>, Option<tally_vault_format::SlotError>), FileError> {
+    pub(crate) fn read_slots(
+        &mut self,
+        findings: &mut Vec<Finding>,
+    ) -> Result<(Vec<Slot>, Option<tally_vault_format::SlotError>), FileError> {
         let folder = self.layout.folder(SLOTS);
         let admitted: Vec<Card> = self
             .fold
@@ -546,14 +666,22 @@ impl Vault {
             };
             match Slot::parse(&self.id, &bytes) {
                 Ok(slot) if !admitted.contains(slot.card()) => {
-                    findings.push(Finding::new(Code::SlotForeign, place, slot.card().member().to_string()));
+                    findings.push(Finding::new(
+                        Code::SlotForeign,
+                        place,
+                        slot.card().member().to_string(),
+                    ));
                 }
                 Ok(slot) => {
                     if entry.name != slot.file_name() {
                         findings.push(Finding::new(Code::FileMisnamed, place, slot.file_name()));
                     }
                     // The file that has the slot's own name first: a second copy may be older.
-                    let at = if entry.name == slot.file_name() { 0 } else { slots.len() };
+                    let at = if entry.name == slot.file_name() {
+                        0
+                    } else {
+                        slots.len()
+                    };
                     slots.insert(at, slot);
                 }
                 Err(error) => {
@@ -604,7 +732,11 @@ impl Vault {
             // Sealed under another slot, or damaged: the device enrols anew when it writes.
             Err(SealedIdentityError::OtherKeeper { .. }) => Ok(None),
             Err(SealedIdentityError::Damaged) => {
-                self.findings.push(Finding::new(Code::TrustDamaged, "device", "the device's key does not open"));
+                self.findings.push(Finding::new(
+                    Code::TrustDamaged,
+                    "device",
+                    "the device's key does not open",
+                ));
                 Ok(None)
             }
             Err(error @ SealedIdentityError::Io(_)) => Err(error.into()),
@@ -618,30 +750,47 @@ impl Vault {
             self.set_back = self
                 .seen
                 .iter()
-                .filter(|(author, seen)| heads.get(author).is_none_or(|head| head.counter < seen.counter))
+                .filter(|(author, seen)| {
+                    heads
+                        .get(author)
+                        .is_none_or(|head| head.counter < seen.counter)
+                })
                 .map(|(author, _)| *author)
                 .collect();
             self.accept_rollback = false;
             self.seen = heads;
             self.local
                 .reset_seen(&self.environment, &self.id, &self.seen)
-                .and_then(|()| self.local.remember(&self.environment, &self.place.folder, &self.genesis))
+                .and_then(|()| {
+                    self.local
+                        .remember(&self.environment, &self.place.folder, &self.genesis)
+                })
                 .map_err(FileError::at(&self.place.local))?;
             return Ok(());
         }
         let news: Seen = heads
             .into_iter()
-            .filter(|(author, head)| self.seen.get(author).is_none_or(|known| known.counter < head.counter))
+            .filter(|(author, head)| {
+                self.seen
+                    .get(author)
+                    .is_none_or(|known| known.counter < head.counter)
+            })
             .collect();
         self.local
             .add_seen(&self.environment, &self.id, &news)
-            .and_then(|()| self.local.remember(&self.environment, &self.place.folder, &self.genesis))
+            .and_then(|()| {
+                self.local
+                    .remember(&self.environment, &self.place.folder, &self.genesis)
+            })
             .map_err(FileError::at(&self.place.local))?;
         // What is missing stays in the record: a vault that was set back and grew again is still not the one that was.
-        self.findings.retain(|found| !matches!(found.code, Code::AuthorRolledBack | Code::AuthorRewritten));
+        self.findings
+            .retain(|found| !matches!(found.code, Code::AuthorRolledBack | Code::AuthorRewritten));
         self.findings.extend(self.rollbacks());
         for (author, head) in news {
-            if !self.findings.iter().any(|found| found.code == Code::AuthorRewritten && found.place == author.to_string()) {
+            if !self.findings.iter().any(|found| {
+                found.code == Code::AuthorRewritten && found.place == author.to_string()
+            }) {
                 self.seen.insert(author, head);
             }
         }
@@ -656,7 +805,13 @@ impl Vault {
             .filter_map(|(author, chain)| {
                 let (counter, links) = chain.last_key_value()?;
                 let seal = links.iter().map(|link| link.id).max()?;
-                Some((*author, Head { counter: *counter, seal }))
+                Some((
+                    *author,
+                    Head {
+                        counter: *counter,
+                        seal,
+                    },
+                ))
             })
             .collect()
     }
@@ -666,7 +821,9 @@ impl Vault {
         let mut findings = Vec::new();
         for (author, head) in &self.seen {
             let chain = self.set.chains.get(author);
-            let newest = chain.and_then(|chain| chain.last_key_value()).map_or(0, |(counter, _)| *counter);
+            let newest = chain
+                .and_then(|chain| chain.last_key_value())
+                .map_or(0, |(counter, _)| *counter);
             let at = chain.and_then(|chain| chain.get(&head.counter));
             if at.is_some_and(|links| links.iter().any(|link| link.id == head.seal)) {
                 continue;
@@ -684,15 +841,12 @@ impl Vault {
         findings
     }
 
-    /// The seal that carries an operation.
-    pub(crate) fn seal_of(&mut self, id: &OpId) -> Option<(SealId, u64)> {
-        let row = self.fold.view().row(id)?;
-        Some((row.seal, row.sequence))
-    }
-
     /// A grant that counts and was not revoked.
     pub(crate) fn valid_grant(&mut self, id: &GrantId) -> Option<GrantRow> {
-        self.fold.view().grant(id).filter(|grant| grant.standing == GrantStanding::Valid)
+        self.fold
+            .view()
+            .grant(id)
+            .filter(|grant| grant.standing == GrantStanding::Valid)
     }
 }
 
@@ -701,8 +855,11 @@ impl Drop for Vault {
         // What this process wrote is noted when it is done, not at each append: that would be a second sync. Whoever is
         // killed before notes it when the vault is opened next.
         if self.lock.is_some() && !self.authors.is_empty() {
-            let written: Seen =
-                self.heads().into_iter().filter(|(author, _)| self.authors.contains_key(author)).collect();
+            let written: Seen = self
+                .heads()
+                .into_iter()
+                .filter(|(author, _)| self.authors.contains_key(author))
+                .collect();
             let _ = self.local.add_seen(&self.environment, &self.id, &written);
         }
     }
@@ -718,31 +875,40 @@ fn read_genesis(
 ) -> Result<Genesis, OpenError> {
     let expected = match expect {
         Some(id) => Some(id),
-        None => local.vault_at(environment, &place.folder).map_err(FileError::at(&place.local))?,
+        None => local
+            .vault_at(environment, &place.folder)
+            .map_err(FileError::at(&place.local))?,
     };
     let path = layout.genesis();
     // A byte more than it has, so that a longer file is seen to be one.
     let found = match fs::read(&*environment.fs, &path, Genesis::LEN as u64 + 4_096) {
         Ok(bytes) => Some(Genesis::parse(&bytes)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
-            Some(Genesis::parse(&[]))
-        }
+        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => Some(Genesis::parse(&[])),
         Err(error) => return Err(FileError::at(&path)(error).into()),
     };
     let (code, error) = match found {
         Some(Ok(genesis)) => {
             let found = genesis.vault_id();
             return match expected {
-                Some(expected) if expected != found => Err(OpenError::Substituted { expected, found }),
+                Some(expected) if expected != found => {
+                    Err(OpenError::Substituted { expected, found })
+                }
                 _ => Ok(genesis),
             };
         }
         Some(Err(error)) => (Code::GenesisDamaged, OpenError::Genesis(error)),
-        None => (Code::GenesisMissing, OpenError::NotAVault { folder: place.folder.clone() }),
+        None => (
+            Code::GenesisMissing,
+            OpenError::NotAVault {
+                folder: place.folder.clone(),
+            },
+        ),
     };
     let copy = match expected {
-        Some(id) => local.genesis(environment, &id).map_err(FileError::at(&place.local))?,
+        Some(id) => local
+            .genesis(environment, &id)
+            .map_err(FileError::at(&place.local))?,
         None => None,
     };
     let genesis = copy.ok_or(error)?;
@@ -750,7 +916,10 @@ fn read_genesis(
     Ok(genesis)
 }
 
-pub(crate) fn take_lock(environment: &Environment, layout: &Layout) -> Result<Box<dyn Lock>, OpenError> {
+pub(crate) fn take_lock(
+    environment: &Environment,
+    layout: &Layout,
+) -> Result<Box<dyn Lock>, OpenError> {
     let path = layout.lock();
     environment.fs.lock(&path).map_err(|error| match error {
         LockError::Held => OpenError::InUse,
@@ -764,7 +933,9 @@ fn read_seen(
     id: &VaultId,
     findings: &mut Vec<Finding>,
 ) -> Result<Seen, OpenError> {
-    let seen = local.seen(environment, id).map_err(|error| OpenError::File(FileError::at(Path::new("seen"))(error)))?;
+    let seen = local
+        .seen(environment, id)
+        .map_err(|error| OpenError::File(FileError::at(Path::new("seen"))(error)))?;
     Ok(seen.unwrap_or_else(|_| {
         findings.push(Finding::new(Code::TrustDamaged, "seen", ""));
         Seen::new()

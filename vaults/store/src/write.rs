@@ -4,11 +4,11 @@ use std::io::Read;
 use std::sync::Arc;
 
 use tally_vault_format::{
-    BlobId, Body, BoxDraft, ChainPosition, Content, DraftError, EpochKey, FrameRef, GrantId, Identity, MemberId,
-    NamespaceId, Op, OpId, OpKind, OpRef, ReceiptDigest, Record, RecordContent, Right, RunId, Time, limits,
-    seal_frame,
+    Body, BoxDraft, ChainPosition, Content, DraftError, EpochKey, FrameRef, GrantId, Identity,
+    MemberId, NamespaceId, Op, OpId, OpKind, OpRef, ReceiptDigest, Record, RecordContent, Right,
+    RunId, Time, limits, seal_frame,
 };
-use tally_vault_state::{Operation, What};
+use tally_vault_state::Operation;
 use zeroize::Zeroizing;
 
 use crate::author::Author;
@@ -80,7 +80,11 @@ pub(crate) struct Draft {
 
 impl Draft {
     pub(crate) fn new(kind: OpKind, targets: Vec<OpId>, content: &Content<'_>) -> Self {
-        Self { kind, targets, body: Zeroizing::new(content.encode()) }
+        Self {
+            kind,
+            targets,
+            body: Zeroizing::new(content.encode()),
+        }
     }
 }
 
@@ -92,7 +96,11 @@ impl Vault {
     ///
     /// # Errors
     /// [`WriteError`].
-    pub fn append(&mut self, namespace: &NamespaceId, changes: Vec<Change<'_>>) -> Result<Vec<OpId>, WriteError> {
+    pub fn append(
+        &mut self,
+        namespace: &NamespaceId,
+        changes: Vec<Change<'_>>,
+    ) -> Result<Vec<OpId>, WriteError> {
         if changes.is_empty() {
             return Ok(Vec::new());
         }
@@ -106,7 +114,9 @@ impl Vault {
         let mut has_blobs = false;
         for change in changes {
             drafts.push(match change {
-                Change::Add(record) => self.record_draft(OpKind::Add, Vec::new(), record, &mut rng, &mut has_blobs)?,
+                Change::Add(record) => {
+                    self.record_draft(OpKind::Add, Vec::new(), record, &mut rng, &mut has_blobs)?
+                }
                 Change::Supersede { targets, record } => {
                     self.record_draft(OpKind::Supersede, targets, record, &mut rng, &mut has_blobs)?
                 }
@@ -117,7 +127,10 @@ impl Vault {
         }
         if has_blobs {
             let folder = self.layout.folder(BLOBS);
-            self.environment.fs.sync_dir(&folder).map_err(FileError::at(&folder))?;
+            self.environment
+                .fs
+                .sync_dir(&folder)
+                .map_err(FileError::at(&folder))?;
         }
         self.write(&writer, namespace, drafts, &mut rng)
     }
@@ -137,14 +150,21 @@ impl Vault {
                 .map_err(|error| self.blob_error(error))
         };
         let content = match record.content {
-            NewContent::Bytes(bytes) if bytes.len() <= limits::INLINE_LEN => RecordContent::Inline(bytes),
+            NewContent::Bytes(bytes) if bytes.len() <= limits::INLINE_LEN => {
+                RecordContent::Inline(bytes)
+            }
             NewContent::Bytes(mut bytes) => {
                 let len = bytes.len() as u64;
                 blob(&mut bytes, len)?
             }
             NewContent::Stream { reader, len } => blob(reader, len)?,
         };
-        let record = Record { record_type: record.record_type, run: record.run, receipt: record.receipt, content };
+        let record = Record {
+            record_type: record.record_type,
+            run: record.run,
+            receipt: record.receipt,
+            content,
+        };
         Ok(Draft::new(kind, targets, &Content::Record(record)))
     }
 
@@ -157,21 +177,36 @@ impl Vault {
 
     /// What these changes take: to touch what others wrote, curate.
     fn needed_right(&mut self, namespace: &NamespaceId, changes: &[Change<'_>]) -> Right {
-        let own: Vec<MemberId> = self.holder.all().iter().map(|holder| holder.member()).collect();
+        let own: Vec<MemberId> = self
+            .holder
+            .all()
+            .iter()
+            .map(|holder| holder.member())
+            .collect();
         let view = self.fold.view();
         let foreign = changes
             .iter()
             .flat_map(|change| match change {
                 Change::Add(_) => &[],
-                Change::Supersede { targets, .. } | Change::Retract { targets, .. } => targets.as_slice(),
+                Change::Supersede { targets, .. } | Change::Retract { targets, .. } => {
+                    targets.as_slice()
+                }
             })
             .filter_map(|target| view.row(target))
             .any(|row| row.namespace == *namespace && !own.contains(&row.author));
-        if foreign { Right::Curate } else { Right::Append }
+        if foreign {
+            Right::Curate
+        } else {
+            Right::Append
+        }
     }
 
     /// Who of those whose keys are here may do something, and under which grant.
-    pub(crate) fn writer(&mut self, namespace: &NamespaceId, needs: Right) -> Result<Writer, WriteError> {
+    pub(crate) fn writer(
+        &mut self,
+        namespace: &NamespaceId,
+        needs: Right,
+    ) -> Result<Writer, WriteError> {
         if self.lock.is_none() {
             return Err(WriteError::ReadOnly);
         }
@@ -185,13 +220,20 @@ impl Vault {
                 return Ok(Writer { identity, grant });
             }
         }
-        Err(WriteError::NotPermitted { member: first, needs, namespace: *namespace })
+        Err(WriteError::NotPermitted {
+            member: first,
+            needs,
+            namespace: *namespace,
+        })
     }
 
     /// The key with which a namespace is written.
     pub(crate) fn key_to_write(&mut self, namespace: &NamespaceId) -> Result<EpochKey, WriteError> {
         let keys = self.namespace_keys(namespace);
-        let row = keys.write_with.map(|at| &keys.keys[at]).ok_or(WriteError::NoSuchNamespace(*namespace))?;
+        let row = keys
+            .write_with
+            .map(|at| &keys.keys[at])
+            .ok_or(WriteError::NoSuchNamespace(*namespace))?;
         self.keys
             .by_commitment(namespace, &row.key)
             .cloned()
@@ -209,7 +251,11 @@ impl Vault {
         if self.lock.is_none() {
             return Err(WriteError::ReadOnly);
         }
-        let key = if *namespace == NamespaceId::CONTROL { None } else { Some(self.key_to_write(namespace)?) };
+        let key = if *namespace == NamespaceId::CONTROL {
+            None
+        } else {
+            Some(self.key_to_write(namespace)?)
+        };
         let member = writer.identity.member();
         if !self.authors.contains_key(&member) {
             self.authors.insert(member, Author::of(&self.set, &member));
@@ -221,14 +267,20 @@ impl Vault {
         if let Some(seen) = self.seen.get(&member)
             && seen.counter > author.counter
         {
-            return Err(WriteError::RolledBack { wrote: seen.counter, found: author.counter });
+            return Err(WriteError::RolledBack {
+                wrote: seen.counter,
+                found: author.counter,
+            });
         }
 
         let clock = self.now();
         let mut last = author.last;
         let (mut counter, mut previous) = (author.counter, author.previous);
-        let (mut sequence, mut head) =
-            author.logs.get(namespace).copied().unwrap_or((0, OpId::NONE));
+        let (mut sequence, mut head) = author
+            .logs
+            .get(namespace)
+            .copied()
+            .unwrap_or((0, OpId::NONE));
         let mut frames = Vec::new();
         let mut sealed: Vec<(usize, Vec<Op>, Vec<OpId>)> = Vec::new();
         let mut all_ids = Vec::with_capacity(drafts.len());
@@ -248,16 +300,29 @@ impl Vault {
                     }
                     Err(DraftError::Full) if !draft.is_empty() => break,
                     Err(DraftError::Full) => {
-                        return Err(WriteError::Content("one operation does not fit a box".to_owned()));
+                        return Err(WriteError::Content(
+                            "one operation does not fit a box".to_owned(),
+                        ));
                     }
                     Err(DraftError::Refused(error)) => return Err(WriteError::Malformed(error)),
                 }
             }
             let start = frames.len();
             counter += 1;
-            let position = ChainPosition { counter, previous, grant: writer.grant };
-            let seal = seal_frame(&writer.identity, position, &draft, key.as_ref(), rng, &mut frames)
-                .expect("the numbers continue those of a chain that stands");
+            let position = ChainPosition {
+                counter,
+                previous,
+                grant: writer.grant,
+            };
+            let seal = seal_frame(
+                &writer.identity,
+                position,
+                &draft,
+                key.as_ref(),
+                rng,
+                &mut frames,
+            )
+            .expect("the numbers continue those of a chain that stands");
             previous = seal.id();
             (sequence, head) = (seal.last(), seal.head);
             all_ids.extend_from_slice(&ids);
@@ -265,7 +330,13 @@ impl Vault {
         }
 
         let author = self.authors.get_mut(&member).expect("inserted above");
-        let placed = author.append(&self.environment, &self.layout, &mut self.set, &member, &frames);
+        let placed = author.append(
+            &self.environment,
+            &self.layout,
+            &mut self.set,
+            &member,
+            &frames,
+        );
         let (file, offset) = placed.map_err(|error| match error {
             TailError::Lost => WriteError::Broken,
             TailError::Io(error) => FileError::at(&self.layout.tail(&member))(error).into(),
@@ -276,7 +347,9 @@ impl Vault {
 
         // Acknowledged: the rest is memory.
         for (index, (start, ops, ids)) in sealed.iter().enumerate() {
-            let end = sealed.get(index + 1).map_or(frames.len(), |(start, _, _)| *start);
+            let end = sealed
+                .get(index + 1)
+                .map_or(frames.len(), |(start, _, _)| *start);
             let frame = FrameRef::parse(&self.id, &frames[*start..end]).expect("sealed above");
             self.set.add_own(file, offset + *start as u64, &frame);
             let operations: Vec<Operation> = ops
@@ -294,20 +367,6 @@ impl Vault {
         }
         Ok(all_ids)
     }
-
-    /// Blobs that boxes other than these refer to.
-    pub(crate) fn is_blob_needed(&self, blob: &BlobId) -> bool {
-        self.set
-            .seals
-            .values()
-            .any(|stored| stored.boxes.iter().any(|one| one.blobs.iter().any(|entry| entry.id == *blob)))
-    }
-
-    /// Who wrote an operation, and in which namespace.
-    pub(crate) fn place_of(&mut self, id: &OpId) -> Option<(MemberId, NamespaceId, What)> {
-        let row = self.fold.view().row(id)?;
-        Some((row.author, row.namespace, row.what))
-    }
 }
 
 impl Draft {
@@ -319,7 +378,10 @@ impl Draft {
             kind: self.kind,
             time,
             targets,
-            body: Body::Present { salt: rng.bytes(), bytes: self.body.to_vec() },
+            body: Body::Present {
+                salt: rng.bytes(),
+                bytes: self.body.to_vec(),
+            },
         }
     }
 }

@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex};
 use tally_vault::format::{Identity, MemberKind, NamespaceId, OpId, Seed, SlotCost};
 use tally_vault::fs::Fs;
 use tally_vault::{
-    Change, Clock, Create, Environment, Key, NewContent, NewRecord, Open, OpenError, Place, Random, Stored, Vault,
-    WriteError,
+    Change, Clock, Create, Environment, Key, NewContent, NewRecord, Open, OpenError, Place, Random,
+    Stored, Vault, WriteError,
 };
 
 pub(crate) const PASSPHRASE: &str = "canary-passphrase-of-the-owner";
@@ -59,7 +59,10 @@ impl Computer {
         Self {
             clock: Arc::new(TestClock(AtomicU64::new(START_MS))),
             random: Arc::new(TestRandom::new(seed)),
-            place: Place { folder: PathBuf::from("/vault"), local: PathBuf::from(format!("/local-{seed}")) },
+            place: Place {
+                folder: PathBuf::from("/vault"),
+                local: PathBuf::from(format!("/local-{seed}")),
+            },
         }
     }
 
@@ -77,37 +80,63 @@ impl Computer {
         }
     }
 
-    pub(crate) fn create(&self, fs: &(impl Fs + Clone + 'static), namespaces: &[&str]) -> (Vault, String) {
-        let create = Create { passphrase: PASSPHRASE, cost: SlotCost::LEAST, namespaces };
-        let created = Vault::create(self.environment(fs), &self.place, &create).expect("a vault is made");
+    pub(crate) fn create(
+        &self,
+        fs: &(impl Fs + Clone + 'static),
+        namespaces: &[&str],
+    ) -> (Vault, String) {
+        let create = Create {
+            passphrase: PASSPHRASE,
+            cost: SlotCost::LEAST,
+            namespaces,
+        };
+        let created =
+            Vault::create(self.environment(fs), &self.place, &create).expect("a vault is made");
         (created.vault, created.phrase.to_string())
     }
 
-    pub(crate) fn open(&self, fs: &(impl Fs + Clone + 'static), options: Open<'_>) -> Result<Vault, OpenError> {
+    pub(crate) fn open(
+        &self,
+        fs: &(impl Fs + Clone + 'static),
+        options: Open<'_>,
+    ) -> Result<Vault, OpenError> {
         Vault::open(self.environment(fs), &self.place, options)
     }
 
     pub(crate) fn write(&self, fs: &(impl Fs + Clone + 'static)) -> Vault {
-        self.open(fs, Open::writing(Key::Passphrase(PASSPHRASE))).expect("it opens for writing")
+        self.open(fs, Open::writing(Key::Passphrase(PASSPHRASE)))
+            .expect("it opens for writing")
     }
 
     pub(crate) fn read(&self, fs: &(impl Fs + Clone + 'static)) -> Vault {
-        self.open(fs, Open::reading(Key::Passphrase(PASSPHRASE))).expect("it opens for reading")
+        self.open(fs, Open::reading(Key::Passphrase(PASSPHRASE)))
+            .expect("it opens for reading")
     }
 }
 
 pub(crate) fn record(content: &[u8]) -> NewRecord<'_> {
-    NewRecord { record_type: "canary-type/note", run: None, receipt: None, content: NewContent::Bytes(content) }
+    NewRecord {
+        record_type: "canary-type/note",
+        run: None,
+        receipt: None,
+        content: NewContent::Bytes(content),
+    }
 }
 
-pub(crate) fn add(vault: &mut Vault, namespace: &NamespaceId, text: &str) -> Result<OpId, WriteError> {
+pub(crate) fn add(
+    vault: &mut Vault,
+    namespace: &NamespaceId,
+    text: &str,
+) -> Result<OpId, WriteError> {
     Ok(vault.append(namespace, vec![Change::Add(record(text.as_bytes()))])?[0])
 }
 
 pub(crate) fn text(vault: &mut Vault, id: &OpId) -> String {
     let record = vault.get(id).expect("the record is there");
     let mut bytes = Vec::new();
-    vault.read_content(&record, &mut bytes).expect("its content is there");
+    vault
+        .read_content(&record, &mut bytes)
+        .expect("its content is there");
     if let Stored::Inline(inline) = &record.content {
         assert_eq!(**inline, bytes);
     }
@@ -134,9 +163,30 @@ pub(crate) fn agent(seed: u8) -> Identity {
 
 /// The codes of findings, sorted.
 pub(crate) fn codes(vault: &mut Vault) -> Vec<&'static str> {
-    let mut codes: Vec<&'static str> =
-        vault.check().expect("the folder can be read").iter().map(|found| found.code.as_str()).collect();
+    let mut codes: Vec<&'static str> = vault
+        .check()
+        .expect("the folder can be read")
+        .iter()
+        .map(|found| found.code.as_str())
+        .collect();
     codes.sort_unstable();
     codes.dedup();
     codes
+}
+
+/// A device whose key the test knows, so that opening does not cost what a passphrase costs.
+pub(crate) fn device() -> Identity {
+    Identity::new(MemberKind::Device, Seed::from_bytes([77; 32]))
+}
+
+/// Admits it to everything.
+pub(crate) fn admit_device(vault: &mut Vault) {
+    let rights = vec![(NamespaceId::ALL, tally_vault::format::Right::Admin)];
+    let share = tally_vault::Share {
+        card: *device().card(),
+        rights,
+        expires: None,
+        depth: 10,
+    };
+    vault.share(&share).expect("admitted");
 }

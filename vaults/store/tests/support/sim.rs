@@ -73,14 +73,19 @@ impl State {
             return Err(io::Error::other("the power is gone"));
         }
         self.steps += 1;
-        self.trace.push(format!("{}: {what} {}", self.steps, path.display()));
+        self.trace
+            .push(format!("{}: {what} {}", self.steps, path.display()));
         match self.fault {
             Some((at, Fault::FailOnce)) if at == self.steps => {
                 Ok(Step::Half(io::Error::other("injected failure")))
             }
             Some((at, Fault::Full)) if at == self.steps || self.full => {
                 self.full = true;
-                if grows { Ok(Step::Half(io::ErrorKind::StorageFull.into())) } else { Ok(Step::Go) }
+                if grows {
+                    Ok(Step::Half(io::ErrorKind::StorageFull.into()))
+                } else {
+                    Ok(Step::Go)
+                }
             }
             Some((at, Fault::Cut)) if at == self.steps => {
                 self.dead = true;
@@ -91,25 +96,39 @@ impl State {
     }
 
     fn folder(&mut self, path: &Path) -> io::Result<&mut Folder> {
-        self.folders.get_mut(path).ok_or_else(|| io::ErrorKind::NotFound.into())
+        self.folders
+            .get_mut(path)
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     fn find(&mut self, path: &Path) -> io::Result<usize> {
         let (parent, name) = split(path);
-        self.folder(&parent)?.now.get(&name).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
+        self.folder(&parent)?
+            .now
+            .get(&name)
+            .copied()
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 }
 
 fn split(path: &Path) -> (PathBuf, String) {
     let parent = path.parent().expect("a path in a folder").to_owned();
-    (parent, path.file_name().expect("a path with a name").to_string_lossy().into_owned())
+    (
+        parent,
+        path.file_name()
+            .expect("a path with a name")
+            .to_string_lossy()
+            .into_owned(),
+    )
 }
 
 impl Sim {
     /// An empty disk with one folder, `/`.
     pub(crate) fn new() -> Self {
         let sim = Self::default();
-        sim.state().folders.insert(PathBuf::from("/"), Folder::default());
+        sim.state()
+            .folders
+            .insert(PathBuf::from("/"), Folder::default());
         sim
     }
 
@@ -165,9 +184,14 @@ impl Sim {
                     let common = inode.durable.len().min(inode.now.len());
                     if inode.now[..common] == inode.durable[..common] {
                         // Appended or cut: some length between the two.
-                        let longer = if inode.now.len() > common { &inode.now } else { &inode.durable };
+                        let longer = if inode.now.len() > common {
+                            &inode.now
+                        } else {
+                            &inode.durable
+                        };
                         let extra = longer.len() - common;
-                        let kept = common + usize::try_from(draw() % (extra as u64 + 1)).expect("fits");
+                        let kept =
+                            common + usize::try_from(draw() % (extra as u64 + 1)).expect("fits");
                         longer[..kept].to_vec()
                     } else if draw() % 2 == 0 {
                         inode.durable.clone()
@@ -176,7 +200,10 @@ impl Sim {
                     }
                 }
             };
-            next.inodes.push(Inode { now: bytes.clone(), durable: bytes });
+            next.inodes.push(Inode {
+                now: bytes.clone(),
+                durable: bytes,
+            });
         }
         for (path, folder) in &state.folders {
             let names = match survives {
@@ -185,10 +212,15 @@ impl Sim {
                 Survives::Some(_) => {
                     // Each name that differs goes its own way.
                     let mut names = BTreeMap::new();
-                    let all: BTreeSet<&String> = folder.now.keys().chain(folder.durable.keys()).collect();
+                    let all: BTreeSet<&String> =
+                        folder.now.keys().chain(folder.durable.keys()).collect();
                     for name in all {
                         let (now, durable) = (folder.now.get(name), folder.durable.get(name));
-                        let chosen = if now == durable || draw() % 2 == 0 { now } else { durable };
+                        let chosen = if now == durable || draw() % 2 == 0 {
+                            now
+                        } else {
+                            durable
+                        };
                         if let Some(inode) = chosen {
                             names.insert(name.clone(), *inode);
                         }
@@ -196,7 +228,13 @@ impl Sim {
                     names
                 }
             };
-            next.folders.insert(path.clone(), Folder { now: names.clone(), durable: names });
+            next.folders.insert(
+                path.clone(),
+                Folder {
+                    now: names.clone(),
+                    durable: names,
+                },
+            );
         }
         Self(Arc::new(Mutex::new(next)))
     }
@@ -222,7 +260,10 @@ impl Sim {
     pub(crate) fn put(&self, path: &Path, bytes: &[u8]) {
         let mut state = self.state();
         let inode = state.inodes.len();
-        state.inodes.push(Inode { now: bytes.to_vec(), durable: bytes.to_vec() });
+        state.inodes.push(Inode {
+            now: bytes.to_vec(),
+            durable: bytes.to_vec(),
+        });
         let (parent, name) = split(path);
         let folder = state.folders.entry(parent).or_default();
         folder.now.insert(name.clone(), inode);
@@ -241,8 +282,13 @@ impl Sim {
 
     /// The same paths under another root, as a copied folder.
     pub(crate) fn copy_folder(&self, from: &Path, to: &Path) {
-        let folders: Vec<PathBuf> =
-            self.state().folders.keys().filter(|path| path.starts_with(from)).cloned().collect();
+        let folders: Vec<PathBuf> = self
+            .state()
+            .folders
+            .keys()
+            .filter(|path| path.starts_with(from))
+            .cloned()
+            .collect();
         for folder in folders {
             let there = to.join(folder.strip_prefix(from).expect("filtered"));
             self.state().folders.entry(there).or_default();
@@ -310,11 +356,21 @@ impl Output for SimOutput {
         }
     }
 
+    fn is_at(&self, path: &Path) -> io::Result<bool> {
+        Ok(self
+            .sim
+            .state()
+            .find(path)
+            .is_ok_and(|inode| inode == self.inode))
+    }
+
     fn truncate(&mut self, len: u64) -> io::Result<()> {
         let mut state = self.sim.state();
         match state.step("truncate", &self.path, false)? {
             Step::Go => {
-                state.inodes[self.inode].now.truncate(usize::try_from(len).expect("fits"));
+                state.inodes[self.inode]
+                    .now
+                    .truncate(usize::try_from(len).expect("fits"));
                 Ok(())
             }
             Step::Half(error) => Err(error),
@@ -357,11 +413,19 @@ impl Fs for Sim {
             .folders
             .keys()
             .filter(|folder| folder.parent() == Some(path))
-            .map(|folder| Entry { name: split(folder).1, kind: EntryKind::Folder, len: 0 })
+            .map(|folder| Entry {
+                name: split(folder).1,
+                kind: EntryKind::Folder,
+                len: 0,
+            })
             .collect();
         let names = state.folder(path)?.now.clone();
         for (name, inode) in names {
-            entries.push(Entry { name, kind: EntryKind::File, len: state.inodes[inode].now.len() as u64 });
+            entries.push(Entry {
+                name,
+                kind: EntryKind::File,
+                len: state.inodes[inode].now.len() as u64,
+            });
         }
         entries.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(entries)
@@ -369,7 +433,10 @@ impl Fs for Sim {
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn Input>> {
         let inode = self.state().find(path)?;
-        Ok(Box::new(SimInput { sim: self.clone(), inode }))
+        Ok(Box::new(SimInput {
+            sim: self.clone(),
+            inode,
+        }))
     }
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn Output>> {
@@ -383,7 +450,11 @@ impl Fs for Sim {
                 let inode = state.inodes.len();
                 state.inodes.push(Inode::default());
                 state.folder(&parent)?.now.insert(name, inode);
-                Ok(Box::new(SimOutput { sim: self.clone(), inode, path: path.to_owned() }))
+                Ok(Box::new(SimOutput {
+                    sim: self.clone(),
+                    inode,
+                    path: path.to_owned(),
+                }))
             }
             Step::Half(error) => Err(error),
         }
@@ -391,7 +462,11 @@ impl Fs for Sim {
 
     fn append(&self, path: &Path) -> io::Result<Box<dyn Output>> {
         let inode = self.state().find(path)?;
-        Ok(Box::new(SimOutput { sim: self.clone(), inode, path: path.to_owned() }))
+        Ok(Box::new(SimOutput {
+            sim: self.clone(),
+            inode,
+            path: path.to_owned(),
+        }))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -450,6 +525,9 @@ impl Fs for Sim {
         if !state.locks.insert(path.to_owned()) {
             return Err(LockError::Held);
         }
-        Ok(Box::new(SimLock { sim: self.clone(), path: path.to_owned() }))
+        Ok(Box::new(SimLock {
+            sim: self.clone(),
+            path: path.to_owned(),
+        }))
     }
 }
