@@ -262,8 +262,10 @@ impl Node {
 /// What the comparison has found.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
-    /// What the peer lacks, or has with a worse box: for each tree indices of its entries.
+    /// What the peer lacks: for each tree indices of its entries.
     pub(crate) lacking: Vec<(usize, Vec<Range<usize>>)>,
+    /// What the peer has with no box or a worse one.
+    pub(crate) better: Vec<(usize, Vec<Range<usize>>)>,
     /// How many seals the peer shows that are lacking here, or have a worse box here, and for each author how far its
     /// counters reach.
     pub(crate) expected: u64,
@@ -282,6 +284,7 @@ pub(crate) struct Comparison<'a> {
     pending: VecDeque<Node>,
     step: Vec<Node>,
     lacking: Vec<Vec<Range<usize>>>,
+    better: Vec<Vec<Range<usize>>>,
     expected: Vec<u64>,
 }
 
@@ -373,6 +376,7 @@ impl<'a> Comparison<'a> {
             forest,
             empty: keys.iter().map(|key| Tree::new(*key)).collect(),
             lacking: vec![Vec::new(); keys.len()],
+            better: vec![Vec::new(); keys.len()],
             expected: vec![0; keys.len()],
             keys,
             pending: VecDeque::new(),
@@ -574,7 +578,7 @@ impl<'a> Comparison<'a> {
     ) -> Result<(), E> {
         let key = self.keys[node.tree];
         let tree = self.tree(node.tree);
-        let mut lacking = Vec::new();
+        let (mut lacking, mut better) = (Vec::new(), Vec::new());
         let mut expected = 0;
         for index in tree.indices(&node.places) {
             let (place, name) = tree.at(index);
@@ -597,7 +601,7 @@ impl<'a> Comparison<'a> {
             };
             // None, the bare seal, is below every box.
             match rank(&mine).cmp(&rank(held)) {
-                std::cmp::Ordering::Greater => lacking.push(index..index + 1),
+                std::cmp::Ordering::Greater => better.push(index..index + 1),
                 std::cmp::Ordering::Less => expected += 1,
                 std::cmp::Ordering::Equal => {}
             }
@@ -609,6 +613,7 @@ impl<'a> Comparison<'a> {
             expected += u64::from(!here);
         }
         self.lacking[node.tree].extend(lacking);
+        self.better[node.tree].extend(better);
         self.expected[node.tree] += expected;
         Ok(())
     }
@@ -621,16 +626,20 @@ impl<'a> Comparison<'a> {
                 findings.expected += self.expected[index];
                 findings.expected_of.push(key.owner);
             }
-            let mut ranges = std::mem::take(&mut self.lacking[index]);
-            if ranges.is_empty() {
-                continue;
+            for (ranges, found) in [
+                (&mut self.lacking[index], &mut findings.lacking),
+                (&mut self.better[index], &mut findings.better),
+            ] {
+                if ranges.is_empty() {
+                    continue;
+                }
+                ranges.sort_unstable_by_key(|range| range.start);
+                let tree = self
+                    .forest
+                    .binary_search_by_key(key, |tree| tree.key)
+                    .expect("only what is shown can be lacking");
+                found.push((tree, std::mem::take(ranges)));
             }
-            ranges.sort_unstable_by_key(|range| range.start);
-            let tree = self
-                .forest
-                .binary_search_by_key(key, |tree| tree.key)
-                .expect("only what is shown can be lacking");
-            findings.lacking.push((tree, ranges));
         }
         findings
     }
@@ -694,7 +703,7 @@ mod tests {
 
     fn lacking(forest: &[Tree], findings: &Findings) -> Vec<(u8, u64, u64)> {
         let mut list = Vec::new();
-        for (tree, ranges) in &findings.lacking {
+        for (tree, ranges) in findings.lacking.iter().chain(&findings.better) {
             for index in ranges.iter().cloned().flatten() {
                 let (place, name) = forest[*tree].at(index);
                 list.push((forest[*tree].key.owner.0[0], place, name));

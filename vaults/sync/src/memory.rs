@@ -344,6 +344,13 @@ impl Memory {
         }
         let boxed = frame.sealed_box().is_some();
         let new = (boxed, frame.rebox().copied());
+        if frame
+            .rebox()
+            .is_some_and(|rebox| self.number(seal.namespace, rebox.key) == 0)
+        {
+            // How good it is, only the rotation says that names its key.
+            return Taken::Later;
+        }
         let place = (seal.counter, id);
         let control = seal.namespace == NamespaceId::CONTROL;
         if control && !boxed {

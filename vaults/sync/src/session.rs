@@ -97,7 +97,7 @@ pub async fn initiate<R: Replica, S: AsyncRead + AsyncWrite + Unpin>(
     run(replica, reader, writer, me, proved, &pace).await
 }
 
-/// Synchronises with a caller: [`Caller::hear`], then [`Caller::answer`] for the only vault there is.
+/// Synchronises with a caller: [`Caller::listen`], then [`Caller::answer`], for whoever serves one vault.
 pub async fn respond<R: Replica, S: AsyncRead + AsyncWrite + Unpin>(
     replica: &mut R,
     stream: &mut S,
@@ -631,11 +631,11 @@ impl<R: Replica> Session<'_, R> {
         reader: &mut Reader<'_, I>,
         writer: &mut Writer<'_, O>,
     ) -> Result<Brought, SyncError<R::Error>> {
-        let ((), brought) = tokio::try_join!(
+        both(
             self.send(terms, shown, findings, writer),
-            self.receive(terms, findings, reader)
-        )?;
-        Ok(brought)
+            self.receive(terms, findings, reader),
+        )
+        .await
     }
 
     async fn send<O: AsyncWrite + Unpin>(
@@ -645,21 +645,30 @@ impl<R: Replica> Session<'_, R> {
         findings: &Findings,
         writer: &mut Writer<'_, O>,
     ) -> Result<(), SyncError<R::Error>> {
-        if terms.we_give() && terms.they_take() && !findings.lacking.is_empty() {
-            for author in self.with(|replica| replica.authors())? {
-                let key = TreeKey::seals(author);
-                let Some((tree, ranges)) = findings
-                    .lacking
-                    .iter()
-                    .find(|(tree, _)| shown.forest[*tree].key == key)
-                else {
-                    continue;
+        if terms.we_give() && terms.they_take() {
+            let mut go_on = true;
+            // New seals come first, in the order of their chains. Better boxes of seals that the peer has come after all of
+            // them: among those may be the rotation that their key is judged by.
+            for (found, better) in [(&findings.lacking, false), (&findings.better, true)] {
+                if better && go_on && !found.is_empty() {
+                    writer.send(Kind::Better, &[]).await?;
+                }
+                let authors = if found.is_empty() {
+                    Vec::new()
+                } else {
+                    self.with(|replica| replica.authors())?
                 };
-                if !self
-                    .send_seals(terms, &author, &shown.forest[*tree], ranges, writer)
-                    .await?
-                {
-                    break;
+                for author in authors {
+                    let key = TreeKey::seals(author);
+                    if let Some((tree, ranges)) = found
+                        .iter()
+                        .find(|(tree, _)| shown.forest[*tree].key == key)
+                        && go_on
+                    {
+                        go_on = self
+                            .send_seals(terms, &author, &shown.forest[*tree], ranges, writer)
+                            .await?;
+                    }
                 }
             }
             if terms.they_take_boxes() && matches!(terms.mine, Standing::Member { .. }) {
@@ -772,12 +781,19 @@ impl<R: Replica> Session<'_, R> {
         let mut left = if takes { findings.expected } else { 0 };
         let mut expected_of: BTreeSet<MemberId> = findings.expected_of.iter().copied().collect();
         let mut last: Option<(MemberId, u64, SealId)> = None;
+        let mut better = false;
         let mut last_file: Option<(Kind, [u8; 32])> = None;
         let mut introduction = 0_u64;
         let mut since = 0_usize;
         let mut brought = Brought::default();
         loop {
-            let kinds = [Kind::Frame, Kind::Keyring, Kind::Slot, Kind::End];
+            let kinds = [
+                Kind::Frame,
+                Kind::Better,
+                Kind::Keyring,
+                Kind::Slot,
+                Kind::End,
+            ];
             let (kind, body) = reader
                 .one_of(&kinds, "a frame, a keyring, a slot or the end")
                 .await?;
@@ -830,6 +846,17 @@ impl<R: Replica> Session<'_, R> {
                         _ => {}
                     });
                     taken
+                }
+                Kind::Better => {
+                    if std::mem::replace(&mut better, true)
+                        || last_file.is_some()
+                        || !body.is_empty()
+                    {
+                        return Err(Fault::Malformed("better").into());
+                    }
+                    last = None;
+                    expected_of = findings.expected_of.iter().copied().collect();
+                    continue;
                 }
                 Kind::Keyring | Kind::Slot => {
                     let id = if kind == Kind::Keyring {
@@ -947,10 +974,11 @@ impl<R: Replica> Session<'_, R> {
                     _ => return Err(Fault::Malformed("wishes: beyond the end").into()),
                 }
             }
-            tokio::try_join!(
+            both(
                 self.send_blobs(&grants, writer),
-                self.receive_blobs(&wishes, reader)
-            )?;
+                self.receive_blobs(&wishes, reader),
+            )
+            .await?;
             offers = rest;
             if offers.is_empty() && !more {
                 return Ok(());
@@ -1002,6 +1030,32 @@ impl<R: Replica> Session<'_, R> {
         Ok(())
     }
 }
+
+/// Sends and receives at once. Where the channel breaks under the sender, what has arrived already is still taken.
+async fn both<T, E>(
+    send: impl Future<Output = Result<(), SyncError<E>>>,
+    receive: impl Future<Output = Result<T, SyncError<E>>>,
+) -> Result<T, SyncError<E>> {
+    let (mut send, mut receive) = (std::pin::pin!(send), std::pin::pin!(receive));
+    tokio::select! {
+        received = &mut receive => {
+            let received = received?;
+            send.await?;
+            Ok(received)
+        }
+        sent = &mut send => match sent {
+            Ok(()) => receive.await,
+            Err(SyncError::Channel(broken)) => match tokio::time::timeout(LEFTOVERS, receive).await {
+                Ok(Err(error)) if !matches!(error, SyncError::Channel(_)) => Err(error),
+                _ => Err(SyncError::Channel(broken)),
+            },
+            Err(error) => Err(error),
+        },
+    }
+}
+
+/// How long the rest of a broken channel is read.
+const LEFTOVERS: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Sends one message and takes one of the same kind, at once: neither side waits for the other to read first.
 async fn exchange<E, I: AsyncRead + Unpin, O: AsyncWrite + Unpin>(

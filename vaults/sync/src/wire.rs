@@ -32,6 +32,7 @@ pub(crate) enum Kind {
     Wishes = 13,
     Part = 14,
     Round = 15,
+    Better = 16,
     Bye = 255,
 }
 
@@ -53,6 +54,7 @@ impl Kind {
             13 => Self::Wishes,
             14 => Self::Part,
             15 => Self::Round,
+            16 => Self::Better,
             255 => Self::Bye,
             _ => return None,
         })
@@ -75,6 +77,7 @@ impl Kind {
             Self::Wishes => "wishes",
             Self::Part => "part",
             Self::Round => "round",
+            Self::Better => "better",
             Self::Bye => "bye",
         }
     }
@@ -93,7 +96,7 @@ impl Kind {
             Self::Frame => format::FRAME_LEN,
             Self::Keyring => format::KEYRING_LEN,
             Self::Slot => tally_vault_format::Slot::LEN,
-            Self::End => 0,
+            Self::End | Self::Better => 0,
             Self::Offers => limits::OFFERS * 40 + 1,
             Self::Wishes => limits::OFFERS * 8,
             Self::Part => limits::BLOB_PART,

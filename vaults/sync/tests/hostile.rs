@@ -1,0 +1,709 @@
+//! Peers that do not mean well: each is bounded, and named.
+
+mod common;
+
+use std::time::Duration;
+
+use common::{Author, World, holdings, put, rng, session, substance};
+use proptest::prelude::*;
+use tally_vault_format::{FrameRef, Identity, MemberKind, NamespaceId, Right};
+use tally_vault_sync::{
+    Ended, Fault, Limits, Memory, Refusal, Replica, SyncError, Taken, initiate, respond,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+
+const NOTES: NamespaceId = NamespaceId([1; 16]);
+const ALL: &[(NamespaceId, Right)] = &[(NamespaceId::ALL, Right::Admin)];
+type End = Ended<std::convert::Infallible>;
+
+fn furnished() -> (World, Memory, Author) {
+    let mut world = World::new(5);
+    let mut copy = world.copy();
+    let (keyring, frame) = world.rotate(NOTES, false);
+    put(&mut copy, &frame);
+    copy.insert_keyring(&keyring).expect("infallible");
+    let (device, grant) = world.admit(MemberKind::Device, 2, ALL);
+    put(&mut copy, &grant);
+    for number in 0..40 {
+        let frame = world.note(None, NOTES, &[number; 200]);
+        put(&mut copy, &frame);
+    }
+    (world, copy, device)
+}
+
+/// Runs an honest responder against a peer that does as it likes.
+async fn against<F: Future<Output = ()>>(
+    limits: Limits,
+    peer: impl FnOnce(DuplexStream) -> F,
+) -> (End, Memory) {
+    let (world, mut copy, _) = furnished();
+    let before = holdings(&copy);
+    let (near, mut far) = tokio::io::duplex(1 << 16);
+    // Not the chance of any recorded session.
+    let mut random = rng(99);
+    let (ended, ()) = tokio::join!(
+        async {
+            let ended = respond(
+                &mut copy,
+                &mut far,
+                &world.root.identity,
+                b"channel",
+                &mut random,
+                &limits,
+            )
+            .await;
+            drop(far);
+            ended
+        },
+        peer(near)
+    );
+    assert!(holdings(&copy) == before, "nothing changes");
+    (ended, copy)
+}
+
+fn message(kind: u8, body: &[u8]) -> Vec<u8> {
+    [&[kind][..], &(body.len() as u32).to_be_bytes(), body].concat()
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_and_slow_bytes_end() {
+    let (ended, _) = against(Limits::default(), |near| async move {
+        tokio::time::sleep(Duration::from_secs(3_600)).await;
+        drop(near);
+    })
+    .await;
+    assert!(
+        matches!(ended.result, Err(SyncError::Peer(Fault::Silent))),
+        "{ended:?}"
+    );
+
+    let started = tokio::time::Instant::now();
+    let (ended, _) = against(Limits::default(), |mut near| async move {
+        // One byte each 25 seconds of a hello that never ends.
+        for byte in message(1, &[0; 74]) {
+            tokio::time::sleep(Duration::from_secs(25)).await;
+            if near.write_all(&[byte]).await.is_err() {
+                return;
+            }
+        }
+    })
+    .await;
+    assert!(
+        matches!(ended.result, Err(SyncError::Peer(Fault::TooSlow))),
+        "{ended:?}"
+    );
+    assert!(
+        started.elapsed() < Duration::from_secs(2 * 3_600),
+        "the clock of the test is the runtime's"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_does_not_read_is_not_waited_for() {
+    // It takes part until it should take frames, and then its window stays shut.
+    let (world, mut copy, device) = furnished();
+    let (mut near, mut far) = tokio::io::duplex(4 * 1024);
+    let mut random = rng(1);
+    let mut fresh = world.empty();
+    let mut other = rng(2);
+    let limits = Limits::default();
+    let (ended, ()) = tokio::join!(
+        respond(
+            &mut copy,
+            &mut far,
+            &world.root.identity,
+            b"channel",
+            &mut random,
+            &limits
+        ),
+        async {
+            let session = initiate(
+                &mut fresh,
+                &mut near,
+                &device.identity,
+                b"channel",
+                &mut other,
+                &limits,
+            );
+            // Stopped in the middle, with the channel still open.
+            let _ = tokio::time::timeout(Duration::from_millis(1), session).await;
+            tokio::time::sleep(Duration::from_secs(600)).await;
+        }
+    );
+    match ended.result {
+        Err(SyncError::Peer(Fault::Silent | Fault::TooSlow)) | Ok(()) => {}
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_hello_is_named() {
+    let other_version = [&b"TALLYSYN"[..], &9_u16.to_be_bytes(), &[0; 64]].concat();
+    let foreign = [&b"SOMETHIN"[..], &1_u16.to_be_bytes(), &[0; 64]].concat();
+    let unknown_vault = [&b"TALLYSYN"[..], &1_u16.to_be_bytes(), &[0; 64]].concat();
+    let cases: Vec<(Vec<u8>, Fault)> = vec![
+        (message(1, &other_version), Fault::Version(9)),
+        (message(1, &foreign), Fault::NotSync),
+        (message(1, &unknown_vault), Fault::OtherVault),
+        (message(1, &[0; 3]), Fault::Malformed("hello")),
+        (
+            message(1, &[0; 107]),
+            Fault::TooLong {
+                kind: 1,
+                length: 107,
+            },
+        ),
+        (
+            message(8, &[]),
+            Fault::Unexpected {
+                expected: "hello",
+                found: 8,
+            },
+        ),
+        (
+            message(77, &[]),
+            Fault::Unexpected {
+                expected: "a message of this protocol",
+                found: 77,
+            },
+        ),
+        // Four gigabytes are announced, and no memory is taken for them.
+        (
+            [&[8][..], &u32::MAX.to_be_bytes()].concat(),
+            Fault::TooLong {
+                kind: 8,
+                length: u32::MAX,
+            },
+        ),
+        (
+            b"GET / HTTP/1.1\r\n\r\n".to_vec(),
+            Fault::Unexpected {
+                expected: "a message of this protocol",
+                found: b'G',
+            },
+        ),
+    ];
+    for (bytes, fault) in cases {
+        let (ended, _) = against(Limits::default(), |mut near| async move {
+            near.write_all(&bytes).await.expect("there is room");
+            let mut answer = Vec::new();
+            near.read_to_end(&mut answer)
+                .await
+                .expect("the other side closes");
+            assert_eq!(
+                answer.first(),
+                Some(&255),
+                "it says goodbye, and no member key"
+            );
+            assert_eq!(answer.len(), 7);
+        })
+        .await;
+        match ended.result {
+            Err(SyncError::Peer(found)) => assert_eq!(found, fault),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_handshake_cannot_be_replayed_nor_carried_to_another_channel() {
+    // What an initiator once said on one channel, recorded.
+    let (world, mut copy, device) = furnished();
+    let (mut near, mut tap) = tokio::io::duplex(1 << 16);
+    let (mut beyond, mut far) = tokio::io::duplex(1 << 16);
+    let mut fresh = world.empty();
+    let (mut random, mut other) = (rng(1), rng(2));
+    let mut recorded = Vec::new();
+    let limits = Limits::default();
+    let (left, right, ()) = tokio::join!(
+        async {
+            let ended = initiate(
+                &mut fresh,
+                &mut near,
+                &device.identity,
+                b"channel",
+                &mut other,
+                &limits,
+            )
+            .await;
+            drop(near);
+            ended
+        },
+        async {
+            let ended = respond(
+                &mut copy,
+                &mut far,
+                &world.root.identity,
+                b"channel",
+                &mut random,
+                &limits,
+            )
+            .await;
+            drop(far);
+            ended
+        },
+        async {
+            let (mut up, mut down) = ([0; 4096], [0; 4096]);
+            loop {
+                tokio::select! {
+                    read = tap.read(&mut up) => match read { Ok(n) if n > 0 => { recorded.extend_from_slice(&up[..n]); if beyond.write_all(&up[..n]).await.is_err() { return } } _ => return },
+                    read = beyond.read(&mut down) => match read { Ok(n) if n > 0 => if tap.write_all(&down[..n]).await.is_err() { return }, _ => return },
+                }
+            }
+        }
+    );
+    // Somebody in the middle who only carries bytes changes nothing; the binding is what ties it to one channel.
+    assert!(
+        left.result.is_ok() && right.result.is_ok(),
+        "{left:?} {right:?}"
+    );
+
+    let (ended, _) = against(Limits::default(), |mut near| async move {
+        near.write_all(&recorded).await.expect("there is room");
+        let mut answer = Vec::new();
+        let _ = near.read_to_end(&mut answer).await;
+    })
+    .await;
+    assert!(
+        matches!(ended.result, Err(SyncError::Peer(Fault::Proof))),
+        "{ended:?}"
+    );
+}
+
+#[tokio::test]
+async fn whoever_sits_between_two_channels_is_noticed() {
+    let (world, mut copy, device) = furnished();
+    let (mut near, mut far) = tokio::io::duplex(1 << 16);
+    let mut fresh = world.empty();
+    let (mut random, mut other) = (rng(1), rng(2));
+    let limits = Limits::default();
+    let (left, right) = tokio::join!(
+        async {
+            let ended = initiate(
+                &mut fresh,
+                &mut near,
+                &device.identity,
+                b"one channel",
+                &mut other,
+                &limits,
+            )
+            .await;
+            drop(near);
+            ended
+        },
+        async {
+            let ended = respond(
+                &mut copy,
+                &mut far,
+                &world.root.identity,
+                b"other channel",
+                &mut random,
+                &limits,
+            )
+            .await;
+            drop(far);
+            ended
+        }
+    );
+    assert!(
+        matches!(left.result, Err(SyncError::Refused(Refusal::Vault))),
+        "{left:?}"
+    );
+    assert!(
+        matches!(right.result, Err(SyncError::Peer(Fault::OtherVault))),
+        "{right:?}"
+    );
+}
+
+#[tokio::test]
+async fn whoever_has_no_key_proves_none() {
+    // It claims to be the device and signs with a key of its own.
+    let (world, mut copy, device) = furnished();
+    let thief = Identity::new(MemberKind::Device, common::seed(40));
+    let mut fresh = world.empty();
+    // The thief's session is honest but for the name it gives: that is what a proof binds.
+    let (near, far) = tokio::io::duplex(1 << 16);
+    let (mut tap_near, mut tap_far) = tokio::io::duplex(1 << 16);
+    let (mut near, mut far) = (near, far);
+    let (mut random, mut other) = (rng(1), rng(2));
+    let limits = Limits::default();
+    let (_, right, ()) = tokio::join!(
+        async {
+            let ended = initiate(
+                &mut fresh,
+                &mut tap_near,
+                &thief,
+                b"channel",
+                &mut other,
+                &limits,
+            )
+            .await;
+            drop(tap_near);
+            ended
+        },
+        async {
+            let ended = respond(
+                &mut copy,
+                &mut far,
+                &world.root.identity,
+                b"channel",
+                &mut random,
+                &limits,
+            )
+            .await;
+            drop(far);
+            ended
+        },
+        async {
+            // Hello, hello, proof: the name in the proof is exchanged.
+            let mut hello = [0; 79];
+            tap_far.read_exact(&mut hello).await.expect("a hello");
+            near.write_all(&hello).await.expect("room");
+            let mut answer = [0; 111];
+            near.read_exact(&mut answer).await.expect("a hello");
+            tap_far.write_all(&answer).await.expect("room");
+            let mut proof = [0; 101];
+            tap_far.read_exact(&mut proof).await.expect("a proof");
+            proof[5..37].copy_from_slice(&device.member().0);
+            near.write_all(&proof).await.expect("room");
+            let mut rest = Vec::new();
+            let _ = near.read_to_end(&mut rest).await;
+        }
+    );
+    assert!(
+        matches!(right.result, Err(SyncError::Peer(Fault::Proof))),
+        "{right:?}"
+    );
+}
+
+/// A copy that lies in one way, and is honest otherwise.
+struct Liar {
+    honest: Memory,
+    lie: Lie,
+}
+
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Lie {
+    /// It shows frames and does not send them.
+    Withholds,
+    /// It changes a byte in the middle of each box.
+    Alters,
+    /// It sends other frames of the same author than it showed: the last one each time.
+    Repeats,
+    /// It says that it holds a seal with the greatest counter there is.
+    HugeCounter,
+    /// It gives each box a new, well-formed name: seals that nobody signed.
+    Forges,
+}
+
+macro_rules! honest {
+    ($($name:ident($($arg:ident: $type:ty),*) -> $out:ty;)*) => {
+        $(fn $name(&self, $($arg: $type),*) -> Result<$out, Self::Error> { self.honest.$name($($arg),*) })*
+    };
+}
+
+impl Replica for Liar {
+    type Error = std::convert::Infallible;
+    fn vault(&self) -> tally_vault_format::VaultId {
+        self.honest.vault()
+    }
+    honest! {
+        genesis() -> Option<Vec<u8>>;
+        standing(member: &tally_vault_format::MemberId) -> tally_vault_sync::Standing;
+        authors() -> Vec<tally_vault_format::MemberId>;
+        keyrings() -> Vec<(tally_vault_format::KeyringId, NamespaceId)>;
+        keyring(id: &tally_vault_format::KeyringId) -> Option<Vec<u8>>;
+        slots() -> Vec<tally_vault_format::MemberId>;
+        slot(member: &tally_vault_format::MemberId) -> Option<Vec<u8>>;
+        blobs() -> Vec<tally_vault_sync::Blob>;
+        blob_wanted(id: &tally_vault_format::BlobId, size: u64) -> Option<u64>;
+        blob_read(id: &tally_vault_format::BlobId, offset: u64, into: &mut [u8]) -> bool;
+    }
+    fn items(
+        &self,
+        author: &tally_vault_format::MemberId,
+        counters: std::ops::RangeInclusive<u64>,
+        visit: &mut dyn FnMut(tally_vault_sync::Item),
+    ) -> Result<(), Self::Error> {
+        let mut last = None;
+        self.honest.items(author, counters.clone(), &mut |item| {
+            last = Some(item);
+            visit(item);
+        })?;
+        if let (Lie::HugeCounter, Some(item)) = (self.lie, last)
+            && *counters.end() == u64::MAX
+        {
+            visit(tally_vault_sync::Item {
+                counter: u64::MAX,
+                ..item
+            });
+        }
+        Ok(())
+    }
+    fn frame(
+        &self,
+        author: &tally_vault_format::MemberId,
+        counter: u64,
+        seal: &tally_vault_format::SealId,
+    ) -> Result<Option<Vec<u8>>, Self::Error> {
+        let mut frame = self.honest.frame(author, counter, seal)?;
+        match self.lie {
+            Lie::Withholds => return Ok(None),
+            Lie::Alters => {
+                if let Some(bytes) = &mut frame {
+                    let last = bytes.len() - 1;
+                    bytes[last] ^= 1;
+                }
+            }
+            Lie::Forges => {
+                if let Some(bytes) = &mut frame {
+                    // The time of a seal is under its name and its signature, and under nothing else.
+                    let time = 6 + 32 + 32 + 8 + 32 + 16 + 32 + 16 + 8 + 4 + 32 + 32;
+                    bytes[time + 7] ^= 1;
+                }
+            }
+            Lie::Repeats => {
+                let mut last = None;
+                self.honest
+                    .items(author, 1..=u64::MAX, &mut |item| last = Some(item))?;
+                let last = last.expect("it holds something");
+                return self.honest.frame(author, last.counter, &last.seal);
+            }
+            Lie::HugeCounter => {}
+        }
+        Ok(frame)
+    }
+    fn insert_genesis(&mut self, bytes: &[u8]) -> Result<Taken, Self::Error> {
+        self.honest.insert_genesis(bytes)
+    }
+    fn insert(&mut self, frame: &[u8]) -> Result<Taken, Self::Error> {
+        self.honest.insert(frame)
+    }
+    fn commit(&mut self, last: bool) -> Result<Taken, Self::Error> {
+        self.honest.commit(last)
+    }
+    fn insert_keyring(&mut self, bytes: &[u8]) -> Result<Taken, Self::Error> {
+        self.honest.insert_keyring(bytes)
+    }
+    fn insert_slot(&mut self, bytes: &[u8]) -> Result<Taken, Self::Error> {
+        self.honest.insert_slot(bytes)
+    }
+    fn blob_write(
+        &mut self,
+        id: &tally_vault_format::BlobId,
+        size: u64,
+        offset: u64,
+        part: &[u8],
+    ) -> Result<Taken, Self::Error> {
+        self.honest.blob_write(id, size, offset, part)
+    }
+}
+
+async fn lied_to(lie: Lie) -> (End, Memory, World) {
+    let (world, root, device) = furnished();
+    let mut liar = Liar { honest: root, lie };
+    let mut fresh = world.empty();
+    let (mut near, mut far) = tokio::io::duplex(1 << 16);
+    let (mut random, mut other) = (rng(1), rng(2));
+    let limits = Limits::default();
+    let (ended, _) = tokio::join!(
+        async {
+            let ended = initiate(
+                &mut fresh,
+                &mut near,
+                &device.identity,
+                b"channel",
+                &mut random,
+                &limits,
+            )
+            .await;
+            drop(near);
+            ended
+        },
+        async {
+            let ended = respond(
+                &mut liar,
+                &mut far,
+                &world.root.identity,
+                b"channel",
+                &mut other,
+                &limits,
+            )
+            .await;
+            drop(far);
+            ended
+        }
+    );
+    (ended, fresh, world)
+}
+
+#[tokio::test]
+async fn each_lie_is_named_and_nothing_false_is_kept() {
+    let (ended, fresh, _) = lied_to(Lie::Withholds).await;
+    assert!(ended.report.withheld == 42, "{ended:?}");
+    assert!(holdings(&fresh).is_empty());
+
+    let (ended, fresh, world) = lied_to(Lie::Alters).await;
+    assert!(
+        matches!(ended.result, Err(SyncError::Peer(Fault::Invalid(_)))),
+        "{ended:?}"
+    );
+    for frame in fresh.frames() {
+        FrameRef::parse(&world.vault(), frame)
+            .expect("a frame")
+            .check_box()
+            .expect("whole");
+    }
+
+    let (ended, fresh, _) = lied_to(Lie::Forges).await;
+    assert!(
+        matches!(
+            ended.result,
+            Err(SyncError::Peer(Fault::Invalid(_) | Fault::Unasked(_)))
+        ) || ended.report.kept.frames == 0,
+        "{ended:?}"
+    );
+    assert!(holdings(&fresh).is_empty(), "{ended:?}");
+
+    let (ended, _, _) = lied_to(Lie::Repeats).await;
+    assert!(
+        matches!(ended.result, Err(SyncError::Peer(Fault::Unasked(_)))),
+        "{ended:?}"
+    );
+
+    let (ended, fresh, _) = lied_to(Lie::HugeCounter).await;
+    assert!(ended.result.is_ok(), "{ended:?}");
+    assert_eq!(ended.report.withheld, 1);
+    assert_eq!(holdings(&fresh).len(), 42);
+}
+
+#[tokio::test]
+async fn more_than_the_limits_is_not_taken() {
+    let (world, mut root, device) = furnished();
+    for limits in [
+        Limits {
+            frames: 41,
+            ..Limits::default()
+        },
+        Limits {
+            received: 10_000,
+            ..Limits::default()
+        },
+    ] {
+        let mut fresh = world.empty();
+        let (mut near, mut far) = tokio::io::duplex(1 << 16);
+        let (mut random, mut other) = (rng(1), rng(2));
+        let generous = Limits::default();
+        let (ended, their) = tokio::join!(
+            async {
+                let ended = initiate(
+                    &mut fresh,
+                    &mut near,
+                    &device.identity,
+                    b"channel",
+                    &mut random,
+                    &limits,
+                )
+                .await;
+                drop(near);
+                ended
+            },
+            async {
+                let ended = respond(
+                    &mut root,
+                    &mut far,
+                    &world.root.identity,
+                    b"channel",
+                    &mut other,
+                    &generous,
+                )
+                .await;
+                drop(far);
+                ended
+            }
+        );
+        assert!(
+            matches!(ended.result, Err(SyncError::Peer(Fault::TooMuch(_)))),
+            "{ended:?}"
+        );
+        assert!(
+            matches!(
+                their.result,
+                Err(SyncError::Refused(Refusal::Limit) | SyncError::Channel(_))
+            ),
+            "{their:?}"
+        );
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// One byte of what an honest peer says is changed, wherever: the other side ends by itself, keeps nothing false, and
+    /// an honest session afterwards repairs everything.
+    #[test]
+    fn garbage_at_any_byte_is_survived(at in 0_usize..45_000, flip in 1_u8..=255) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().expect("a runtime");
+        runtime.block_on(async {
+            let (world, mut root, device) = furnished();
+            let mut fresh = world.empty();
+            let (mut near, mut tap) = tokio::io::duplex(1 << 14);
+            let (mut beyond, mut far) = tokio::io::duplex(1 << 14);
+            let (mut random, mut other) = (rng(1), rng(2));
+            let limits = Limits::default();
+            let (ended, _, ()) = tokio::join!(
+                async {
+                    let ended = initiate(&mut fresh, &mut near, &device.identity, b"channel", &mut random, &limits).await;
+                    drop(near);
+                    ended
+                },
+                async {
+                    let ended = respond(&mut root, &mut far, &world.root.identity, b"channel", &mut other, &limits).await;
+                    drop(far);
+                    ended
+                },
+                async {
+                    let (mut up, mut down) = ([0; 4096], [0; 4096]);
+                    let mut passed = 0;
+                    loop {
+                        tokio::select! {
+                            read = tap.read(&mut up) => match read { Ok(n) if n > 0 => if beyond.write_all(&up[..n]).await.is_err() { return }, _ => return },
+                            read = beyond.read(&mut down) => match read {
+                                Ok(n) if n > 0 => {
+                                    if (passed..passed + n).contains(&at) {
+                                        down[at - passed] ^= flip;
+                                    }
+                                    passed += n;
+                                    if tap.write_all(&down[..n]).await.is_err() { return }
+                                }
+                                _ => return,
+                            },
+                        }
+                    }
+                }
+            );
+            let _ = ended.result;
+            // A changed signature is no signature: the seal then stands by the next one, which names it, and by its id it is
+            // the same seal. Everything else is as an honest copy holds it.
+            let honest = substance(&root);
+            assert!(substance(&fresh).iter().all(|frame| honest.contains(frame)), "only what an honest copy holds");
+            let ends = session((&mut fresh, &device.identity), (&mut root, &world.root.identity), tokio::io::duplex(1 << 16), 3, &limits).await;
+            assert!(ends.0.result.is_ok() && ends.1.result.is_ok(), "{ends:?}");
+            assert!(substance(&fresh) == substance(&root));
+        });
+    }
+
+    /// Bytes that mean nothing, after an honest beginning or not.
+    #[test]
+    fn noise_never_panics(noise in prop::collection::vec(any::<u8>(), 0..400), kind in 0_u8..20, framed in any::<bool>()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().expect("a runtime");
+        runtime.block_on(async {
+            let bytes = if framed { message(kind, &noise) } else { noise };
+            let (ended, _) = against(Limits::default(), |mut near| async move {
+                let _ = near.write_all(&bytes).await;
+            })
+            .await;
+            assert!(ended.result.is_err());
+        });
+    }
+}
