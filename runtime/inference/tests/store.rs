@@ -175,6 +175,37 @@ async fn a_taken_name_is_refused_and_nothing_changes() {
 }
 
 #[tokio::test]
+async fn a_taken_file_is_moved_and_its_origin_recorded() {
+    let world = World::new().await;
+    let path = world.store.dir().join("download");
+    let bytes = tally_seed_model::chat_model(11);
+    let name = || ModelName::parse("taken").expect("it is a name");
+    std::fs::write(&path, &bytes).expect("the file is written");
+    let record = world
+        .store
+        .take(&path, name(), "hf:owner/repo/file.gguf", |_, _| {})
+        .await
+        .expect("taken");
+    assert!(!path.exists(), "it was moved, not copied");
+    assert_eq!(record.source, Path::new("hf:owner/repo/file.gguf"));
+    let there = world.store.weights_path(&record.weights);
+    assert_eq!(std::fs::read(there).expect("it is there"), bytes);
+
+    // A file that is no good, or whose name is taken, stays with its owner, and the store as it was.
+    let before = snapshot(&world.store.dir().join("models"));
+    for other in [tally_seed_model::chat_model(12), b"GGUF".to_vec()] {
+        std::fs::write(&path, &other).expect("the file is written");
+        world
+            .store
+            .take(&path, name(), "elsewhere", |_, _| {})
+            .await
+            .expect_err("refused");
+        assert_eq!(std::fs::read(&path).expect("it is still there"), other);
+    }
+    assert_eq!(snapshot(&world.store.dir().join("models")), before);
+}
+
+#[tokio::test]
 async fn a_linked_model_is_not_copied() {
     let world = World::new().await;
     let path = world.dir.path().join("linked.gguf");
