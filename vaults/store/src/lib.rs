@@ -18,6 +18,8 @@
 //!
 //! Out of scope: exchange with peers (`vaults/sync`), the command line (`runtime/cli`).
 
+#[cfg(feature = "age")]
+mod age_file;
 mod author;
 mod blobs;
 mod check;
@@ -43,6 +45,8 @@ mod transfer;
 mod vault;
 mod write;
 
+#[cfg(feature = "age")]
+pub use age_file::{AgeError, AgeKey};
 pub use environment::{Clock, Environment, Random, SystemClock, SystemRandom};
 pub use error::{CreateError, FileError, OpenError, ReadError, WriteError};
 pub use finding::{Code, Finding, Severity};

@@ -35,6 +35,10 @@ pub struct Place {
 }
 
 /// What opens a vault.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "made once for an opening, and secrets are better not moved about the heap"
+)]
 pub enum Key<'a> {
     /// Nothing: what a relay sees.
     None,
