@@ -4,10 +4,9 @@
 
 use crate::services::Entropy;
 use std::sync::Arc;
-use tally_journal::{End, Genesis, Head, Outcome as Ending};
+use tally_journal::{End, Genesis, Head, Outcome as Ending, statement};
 use tally_receipt::{
-    CommittedValue, Count, Digest, EngineIdentity, Field, JournalHead, Label, Opening, Openings,
-    Outcome, OutcomeStatus, Receipt, Run, RunId, RunPredicate, SaltSeed, SigningKey, Timestamp,
+    CommittedValue, Digest, Field, Opening, Openings, Receipt, RunPredicate, SaltSeed, SigningKey,
 };
 
 /// Who signs.
@@ -62,63 +61,27 @@ impl Signing {
         };
         let (input, input_opening) = commit(Field::RunInput, &genesis.input);
         let mut openings = vec![input_opening];
-        let (status, detail) = match end.outcome {
-            Ending::Replied => (OutcomeStatus::Completed, None),
-            Ending::Failed => (OutcomeStatus::AgentError, None),
-            Ending::Trapped { reason } => (OutcomeStatus::Trapped, Some(reason)),
-            Ending::Exhausted { limit } => (OutcomeStatus::LimitReached, Some(limit)),
-            Ending::Cancelled => (OutcomeStatus::Cancelled, None),
-            Ending::HostFailed { reason } => (OutcomeStatus::HostError, Some(reason)),
-        };
-        let output = match end.output {
-            Some(bytes) if status == OutcomeStatus::Completed => {
+        let output = end
+            .output
+            .filter(|_| end.outcome == Ending::Replied)
+            .map(|bytes| {
                 let (output, opening) = commit(Field::RunOutput, bytes);
                 openings.push(opening);
-                Some(output)
-            }
-            _ => None,
-        };
-        let label = |text: &str| Label::new(text).map_err(|error| error.to_string());
-        let started_at = timestamp(genesis.started)?;
-        let run = Run {
-            run: RunId::from_bytes(*genesis.run_id.as_bytes()),
-            runner: self.key.public_key(),
-            component: genesis.component,
-            world: label(&genesis.world)?,
-            engine: EngineIdentity {
-                name: label(&genesis.engine.name)?,
-                version: label(&genesis.engine.version)?,
-                config: genesis.engine.config,
-            },
-            manifest: genesis.manifest,
-            grant: Digest::of(&genesis.grant),
+                output
+            });
+        let run = statement(
+            genesis,
+            end,
+            head,
+            receipts.iter().copied(),
+            self.key.public_key(),
             input,
             output,
-            journal: JournalHead {
-                head: Digest::from_bytes(*head.hash.as_bytes()),
-                entries: Count::saturating(head.entries),
-            },
-            outcome: Outcome {
-                status,
-                detail: detail.map(Label::lossy),
-            },
-            fuel: Count::saturating(end.fuel),
-            started_at,
-            ended_at: timestamp(end.ended)?.max(started_at),
-            receipts: receipts.to_vec(),
-        };
+        );
         let predicate = RunPredicate::new(run).map_err(|error| error.to_string())?;
         let receipt = Receipt::sign(predicate, &[&self.key]).map_err(|error| error.to_string())?;
         let openings =
             Openings::new(receipt.digest(), openings).map_err(|error| error.to_string())?;
         Ok(Proof { receipt, openings })
     }
-}
-
-fn timestamp(at: tally_journal::Timestamp) -> Result<Timestamp, String> {
-    let ms = at
-        .seconds()
-        .saturating_mul(1000)
-        .saturating_add(u64::from(at.nanoseconds() / 1_000_000));
-    Timestamp::from_unix_ms(ms).map_err(|error| error.to_string())
 }
