@@ -4,6 +4,7 @@
 //! caller may do again after a crash) and replay (what is compared). A function in `wit/` without a row does not pass
 //! the tests, and neither does a row without a function.
 
+use std::borrow::Cow;
 pub use tally_journal::EffectClass;
 
 /// What must have happened to the journal before the call may have an effect.
@@ -132,4 +133,14 @@ effects! {
 /// The row of the function that journals call `name`.
 pub fn find(name: &str) -> Option<&'static Effect> {
     EFFECTS.iter().copied().find(|effect| effect.name == name)
+}
+
+/// The names of all of them in the order in which the terms of a journal list them.
+pub(crate) fn names() -> Vec<Cow<'static, str>> {
+    let mut names: Vec<_> = EFFECTS
+        .iter()
+        .map(|effect| Cow::Borrowed(effect.name))
+        .collect();
+    names.sort();
+    names
 }

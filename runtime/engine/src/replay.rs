@@ -556,8 +556,8 @@ impl Engine {
         let began = Instant::now();
         self.check_replayable(journal, component, &tools, options)?;
         let genesis = journal.genesis();
-        let mut limits =
-            limits::from_named(&genesis.limits).ok_or(ReplayError::Genesis("other limits"))?;
+        let mut limits = limits::from_named(&genesis.terms.limits)
+            .ok_or(ReplayError::Genesis("other limits"))?;
         let input: Input = cbor::decode(&genesis.input)
             .map_err(|_| ReplayError::Genesis("another kind of input"))?;
         let end = journal.end();
@@ -565,7 +565,7 @@ impl Engine {
             // Stop where it was stopped, even if no call comes any more.
             limits.fuel = limits.fuel.min(tally_capability::Fuel::new(end.fuel));
         }
-        let same = genesis.component == component.digest();
+        let same = genesis.terms.component == component.digest();
         let cursor = Cursor::new(journal.clone(), None, same);
         let session =
             SharedSession::new(Session::new(None, Some(cursor), Box::new(NoOutput), limits));
@@ -607,14 +607,15 @@ impl Engine {
         let cursor = session
             .replay
             .expect("a replay without a branch keeps its cursor");
+        let fuel = frame.fuel;
         let verdict = match session.divergence {
             Some(divergence) => ReplayVerdict::Differs(divergence),
-            None => judge(journal, &cursor, &frame, same),
+            None => judge(journal, &cursor, frame, same),
         };
         Ok(ReplayReport {
             verdict,
             calls: cursor.compared,
-            fuel: frame.fuel,
+            fuel,
             recorded_outcome: end.map(|end| outcome_words(&end.outcome)),
             completeness: journal.completeness(),
             not_executed_again: cursor.taken_as_recorded,
@@ -636,20 +637,21 @@ impl Engine {
             return Err(ReplayError::NotAnAgent);
         }
         // Before the component: a newer engine's journal is no other component's.
-        if genesis.engine != *self.fingerprint() {
+        if genesis.terms.engine != *self.fingerprint() {
             return Err(ReplayError::OtherEngine {
-                recorded: Box::new(genesis.engine.clone()),
+                recorded: Box::new(genesis.terms.engine.clone()),
                 ours: Box::new(self.fingerprint().clone()),
             });
         }
-        if genesis.component != component.digest() && !options.allow_other_component {
+        if genesis.terms.component != component.digest() && !options.allow_other_component {
             return Err(ReplayError::OtherComponent {
-                recorded: genesis.component,
+                recorded: genesis.terms.component,
                 given: component.digest(),
             });
         }
         for tool in tools {
             if !genesis
+                .terms
                 .tools
                 .iter()
                 .any(|(_, digest)| *digest == tool.component().digest())
@@ -698,7 +700,7 @@ impl Engine {
 fn judge(
     journal: &Journal,
     cursor: &Cursor,
-    frame: &Frame<Result<Reply, Error>>,
+    frame: Frame<Result<Reply, Error>>,
     same: bool,
 ) -> ReplayVerdict {
     if let Err(Ended::Stopped(Stop::JournalEnds)) = &frame.result {
@@ -715,6 +717,7 @@ fn judge(
             now,
         })
     };
+    let fuel = frame.fuel;
     let Some(outcome) = frame.outcome() else {
         return differs(
             Difference::Outcome,
@@ -727,7 +730,7 @@ fn judge(
         // Cut before the end was written: the run may have ended like this.
         None => ReplayVerdict::IdenticalToCut,
         Some(Body::End(end)) if is_cut(&end) => {
-            if frame.fuel >= end.fuel || matches!(outcome, Outcome::Exhausted(Exhausted::Fuel)) {
+            if fuel >= end.fuel || matches!(outcome, Outcome::Exhausted(Exhausted::Fuel)) {
                 ReplayVerdict::IdenticalToCut
             } else {
                 differs(
@@ -763,11 +766,11 @@ fn judge(
             }
             // How deep a stack goes depends on how the machine's code spills registers, not on what the guest does.
             let comparable = same && outcome != Outcome::Exhausted(Exhausted::Stack);
-            if comparable && end.fuel != frame.fuel {
+            if comparable && end.fuel != fuel {
                 return differs(
                     Difference::Fuel,
                     format!("{recorded} after {} fuel", end.fuel),
-                    format!("after {}", frame.fuel),
+                    format!("after {}", fuel),
                 );
             }
             ReplayVerdict::Identical

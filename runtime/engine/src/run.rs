@@ -10,12 +10,13 @@ use crate::cbor;
 use crate::component::{Component, ComponentKind, Pre};
 use crate::config::{Engine, Pool, YIELD_FUEL};
 use crate::contract::{Error, Input, Reply};
+use crate::effects;
 use crate::host::{Host, Shared, wasi::Wasi};
 use crate::limits::{self, Exhausted, Limits, MemoryExceeded, MemoryMeter};
 use crate::policy::{Grant, Policy, ResolveError};
 use crate::receipt::{Proof, Signing};
 use crate::replay::{Cursor, Divergence};
-use crate::services::{OutputSink, Services};
+use crate::services::{NoOutput, OutputSink, Services};
 use crate::session::{
     AnySink, Denial, EnvironmentError, JournalTo, Session, SharedSession, Stop, Used,
 };
@@ -27,8 +28,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 use tally_journal::{
-    BranchPoint, Digest, End, Genesis, Head, MemorySink, Outcome as Ending, RunId, Timestamp,
-    WriteError, Writer,
+    BranchPoint, Digest, End, Genesis, Head, MemorySink, Outcome as Ending, RunId, SettledTerms,
+    Terms, Timestamp, WriteError, Writer,
 };
 use wasmtime::{AsContextMut as _, Store, Trap};
 
@@ -52,6 +53,9 @@ pub enum PlanError {
     /// The tools do not go together.
     #[error(transparent)]
     Tools(#[from] ToolError),
+    /// A journal could not hold what the plan says: settings that are too long.
+    #[error(transparent)]
+    Journal(#[from] WriteError),
 }
 
 /// An agent with what it may do, resolved once and run many times. Cheap to clone.
@@ -64,9 +68,18 @@ struct PlanInner {
     tools: Arc<ToolSet>,
     settings: Arc<[(String, String)]>,
     genesis: Genesis,
-    /// First entries of past runs, whose allocations serve the next.
-    spare: Mutex<Vec<Genesis>>,
+    /// What past runs needed room in serves the next.
+    spare: Mutex<Vec<Spare>>,
 }
+
+/// Room for a run: its first entry, and its session with nothing in it.
+struct Spare {
+    genesis: Genesis,
+    session: SharedSession,
+}
+
+/// How many runs' room is kept.
+const SPARE_MAX: usize = 64;
 
 impl std::fmt::Debug for Plan {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -91,19 +104,23 @@ impl Plan {
         let policy = Policy::resolve(component.manifest(), grant, &component.digest())?;
         let tools = ToolSet::new(tools.into_iter().map(Arc::new).collect())?;
         let settings: Vec<_> = settings.into_iter().collect();
-        let epoch = Timestamp::from_epoch(Duration::ZERO);
-        let genesis = Genesis {
-            run_id: RunId::from_bytes([0; 16]),
+        let terms = SettledTerms::new(Terms {
             component: component.digest(),
             world: component.kind().world().to_owned(),
             engine: engine.fingerprint().clone(),
             manifest: policy.manifest(),
             grant: policy.grant_json().to_vec(),
             limits: limits::to_named(policy.limits()),
-            input: Vec::new(),
             settings: settings.clone(),
-            models: Vec::new(),
             tools: tools.digests(),
+            functions: effects::names(),
+        })?;
+        let epoch = Timestamp::from_epoch(Duration::ZERO);
+        let genesis = Genesis {
+            terms: Arc::new(terms),
+            run_id: RunId::from_bytes([0; 16]),
+            input: Vec::new(),
+            models: Vec::new(),
             wasi_seed: [0; 32],
             clock_base: epoch,
             started: epoch,
@@ -129,20 +146,32 @@ impl Plan {
         self.0.policy.limits()
     }
 
-    fn genesis(&self) -> Genesis {
+    fn spare(&self) -> Spare {
         let spare = self
             .0
             .spare
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .pop();
-        spare.unwrap_or_else(|| self.0.genesis.clone())
+        spare.unwrap_or_else(|| Spare {
+            genesis: self.0.genesis.clone(),
+            session: SharedSession::new(Session::new(
+                None,
+                None,
+                Box::new(NoOutput),
+                *self.limits(),
+            )),
+        })
     }
 
-    fn give_back(&self, genesis: Genesis) {
+    fn give_back(&self, mut genesis: Genesis, session: SharedSession) {
+        if genesis.input.capacity() > 64 << 10 {
+            genesis.input = Vec::new();
+        }
+        session.lock().clear();
         let mut spare = self.0.spare.lock().unwrap_or_else(PoisonError::into_inner);
-        if spare.len() < 64 && genesis.input.capacity() < 64 << 10 {
-            spare.push(genesis);
+        if spare.len() < SPARE_MAX && session.is_alone() {
+            spare.push(Spare { genesis, session });
         }
     }
 }
@@ -353,7 +382,10 @@ impl Engine {
             None => (seed.try_into().expect("32 bytes are left"), started),
         };
 
-        let mut genesis = plan.genesis();
+        let Spare {
+            mut genesis,
+            session,
+        } = plan.spare();
         genesis.run_id = run_id;
         genesis.input.clear();
         cbor::encode_into(&mut genesis.input, &input).map_err(EnvironmentError::Encoding)?;
@@ -374,21 +406,23 @@ impl Engine {
         genesis.started = started;
         genesis.branch_of = from.as_ref().map(|from| from.point);
 
-        let sink = match journal {
-            JournalTo::Nowhere => None,
-            JournalTo::Memory => Some(AnySink::Memory(MemorySink::reusing(Vec::with_capacity(
-                JOURNAL_LEN,
-            )))),
-            JournalTo::Sink(sink) => Some(AnySink::Boxed(sink)),
-        };
-        let writer = sink
-            .map(|sink| Writer::create(sink, &genesis))
-            .transpose()
-            .map_err(RunError::JournalStart)?;
-
-        let mut session = Session::new(writer, from.map(|from| from.cursor), output, limits);
-        session.clock = started;
-        let session = SharedSession::new(session);
+        {
+            let mut session = session.lock();
+            let sink = match journal {
+                JournalTo::Nowhere => None,
+                JournalTo::Memory => Some(AnySink::Memory(MemorySink::reusing(
+                    Vec::with_capacity(JOURNAL_LEN),
+                ))),
+                JournalTo::Sink(sink) => Some(AnySink::Boxed(sink)),
+            };
+            let frame = std::mem::take(&mut session.buffers.frame);
+            let writer = sink
+                .map(|sink| Writer::reusing(frame, sink, &genesis))
+                .transpose()
+                .map_err(RunError::JournalStart)?;
+            let cursor = from.map(|from| from.cursor);
+            session.restart(writer, cursor, output, limits, started);
+        }
         let shared = Arc::new(Shared {
             engine: self.clone(),
             services,
@@ -413,11 +447,15 @@ impl Engine {
                 cancel,
             )
             .await;
-        let session = session
-            .into_inner()
-            .expect("the frames of the run are gone");
-        let report = conclude(session, frame, &genesis, &shared, signing.as_ref(), began);
-        plan.give_back(genesis);
+        let report = conclude(
+            &mut session.lock(),
+            frame,
+            &genesis,
+            &shared,
+            signing.as_ref(),
+            began,
+        );
+        plan.give_back(genesis, session);
         report
     }
 
@@ -456,17 +494,22 @@ impl Engine {
             generations: Default::default(),
             wasi,
         };
-        let waiting = pin!(pool.admission.acquire());
-        let Ok(permit) = bounded(deadline, None, waiting).await else {
-            let mut host = host;
-            host.fuel_limit = 0;
-            return Frame {
-                result: Err(Ended::Limit(Exhausted::WallTime)),
-                fuel: 0,
-                memory_peak: 0,
-            };
+        let permit = match pool.admission.try_acquire() {
+            Ok(permit) => permit,
+            // Nobody overtakes those who wait: then there is no permit to be had at once.
+            Err(_) => {
+                let waiting = pin!(pool.admission.acquire());
+                let Ok(permit) = bounded(deadline, None, waiting).await else {
+                    return Frame {
+                        result: Err(Ended::Limit(Exhausted::WallTime)),
+                        fuel: 0,
+                        memory_peak: 0,
+                    };
+                };
+                permit.expect("the semaphore is never closed")
+            }
         };
-        let _permit = permit.expect("the semaphore is never closed");
+        let _permit = permit;
         let mut store = open(pool, host, limits);
         let result = {
             let call = pin!(async {
@@ -493,14 +536,18 @@ pub(crate) fn duration(at: Timestamp) -> Duration {
 
 /// Writes the end, signs it, and reports.
 fn conclude(
-    mut session: Session,
+    session: &mut Session,
     frame: Frame<Result<Reply, Error>>,
     genesis: &Genesis,
     shared: &Shared,
     signing: Option<&Signing>,
     began: Instant,
 ) -> Result<RunReport, RunError> {
-    let outcome = frame.outcome();
+    let Frame {
+        result,
+        fuel,
+        memory_peak,
+    } = frame;
     let ended = session.advance(shared.services.clock.now());
     if let Some(failure) = session.failure.take() {
         if let (Some(writer), EnvironmentError::Output(_) | EnvironmentError::Entropy(_)) =
@@ -511,7 +558,7 @@ fn conclude(
             let end = End {
                 outcome: Ending::HostFailed { reason: &reason },
                 output: None,
-                fuel: frame.fuel,
+                fuel,
                 ended,
             };
             let _ = writer.end(&end);
@@ -521,22 +568,26 @@ fn conclude(
     if let Some(divergence) = session.divergence.take() {
         return Err(RunError::Diverged(Box::new(divergence)));
     }
-    let outcome = outcome.unwrap_or(Outcome::Cancelled);
-    session.used.fuel = frame.fuel;
-    session.used.memory_bytes = frame.memory_peak;
+    let outcome = outcome(result).unwrap_or(Outcome::Cancelled);
+    session.used.fuel = fuel;
+    session.used.memory_bytes = memory_peak;
     let mut proof = None;
     let mut head = None;
     let mut journal = None;
     if let Some(mut writer) = session.writer.take() {
-        let output = outcome
-            .output()
-            .map(|output| cbor::encode(&output))
-            .transpose()
-            .map_err(EnvironmentError::Encoding)?;
+        let encoded = &mut session.buffers.response;
+        encoded.clear();
+        let output = match outcome.output() {
+            Some(output) => {
+                cbor::encode_into(encoded, &output).map_err(EnvironmentError::Encoding)?;
+                Some(&encoded[..])
+            }
+            None => None,
+        };
         let end = End {
             outcome: outcome.ending(),
-            output: output.as_deref(),
-            fuel: frame.fuel,
+            output,
+            fuel,
             ended,
         };
         let at = writer.end(&end).map_err(EnvironmentError::Journal)?;
@@ -556,7 +607,9 @@ fn conclude(
                 .map_err(EnvironmentError::Journal)?;
             proof = Some(made);
         }
-        if let AnySink::Memory(sink) = writer.into_sink() {
+        let (sink, frame) = writer.into_parts();
+        session.buffers.frame = frame;
+        if let AnySink::Memory(sink) = sink {
             journal = Some(sink.into_bytes());
         }
     }
@@ -567,9 +620,21 @@ fn conclude(
         wall: began.elapsed(),
         head,
         journal,
-        receipts: session.receipts,
-        denials: session.denials,
+        receipts: std::mem::take(&mut session.receipts),
+        denials: std::mem::take(&mut session.denials),
         proof,
+    })
+}
+
+/// The outcome of a run; `None` when the session knows better.
+fn outcome(result: Result<Result<Reply, Error>, Ended>) -> Option<Outcome> {
+    Some(match result {
+        Ok(Ok(reply)) => Outcome::Replied(reply),
+        Ok(Err(error)) => Outcome::Failed(error),
+        Err(Ended::Limit(limit)) => Outcome::Exhausted(limit),
+        Err(Ended::Trap(reason)) => Outcome::Trapped(reason),
+        Err(Ended::Cancelled) => Outcome::Cancelled,
+        Err(Ended::Stopped(_)) => return None,
     })
 }
 
@@ -602,15 +667,8 @@ pub(crate) struct Frame<T> {
 
 impl Frame<Result<Reply, Error>> {
     /// The outcome of a run; `None` when the session knows better.
-    pub(crate) fn outcome(&self) -> Option<Outcome> {
-        Some(match &self.result {
-            Ok(Ok(reply)) => Outcome::Replied(reply.clone()),
-            Ok(Err(error)) => Outcome::Failed(error.clone()),
-            Err(Ended::Limit(limit)) => Outcome::Exhausted(*limit),
-            Err(Ended::Trap(reason)) => Outcome::Trapped(reason.clone()),
-            Err(Ended::Cancelled) => Outcome::Cancelled,
-            Err(Ended::Stopped(_)) => return None,
-        })
+    pub(crate) fn outcome(self) -> Option<Outcome> {
+        outcome(self.result)
     }
 }
 

@@ -15,7 +15,7 @@ use crate::host::Host;
 use crate::limits::{Exhausted, Limits};
 use crate::policy::Verdict;
 use crate::replay::{Cursor, Difference, Divergence, Next};
-use crate::services::OutputSink;
+use crate::services::{NoOutput, OutputSink};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::borrow::Cow;
@@ -163,8 +163,31 @@ pub(crate) struct Session {
     pub(crate) denials: Vec<Denial>,
     pub(crate) failure: Option<EnvironmentError>,
     pub(crate) divergence: Option<Divergence>,
-    scratch: Vec<u8>,
-    response: Vec<u8>,
+    pub(crate) buffers: Buffers,
+}
+
+/// What a run needs room in, kept from one run of a plan to the next and emptied in between.
+#[derive(Default)]
+pub(crate) struct Buffers {
+    request: Vec<u8>,
+    pub(crate) response: Vec<u8>,
+    /// The writer's, while there is none.
+    pub(crate) frame: Vec<u8>,
+}
+
+/// A larger buffer is not kept.
+const BUFFER_LEN_KEPT: usize = 64 << 10;
+
+impl Buffers {
+    /// Empties them for the next run; a large one is let go.
+    fn clear(&mut self) {
+        for buffer in [&mut self.request, &mut self.response, &mut self.frame] {
+            if buffer.capacity() > BUFFER_LEN_KEPT {
+                *buffer = Vec::new();
+            }
+            buffer.clear();
+        }
+    }
 }
 
 impl Session {
@@ -189,9 +212,58 @@ impl Session {
             denials: Vec::new(),
             failure: None,
             divergence: None,
-            scratch: Vec::with_capacity(256),
-            response: Vec::with_capacity(256),
+            buffers: Buffers::default(),
         }
+    }
+
+    /// Begins another run in the room of one that is over.
+    pub(crate) fn restart(
+        &mut self,
+        writer: Option<Writer<AnySink>>,
+        cursor: Option<Cursor>,
+        sink: Box<dyn OutputSink>,
+        bounds: Limits,
+        started: Timestamp,
+    ) {
+        // Every field is named, so that none can be forgotten here.
+        let Self {
+            writer: old_writer,
+            replay,
+            output,
+            limits,
+            used,
+            clock,
+            steps,
+            tokens_reserved,
+            frames,
+            previous,
+            receipts,
+            denials,
+            failure,
+            divergence,
+            buffers: _,
+        } = self;
+        *old_writer = writer;
+        *replay = cursor;
+        *output = sink;
+        *limits = bounds;
+        *used = Used::default();
+        *clock = started;
+        *steps = 0;
+        *tokens_reserved = 0;
+        *frames = 0;
+        *previous = None;
+        receipts.clear();
+        denials.clear();
+        *failure = None;
+        *divergence = None;
+    }
+
+    /// Lets go of everything that belongs to a run.
+    pub(crate) fn clear(&mut self) {
+        let (limits, clock) = (self.limits, self.clock);
+        self.restart(None, None, Box::new(NoOutput), limits, clock);
+        self.buffers.clear();
     }
 
     pub(crate) fn fail(&mut self, error: impl Into<EnvironmentError>) -> wasmtime::Error {
@@ -248,6 +320,11 @@ impl SharedSession {
         self.0
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Whether every frame is gone.
+    pub(crate) fn is_alone(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
     }
 
     /// The session, once every frame is gone.
@@ -350,7 +427,7 @@ pub(crate) fn open<Q: Serialize, R: Response>(
     }
     session.used.calls += 1;
 
-    let mut bytes = std::mem::take(&mut session.scratch);
+    let mut bytes = std::mem::take(&mut session.buffers.request);
     bytes.clear();
     if let Err(error) = cbor::encode_into(&mut bytes, request) {
         return Err(session.fail(error));
@@ -371,7 +448,7 @@ pub(crate) fn open<Q: Serialize, R: Response>(
     if session.replay.is_some()
         && let Some(answer) = replayed(session, host.frame, effect, &bytes, fuel)?
     {
-        session.scratch = bytes;
+        session.buffers.request = bytes;
         return Ok(Begun::Answered(answer));
     }
 
@@ -415,7 +492,7 @@ pub(crate) fn open<Q: Serialize, R: Response>(
     let Some(response) = R::refusal(error) else {
         return Err(Stop::Limit(Exhausted::RequestBytes).raise());
     };
-    let mut encoded = std::mem::take(&mut session.response);
+    let mut encoded = std::mem::take(&mut session.buffers.response);
     encoded.clear();
     if let Err(error) = cbor::encode_into(&mut encoded, &response) {
         return Err(session.fail(error));
@@ -445,8 +522,8 @@ pub(crate) fn open<Q: Serialize, R: Response>(
         .as_mut()
         .map(|writer| writer.call(&call))
         .transpose();
-    session.scratch = bytes;
-    session.response = encoded;
+    session.buffers.request = bytes;
+    session.buffers.response = encoded;
     if let Err(error) = written {
         return Err(session.fail(error));
     }
@@ -480,11 +557,11 @@ pub(crate) fn finish<R: Response>(
         intent,
     } = pending;
     let Some(writer) = &mut session.writer else {
-        session.scratch = request;
+        session.buffers.request = request;
         return Ok(());
     };
-    session.response.clear();
-    if let Err(error) = cbor::encode_into(&mut session.response, response) {
+    session.buffers.response.clear();
+    if let Err(error) = cbor::encode_into(&mut session.buffers.response, response) {
         return Err(session.fail(error));
     }
     let call = Call {
@@ -495,7 +572,7 @@ pub(crate) fn finish<R: Response>(
         request: &request[..],
         decision: Decision::Allowed { rule: &rule },
         fuel,
-        response: &session.response[..],
+        response: &session.buffers.response[..],
         receipt,
         callee,
     };
@@ -503,7 +580,7 @@ pub(crate) fn finish<R: Response>(
     if written.is_ok() && effect.durability == Durability::FlushBefore {
         written = writer.flush();
     }
-    session.scratch = request;
+    session.buffers.request = request;
     written.map_err(|error| session.fail(error))
 }
 

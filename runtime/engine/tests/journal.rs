@@ -181,7 +181,9 @@ async fn another_engine_is_named_as_such_and_not_as_tampering() {
     let report = run("hello there").await;
     let recorded = journal(&report);
     let mut genesis = recorded.genesis().clone();
-    genesis.engine.version = "99.0.0".into();
+    let mut terms = (**genesis.terms).clone();
+    terms.engine.version = "99.0.0".into();
+    genesis.terms = Arc::new(tally_journal::SettledTerms::new(terms).unwrap());
     let mut writer = Writer::create(MemorySink::new(), &genesis).unwrap();
     writer.end(&recorded.end().unwrap()).unwrap();
     let other = Arc::new(Journal::parse(writer.into_sink().into_bytes()).unwrap());

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 MAGIC = b"\x89TLYJ\r\n\x1a"
 MAX_FRAME, MAX_INLINE = (64 << 20) + 4096, 64 << 10
-GENESIS, INTENT, ENTER, CALL, END, BLOB, SEAL = 0, 1, 2, 3, 4, 8, 9
+GENESIS, INTENT, ENTER, CALL, END, TERMS, BLOB, SEAL = 0, 1, 2, 3, 4, 7, 8, 9
 u = lambda x, top=2**64: type(x) is int and 0 <= x < top
 b = lambda x, low=0, top=MAX_INLINE: isinstance(x, bytes) and low <= len(x) <= top
 t = lambda x, top=256: isinstance(x, str) and len(x.encode()) <= top
@@ -26,7 +26,7 @@ tuple_of = lambda *types: lambda x: isinstance(x, list) and len(x) == len(types)
 or_null = lambda f: lambda x: x is None or f(x)
 value = lambda x: b(x) or tuple_of(b32)(x)
 request = lambda x: value(x) or u(x)
-moment = tuple_of(u, lambda x: u(x, 10**9))
+entry = lambda *content: [u, u, *content, lambda x: b(x, 16, 16), b32]
 sentence = lambda kinds: tuple_of(lambda x: u(x, kinds), lambda x: t(x, 4096))
 
 
@@ -36,15 +36,17 @@ def pairs(f):
                       and [p[0].encode() for p in x] == sorted({p[0].encode() for p in x}))
 
 
-LEAD = [u, u, lambda x: b(x, 16, 16), b32]
+def names(x):
+    return isinstance(x, list) and len(x) <= 1024 and all(map(t, x)) and x == sorted(set(x), key=str.encode)
+
+
 SHAPES = {
-    GENESIS: [*LEAD, b32, t, tuple_of(t, t, b32), b32, b, pairs(u), value, pairs(lambda x: t(x, MAX_INLINE)), pairs(b32),
-              pairs(b32), b32, moment, moment, or_null(tuple_of(b32, u))],
-    INTENT: [*LEAD, frame_number, t, effect, value, u],
-    ENTER: [*LEAD, frame_number, frame_number, b32, t, value, b],
-    CALL: [*LEAD, frame_number, t, effect, request, sentence(2), u, value, or_null(value),
-           or_null(tuple_of(frame_number, u))],
-    END: [*LEAD, sentence(6), or_null(value), u, moment],
+    TERMS: [u, b32, t, tuple_of(t, t, b32), b32, b, pairs(u), pairs(lambda x: t(x, MAX_INLINE)), pairs(b32), names],
+    GENESIS: entry(value, pairs(b32), b32, or_null(u), u, or_null(tuple_of(b32, u))),
+    INTENT: entry(frame_number, u, effect, value, u),
+    ENTER: entry(frame_number, frame_number, b32, t, value, b),
+    CALL: entry(frame_number, u, effect, request, sentence(2), u, value, or_null(value), or_null(tuple_of(frame_number, u))),
+    END: entry(sentence(6), or_null(value), u, u),
     BLOB: [u, lambda x: b(x, MAX_INLINE + 1, 64 << 20)],
     SEAL: [u, lambda x: b(x, 0, 64 << 20)],
 }
@@ -57,8 +59,13 @@ class Refused(Exception):
         self.code, self.entry = "journal." + code, entry
 
 
-def derive(context, data):
-    return blake3.blake3(data, derive_key_context=context).digest()
+FRAME_KEY = blake3.blake3(b"", derive_key_context="tally journal v1 frame").digest()
+
+
+def frame_hash(payload):
+    if payload[1:2] <= b"\4" and payload[-51:-50] == b"\x50" and payload[-34:-32] == b"\x58\x20":
+        return blake3.blake3(payload[:-51 if payload[1] else -34], key=payload[-32:]).digest()
+    return blake3.blake3(payload, key=FRAME_KEY).digest()
 
 
 def item_length(data):
@@ -72,7 +79,7 @@ def item_length(data):
 
 class Frame:
     def __init__(self, payload, check, length_right):
-        self.payload, self.hash = payload, derive("tally journal v1 frame", payload)
+        self.payload, self.hash = payload, frame_hash(payload)
         self.intact = length_right and self.hash[:8] == check
         try:
             fields = cbor2.loads(payload)
@@ -81,14 +88,16 @@ class Frame:
         ok = isinstance(fields, list) and fields and type(fields[0]) is int
         self.fields = fields if ok and fields[0] in SHAPES else None
         self.kind = fields[0] if self.fields else None
-        lead = self.fields[1:4] if self.fields and self.kind <= END and len(fields) > 3 else None
-        good = lead and type(lead[0]) is int and all(isinstance(b, bytes) for b in lead[1:])
-        self.seq, self.run, self.prev = lead if good and list(map(len, lead[1:])) == [16, 32] else (None,) * 3
+        seq, run, prev = (fields[1], *fields[-2:]) if self.fields and self.kind <= END and len(fields) > 3 else (None,) * 3
+        good = type(seq) is int and b(run, 16, 16) and b32(prev) and payload[-51:-50] == b"\x50"
+        self.seq, self.run, self.prev = (seq, run, prev) if good else (None,) * 3
 
-    def well_formed(self):
+    def well_formed(self, functions):
         return (self.fields is not None and tuple_of(*SHAPES[self.kind])(self.fields)
                 and cbor2.dumps(self.fields, canonical=True) == self.payload
-                and not (self.kind == END and self.fields[4][0] in (0, 1, 4) and self.fields[4][1]))
+                and not (self.kind in (INTENT, CALL) and self.fields[3] >= functions)
+                and not (self.kind == GENESIS and self.fields[5] == self.fields[6])
+                and not (self.kind == END and self.fields[2][0] in (0, 1, 4) and self.fields[2][1]))
 
 
 def split(data):
@@ -103,7 +112,7 @@ def split(data):
         if not (frame and frame.intact):
             # The content of the first bad frame may tell its own length, and the check then agree.
             real, closely = item_length(rest) if closely else None, False
-            if real is not None and derive("tally journal v1 frame", rest[:real])[:8] == rest[real:real + 8]:
+            if real is not None and frame_hash(rest[:real])[:8] == rest[real:real + 8]:
                 frame, length = Frame(rest[:real], b"", False), real
         if frame is None:
             return frames, "cut-in-frame" if length <= MAX_FRAME else "frame-too-long"
@@ -139,7 +148,7 @@ def run_receipt(envelope):
 class Reader:
     def __init__(self, data):
         self.frames, self.tail = split(data)
-        self.entries, self.blobs, self.waiting, self.receipts = [], {}, [], []
+        self.terms, self.entries, self.blobs, self.waiting, self.receipts = None, [], {}, [], []
         self.intents, self.open, self.last_frame = {}, {0: None}, 0
 
     def after(self, index):
@@ -173,11 +182,13 @@ class Reader:
             if frame.seq != 0:
                 raise Refused("missing-entry", 0)
             later = [f.run for f in self.after(index)]
-            if frame.prev != derive("tally journal v1 start", MAGIC + b"\1\0\0\0" + frame.run):
-                made_for = derive("tally journal v1 start", MAGIC + b"\1\0\0\0" + later[0]) if later else b""
-                raise Refused("altered" if frame.prev == made_for else "prev-altered", 0)
             if len(later) > 1 and len(set(later)) == 1 and later[0] != frame.run:
                 raise Refused("foreign-entry", 0)
+            if frame.prev != self.terms.hash:
+                vouched = [f.prev for f in self.after(index)][:1]
+                raise Refused("altered" if vouched == [frame.hash] else "prev-altered" if vouched else "link-broken", 0)
+            if frame.kind != GENESIS:
+                raise Refused("out-of-order", 0)
         elif (frame.seq, frame.run, frame.prev) != (n, self.entries[0].run, self.entries[-1].hash):
             raise self.misplaced(index, frame)
         elif frame.kind == GENESIS:
@@ -199,39 +210,45 @@ class Reader:
 
     def rules(self, frame):
         f, n = frame.fields, len(self.entries)
-        if frame.kind in (INTENT, CALL) and f[4] not in self.open or frame.kind == ENTER and f[5] not in self.open:
+        if frame.kind in (INTENT, CALL) and f[2] not in self.open or frame.kind == ENTER and f[3] not in self.open:
             raise Refused("out-of-order", n)
         if frame.kind == INTENT:
-            self.intents[n] = (f[4], f[5], f[6])
+            self.intents[n] = (f[2], f[3], f[4])
             if len(self.intents) > 4096:
                 raise Refused("out-of-order", n)
         elif frame.kind == ENTER:
-            if f[4] != self.last_frame + 1 or len(self.open) > 64:
+            if f[2] != self.last_frame + 1 or len(self.open) > 64:
                 raise Refused("out-of-order", n)
-            self.last_frame, self.open[f[4]] = f[4], f[5]
+            self.last_frame, self.open[f[2]] = f[2], f[3]
         elif frame.kind == CALL:
-            if isinstance(f[7], int) and self.intents.pop(f[7], None) != (f[4], f[5], f[6]):
+            if isinstance(f[5], int) and self.intents.pop(f[5], None) != (f[2], f[3], f[4]):
                 raise Refused("out-of-order", n)
-            if f[12] is not None:
-                if self.open.get(f[12][0]) != f[4] or f[12][0] == 0 or f[12][0] in self.open.values():
+            if f[10] is not None:
+                if self.open.get(f[10][0]) != f[2] or f[10][0] == 0 or f[10][0] in self.open.values():
                     raise Refused("out-of-order", n)
-                del self.open[f[12][0]]
-            if f[11] is not None:
-                self.receipts.append(f[11] if isinstance(f[11], bytes) else self.blobs[f[11][0]])
+                del self.open[f[10][0]]
+            if f[9] is not None:
+                self.receipts.append(f[9] if isinstance(f[9], bytes) else self.blobs[f[9][0]])
 
     def read(self):
         ended = seal = None
         for index, frame in enumerate(self.frames):
             n, last = len(self.entries), index + 1 == len(self.frames)
-            at_seal = last and (ended or frame.kind == SEAL)
+            at_seal = last and index > 0 and (ended or frame.kind == SEAL)
             if seal is not None:
                 raise Refused("trailing-data")
             if not frame.intact:
-                wrong_prev = frame.seq == n and self.entries and frame.prev != self.entries[-1].hash
+                wrong_prev = index > 0 and frame.seq == n and frame.prev != (self.entries or [self.terms])[-1].hash
                 raise Refused("prev-altered" if wrong_prev and not at_seal else "altered", None if at_seal else n)
-            if not frame.well_formed():
+            if self.terms is None and frame.kind != TERMS:
+                raise Refused("missing-entry" if frame.seq else "terms-missing", 0)
+            if not frame.well_formed(len(self.terms.fields[9]) if self.terms else 0):
                 raise Refused("malformed", None if at_seal else n)
-            if frame.kind == BLOB:
+            if frame.kind == TERMS:
+                if self.terms:
+                    raise Refused("out-of-order", 0)
+                self.terms = frame
+            elif frame.kind == BLOB:
                 if ended:
                     raise Refused("value-stray", n)
                 self.waiting.append(frame)
@@ -244,7 +261,7 @@ class Reader:
                 if ended:
                     raise Refused("out-of-order", n)
                 # Only a value in a blob is a list of one byte string.
-                self.values([v for v in frame.fields[4:] if tuple_of(b32)(v)])
+                self.values([v for v in frame.fields[2:-2] if tuple_of(b32)(v)])
                 self.rules(frame)
                 self.entries.append(frame)
                 ended = frame.kind == END
@@ -261,11 +278,11 @@ class Reader:
                 "in_doubt": sorted(self.intents)}
 
     def check_seal(self, run):
-        begin, end, head = self.entries[0].fields, self.entries[-1].fields, run["journal"]
-        if run["run"] != begin[2].hex():
+        terms, end, head = self.terms.fields, self.entries[-1].fields, run["journal"]
+        if run["run"] != self.entries[0].run.hex():
             raise Refused("seal-foreign")
-        beginning = [begin[4].hex(), begin[5], begin[6][:2] + [begin[6][2].hex()], begin[7].hex(),
-                     blake3.blake3(begin[8]).hexdigest()]
+        beginning = [terms[1].hex(), terms[2], terms[3][:2] + [terms[3][2].hex()], terms[4].hex(),
+                     blake3.blake3(terms[5]).hexdigest()]
         engine = run["engine"]
         if beginning != [run["component"], run["world"], [engine["name"], engine["version"], engine["config"]],
                          run["manifest"], run["grant"]]:
@@ -275,7 +292,7 @@ class Reader:
         if head["head"] != self.entries[-1].hash.hex():
             raise Refused("not-the-sealed", len(self.entries) - 1)
         names = [blake3.blake3(r).hexdigest() for r in self.receipts]
-        same = run["outcome"]["status"] == STATUS[end[4][0]] and run["fuel"] == end[6]
+        same = run["outcome"]["status"] == STATUS[end[2][0]] and run["fuel"] == end[4]
         if not same or run["receipts"] != list(dict.fromkeys(names))[:4096]:
             raise Refused("seal-contradicts")
 

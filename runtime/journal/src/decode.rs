@@ -1,14 +1,16 @@
 //! Bytes to entries. Every length is bounded before anything is kept, and what was read is written again and compared:
 //! a payload that is not exactly what `encode` would produce is refused.
 
+use std::borrow::Cow;
+
 use minicbor::Decoder;
 use minicbor::data::Type;
-use tally_receipt::{Digest, RunId};
+use tally_receipt::Digest;
 
-use crate::encode::{self, Kind, Lead, Stored, arity};
+use crate::encode::{self, Beginning, Kind, Lead, Stored, TAIL_LEN, arity, signpost};
 use crate::entry::{
     BranchPoint, Call, Callee, Decision, EffectClass, End, EngineFingerprint, Enter, FrameId,
-    Genesis, Intent, Outcome, Seq, Timestamp,
+    Intent, Outcome, Seq, Terms, Timestamp,
 };
 use crate::hash::EntryHash;
 use crate::limits::{
@@ -25,7 +27,8 @@ type Result<T> = std::result::Result<T, Malformed>;
 /// One frame's content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Frame<'a> {
-    Genesis(Lead, Box<Genesis>, Stored<'a>),
+    Terms(Box<Terms>),
+    Genesis(Lead, Box<Beginning<'a>>),
     Intent(Lead, Intent<'a, Stored<'a>>),
     Enter(Lead, Enter<'a, Stored<'a>>),
     Call(Lead, Call<'a, Stored<'a>>),
@@ -34,15 +37,23 @@ pub(crate) enum Frame<'a> {
     Seal(&'a [u8]),
 }
 
+/// The functions of the terms, by which entries name theirs. None are known before the terms are.
+pub(crate) type Functions<'a> = &'a [Cow<'static, str>];
+
 /// Reads one payload strictly. `scratch` is overwritten.
-pub(crate) fn strict<'a>(payload: &'a [u8], scratch: &mut Vec<u8>) -> Result<Frame<'a>> {
-    let frame = frame(payload)?;
+pub(crate) fn strict<'a>(
+    payload: &'a [u8],
+    functions: Functions<'a>,
+    scratch: &mut Vec<u8>,
+) -> Result<Frame<'a>> {
+    let (frame, function) = read(payload, functions)?;
     scratch.clear();
     match &frame {
-        Frame::Genesis(lead, entry, input) => encode::genesis(scratch, lead, entry, *input),
-        Frame::Intent(lead, entry) => encode::intent(scratch, lead, entry),
+        Frame::Terms(terms) => encode::terms(scratch, terms),
+        Frame::Genesis(lead, entry) => encode::genesis(scratch, lead, entry),
+        Frame::Intent(lead, entry) => encode::intent(scratch, lead, entry, function),
         Frame::Enter(lead, entry) => encode::enter(scratch, lead, entry),
-        Frame::Call(lead, entry) => encode::call(scratch, lead, entry),
+        Frame::Call(lead, entry) => encode::call(scratch, lead, entry, function),
         Frame::End(lead, entry) => encode::end(scratch, lead, entry),
         Frame::Blob(value) => encode::attached(scratch, Kind::Blob, value),
         Frame::Seal(value) => encode::attached(scratch, Kind::Seal, value),
@@ -56,7 +67,13 @@ pub(crate) fn strict<'a>(payload: &'a [u8], scratch: &mut Vec<u8>) -> Result<Fra
 }
 
 /// Reads one payload whose strictness is already known or does not matter.
-pub(crate) fn frame(payload: &[u8]) -> Result<Frame<'_>> {
+pub(crate) fn frame<'a>(payload: &'a [u8], functions: Functions<'a>) -> Result<Frame<'a>> {
+    read(payload, functions).map(|(frame, _)| frame)
+}
+
+/// One payload, and the place of its function among the terms' if it names one.
+fn read<'a>(payload: &'a [u8], functions: Functions<'a>) -> Result<(Frame<'a>, usize)> {
+    let mut function = 0;
     let mut d = Decoder::new(payload);
     let elements = array(&mut d)?;
     let kind = Kind::from_code(d.u8().map_err(|_| Malformed("it has no kind"))?)
@@ -65,21 +82,33 @@ pub(crate) fn frame(payload: &[u8]) -> Result<Frame<'_>> {
         return Err(Malformed("it has too few or too many fields"));
     }
     let frame = match kind {
+        Kind::Terms => Frame::Terms(Box::new(terms(&mut d)?)),
         Kind::Genesis => {
-            let (lead, genesis, input) = genesis(&mut d)?;
-            Frame::Genesis(lead, Box::new(genesis), input)
+            let lead = lead(&mut d, payload)?;
+            Frame::Genesis(lead, Box::new(genesis(&mut d)?))
         }
-        Kind::Intent => Frame::Intent(lead(&mut d)?, intent(&mut d)?),
-        Kind::Enter => Frame::Enter(lead(&mut d)?, enter(&mut d)?),
-        Kind::Call => Frame::Call(lead(&mut d)?, call(&mut d)?),
-        Kind::End => Frame::End(lead(&mut d)?, end(&mut d)?),
+        Kind::Intent => {
+            let lead = lead(&mut d, payload)?;
+            let (entry, place) = intent(&mut d, functions)?;
+            function = place;
+            Frame::Intent(lead, entry)
+        }
+        Kind::Enter => Frame::Enter(lead(&mut d, payload)?, enter(&mut d)?),
+        Kind::Call => {
+            let lead = lead(&mut d, payload)?;
+            let (entry, place) = call(&mut d, functions)?;
+            function = place;
+            Frame::Call(lead, entry)
+        }
+        Kind::End => Frame::End(lead(&mut d, payload)?, end(&mut d)?),
         Kind::Blob => Frame::Blob(blob(&mut d)?),
         Kind::Seal => Frame::Seal(bytes(&mut d, MAX_VALUE_LEN)?),
     };
-    if d.position() != payload.len() {
+    let tail = if kind.is_entry() { TAIL_LEN } else { 0 };
+    if d.position() + tail != payload.len() {
         return Err(Malformed("bytes follow its last field"));
     }
-    Ok(frame)
+    Ok((frame, function))
 }
 
 /// Kind and lead of an entry, as far as they can be read: for saying what is wrong with one that is damaged.
@@ -90,7 +119,7 @@ pub(crate) fn peek(payload: &[u8]) -> Option<(Kind, Option<Lead>)> {
     Some((
         kind,
         if kind.is_entry() {
-            lead(&mut d).ok()
+            lead(&mut d, payload).ok()
         } else {
             None
         },
@@ -185,11 +214,7 @@ fn optional<'a>(d: &mut Decoder<'a>) -> Result<Option<Stored<'a>>> {
 }
 
 fn timestamp(d: &mut Decoder<'_>) -> Result<Timestamp> {
-    array_of(d, 2)?;
-    let seconds = unsigned(d)?;
-    let nanoseconds = d.u32().map_err(|_| Malformed("a moment is damaged"))?;
-    Timestamp::new(seconds, nanoseconds)
-        .ok_or(Malformed("a moment has a second or more of nanoseconds"))
+    unsigned(d).map(Timestamp::from_nanoseconds)
 }
 
 fn frame_id(d: &mut Decoder<'_>) -> Result<FrameId> {
@@ -225,16 +250,15 @@ fn pairs<'a, T>(
     Ok(list)
 }
 
-fn lead(d: &mut Decoder<'_>) -> Result<Lead> {
-    Ok(Lead {
-        seq: Seq::new(unsigned(d)?),
-        run: RunId::from_bytes(fixed(d)?),
-        prev: EntryHash::from_bytes(fixed(d)?),
-    })
+/// What an entry begins and ends with.
+fn lead(d: &mut Decoder<'_>, payload: &[u8]) -> Result<Lead> {
+    let seq = Seq::new(unsigned(d)?);
+    let (run, prev) =
+        signpost(payload).ok_or(Malformed("it does not end with a run and a hash"))?;
+    Ok(Lead { seq, run, prev })
 }
 
-fn genesis<'a>(d: &mut Decoder<'a>) -> Result<(Lead, Genesis, Stored<'a>)> {
-    let lead = lead(d)?;
+fn terms(d: &mut Decoder<'_>) -> Result<Terms> {
     let component = digest(d)?;
     let world = text(d, MAX_NAME_LEN)?.to_owned();
     array_of(d, 3)?;
@@ -243,26 +267,53 @@ fn genesis<'a>(d: &mut Decoder<'a>) -> Result<(Lead, Genesis, Stored<'a>)> {
         version: text(d, MAX_NAME_LEN)?.to_owned(),
         config: digest(d)?,
     };
-    let manifest = digest(d)?;
-    let grant = bytes(d, MAX_GRANT_LEN)?.to_vec();
-    let limits = pairs(d, unsigned)?;
-    let input = stored(d)?;
-    let genesis = Genesis {
-        run_id: lead.run,
+    Ok(Terms {
         component,
         world,
         engine,
-        manifest,
-        grant,
-        limits,
-        // A blob is not yet known here: the journal puts the bytes in.
-        input: Vec::new(),
+        manifest: digest(d)?,
+        grant: bytes(d, MAX_GRANT_LEN)?.to_vec(),
+        limits: pairs(d, unsigned)?,
         settings: pairs(d, |d| text(d, MAX_SETTING_LEN).map(str::to_owned))?,
-        models: pairs(d, digest)?,
         tools: pairs(d, digest)?,
-        wasi_seed: fixed(d)?,
-        clock_base: timestamp(d)?,
-        started: timestamp(d)?,
+        functions: names(d)?,
+    })
+}
+
+fn names(d: &mut Decoder<'_>) -> Result<Vec<Cow<'static, str>>> {
+    let len = array(d)?;
+    if len > MAX_LIST_LEN as u64 {
+        return Err(Malformed("a list is too long"));
+    }
+    let mut list: Vec<Cow<'static, str>> = Vec::new();
+    for _ in 0..len {
+        let name = text(d, MAX_NAME_LEN)?;
+        if list.last().is_some_and(|last| **last >= *name) {
+            return Err(Malformed("a list of names is not sorted"));
+        }
+        list.push(Cow::Owned(name.to_owned()));
+    }
+    Ok(list)
+}
+
+fn genesis<'a>(d: &mut Decoder<'a>) -> Result<Beginning<'a>> {
+    let input = stored(d)?;
+    let models = Cow::Owned(pairs(d, digest)?);
+    let wasi_seed = fixed(d)?;
+    // Null when it is the moment of the start. A moment that is the same is caught by the comparison with what would be
+    // written.
+    let clock_base = if is_null(d)? {
+        None
+    } else {
+        Some(timestamp(d)?)
+    };
+    let started = timestamp(d)?;
+    Ok(Beginning {
+        input,
+        models,
+        wasi_seed,
+        clock_base: clock_base.unwrap_or(started),
+        started,
         branch_of: if is_null(d)? {
             None
         } else {
@@ -272,18 +323,32 @@ fn genesis<'a>(d: &mut Decoder<'a>) -> Result<(Lead, Genesis, Stored<'a>)> {
                 entry: Seq::new(unsigned(d)?),
             })
         },
-    };
-    Ok((lead, genesis, input))
+    })
 }
 
-fn intent<'a>(d: &mut Decoder<'a>) -> Result<Intent<'a, Stored<'a>>> {
-    Ok(Intent {
-        frame: frame_id(d)?,
-        function: text(d, MAX_NAME_LEN)?,
+/// A function of the terms, and its place there.
+fn function<'a>(d: &mut Decoder<'_>, functions: Functions<'a>) -> Result<(&'a str, usize)> {
+    let place = usize::try_from(unsigned(d)?).unwrap_or(usize::MAX);
+    let name = functions
+        .get(place)
+        .ok_or(Malformed("it names a function that is not in the terms"))?;
+    Ok((name, place))
+}
+
+fn intent<'a>(
+    d: &mut Decoder<'a>,
+    functions: Functions<'a>,
+) -> Result<(Intent<'a, Stored<'a>>, usize)> {
+    let frame = frame_id(d)?;
+    let (function, place) = function(d, functions)?;
+    let intent = Intent {
+        frame,
+        function,
         class: class(d)?,
         request: stored(d)?,
         fuel: unsigned(d)?,
-    })
+    };
+    Ok((intent, place))
 }
 
 fn enter<'a>(d: &mut Decoder<'a>) -> Result<Enter<'a, Stored<'a>>> {
@@ -297,9 +362,12 @@ fn enter<'a>(d: &mut Decoder<'a>) -> Result<Enter<'a, Stored<'a>>> {
     })
 }
 
-fn call<'a>(d: &mut Decoder<'a>) -> Result<Call<'a, Stored<'a>>> {
+fn call<'a>(
+    d: &mut Decoder<'a>,
+    functions: Functions<'a>,
+) -> Result<(Call<'a, Stored<'a>>, usize)> {
     let frame = frame_id(d)?;
-    let function = text(d, MAX_NAME_LEN)?;
+    let (function, place) = function(d, functions)?;
     let class = class(d)?;
     let (intent, request) = match d.datatype() {
         Ok(Type::U8 | Type::U16 | Type::U32 | Type::U64) => {
@@ -316,7 +384,7 @@ fn call<'a>(d: &mut Decoder<'a>) -> Result<Call<'a, Stored<'a>>> {
         1 => Decision::Denied { reason: sentence },
         _ => return Err(Malformed("a decision is unknown")),
     };
-    Ok(Call {
+    let call = Call {
         frame,
         function,
         class,
@@ -335,7 +403,8 @@ fn call<'a>(d: &mut Decoder<'a>) -> Result<Call<'a, Stored<'a>>> {
                 fuel: unsigned(d)?,
             })
         },
-    })
+    };
+    Ok((call, place))
 }
 
 fn end<'a>(d: &mut Decoder<'a>) -> Result<End<'a, Stored<'a>>> {

@@ -1,21 +1,22 @@
 //! What was done to a journal, from the neighbours of the first place that does not hold.
 //!
-//! An entry is vouched for by the entry after it, which names its hash; the last entry by the run receipt. When two
+//! The terms and each entry are vouched for by the entry after them, which names their hash; the last entry by the run receipt. When two
 //! neighbours do not fit together, the one that its own successor vouches for is intact, so the other was altered.
 
 use crate::decode::{self, Frame, peek};
 use crate::encode::{Kind, Lead};
 use crate::entry::Seq;
 use crate::error::{Evidence, JournalError, Place};
-use crate::format::HEADER;
 use crate::frames::Raw;
-use crate::hash::{EntryHash, start};
+use crate::hash::EntryHash;
 use crate::seal::{self, Sealed};
 use tally_receipt::RunId;
 
 /// What the frame at `index` is, when `next` is the number the next entry should have.
 pub(crate) fn place(bytes: &[u8], frames: &[Raw], index: usize, next: Seq, ended: bool) -> Place {
     match peek(&bytes[frames[index].payload.clone()]) {
+        Some((kind, lead)) if index == 0 && !(kind.is_entry() && lead.is_some()) => Place::Terms,
+        None if index == 0 => Place::Terms,
         Some((Kind::Blob, _)) if !ended => Place::ValueOf(next),
         Some((Kind::Seal, _)) if index + 1 == frames.len() => Place::Seal,
         _ if ended && index + 1 == frames.len() => Place::Seal,
@@ -49,21 +50,29 @@ pub(crate) fn rotten(
     }
 }
 
-/// A genesis with a wrong number or predecessor.
-pub(crate) fn bad_genesis(bytes: &[u8], frames: &[Raw], index: usize, lead: &Lead) -> JournalError {
-    let altered = JournalError::Altered {
-        place: Place::Entry(Seq::GENESIS),
-        evidence: Evidence::Lead,
-    };
-    if lead.prev == start(&HEADER, lead.run.as_bytes()) {
-        return altered;
+/// A first entry with a wrong number or predecessor.
+pub(crate) fn bad_genesis(
+    bytes: &[u8],
+    frames: &[Raw],
+    index: usize,
+    raw: &Raw,
+    lead: &Lead,
+    terms: EntryHash,
+) -> JournalError {
+    let entry = Seq::GENESIS;
+    if lead.prev == terms || lead.seq != entry {
+        return JournalError::Altered {
+            place: Place::Entry(entry),
+            evidence: Evidence::Lead,
+        };
     }
-    // The run that the other entries name may be the one that this one's predecessor was made from.
     match leads_after(bytes, frames, index).next() {
-        Some((_, next)) if lead.prev == start(&HEADER, next.run.as_bytes()) => altered,
-        _ => JournalError::PrevAltered {
-            entry: Seq::GENESIS,
+        Some((_, next)) if next.prev == raw.hash => JournalError::Altered {
+            place: Place::Terms,
+            evidence: Evidence::NextEntry,
         },
+        Some(_) => JournalError::PrevAltered { entry },
+        None => JournalError::LinkBroken { second: entry },
     }
 }
 
@@ -97,7 +106,15 @@ pub(crate) fn foreign_genesis(
     })
 }
 
-/// The file begins with something other than a first entry.
+/// The first frame holds something other than terms.
+pub(crate) fn no_terms(payload: &[u8]) -> JournalError {
+    match peek(payload) {
+        Some((_, Some(lead))) if lead.seq != Seq::GENESIS => no_genesis(&lead),
+        _ => JournalError::TermsMissing,
+    }
+}
+
+/// The first entry is something other than a first entry.
 pub(crate) fn no_genesis(lead: &Lead) -> JournalError {
     if lead.seq == Seq::GENESIS {
         return JournalError::OutOfOrder {
@@ -185,7 +202,7 @@ fn leads_after<'a>(
 /// The hash that the run receipt at the end names, if there is a good one.
 fn sealed_head(bytes: &[u8], frames: &[Raw]) -> Option<EntryHash> {
     let last = frames.last().filter(|raw| raw.intact)?;
-    let Ok(Frame::Seal(seal)) = decode::frame(&bytes[last.payload.clone()]) else {
+    let Ok(Frame::Seal(seal)) = decode::frame(&bytes[last.payload.clone()], &[]) else {
         return None;
     };
     let Sealed::Run(receipt) = seal::read(seal) else {

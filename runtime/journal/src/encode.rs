@@ -3,10 +3,12 @@
 //! way to write each entry.
 
 use crate::entry::{
-    BranchPoint, Call, Decision, End, Enter, FrameId, Genesis, Intent, Outcome, Seq, Timestamp,
+    BranchPoint, Call, Decision, End, Enter, FrameId, Genesis, Intent, Outcome, Seq, Terms,
+    Timestamp,
 };
 use crate::hash::EntryHash;
-use tally_receipt::RunId;
+use std::borrow::Cow;
+use tally_receipt::{Digest, RunId};
 
 /// First element of a frame's payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +19,7 @@ pub(crate) enum Kind {
     Enter = 2,
     Call = 3,
     End = 4,
+    Terms = 7,
     Blob = 8,
     Seal = 9,
 }
@@ -29,6 +32,7 @@ impl Kind {
             2 => Self::Enter,
             3 => Self::Call,
             4 => Self::End,
+            7 => Self::Terms,
             8 => Self::Blob,
             9 => Self::Seal,
             _ => return None,
@@ -36,7 +40,7 @@ impl Kind {
     }
 
     pub(crate) const fn is_entry(self) -> bool {
-        !matches!(self, Self::Blob | Self::Seal)
+        !matches!(self, Self::Terms | Self::Blob | Self::Seal)
     }
 }
 
@@ -51,7 +55,7 @@ pub(crate) enum Stored<'a> {
     Of(Seq),
 }
 
-/// The fields that every entry begins with.
+/// The fields that every entry has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Lead {
     pub(crate) seq: Seq,
@@ -68,29 +72,37 @@ const NULL: u8 = 0xf6;
 /// Number of elements of each kind of entry, the lead's included.
 pub(crate) const fn arity(kind: Kind) -> u64 {
     match kind {
-        Kind::Genesis => 18,
+        Kind::Genesis => 10,
         Kind::Intent => 9,
         Kind::Enter => 10,
         Kind::Call => 13,
         Kind::End => 8,
+        Kind::Terms => 10,
         Kind::Blob | Kind::Seal => 2,
     }
 }
 
-/// Head of one data item, in its shortest form.
+/// Head of one data item, in its shortest form. Nearly all are of one byte.
 #[inline]
 fn head(out: &mut Vec<u8>, major: u8, argument: u64) {
+    match u8::try_from(argument) {
+        Ok(small @ 0..=23) => out.push(major | small),
+        Ok(byte) => out.extend_from_slice(&[major | 24, byte]),
+        Err(_) => long_head(out, major, argument),
+    }
+}
+
+#[inline(never)]
+fn long_head(out: &mut Vec<u8>, major: u8, argument: u64) {
     let bytes = argument.to_be_bytes();
     match argument {
-        0..=23 => out.push(major | bytes[7]),
-        24..=0xff => out.extend_from_slice(&[major | 24, bytes[7]]),
-        0x100..=0xffff => out.extend_from_slice(&[major | 25, bytes[6], bytes[7]]),
+        0..=0xffff => out.extend_from_slice(&[major | 25, bytes[6], bytes[7]]),
         0x1_0000..=0xffff_ffff => {
             out.extend_from_slice(&[major | 26, bytes[4], bytes[5], bytes[6], bytes[7]]);
         }
         _ => {
-            out.push(major | 27);
-            out.extend_from_slice(&bytes);
+            let [a, b, c, d, e, f, g, h] = bytes;
+            out.extend_from_slice(&[major | 27, a, b, c, d, e, f, g, h]);
         }
     }
 }
@@ -130,9 +142,7 @@ fn stored(out: &mut Vec<u8>, value: Stored<'_>) {
 }
 
 fn timestamp(out: &mut Vec<u8>, at: Timestamp) {
-    array(out, 2);
-    unsigned(out, at.seconds());
-    unsigned(out, u64::from(at.nanoseconds()));
+    unsigned(out, at.as_nanoseconds());
 }
 
 fn frame(out: &mut Vec<u8>, frame: FrameId) {
@@ -148,33 +158,101 @@ fn pairs<T>(out: &mut Vec<u8>, list: &[(String, T)], mut value: impl FnMut(&mut 
     }
 }
 
+/// What an entry begins with.
+#[inline]
 fn lead(out: &mut Vec<u8>, kind: Kind, lead: &Lead) {
     head(out, ARRAY, arity(kind));
     unsigned(out, kind as u64);
     unsigned(out, lead.seq.get());
-    bytes(out, lead.run.as_bytes());
-    bytes(out, lead.prev.as_bytes());
 }
 
-pub(crate) fn genesis(out: &mut Vec<u8>, at: &Lead, entry: &Genesis, input: Stored<'_>) {
-    lead(out, Kind::Genesis, at);
-    bytes(out, entry.component.as_bytes());
-    text(out, &entry.world);
+/// What an entry ends with: run and predecessor, at places counted from the end, so that [`signpost`] finds them.
+#[inline]
+fn tail(out: &mut Vec<u8>, lead: &Lead) {
+    let mut tail = [0; TAIL_LEN];
+    tail[0] = RUN_HEAD;
+    tail[1..=RUN_LEN].copy_from_slice(lead.run.as_bytes());
+    tail[1 + RUN_LEN..3 + RUN_LEN].copy_from_slice(&PREV_HEAD);
+    tail[3 + RUN_LEN..].copy_from_slice(lead.prev.as_bytes());
+    out.extend_from_slice(&tail);
+}
+
+const RUN_LEN: usize = 16;
+const PREV_LEN: usize = 32;
+const RUN_HEAD: u8 = BYTES | RUN_LEN as u8;
+const PREV_HEAD: [u8; 2] = [BYTES | 24, PREV_LEN as u8];
+/// Bytes of an entry's last two elements, the run and the hash of the entry before it.
+pub(crate) const TAIL_LEN: usize = 1 + RUN_LEN + 2 + PREV_LEN;
+/// Bytes of the last element.
+pub(crate) const PREV_ITEM_LEN: usize = 2 + PREV_LEN;
+
+/// Run and predecessor of what looks like an entry, by its last bytes. None when they are something else.
+pub(crate) fn signpost(payload: &[u8]) -> Option<(RunId, EntryHash)> {
+    let tail = payload.last_chunk::<TAIL_LEN>()?;
+    if tail[0] != RUN_HEAD || tail[1 + RUN_LEN..3 + RUN_LEN] != PREV_HEAD {
+        return None;
+    }
+    let run = tail[1..].first_chunk::<RUN_LEN>()?;
+    let prev = tail.last_chunk::<PREV_LEN>()?;
+    Some((RunId::from_bytes(*run), EntryHash::from_bytes(*prev)))
+}
+
+pub(crate) fn terms(out: &mut Vec<u8>, terms: &Terms) {
+    head(out, ARRAY, arity(Kind::Terms));
+    unsigned(out, Kind::Terms as u64);
+    bytes(out, terms.component.as_bytes());
+    text(out, &terms.world);
     array(out, 3);
-    text(out, &entry.engine.name);
-    text(out, &entry.engine.version);
-    bytes(out, entry.engine.config.as_bytes());
-    bytes(out, entry.manifest.as_bytes());
-    bytes(out, &entry.grant);
-    pairs(out, &entry.limits, |out, value| unsigned(out, *value));
-    stored(out, input);
-    pairs(out, &entry.settings, |out, value| text(out, value));
+    text(out, &terms.engine.name);
+    text(out, &terms.engine.version);
+    bytes(out, terms.engine.config.as_bytes());
+    bytes(out, terms.manifest.as_bytes());
+    bytes(out, &terms.grant);
+    pairs(out, &terms.limits, |out, value| unsigned(out, *value));
+    pairs(out, &terms.settings, |out, value| text(out, value));
+    pairs(out, &terms.tools, |out, value| bytes(out, value.as_bytes()));
+    array(out, terms.functions.len());
+    for function in &terms.functions {
+        text(out, function);
+    }
+}
+
+/// A first entry as it stands in the file: without its terms, and without what its lead says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Beginning<'a> {
+    pub(crate) input: Stored<'a>,
+    pub(crate) models: Cow<'a, [(String, Digest)]>,
+    pub(crate) wasi_seed: [u8; 32],
+    pub(crate) clock_base: Timestamp,
+    pub(crate) started: Timestamp,
+    pub(crate) branch_of: Option<BranchPoint>,
+}
+
+impl<'a> Beginning<'a> {
+    pub(crate) fn new(genesis: &'a Genesis, input: Stored<'a>) -> Self {
+        Self {
+            input,
+            models: Cow::Borrowed(&genesis.models),
+            wasi_seed: genesis.wasi_seed,
+            clock_base: genesis.clock_base,
+            started: genesis.started,
+            branch_of: genesis.branch_of,
+        }
+    }
+}
+
+pub(crate) fn genesis(out: &mut Vec<u8>, at: &Lead, entry: &Beginning<'_>) {
+    lead(out, Kind::Genesis, at);
+    stored(out, entry.input);
     pairs(out, &entry.models, |out, value| {
         bytes(out, value.as_bytes())
     });
-    pairs(out, &entry.tools, |out, value| bytes(out, value.as_bytes()));
     bytes(out, &entry.wasi_seed);
-    timestamp(out, entry.clock_base);
+    if entry.clock_base == entry.started {
+        out.push(NULL);
+    } else {
+        timestamp(out, entry.clock_base);
+    }
     timestamp(out, entry.started);
     match entry.branch_of {
         None => out.push(NULL),
@@ -184,15 +262,23 @@ pub(crate) fn genesis(out: &mut Vec<u8>, at: &Lead, entry: &Genesis, input: Stor
             unsigned(out, entry.get());
         }
     }
+    tail(out, at);
 }
 
-pub(crate) fn intent(out: &mut Vec<u8>, at: &Lead, entry: &Intent<'_, Stored<'_>>) {
+/// `function` is the place of the function among the terms'.
+pub(crate) fn intent(
+    out: &mut Vec<u8>,
+    at: &Lead,
+    entry: &Intent<'_, Stored<'_>>,
+    function: usize,
+) {
     lead(out, Kind::Intent, at);
     frame(out, entry.frame);
-    text(out, entry.function);
+    unsigned(out, function as u64);
     unsigned(out, u64::from(entry.class.code()));
     stored(out, entry.request);
     unsigned(out, entry.fuel);
+    tail(out, at);
 }
 
 pub(crate) fn enter(out: &mut Vec<u8>, at: &Lead, entry: &Enter<'_, Stored<'_>>) {
@@ -203,12 +289,14 @@ pub(crate) fn enter(out: &mut Vec<u8>, at: &Lead, entry: &Enter<'_, Stored<'_>>)
     text(out, entry.export);
     stored(out, entry.request);
     bytes(out, entry.grant);
+    tail(out, at);
 }
 
-pub(crate) fn call(out: &mut Vec<u8>, at: &Lead, entry: &Call<'_, Stored<'_>>) {
+/// `function` is the place of the function among the terms'.
+pub(crate) fn call(out: &mut Vec<u8>, at: &Lead, entry: &Call<'_, Stored<'_>>, function: usize) {
     lead(out, Kind::Call, at);
     frame(out, entry.frame);
-    text(out, entry.function);
+    unsigned(out, function as u64);
     unsigned(out, u64::from(entry.class.code()));
     stored(out, entry.request);
     array(out, 2);
@@ -237,6 +325,7 @@ pub(crate) fn call(out: &mut Vec<u8>, at: &Lead, entry: &Call<'_, Stored<'_>>) {
             unsigned(out, callee.fuel);
         }
     }
+    tail(out, at);
 }
 
 pub(crate) fn end(out: &mut Vec<u8>, at: &Lead, entry: &End<'_, Stored<'_>>) {
@@ -258,6 +347,7 @@ pub(crate) fn end(out: &mut Vec<u8>, at: &Lead, entry: &End<'_, Stored<'_>>) {
     }
     unsigned(out, entry.fuel);
     timestamp(out, entry.ended);
+    tail(out, at);
 }
 
 /// A blob or a seal: its kind and its bytes.

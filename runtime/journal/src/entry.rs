@@ -3,9 +3,12 @@
 //! A value (`request`, `response`, `input`, …) is the bytes of one CBOR item that the engine made from WIT values.
 //! This crate carries values and hashes them; it does not interpret them.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 use crate::hash::EntryHash;
+use crate::terms::SettledTerms;
 use tally_receipt::{Digest, RunId};
 
 /// Place of an entry in its journal, counted from zero. Blobs and the seal have no place.
@@ -58,42 +61,53 @@ impl fmt::Display for FrameId {
     }
 }
 
-/// A moment, counted from 1970-01-01T00:00:00Z.
+/// A moment, in nanoseconds since 1970-01-01T00:00:00Z: until the year 2554.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Timestamp {
-    seconds: u64,
-    nanoseconds: u32,
-}
+pub struct Timestamp(u64);
+
+const NANOSECONDS: u64 = 1_000_000_000;
 
 impl Timestamp {
-    /// `seconds` and `nanoseconds` since the epoch; none when the nanoseconds make a second or more.
+    /// `seconds` and `nanoseconds` since the epoch; none when the nanoseconds make a second or more, or it is too late.
     pub const fn new(seconds: u64, nanoseconds: u32) -> Option<Self> {
-        if nanoseconds < 1_000_000_000 {
-            Some(Self {
-                seconds,
-                nanoseconds,
-            })
-        } else {
-            None
+        if nanoseconds as u64 >= NANOSECONDS {
+            return None;
+        }
+        match seconds.checked_mul(NANOSECONDS) {
+            Some(whole) => match whole.checked_add(nanoseconds as u64) {
+                Some(all) => Some(Self(all)),
+                None => None,
+            },
+            None => None,
         }
     }
 
-    /// Time since the epoch.
+    /// Nanoseconds since the epoch.
+    pub const fn from_nanoseconds(nanoseconds: u64) -> Self {
+        Self(nanoseconds)
+    }
+
+    /// Time since the epoch; the last moment there is when it is later.
     pub const fn from_epoch(elapsed: std::time::Duration) -> Self {
-        Self {
-            seconds: elapsed.as_secs(),
-            nanoseconds: elapsed.subsec_nanos(),
+        match Self::new(elapsed.as_secs(), elapsed.subsec_nanos()) {
+            Some(at) => at,
+            None => Self(u64::MAX),
         }
     }
 
     /// Whole seconds.
     pub const fn seconds(self) -> u64 {
-        self.seconds
+        self.0 / NANOSECONDS
     }
 
     /// What goes beyond the whole seconds, below 1,000,000,000.
     pub const fn nanoseconds(self) -> u32 {
-        self.nanoseconds
+        (self.0 % NANOSECONDS) as u32
+    }
+
+    /// All of it in nanoseconds.
+    pub const fn as_nanoseconds(self) -> u64 {
+        self.0
     }
 }
 
@@ -164,16 +178,16 @@ pub struct BranchPoint {
     pub entry: Seq,
 }
 
-/// Everything that determines a run except what its host calls answered. The first entry.
+/// What is settled before a run begins, and is the same for each run of the same component under the same grant. It
+/// stands in a frame of its own before the first entry, so it is encoded and hashed once and not once for each run: see
+/// [`SettledTerms`](crate::SettledTerms).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Genesis {
-    /// This run.
-    pub run_id: RunId,
+pub struct Terms {
     /// Digest of the component's bytes.
     pub component: Digest,
     /// For example `tally:agent/agent@0.1.0`.
     pub world: String,
-    /// What executed it.
+    /// What executes it.
     pub engine: EngineFingerprint,
     /// Digest of the component's manifest.
     pub manifest: Digest,
@@ -181,14 +195,25 @@ pub struct Genesis {
     pub grant: Vec<u8>,
     /// The effective limits, by name. Sorted by name, no name twice.
     pub limits: Vec<(String, u64)>,
-    /// What the handler was given: a value.
-    pub input: Vec<u8>,
-    /// Settings given when the run was started. Sorted by name, no name twice.
+    /// Settings given for the run. Sorted by name, no name twice.
     pub settings: Vec<(String, String)>,
-    /// Digest of the weights of each model the run may use. Sorted by name, no name twice.
-    pub models: Vec<(String, Digest)>,
     /// Digest of the component of each tool the run may call. Sorted by name, no name twice.
     pub tools: Vec<(String, Digest)>,
+    /// The host functions that entries may name, for example `tally:agent/env@0.1.0#now`. Sorted, none twice.
+    pub functions: Vec<Cow<'static, str>>,
+}
+
+/// Everything that determines a run except what its host calls answered. The first entry, and the terms before it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Genesis {
+    /// What was settled before.
+    pub terms: Arc<SettledTerms>,
+    /// This run.
+    pub run_id: RunId,
+    /// What the handler was given: a value.
+    pub input: Vec<u8>,
+    /// Digest of the weights of each model the run may use. Sorted by name, no name twice.
+    pub models: Vec<(String, Digest)>,
     /// Seeds the deterministic WASI random sources.
     pub wasi_seed: [u8; 32],
     /// What the deterministic WASI clocks start from.
@@ -204,7 +229,7 @@ pub struct Genesis {
 pub struct Intent<'a, V = &'a [u8]> {
     /// Who calls.
     pub frame: FrameId,
-    /// For example `tally:agent/inference@0.1.0#chat`.
+    /// For example `tally:agent/inference@0.1.0#chat`: one of the terms' functions.
     pub function: &'a str,
     /// What it does to the world.
     pub class: EffectClass,
@@ -260,7 +285,7 @@ pub struct Callee {
 pub struct Call<'a, V = &'a [u8]> {
     /// Who called.
     pub frame: FrameId,
-    /// For example `tally:agent/env@0.1.0#now`.
+    /// For example `tally:agent/env@0.1.0#now`: one of the terms' functions.
     pub function: &'a str,
     /// What it does to the world.
     pub class: EffectClass,

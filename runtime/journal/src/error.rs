@@ -10,6 +10,8 @@ use tally_receipt::RunId;
 /// Where in a journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
+    /// The terms, which stand before the first entry.
+    Terms,
     /// The entry with this number.
     Entry(Seq),
     /// A value of the entry with this number that stands in a frame of its own before it.
@@ -19,9 +21,10 @@ pub enum Place {
 }
 
 impl Place {
-    /// The entry it is or belongs to.
+    /// The entry it is or belongs to: the terms to the first.
     pub const fn entry(self) -> Option<Seq> {
         match self {
+            Self::Terms => Some(Seq::GENESIS),
             Self::Entry(seq) | Self::ValueOf(seq) => Some(seq),
             Self::Seal => None,
         }
@@ -31,6 +34,7 @@ impl Place {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Terms => f.write_str("the list of terms"),
             Self::Entry(seq) => write!(f, "entry {seq}"),
             Self::ValueOf(seq) => write!(f, "a value of entry {seq}"),
             Self::Seal => f.write_str("the seal"),
@@ -133,7 +137,7 @@ pub enum JournalError {
         entry: Seq,
     },
     /// Two entries do not fit together and nothing after them tells which was altered.
-    #[error("entry {} or entry {second} was altered: they do not fit together, and no seal tells which", .second.get().saturating_sub(1))]
+    #[error("{} or entry {second} was altered: they do not fit together, and no seal tells which", before(*.second))]
     LinkBroken {
         /// The second of the two.
         second: Seq,
@@ -170,6 +174,9 @@ pub enum JournalError {
         /// Which entry it is.
         found: Seq,
     },
+    /// The journal begins with something else than terms.
+    #[error("the list of terms is missing: the journal begins with something else")]
+    TermsMissing,
     /// A value that stands in a frame of its own is not there.
     #[error("a value of entry {entry} is missing")]
     ValueMissing {
@@ -242,6 +249,14 @@ pub enum JournalError {
     },
 }
 
+/// What an entry names as its predecessor.
+const fn before(entry: Seq) -> Place {
+    match entry.get().checked_sub(1) {
+        Some(number) => Place::Entry(Seq::new(number)),
+        None => Place::Terms,
+    }
+}
+
 impl JournalError {
     /// A word for programs. It does not change.
     pub const fn code(&self) -> &'static str {
@@ -260,6 +275,7 @@ impl JournalError {
             Self::Reordered { .. } => "journal.reordered",
             Self::Missing { .. } => "journal.missing-entry",
             Self::Duplicated { .. } => "journal.duplicated-entry",
+            Self::TermsMissing => "journal.terms-missing",
             Self::ValueMissing { .. } => "journal.value-missing",
             Self::ValueStray { .. } => "journal.value-stray",
             Self::Malformed { .. } => "journal.malformed",
@@ -291,7 +307,8 @@ impl JournalError {
             | Self::Altered { place, .. }
             | Self::Malformed { place, .. }
             | Self::OutOfOrder { place, .. } => place.entry(),
-            Self::LinkBroken { second } => Some(Seq::new(second.get().saturating_sub(1))),
+            Self::TermsMissing => Place::Terms.entry(),
+            Self::LinkBroken { second } => before(*second).entry(),
             Self::NotTheSealed { last: entry }
             | Self::PrevAltered { entry }
             | Self::Foreign { entry, .. }

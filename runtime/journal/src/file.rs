@@ -195,8 +195,7 @@ mod tests {
         };
         let digest = Digest::from_bytes([0; 32]);
         let at = crate::Timestamp::new(0, 0).unwrap();
-        let genesis = crate::Genesis {
-            run_id: RunId::from_bytes([0; 16]),
+        let terms = crate::Terms {
             component: digest,
             world: "w".to_owned(),
             engine: crate::EngineFingerprint {
@@ -207,10 +206,15 @@ mod tests {
             manifest: digest,
             grant: b"{}".to_vec(),
             limits: vec![],
-            input: b"\xf6".to_vec(),
             settings: vec![],
-            models: vec![],
             tools: vec![],
+            functions: vec![],
+        };
+        let genesis = crate::Genesis {
+            terms: std::sync::Arc::new(crate::SettledTerms::new(terms).unwrap()),
+            run_id: RunId::from_bytes([0; 16]),
+            input: b"\xf6".to_vec(),
+            models: vec![],
             wasi_seed: [0; 32],
             clock_base: at,
             started: at,

@@ -1,26 +1,30 @@
-//! The one hash of a journal: BLAKE3 in its key-derivation mode, so that a journal's hash can be mistaken for no other.
+//! The one hash of a journal: a keyed BLAKE3, so that a journal's hash can be mistaken for no other.
 //!
 //! ```text
-//! frame_hash(payload)       = BLAKE3 derive_key("tally journal v1 frame", payload)
-//! start(header, run)        = BLAKE3 derive_key("tally journal v1 start", header || run)
+//! frame_key           = BLAKE3 derive_key("tally journal v1 frame", nothing)
+//!
+//! frame_hash(payload) = BLAKE3 keyed_hash(prev, payload without its last 51 bytes: run and prev)   an entry but the first
+//!                       BLAKE3 keyed_hash(prev, payload without its last 34 bytes: prev)           a first entry
+//!                       BLAKE3 keyed_hash(frame_key, payload)                                      everything else
 //! ```
 //!
-//! The hash of an entry is the frame hash of its payload. The payload names its kind, so entries, blobs and seals share
-//! one derivation without being confusable.
+//! The hash of an entry is the frame hash of its payload. An entry's last two elements are the run and the hash of the
+//! entry before it (of the first entry: of the terms). That hash is the key, so it is covered without being hashed again,
+//! and the chain is what BLAKE3 makes of the blocks of a long message: each a function of what came before. The run is
+//! covered by the first entry, and a reader compares it in the others. So nearly every entry is one block.
+//!
+//! The payload names its kind, so frames are not confusable, and the chain begins at the frame key, which is the same for
+//! everyone and no secret.
 
 use std::fmt;
 use std::sync::LazyLock;
 
-use blake3::Hasher;
-use blake3::hazmat::{ContextKey, HasherExt, hash_derive_key_context};
+use crate::encode::{PREV_ITEM_LEN, TAIL_LEN, signpost};
 
 /// Domain of the hash of every frame.
 pub const FRAME_CONTEXT: &str = "tally journal v1 frame";
-/// Domain of the value that the first entry names as its predecessor.
-pub const START_CONTEXT: &str = "tally journal v1 start";
 
-// Deriving the context key costs as much as hashing a short entry, so it is done once.
-static FRAME_KEY: LazyLock<ContextKey> = LazyLock::new(|| hash_derive_key_context(FRAME_CONTEXT));
+static FRAME_KEY: LazyLock<[u8; 32]> = LazyLock::new(|| blake3::derive_key(FRAME_CONTEXT, &[]));
 
 /// The hash of one entry, which the next entry names as its predecessor.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -51,14 +55,15 @@ impl fmt::Debug for EntryHash {
 }
 
 pub(crate) fn frame_hash(payload: &[u8]) -> EntryHash {
-    let mut hasher = Hasher::new_from_context_key(&FRAME_KEY);
-    hasher.update(payload);
-    EntryHash(*hasher.finalize().as_bytes())
-}
-
-pub(crate) fn start(header: &[u8], run: &[u8; 16]) -> EntryHash {
-    let mut hasher = Hasher::new_derive_key(START_CONTEXT);
-    hasher.update(header);
-    hasher.update(run);
-    EntryHash(*hasher.finalize().as_bytes())
+    // The kind of an entry is one byte after a list head of one byte: 0 for the first, 1 to 4 for the others.
+    let tail = match payload.get(1) {
+        Some(0) => PREV_ITEM_LEN,
+        Some(1..=4) => TAIL_LEN,
+        _ => 0,
+    };
+    let hash = match signpost(payload).filter(|_| tail > 0) {
+        Some((_, prev)) => blake3::keyed_hash(prev.as_bytes(), &payload[..payload.len() - tail]),
+        None => blake3::keyed_hash(&FRAME_KEY, payload),
+    };
+    EntryHash(*hash.as_bytes())
 }

@@ -6,19 +6,21 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 use tally_receipt::{Digest, Receipt, Run, RunPredicate};
 
 use crate::decode::{self, Frame, Malformed};
 use crate::diagnose;
-use crate::encode::{Lead, Stored};
+use crate::encode::{Beginning, Kind, Lead, Stored};
 use crate::entry::{Body, Call, End, Enter, Entry, Genesis, Head, Intent, Seq};
 use crate::error::{Evidence, JournalError, Place};
-use crate::format::{FORMAT_VERSION, HEADER, HEADER_LEN, MAGIC};
+use crate::format::{CHECK_LEN, FORMAT_VERSION, HEADER, HEADER_LEN, MAGIC};
 use crate::frames::{Raw, Tail, split};
-use crate::hash::{EntryHash, start};
+use crate::hash::EntryHash;
 use crate::seal::{self, Contradiction, Sealed};
 use crate::state::State;
+use crate::terms::SettledTerms;
 
 /// How far a run came before its journal ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -243,7 +245,8 @@ impl Journal {
     }
 
     fn body(&self, slot: &Slot) -> Body<'_> {
-        let frame = decode::frame(&self.bytes[slot.payload.clone()])
+        let payload = &self.bytes[slot.payload.clone()];
+        let frame = decode::frame(payload, &self.genesis.terms.functions)
             .expect("it was decoded when the journal was read");
         match frame {
             Frame::Genesis(..) => Body::Genesis,
@@ -321,7 +324,9 @@ impl Journal {
                 fuel,
                 ended,
             }),
-            Frame::Blob(_) | Frame::Seal(_) => unreachable!("only entries have a slot"),
+            Frame::Terms(_) | Frame::Blob(_) | Frame::Seal(_) => {
+                unreachable!("only entries have a slot")
+            }
         }
     }
 
@@ -345,6 +350,7 @@ struct Reader<'a> {
     blobs: HashMap<EntryHash, Range<usize>>,
     /// Blobs since the last entry, in order.
     waiting: Vec<(EntryHash, Range<usize>)>,
+    terms: Option<Arc<SettledTerms>>,
     genesis: Option<Genesis>,
     seal: Option<Range<usize>>,
     state: State,
@@ -361,6 +367,7 @@ impl Reader<'_> {
             entries: Vec::with_capacity(frames.len()),
             blobs: HashMap::new(),
             waiting: Vec::new(),
+            terms: None,
             genesis: None,
             seal: None,
             state: State::default(),
@@ -440,14 +447,26 @@ impl Reader<'_> {
             ));
         }
         let payload = &self.bytes[raw.payload.clone()];
+        let terms = self.terms.clone();
+        if terms.is_none() && !matches!(decode::peek(payload), Some((Kind::Terms, _))) {
+            return Err(diagnose::no_terms(payload));
+        }
+        let functions = terms.as_ref().map_or(&[][..], |terms| &terms.functions);
         let mut scratch = std::mem::take(&mut self.scratch);
-        let frame = decode::strict(payload, &mut scratch);
+        let frame = decode::strict(payload, functions, &mut scratch);
         self.scratch = scratch;
         let frame = frame.map_err(|Malformed(detail)| JournalError::Malformed { place, detail })?;
         match frame {
-            Frame::Genesis(lead, genesis, input) => {
-                self.genesis(index, raw, &lead, *genesis, input)
+            Frame::Terms(_) if terms.is_some() => Err(JournalError::OutOfOrder {
+                place: Place::Terms,
+                rule: "is a second list of terms",
+            }),
+            Frame::Terms(terms) => {
+                let opening = &self.bytes[..raw.payload.end + CHECK_LEN];
+                self.terms = Some(Arc::new(SettledTerms::read(*terms, opening, raw.hash)));
+                Ok(())
             }
+            Frame::Genesis(lead, genesis) => self.genesis(index, raw, &lead, *genesis),
             Frame::Intent(lead, entry) => {
                 self.lead(index, raw, &lead)?;
                 self.values(&[entry.request])?;
@@ -512,8 +531,12 @@ impl Reader<'_> {
         )
     }
 
+    /// What the next entry must name as its predecessor.
     fn expected_prev(&self) -> Option<EntryHash> {
-        self.entries.last().map(|slot| slot.hash)
+        match self.entries.last() {
+            Some(slot) => Some(slot.hash),
+            None => self.terms.as_ref().map(|terms| terms.hash()),
+        }
     }
 
     fn genesis(
@@ -521,8 +544,7 @@ impl Reader<'_> {
         index: usize,
         raw: &Raw,
         lead: &Lead,
-        mut genesis: Genesis,
-        input: Stored<'_>,
+        genesis: Beginning<'_>,
     ) -> Result<(), JournalError> {
         if self.genesis.is_some() {
             self.lead(index, raw, lead)?;
@@ -531,17 +553,42 @@ impl Reader<'_> {
                 rule: "is a first entry in the middle",
             });
         }
-        if lead.seq != Seq::GENESIS || lead.prev != start(&HEADER, lead.run.as_bytes()) {
-            return Err(diagnose::bad_genesis(self.bytes, self.frames, index, lead));
-        }
+        let terms = self.terms.clone().ok_or(JournalError::TermsMissing)?;
         diagnose::foreign_genesis(self.bytes, self.frames, index, lead)?;
+        if lead.seq != Seq::GENESIS || lead.prev != terms.hash() {
+            return Err(diagnose::bad_genesis(
+                self.bytes,
+                self.frames,
+                index,
+                raw,
+                lead,
+                terms.hash(),
+            ));
+        }
+        let Beginning {
+            input,
+            models,
+            wasi_seed,
+            clock_base,
+            started,
+            branch_of,
+        } = genesis;
         self.values(&[input])?;
-        genesis.input = match input {
+        let input = match input {
             Stored::Inline(bytes) => bytes.to_vec(),
             Stored::Blob(hash) => self.bytes[self.blobs[&hash].clone()].to_vec(),
             Stored::Of(_) => unreachable!("an input that names an intent does not decode"),
         };
-        self.genesis = Some(genesis);
+        self.genesis = Some(Genesis {
+            terms,
+            run_id: lead.run,
+            input,
+            models: models.into_owned(),
+            wasi_seed,
+            clock_base,
+            started,
+            branch_of,
+        });
         self.entries.push(Slot {
             payload: raw.payload.clone(),
             hash: raw.hash,
@@ -621,7 +668,9 @@ impl Reader<'_> {
 
     /// What the bytes after the last frame are.
     fn tail(&self, tail: &Tail) -> Option<(usize, JournalError)> {
-        let place = if self.state.ended() {
+        let place = if self.terms.is_none() {
+            Place::Terms
+        } else if self.state.ended() {
             Place::Seal
         } else {
             Place::Entry(self.next())

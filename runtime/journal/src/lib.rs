@@ -8,22 +8,29 @@
 //! * [`JournalError`] names the first entry that does not hold, and what was done to it.
 //!
 //! ```
-//! use tally_journal::{Completeness, Digest, EngineFingerprint, Genesis, Journal, MemorySink, RunId, Timestamp, Writer};
+//! use std::sync::Arc;
+//! use tally_journal::{
+//!     Completeness, Digest, EngineFingerprint, Genesis, Journal, MemorySink, RunId, SettledTerms, Terms, Timestamp, Writer,
+//! };
 //!
 //! let digest = Digest::of(b"some component");
 //! let now = Timestamp::new(1_795_000_000, 0).expect("no nanoseconds are fewer than a second");
-//! let genesis = Genesis {
-//!     run_id: RunId::from_bytes([7; 16]),
+//! let terms = Arc::new(SettledTerms::new(Terms {
 //!     component: digest,
 //!     world: "tally:agent/agent@0.1.0".to_owned(),
 //!     engine: EngineFingerprint { name: "wasmtime".to_owned(), version: "48.0.1".to_owned(), config: digest },
 //!     manifest: digest,
 //!     grant: b"{}".to_vec(),
 //!     limits: vec![("fuel".to_owned(), 1_000)],
-//!     input: vec![0xf6],
 //!     settings: vec![],
-//!     models: vec![],
 //!     tools: vec![],
+//!     functions: vec!["tally:agent/env@0.1.0#now".into()],
+//! })?);
+//! let genesis = Genesis {
+//!     terms,
+//!     run_id: RunId::from_bytes([7; 16]),
+//!     input: vec![0xf6],
+//!     models: vec![],
 //!     wasi_seed: [0; 32],
 //!     clock_base: now,
 //!     started: now,
@@ -56,6 +63,7 @@ pub mod limits;
 mod seal;
 mod sink;
 mod state;
+mod terms;
 pub mod value;
 mod verify;
 pub mod view;
@@ -63,16 +71,17 @@ mod writer;
 
 pub use entry::{
     Body, BranchPoint, Call, Callee, Decision, EffectClass, End, EngineFingerprint, Enter, Entry,
-    FrameId, Genesis, Head, Intent, Outcome, Seq, Timestamp,
+    FrameId, Genesis, Head, Intent, Outcome, Seq, Terms, Timestamp,
 };
 pub use error::{Evidence, JournalError, Place};
 #[cfg(feature = "file")]
 pub use file::{BUFFER_LEN, CreateError, FileSink};
 pub use format::{FORMAT_VERSION, MAGIC};
-pub use hash::{EntryHash, FRAME_CONTEXT, START_CONTEXT};
+pub use hash::{EntryHash, FRAME_CONTEXT};
 pub use journal::{Completeness, Journal, Torn};
 pub use seal::{Contradiction, statement};
 pub use sink::{MemorySink, Sink};
 pub use tally_receipt::{Digest, RunId};
+pub use terms::SettledTerms;
 pub use verify::{JournalVerifier, code};
 pub use writer::{WriteError, Writer};

@@ -36,15 +36,15 @@ pub fn statement(
     Run {
         run: genesis.run_id,
         runner,
-        component: genesis.component,
-        world: Label::lossy(&genesis.world),
+        component: genesis.terms.component,
+        world: Label::lossy(&genesis.terms.world),
         engine: EngineIdentity {
-            name: Label::lossy(&genesis.engine.name),
-            version: Label::lossy(&genesis.engine.version),
-            config: genesis.engine.config,
+            name: Label::lossy(&genesis.terms.engine.name),
+            version: Label::lossy(&genesis.terms.engine.version),
+            config: genesis.terms.engine.config,
         },
-        manifest: genesis.manifest,
-        grant: Digest::of(&genesis.grant),
+        manifest: genesis.terms.manifest,
+        grant: Digest::of(&genesis.terms.grant),
         input,
         output: output.filter(|_| end.outcome == Outcome::Replied),
         journal: JournalHead {

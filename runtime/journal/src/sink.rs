@@ -4,7 +4,8 @@ use std::io;
 
 /// Takes a journal's bytes in order.
 ///
-/// The writer calls [`append`](Self::append) once for each whole frame, so a sink never has to know the format.
+/// The writer calls [`append`](Self::append) once for each whole frame (the header comes with the first), so a sink never
+/// has to know the format.
 pub trait Sink {
     /// Takes the next bytes; they may stay in memory.
     ///

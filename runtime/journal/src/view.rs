@@ -126,19 +126,20 @@ fn genesis_json(genesis: &Genesis) -> Value {
             .into()
     };
     let limits: serde_json::Map<_, _> = genesis
+        .terms
         .limits
         .iter()
         .map(|(name, amount)| (name.clone(), (*amount).into()))
         .collect();
     json!({
-        "kind": "genesis", "run": genesis.run_id.to_string(), "component": genesis.component.to_string(),
-        "world": genesis.world,
+        "kind": "genesis", "run": genesis.run_id.to_string(), "component": genesis.terms.component.to_string(),
+        "world": genesis.terms.world,
         "engine": {
-            "name": genesis.engine.name, "version": genesis.engine.version, "config": genesis.engine.config.to_string(),
+            "name": genesis.terms.engine.name, "version": genesis.terms.engine.version, "config": genesis.terms.engine.config.to_string(),
         },
-        "manifest": genesis.manifest.to_string(), "grant": text_or_hex(&genesis.grant), "limits": limits,
-        "input": shown(&genesis.input), "settings": strings(&genesis.settings), "models": digests(&genesis.models),
-        "tools": digests(&genesis.tools), "wasi_seed": hex::encode(genesis.wasi_seed),
+        "manifest": genesis.terms.manifest.to_string(), "grant": text_or_hex(&genesis.terms.grant), "limits": limits,
+        "input": shown(&genesis.input), "settings": strings(&genesis.terms.settings), "models": digests(&genesis.models),
+        "tools": digests(&genesis.terms.tools), "wasi_seed": hex::encode(genesis.wasi_seed),
         "clock_base": time_json(genesis.clock_base), "started": time_json(genesis.started),
         "branch_of": genesis.branch_of.map(|branch| {
             json!({"head": branch.head.to_string(), "entry": branch.entry.get()})
@@ -177,18 +178,18 @@ fn description(journal: &Journal, entry: &Entry<'_>) -> Description {
     let title = match entry.body {
         Body::Genesis => {
             let genesis = journal.genesis();
-            details.push(format!("component {}", genesis.component));
+            details.push(format!("component {}", genesis.terms.component));
             details.push(format!(
                 "engine {} {}",
-                genesis.engine.name, genesis.engine.version
+                genesis.terms.engine.name, genesis.terms.engine.version
             ));
             for (name, digest) in &genesis.models {
                 details.push(format!("model {} {digest}", plain(name)));
             }
-            for (name, digest) in &genesis.tools {
+            for (name, digest) in &genesis.terms.tools {
                 details.push(format!("tool {} {digest}", plain(name)));
             }
-            for (name, setting) in &genesis.settings {
+            for (name, setting) in &genesis.terms.settings {
                 details.push(format!("setting {} = {}", plain(name), plain(setting)));
             }
             if let Some(branch) = genesis.branch_of {
@@ -201,7 +202,7 @@ fn description(journal: &Journal, entry: &Entry<'_>) -> Description {
             format!(
                 "{seq} run {} of {} begins",
                 genesis.run_id,
-                plain(&genesis.world)
+                plain(&genesis.terms.world)
             )
         }
         Body::Intent(intent) => {

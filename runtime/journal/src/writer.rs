@@ -6,18 +6,23 @@
 
 use std::collections::HashSet;
 use std::io;
+use std::sync::Arc;
 
-use crate::encode::{self, Kind, Lead, Stored};
+use crate::encode::{self, Beginning, Kind, Lead, Stored};
 use crate::entry::{Call, End, Enter, Genesis, Head, Intent, Outcome, Seq};
-use crate::format::{CHECK_LEN, HEADER, LENGTH_LEN};
-use crate::hash::{EntryHash, frame_hash, start};
+use crate::format::{CHECK_LEN, LENGTH_LEN};
+use crate::hash::{EntryHash, frame_hash};
 use crate::limits::{
-    MAX_FRAME_LEN, MAX_GRANT_LEN, MAX_INLINE_LEN, MAX_LIST_LEN, MAX_NAME_LEN, MAX_SETTING_LEN,
-    MAX_TEXT_LEN, MAX_VALUE_LEN,
+    MAX_FRAME_LEN, MAX_GRANT_LEN, MAX_INLINE_LEN, MAX_LIST_LEN, MAX_NAME_LEN, MAX_TEXT_LEN,
+    MAX_VALUE_LEN,
 };
 use crate::sink::Sink;
 use crate::state::{Broken, State};
+use crate::terms::SettledTerms;
 use tally_receipt::RunId;
+
+/// The rule that an entry with an unknown function breaks.
+const NOT_IN_THE_TERMS: &str = "names a function that is not in the terms";
 
 /// Why an entry was not written.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +76,7 @@ pub enum WriteError {
 pub struct Writer<S> {
     sink: S,
     frame: Vec<u8>,
+    terms: Arc<SettledTerms>,
     run: RunId,
     next: u64,
     prev: EntryHash,
@@ -83,28 +89,39 @@ pub struct Writer<S> {
 }
 
 impl<S: Sink> Writer<S> {
-    /// Writes the header and the first entry.
+    /// Writes the header, the terms and the first entry.
     ///
     /// # Errors
     /// [`WriteError::TooLong`] and [`WriteError::Unsorted`] before anything is written; else what the sink says.
     pub fn create(sink: S, genesis: &Genesis) -> Result<Self, WriteError> {
-        check_genesis(genesis)?;
+        Self::reusing(Vec::with_capacity(1024), sink, genesis)
+    }
+
+    /// [`create`](Self::create) with a buffer of a writer before it: see [`into_parts`](Self::into_parts).
+    ///
+    /// # Errors
+    /// As [`create`](Self::create).
+    pub fn reusing(buffer: Vec<u8>, sink: S, genesis: &Genesis) -> Result<Self, WriteError> {
+        value("the input", &genesis.input)?;
+        check_list("the models", &genesis.models)?;
         let mut writer = Self {
             sink,
-            frame: Vec::with_capacity(1024),
+            frame: buffer,
+            terms: genesis.terms.clone(),
             run: genesis.run_id,
             next: 0,
-            prev: start(&HEADER, genesis.run_id.as_bytes()),
+            prev: genesis.terms.hash(),
             state: State::default(),
             blobs: HashSet::new(),
             requests: Vec::new(),
             failed: false,
             sealed: false,
         };
-        writer.frame.extend_from_slice(&HEADER);
-        writer.hand_over()?;
+        let opened = writer.sink.append(genesis.terms.opening());
+        writer.took(opened)?;
         let input = writer.store("the input", &genesis.input)?;
-        writer.entry(|out, lead| encode::genesis(out, lead, genesis, input))?;
+        let beginning = Beginning::new(genesis, input);
+        writer.entry(|out, lead| encode::genesis(out, lead, &beginning))?;
         Ok(writer)
     }
 
@@ -114,7 +131,7 @@ impl<S: Sink> Writer<S> {
     /// [`WriteError`]; the call must then not be made.
     pub fn intent(&mut self, intent: &Intent<'_>) -> Result<Seq, WriteError> {
         self.ready()?;
-        name("the function", intent.function)?;
+        let place = self.function(intent.function)?;
         value("the request", intent.request)?;
         let seq = Seq::new(self.next);
         self.state
@@ -139,6 +156,7 @@ impl<S: Sink> Writer<S> {
                     request,
                     fuel,
                 },
+                place,
             )
         })?;
         self.requests.push((seq, blake3::hash(bytes)));
@@ -189,7 +207,7 @@ impl<S: Sink> Writer<S> {
     /// [`WriteError`].
     pub fn call(&mut self, call: &Call<'_>) -> Result<EntryHash, WriteError> {
         self.ready()?;
-        name("the function", call.function)?;
+        let place = self.function(call.function)?;
         value("the request", call.request)?;
         value("the response", call.response)?;
         value("the receipt", call.receipt.unwrap_or_default())?;
@@ -249,6 +267,7 @@ impl<S: Sink> Writer<S> {
                     receipt,
                     callee,
                 },
+                place,
             );
         })
     }
@@ -353,12 +372,24 @@ impl<S: Sink> Writer<S> {
         self.sink
     }
 
+    /// Gives the sink back, and the buffer for another writer.
+    pub fn into_parts(self) -> (S, Vec<u8>) {
+        (self.sink, self.frame)
+    }
+
+    #[inline]
     fn ready(&self) -> Result<(), WriteError> {
         if self.failed {
             Err(WriteError::Closed)
         } else {
             Ok(())
         }
+    }
+
+    fn function(&self, name: &str) -> Result<usize, WriteError> {
+        self.terms
+            .function(name)
+            .ok_or_else(|| self.out_of_order(Broken(NOT_IN_THE_TERMS)))
     }
 
     fn out_of_order(&self, Broken(rule): Broken) -> WriteError {
@@ -411,8 +442,10 @@ impl<S: Sink> Writer<S> {
 
     /// Fills in length and check and hands the frame over.
     fn finish_with(&mut self, hash: EntryHash) -> Result<(), WriteError> {
-        // Only a first entry with megabytes of settings can be so long; all other parts are bounded to fit.
-        at_most("an entry", self.frame.len() - LENGTH_LEN, MAX_FRAME_LEN)?;
+        debug_assert!(
+            self.frame.len() - LENGTH_LEN <= MAX_FRAME_LEN,
+            "each part is bounded to fit"
+        );
         let len = u32::try_from(self.frame.len() - LENGTH_LEN)
             .expect("values are bounded well below 4 GiB");
         self.frame[..LENGTH_LEN].copy_from_slice(&len.to_le_bytes());
@@ -438,7 +471,7 @@ impl<S: Sink> Writer<S> {
     }
 }
 
-fn at_most(what: &'static str, len: usize, max: usize) -> Result<(), WriteError> {
+pub(crate) fn at_most(what: &'static str, len: usize, max: usize) -> Result<(), WriteError> {
     if len > max {
         Err(WriteError::TooLong { what, len, max })
     } else {
@@ -446,7 +479,7 @@ fn at_most(what: &'static str, len: usize, max: usize) -> Result<(), WriteError>
     }
 }
 
-fn name(what: &'static str, name: &str) -> Result<(), WriteError> {
+pub(crate) fn name(what: &'static str, name: &str) -> Result<(), WriteError> {
     at_most(what, name.len(), MAX_NAME_LEN)
 }
 
@@ -454,23 +487,7 @@ fn value(what: &'static str, bytes: &[u8]) -> Result<(), WriteError> {
     at_most(what, bytes.len(), MAX_VALUE_LEN)
 }
 
-fn check_genesis(genesis: &Genesis) -> Result<(), WriteError> {
-    name("the world", &genesis.world)?;
-    name("the engine's name", &genesis.engine.name)?;
-    name("the engine's version", &genesis.engine.version)?;
-    at_most("the grant", genesis.grant.len(), MAX_GRANT_LEN)?;
-    value("the input", &genesis.input)?;
-    check_list("the limits", &genesis.limits)?;
-    check_list("the settings", &genesis.settings)?;
-    check_list("the models", &genesis.models)?;
-    check_list("the tools", &genesis.tools)?;
-    for (_, setting) in &genesis.settings {
-        at_most("a setting", setting.len(), MAX_SETTING_LEN)?;
-    }
-    Ok(())
-}
-
-fn check_list<T>(what: &'static str, list: &[(String, T)]) -> Result<(), WriteError> {
+pub(crate) fn check_list<T>(what: &'static str, list: &[(String, T)]) -> Result<(), WriteError> {
     at_most(what, list.len(), MAX_LIST_LEN)?;
     for (item, _) in list {
         name(what, item)?;

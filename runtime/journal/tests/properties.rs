@@ -2,10 +2,12 @@
 
 mod common;
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 use tally_journal::{
     Body, Call, Callee, Decision, EffectClass, End, Enter, FrameId, Genesis, Intent, Journal,
-    MemorySink, Outcome, Seq, Timestamp, WriteError, Writer, view,
+    MemorySink, Outcome, Seq, SettledTerms, Terms, Timestamp, WriteError, Writer, view,
 };
 
 /// An entry to try, with everything that borrows owned.
@@ -43,11 +45,12 @@ fn number() -> impl Strategy<Value = u64> {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let name = "[a-z:#é@]{0,40}";
+    let name = prop::sample::select(common::FUNCTIONS.to_vec());
+    let name = || name.clone().prop_map(str::to_owned);
     prop_oneof![
-        1 => (0..3u32, name, 0..5u8, value(), number()).prop_map(|(f, n, c, v, u)| Step::Intent(f, n, c, v, u)),
+        1 => (0..3u32, name(), 0..5u8, value(), number()).prop_map(|(f, n, c, v, u)| Step::Intent(f, n, c, v, u)),
         1 => (1..4u32, 0..3u32, value()).prop_map(|(f, p, v)| Step::Enter(f, p, v)),
-        4 => (0..3u32, name, 0..5u8, any::<bool>(), [value(), value(), value()], any::<bool>(), number(), any::<bool>())
+        4 => (0..3u32, name(), 0..5u8, any::<bool>(), [value(), value(), value()], any::<bool>(), number(), any::<bool>())
             .prop_map(|(frame, function, class, answers, bytes, allowed, fuel, closes)| {
                 Step::Call { frame, function, class, answers, bytes, allowed, fuel, closes }
             }),
@@ -73,16 +76,25 @@ fn genesis() -> impl Strategy<Value = Genesis> {
                 } else {
                     common::genesis(1)
                 };
-                Genesis {
-                    run_id: tally_journal::RunId::from_bytes(run),
+                let terms = Terms {
                     grant: grant.into_iter().take(60_000).collect(),
-                    input,
                     limits: limits.into_iter().collect(),
                     settings: settings
                         .into_iter()
                         .map(|(name, value)| (name, value.to_string()))
                         .collect(),
-                    started: Timestamp::new(seconds, nanoseconds).unwrap(),
+                    ..common::terms()
+                };
+                Genesis {
+                    terms: Arc::new(SettledTerms::new(terms).unwrap()),
+                    run_id: tally_journal::RunId::from_bytes(run),
+                    input,
+                    started: Timestamp::new(seconds % (1 << 34), nanoseconds).unwrap(),
+                    clock_base: if seconds % 2 == 0 {
+                        base.clock_base
+                    } else {
+                        Timestamp::new(seconds % (1 << 34), nanoseconds).unwrap()
+                    },
                     ..base
                 }
             },
@@ -217,7 +229,8 @@ proptest! {
     ) {
         let (bytes, _) = write(&common::genesis(1), &steps);
         let good = Journal::parse(&bytes[..]).unwrap();
-        let frames = common::frames(&bytes);
+        let mut frames = common::frames(&bytes);
+        frames.push(common::terms_at(&bytes));
         let mut bad = bytes.clone();
         for (index, mask) in &edits {
             bad[index.index(bytes.len())] ^= mask;
@@ -234,8 +247,12 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_the_reader_panic(frames in prop::collection::vec((prop::collection::vec(any::<u8>(), 0..80), any::<bool>()), 0..6)) {
-        let mut bytes = common::small_ended(1)[..common::HEADER_LEN].to_vec();
+    fn no_bytes_make_the_reader_panic(
+        frames in prop::collection::vec((prop::collection::vec(any::<u8>(), 0..80), any::<bool>()), 0..6),
+        with_terms: bool,
+    ) {
+        let good = common::small_ended(1);
+        let mut bytes = good[..if with_terms { common::terms_at(&good).end } else { common::HEADER_LEN }].to_vec();
         for (payload, framed) in frames {
             bytes.extend_from_slice(&if framed { common::frame(&payload) } else { payload });
         }
@@ -250,7 +267,8 @@ proptest! {
         which in any::<prop::sample::Index>(),
     ) {
         let good = common::small_sealed(1);
-        let frames = common::frames(&good);
+        let mut frames = common::frames(&good);
+        frames.push(common::terms_at(&good));
         let target = &frames[which.index(frames.len())];
         let mut payload = good[target.payload.clone()].to_vec();
         let at = at.index(payload.len());

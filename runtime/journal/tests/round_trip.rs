@@ -3,7 +3,9 @@
 mod common;
 
 use common::{CHAT, END, ENTRIES, genesis, large, now};
-use tally_journal::{Body, Completeness, Decision, Journal, MemorySink, Seq, WriteError, Writer};
+use tally_journal::{
+    Body, Completeness, Decision, Journal, MemorySink, Seq, SettledTerms, WriteError, Writer,
+};
 
 #[test]
 fn reads_every_kind_of_entry_as_written() {
@@ -180,12 +182,12 @@ fn writer_refuses_frames_that_are_not_open() {
 
 #[test]
 fn writer_refuses_what_is_too_long_or_unsorted_before_writing() {
-    let long = "x".repeat(257);
+    let long = "x".repeat(4097);
     let mut writer = Writer::create(MemorySink::new(), &genesis(1)).unwrap();
     let before = writer.sink().bytes().len();
     for call in [
         tally_journal::Call {
-            function: &long,
+            decision: Decision::Allowed { rule: &long },
             ..now(1)
         },
         tally_journal::Call {
@@ -201,21 +203,55 @@ fn writer_refuses_what_is_too_long_or_unsorted_before_writing() {
         ));
     }
     assert_eq!(writer.sink().bytes().len(), before);
+    let mut twice = genesis(1);
+    twice.models.push(twice.models[0].clone());
+    assert!(matches!(
+        Writer::create(MemorySink::new(), &twice),
+        Err(WriteError::Unsorted { .. })
+    ));
     for change in [
-        |genesis: &mut tally_journal::Genesis| genesis.limits.reverse(),
-        |genesis: &mut tally_journal::Genesis| genesis.models.push(genesis.models[0].clone()),
+        |terms: &mut tally_journal::Terms| terms.limits.reverse(),
+        |terms: &mut tally_journal::Terms| terms.functions.reverse(),
+        |terms: &mut tally_journal::Terms| terms.functions[1] = terms.functions[0].clone(),
     ] {
-        let mut genesis = genesis(1);
-        change(&mut genesis);
+        let mut terms = common::terms();
+        change(&mut terms);
         assert!(matches!(
-            Writer::create(MemorySink::new(), &genesis),
+            SettledTerms::new(terms),
             Err(WriteError::Unsorted { .. })
         ));
     }
-    let mut genesis = genesis(1);
-    genesis.grant = vec![b' '; (64 << 10) + 1];
+    for change in [
+        |terms: &mut tally_journal::Terms| terms.grant = vec![b' '; (64 << 10) + 1],
+        |terms: &mut tally_journal::Terms| terms.functions.push("x".repeat(257).into()),
+    ] {
+        let mut terms = common::terms();
+        change(&mut terms);
+        assert!(matches!(
+            SettledTerms::new(terms),
+            Err(WriteError::TooLong { .. })
+        ));
+    }
+}
+
+#[test]
+fn writer_refuses_a_function_that_is_not_in_the_terms() {
+    let mut writer = Writer::create(MemorySink::new(), &genesis(1)).unwrap();
+    let before = writer.sink().bytes().len();
+    let call = tally_journal::Call {
+        function: "tally:agent/env@0.1.0#never",
+        ..now(1)
+    };
+    let refused = writer.call(&call).unwrap_err().to_string();
+    assert!(refused.contains("not in the terms"), "{refused}");
+    let intent = tally_journal::Intent {
+        function: "",
+        ..CHAT
+    };
     assert!(matches!(
-        Writer::create(MemorySink::new(), &genesis),
-        Err(WriteError::TooLong { .. })
+        writer.intent(&intent),
+        Err(WriteError::OutOfOrder { .. })
     ));
+    assert_eq!(writer.sink().bytes().len(), before);
+    writer.call(&now(1)).unwrap();
 }

@@ -2,10 +2,17 @@
 
 mod common;
 
-use common::{At, HEADER_LEN, frame, frames, genesis, mend_check, seal_with};
+use common::{At, HEADER_LEN, frame, frames, genesis, mend_check, seal_with, terms_at};
 use tally_journal::{Completeness, Evidence, Head, Journal, JournalError, MemorySink, Place, Seq};
 
 const MASKS: [u8; 5] = [0x01, 0x20, 0x80, 0xff, 0x55];
+
+/// All frames of a good journal.
+fn all_frames(good: &[u8]) -> Vec<At> {
+    let mut frames = frames(good);
+    frames.insert(0, terms_at(good));
+    frames
+}
 
 /// The frame that holds the byte at `offset`.
 fn holder(frames: &[At], offset: usize) -> Option<&At> {
@@ -17,7 +24,7 @@ fn holder(frames: &[At], offset: usize) -> Option<&At> {
 /// Flips each byte of a journal and expects the fault to be found and placed.
 fn sweep(good: &[u8], masks: &[u8]) {
     Journal::parse(good).unwrap();
-    let frames = frames(good);
+    let frames = all_frames(good);
     let mut bytes = good.to_vec();
     for offset in 0..good.len() {
         for mask in masks {
@@ -59,7 +66,7 @@ fn every_byte_of_an_unsealed_journal_flipped_is_found_and_placed() {
 fn every_byte_around_and_inside_large_values_flipped_is_found_and_placed() {
     // One bit each: a large value makes reading slow.
     let good = common::sealed(7);
-    let frames = frames(&good);
+    let frames = all_frames(&good);
     let mut bytes = good.clone();
     let interesting = |offset: &usize| {
         let at = holder(&frames, *offset);
@@ -85,7 +92,7 @@ fn every_byte_around_and_inside_large_values_flipped_is_found_and_placed() {
 #[test]
 fn every_byte_altered_with_its_check_mended_is_found_and_placed() {
     let good = common::small_sealed(7);
-    let frames = frames(&good);
+    let frames = all_frames(&good);
     for at in &frames {
         for offset in at.payload.clone() {
             for mask in MASKS {
@@ -138,7 +145,7 @@ fn an_entry_that_its_successor_does_not_vouch_for_is_named_and_not_the_successor
     let altered = |entry: usize, from_end: usize| {
         let mut bytes = good.clone();
         let at = &frames[entry];
-        let offset = at.payload.end - from_end;
+        let offset = at.payload.end - common::TAIL_LEN - from_end;
         bytes[offset] ^= 0x01;
         mend_check(&mut bytes, at);
         Journal::parse(bytes).unwrap_err()
@@ -149,9 +156,9 @@ fn an_entry_that_its_successor_does_not_vouch_for_is_named_and_not_the_successor
         evidence: Evidence::NextEntry,
     };
     assert_eq!(altered(2, 3), second);
-    // Bytes 22 to 53 of a short entry are its predecessor's hash.
+    // The last 32 bytes of an entry are its predecessor's hash.
     let mut bytes = good.clone();
-    bytes[frames[2].payload.start + 30] ^= 0x01;
+    bytes[frames[2].payload.end - 20] ^= 0x01;
     mend_check(&mut bytes, &frames[2]);
     assert_eq!(
         Journal::parse(bytes).unwrap_err(),
@@ -169,7 +176,7 @@ fn an_entry_that_its_successor_does_not_vouch_for_is_named_and_not_the_successor
 /// The frames of a journal in another order.
 fn arranged(bytes: &[u8], order: &[usize]) -> Vec<u8> {
     let frames = frames(bytes);
-    let mut out = bytes[..HEADER_LEN].to_vec();
+    let mut out = bytes[..terms_at(bytes).end].to_vec();
     for index in order {
         out.extend_from_slice(&bytes[frames[*index].offset..frames[*index].end]);
     }
@@ -280,9 +287,69 @@ fn an_entry_of_another_journal_is_named_as_foreign() {
 }
 
 #[test]
+fn terms_that_are_missing_doubled_or_of_another_run_are_named() {
+    let good = common::small_sealed(7);
+    let terms = terms_at(&good);
+    let with =
+        |terms: &[u8]| [&good[..HEADER_LEN], terms, &good[frames(&good)[0].offset..]].concat();
+    let fault = |terms: &[u8]| Journal::parse(with(terms)).unwrap_err();
+    let bytes = &good[terms.offset..terms.end];
+    assert_eq!(fault(b""), JournalError::TermsMissing);
+    assert!(matches!(
+        fault(&[bytes, bytes].concat()),
+        JournalError::OutOfOrder {
+            place: Place::Terms,
+            ..
+        }
+    ));
+    // The terms of another grant: whole, and vouched for by nothing here.
+    let mut other = common::terms();
+    other.grant = b"{}".to_vec();
+    let mut other_genesis = genesis(7);
+    other_genesis.terms = std::sync::Arc::new(tally_journal::SettledTerms::new(other).unwrap());
+    let other = common::write_small(MemorySink::new(), &other_genesis);
+    let other = other.sink().bytes();
+    let at = terms_at(other);
+    assert_eq!(
+        fault(&other[at.offset..at.end]),
+        JournalError::Altered {
+            place: Place::Terms,
+            evidence: Evidence::NextEntry
+        }
+    );
+    // With their own first entry they are another journal's beginning, and the second entry does not follow it.
+    let first = &frames(other)[0];
+    let foreign = [&other[..first.end], &good[frames(&good)[1].offset..]].concat();
+    assert_eq!(
+        Journal::parse(foreign).unwrap_err(),
+        JournalError::Altered {
+            place: Place::Entry(Seq::GENESIS),
+            evidence: Evidence::NextEntry
+        }
+    );
+    // Nothing follows that could tell which of the two was altered.
+    let only = [&good[..HEADER_LEN], &other[at.offset..at.end], {
+        let first = &frames(&good)[0];
+        &good[first.offset..first.end]
+    }]
+    .concat();
+    let fault = Journal::parse(only).unwrap_err();
+    assert_eq!(
+        fault,
+        JournalError::LinkBroken {
+            second: Seq::GENESIS
+        }
+    );
+    assert_eq!(
+        fault.to_string(),
+        "the list of terms or entry 0 was altered: they do not fit together, and no seal tells which"
+    );
+}
+
+#[test]
 fn a_journal_cut_anywhere_is_not_taken_for_a_sealed_one() {
     let good = common::small_sealed(7);
-    let frames = frames(&good);
+    let frames = all_frames(&good);
     for len in 0..good.len() {
         match Journal::parse(&good[..len]) {
             Ok(journal) => {
@@ -299,11 +366,12 @@ fn a_journal_cut_anywhere_is_not_taken_for_a_sealed_one() {
                     0 => "journal.not-a-journal",
                     1..HEADER_LEN => "journal.cut-in-header",
                     HEADER_LEN => "journal.empty",
+                    _ if len == frames[0].end => "journal.empty",
                     _ => "journal.cut-in-frame",
                 };
                 assert_eq!(fault.code(), expected, "{len}");
                 let next = frames.iter().find(|at| at.end > len).unwrap();
-                if len > HEADER_LEN {
+                if expected == "journal.cut-in-frame" {
                     assert_eq!(fault.entry(), next.entry.map(Seq::new));
                 }
             }

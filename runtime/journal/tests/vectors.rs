@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
-use common::{CHAT, END, HEADER_LEN, frame, frames, genesis, mend_check, now, seal_with};
+use common::{
+    CHAT, END, HEADER_LEN, TAIL_LEN, frame, frames, genesis, mend_check, now, seal_with, terms_at,
+};
 use serde_json::{Value, json};
 use tally_journal::{Call, Completeness, Journal, MemorySink, Writer, view};
 use tally_receipt::{Count, Digest, Envelope, Receipt, SigningKey};
@@ -17,18 +19,20 @@ use tally_receipt::{Count, Digest, Envelope, Receipt, SigningKey};
 /// The frames of a journal in another order.
 fn arranged(bytes: &[u8], order: &[usize]) -> Vec<u8> {
     let frames = frames(bytes);
-    let mut out = bytes[..HEADER_LEN].to_vec();
+    let mut out = bytes[..terms_at(bytes).end].to_vec();
     for index in order {
         out.extend_from_slice(&bytes[frames[*index].offset..frames[*index].end]);
     }
     out
 }
 
-/// A journal with the byte at `from_end` before the end of one payload flipped, and its check mended or not.
+/// A journal with the byte at `from_end` before the end of one payload, or before the tail of an entry, flipped, and its
+/// check mended or not.
 fn flipped(bytes: &[u8], index: usize, from_end: usize, mend: bool) -> Vec<u8> {
     let at = frames(bytes)[index].clone();
     let mut out = bytes.to_vec();
-    out[at.payload.end - from_end] ^= 0x01;
+    let tail = if at.is_entry { TAIL_LEN } else { 0 };
+    out[at.payload.end - tail - from_end] ^= 0x01;
     if mend {
         mend_check(&mut out, &at);
     }
@@ -87,8 +91,18 @@ fn vectors() -> BTreeMap<&'static str, Vec<u8>> {
         ]
         .concat()
     };
-    // In a lead the run begins at byte 5 and the predecessor's hash at byte 22 while numbers are below 24.
-    let lead = |index: usize, at: usize| rewritten(&sealed, index, |payload| payload[at] ^= 0x01);
+    let number = |index: usize| rewritten(&sealed, index, |payload| payload[2] ^= 0x01);
+    let from_end = |index: usize, from_end: usize| {
+        rewritten(&sealed, index, |payload| {
+            let at = payload.len() - from_end;
+            payload[at] ^= 0x01;
+        })
+    };
+    // The last 32 bytes of an entry are its predecessor's hash, and the 16 before the head of that are the run.
+    let (run, prev) = (
+        |index: usize| from_end(index, 40),
+        |index: usize| from_end(index, 20),
+    );
     let mut crlf = Vec::new();
     for byte in &sealed {
         if *byte == b'\n' {
@@ -171,6 +185,33 @@ fn vectors() -> BTreeMap<&'static str, Vec<u8>> {
         ("cut-in-entry", sealed[..our[3].payload.start + 9].to_vec()),
         ("cut-in-length", sealed[..our[3].offset + 2].to_vec()),
         ("cut-in-seal", sealed[..sealed.len() - 1].to_vec()),
+        ("terms-missing", {
+            let terms = terms_at(&sealed);
+            [&sealed[..terms.offset], &sealed[terms.end..]].concat()
+        }),
+        ("terms-twice", {
+            let terms = terms_at(&sealed);
+            [&sealed[..terms.end], &sealed[terms.offset..]].concat()
+        }),
+        ("terms-altered", {
+            let mut bytes = sealed.clone();
+            bytes[terms_at(&sealed).payload.end - 3] ^= 0x01;
+            bytes
+        }),
+        ("terms-forged", {
+            let terms = terms_at(&sealed);
+            let mut bytes = sealed.clone();
+            // A byte of the component's digest.
+            bytes[terms.payload.start + 9] ^= 0x01;
+            mend_check(&mut bytes, &terms);
+            bytes
+        }),
+        ("terms-alone", sealed[..terms_at(&sealed).end].to_vec()),
+        (
+            "function-not-in-the-terms",
+            // In the entry of a frame below 24 the function is byte 4.
+            rewritten(&sealed, 2, |payload| payload[4] = 4),
+        ),
         ("altered-byte", flipped(&sealed, 2, 3, false)),
         ("altered-length", {
             let mut bytes = sealed.clone();
@@ -186,20 +227,21 @@ fn vectors() -> BTreeMap<&'static str, Vec<u8>> {
         ("forged-entry", flipped(&sealed, 2, 3, true)),
         (
             "forged-first-entry",
-            rewritten(&sealed, 0, |payload| payload[60] ^= 0x01),
+            rewritten(&sealed, 0, |payload| payload[9] ^= 0x01),
         ),
         (
             "forged-last-entry",
             rewritten(&sealed, 5, |payload| {
-                let at = payload.len() - 8;
+                let at = payload.len() - TAIL_LEN - 4;
                 payload[at] ^= 0x01;
             }),
         ),
-        ("forged-number", lead(2, 2)),
-        ("forged-run", lead(2, 5)),
-        ("forged-predecessor", lead(2, 30)),
-        ("forged-predecessor-of-the-last", lead(5, 30)),
-        ("forged-predecessor-of-the-first", lead(0, 30)),
+        ("forged-number", number(2)),
+        ("forged-run", run(2)),
+        ("forged-run-of-the-first", run(0)),
+        ("forged-predecessor", prev(2)),
+        ("forged-predecessor-of-the-last", prev(5)),
+        ("forged-predecessor-of-the-first", prev(0)),
         ("forged-unsealed-next-to-last", flipped(&ended, 4, 3, true)),
         ("forged-all-after-entry-1", forged),
         ("foreign-first-entry", splice(0)),
@@ -262,7 +304,7 @@ fn vectors() -> BTreeMap<&'static str, Vec<u8>> {
             "field-missing",
             rewritten(&sealed, 2, |payload| {
                 payload[0] -= 1;
-                payload.pop();
+                payload.truncate(payload.len() - 34);
             }),
         ),
         (

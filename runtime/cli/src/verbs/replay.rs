@@ -232,7 +232,7 @@ async fn branch(journal: &Arc<Journal>, agent: &Path, at: Seq, args: &Args, json
     })?;
     let home = Home::open()?;
     let engine = setup::engine(Some(&home))?;
-    let settings = journal.genesis().settings.iter().cloned().collect();
+    let settings = journal.genesis().terms.settings.iter().cloned().collect();
     let plan = run::plan(&engine, agent, &args.given, settings).await?;
     let live = setup::live(&home, args.model.as_deref()).await?;
     let screen = Screen::new(json);

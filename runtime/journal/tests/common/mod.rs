@@ -1,10 +1,11 @@
 //! A small run, for tests.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
+use std::sync::Arc;
 use tally_journal::{
     BranchPoint, Call, Callee, Decision, Digest, EffectClass, End, EngineFingerprint, Enter,
-    EntryHash, FrameId, Genesis, Head, Intent, MemorySink, Outcome, RunId, Seq, Sink, Timestamp,
-    WriteError, Writer, statement,
+    EntryHash, FrameId, Genesis, Head, Intent, MemorySink, Outcome, RunId, Seq, SettledTerms, Sink,
+    Terms, Timestamp, WriteError, Writer, statement,
 };
 use tally_receipt::{Commitment, Field, Receipt, Run, RunPredicate, Salt, SigningKey, ValueRef};
 
@@ -16,9 +17,8 @@ pub fn at(seconds: u64) -> Timestamp {
     Timestamp::new(seconds, 5).expect("five nanoseconds are less than a second")
 }
 
-pub fn genesis(run: u8) -> Genesis {
-    Genesis {
-        run_id: RunId::from_bytes([run; 16]),
+pub fn terms() -> Terms {
+    Terms {
         component: digest(1),
         world: "tally:agent/agent@0.1.0".to_owned(),
         engine: EngineFingerprint {
@@ -32,10 +32,25 @@ pub fn genesis(run: u8) -> Genesis {
             ("calls".to_owned(), 1000),
             ("fuel".to_owned(), 10_000_000_000),
         ],
-        input: b"\xa1\x64text\x65hello".to_vec(),
         settings: vec![("lang".to_owned(), "en".to_owned())],
-        models: vec![("seed".to_owned(), digest(4))],
         tools: vec![("clock".to_owned(), digest(5))],
+        functions: FUNCTIONS.map(Into::into).to_vec(),
+    }
+}
+
+pub const FUNCTIONS: [&str; 4] = [
+    "tally:agent/env@0.1.0#now",
+    "tally:agent/env@0.1.0#random",
+    "tally:agent/inference@0.1.0#chat",
+    "tally:agent/tools@0.1.0#call",
+];
+
+pub fn genesis(run: u8) -> Genesis {
+    Genesis {
+        terms: Arc::new(SettledTerms::new(terms()).expect("these terms are in order")),
+        run_id: RunId::from_bytes([run; 16]),
+        input: b"\xa1\x64text\x65hello".to_vec(),
+        models: vec![("seed".to_owned(), digest(4))],
         wasi_seed: [6; 32],
         clock_base: at(1_700_000_000),
         started: at(1_700_000_001),
@@ -256,17 +271,31 @@ pub struct At {
     pub offset: usize,
     pub payload: std::ops::Range<usize>,
     pub end: usize,
-    /// The entry that it is, or that its value belongs to; none for the seal.
+    /// The entry that it is, or that its value or terms belong to; none for the seal.
     pub entry: Option<u64>,
     pub is_entry: bool,
 }
 
 pub const HEADER_LEN: usize = 12;
 
-/// Walks a good journal without the crate's own reader.
+/// Where the terms stand, without the crate's own reader.
+pub fn terms_at(bytes: &[u8]) -> At {
+    let len = u32::from_le_bytes(bytes[HEADER_LEN..HEADER_LEN + 4].try_into().unwrap()) as usize;
+    let payload = HEADER_LEN + 4..HEADER_LEN + 4 + len;
+    At {
+        offset: HEADER_LEN,
+        end: payload.end + 8,
+        payload,
+        entry: Some(0),
+        is_entry: false,
+    }
+}
+
+/// Walks the frames of a good journal after its terms, without the crate's own reader. Where there are no large values,
+/// they are counted as the entries are.
 pub fn frames(bytes: &[u8]) -> Vec<At> {
     let mut frames = Vec::new();
-    let (mut offset, mut next) = (HEADER_LEN, 0);
+    let (mut offset, mut next) = (terms_at(bytes).end, 0);
     while offset < bytes.len() {
         let len = u32::from_le_bytes(bytes[offset..offset + 4].try_into().unwrap()) as usize;
         let payload = offset + 4..offset + 4 + len;
@@ -286,11 +315,24 @@ pub fn frames(bytes: &[u8]) -> Vec<At> {
     frames
 }
 
+/// Bytes of an entry's last two elements: its run and the hash of the entry before it.
+pub const TAIL_LEN: usize = 51;
+
 pub fn hash(payload: &[u8]) -> [u8; 32] {
-    *blake3::Hasher::new_derive_key("tally journal v1 frame")
-        .update(payload)
-        .finalize()
-        .as_bytes()
+    let len = payload.len();
+    let is_entry = len >= TAIL_LEN
+        && payload[1] <= 4
+        && payload[len - 51] == 0x50
+        && payload[len - 34..len - 32] == [0x58, 0x20];
+    let hash = if is_entry {
+        let prev = payload[len - 32..].try_into().unwrap();
+        let covered = if payload[1] == 0 { len - 34 } else { len - 51 };
+        blake3::keyed_hash(prev, &payload[..covered])
+    } else {
+        let key = blake3::derive_key("tally journal v1 frame", b"");
+        blake3::keyed_hash(&key, payload)
+    };
+    *hash.as_bytes()
 }
 
 /// Makes the check of the frame at `at` right again, as a forger would.
