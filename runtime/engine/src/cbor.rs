@@ -26,7 +26,7 @@ use std::fmt;
 /// Deeper nesting than this is refused; the contract has at most eight levels, JSON text is a string.
 const DEPTH_MAX: u32 = 64;
 /// More fields than this in one record are refused; the contract has at most six.
-const FIELDS_MAX: usize = 32;
+const FIELDS_MAX: usize = 16;
 
 /// Why a value could not be written as, or read from, CBOR.
 #[derive(Debug, thiserror::Error)]
@@ -137,8 +137,13 @@ fn put_text(out: &mut Vec<u8>, text: &str) {
 /// A Rust field name as its WIT name.
 #[inline]
 fn put_field(out: &mut Vec<u8>, name: &str) {
-    put_head(out, 3, name.len() as u64);
-    out.extend(name.bytes().map(|b| if b == b'_' { b'-' } else { b }));
+    put_text(out, name);
+    let start = out.len() - name.len();
+    for byte in &mut out[start..] {
+        if *byte == b'_' {
+            *byte = b'-';
+        }
+    }
 }
 
 /// A Rust variant name as its WIT name.
@@ -265,6 +270,7 @@ impl<'a> MapEncoder<'a> {
 impl ser::SerializeStruct for MapEncoder<'_> {
     type Ok = ();
     type Error = CborError;
+    #[inline] // so that the length and the letters of the name are known
     fn serialize_field<T: Serialize + ?Sized>(
         &mut self,
         key: &'static str,

@@ -12,7 +12,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use tally_capability::Access;
 use tally_journal::{Digest, RunId, Timestamp};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize as _, Zeroizing};
 
 /// A future on the heap.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -344,30 +344,70 @@ impl Clock for SystemClock {
 
 /// The randomness of this machine's operating system, stretched so that a run does not wait for a system call.
 ///
-/// Each thread has a key, from the operating system at first use. A draw takes the BLAKE3 stream of the key, of which
-/// the first 32 bytes are the next key and the rest is given out: what was given out cannot be found again from what is
-/// in memory later.
+/// Each thread has a pool, keyed by the operating system at first use. To fill it, the BLAKE3 stream of its key is taken:
+/// the first 32 bytes are the next key, the rest is given out, each byte once and wiped as it goes. So what was given out
+/// cannot be found again from what is in memory later.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemEntropy;
 
+/// Eight runs' worth; the stream is made sixteen blocks of 64 bytes at a time.
+const POOL_LEN: usize = 1024;
+const KEY_LEN: usize = 32;
+
+/// A key, and after it what may still be given out, from `next` on.
+struct EntropyPool {
+    bytes: Zeroizing<[u8; POOL_LEN]>,
+    next: usize,
+}
+
+impl EntropyPool {
+    fn new() -> io::Result<Self> {
+        let mut bytes = Zeroizing::new([0; POOL_LEN]);
+        getrandom::fill(&mut bytes[..KEY_LEN]).map_err(io::Error::from)?;
+        Ok(Self {
+            bytes,
+            next: POOL_LEN,
+        })
+    }
+
+    fn refill(&mut self) {
+        let key = self
+            .bytes
+            .first_chunk::<KEY_LEN>()
+            .expect("the pool is longer than its key");
+        let mut stream = blake3::Hasher::new_keyed(key).finalize_xof();
+        stream.fill(&mut *self.bytes);
+        self.next = KEY_LEN;
+    }
+
+    fn draw(&mut self, mut out: &mut [u8]) {
+        while !out.is_empty() {
+            if self.next == POOL_LEN {
+                self.refill();
+            }
+            let len = out.len().min(POOL_LEN - self.next);
+            let (now, later) = out.split_at_mut(len);
+            let given = &mut self.bytes[self.next..self.next + len];
+            now.copy_from_slice(given);
+            given.zeroize();
+            self.next += len;
+            out = later;
+        }
+    }
+}
+
 thread_local! {
-    static ENTROPY_KEY: RefCell<Option<Zeroizing<[u8; 32]>>> = const { RefCell::new(None) };
+    static ENTROPY: RefCell<Option<EntropyPool>> = const { RefCell::new(None) };
 }
 
 impl Entropy for SystemEntropy {
     fn fill(&self, bytes: &mut [u8]) -> io::Result<()> {
-        ENTROPY_KEY.with_borrow_mut(|slot| {
-            let key = match slot {
-                Some(key) => key,
-                None => {
-                    let mut key = Zeroizing::new([0; 32]);
-                    getrandom::fill(&mut *key).map_err(io::Error::from)?;
-                    slot.insert(key)
-                }
+        ENTROPY.with_borrow_mut(|slot| {
+            let pool = match slot {
+                Some(pool) => pool,
+                None => slot.insert(EntropyPool::new()?),
             };
-            let mut stream = blake3::Hasher::new_keyed(key).finalize_xof();
-            stream.fill(&mut **key);
-            stream.fill(bytes);
+            pool.draw(bytes);
             Ok(())
         })
     }
@@ -386,11 +426,30 @@ mod tests {
                 .expect("the operating system has randomness");
             bytes
         };
-        let here: std::collections::BTreeSet<_> = (0..100).map(|_| draw()).collect();
-        assert_eq!(here.len(), 100);
+        let here: std::collections::BTreeSet<_> = (0..1000).map(|_| draw()).collect();
+        assert_eq!(here.len(), 1000);
         let there = std::thread::spawn(draw)
             .join()
             .expect("drawing does not panic");
         assert!(!here.contains(&there), "another thread has another key");
+    }
+
+    #[test]
+    fn what_was_given_out_is_no_longer_there() {
+        let mut pool = EntropyPool::new().expect("the operating system has randomness");
+        let mut out = [0; 3 * POOL_LEN];
+        for len in [1, 31, 500, POOL_LEN, 3 * POOL_LEN] {
+            let out = &mut out[..len];
+            pool.draw(out);
+            assert!(
+                pool.bytes[KEY_LEN..pool.next].iter().all(|byte| *byte == 0),
+                "{len}"
+            );
+            assert!(len < 31 || out.iter().any(|byte| *byte != 0));
+            // Nor is the key that made them: the next one is not the last.
+            let key = pool.bytes[..KEY_LEN].to_vec();
+            pool.refill();
+            assert_ne!(key, pool.bytes[..KEY_LEN]);
+        }
     }
 }
