@@ -85,3 +85,82 @@ impl Signing {
         Ok(Proof { receipt, openings })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::services::SystemEntropy;
+    use tally_journal::{
+        Completeness, EngineFingerprint, Journal, MemorySink, RunId, SettledTerms, Terms,
+        Timestamp, Writer,
+    };
+    use tally_receipt::limits::MAX_RECEIPTS_IN_RUN;
+
+    #[test]
+    fn a_run_with_more_receipts_than_a_statement_names_is_sealed() {
+        let digest = Digest::of(b"x");
+        let at = Timestamp::from_nanoseconds(1_800_000_000_000_000_000);
+        let function = "tally:agent/env@0.1.0#now";
+        let terms = Terms {
+            component: digest,
+            world: "tally:agent/agent@0.1.0".into(),
+            engine: EngineFingerprint {
+                name: "wasmtime".into(),
+                version: "1".into(),
+                config: digest,
+            },
+            manifest: digest,
+            grant: b"{}".to_vec(),
+            limits: Vec::new(),
+            settings: Vec::new(),
+            tools: Vec::new(),
+            functions: vec![function.into()],
+        };
+        let genesis = Genesis {
+            terms: Arc::new(SettledTerms::new(terms).unwrap()),
+            run_id: RunId::from_bytes([7; 16]),
+            input: b"\xf6".to_vec(),
+            models: Vec::new(),
+            wasi_seed: [0; 32],
+            clock_base: at,
+            started: at,
+            branch_of: None,
+        };
+        let mut writer = Writer::create(MemorySink::new(), &genesis).unwrap();
+        let mut receipts = Vec::new();
+        for number in 0..MAX_RECEIPTS_IN_RUN + 3 {
+            let receipt = number.to_string();
+            receipts.push(Digest::of(receipt.as_bytes()));
+            writer
+                .call(&tally_journal::Call {
+                    frame: tally_journal::FrameId::AGENT,
+                    function,
+                    class: tally_journal::EffectClass::ReadLocal,
+                    intent: None,
+                    request: b"\xa0",
+                    decision: tally_journal::Decision::Allowed { rule: "contract" },
+                    fuel: 1,
+                    response: b"\xf6",
+                    receipt: Some(receipt.as_bytes()),
+                    callee: None,
+                })
+                .unwrap();
+        }
+        let end = End {
+            outcome: Ending::Exhausted { limit: "fuel" },
+            output: None,
+            fuel: 1,
+            ended: at,
+        };
+        let head = writer.end(&end).unwrap();
+        let signing = Signing::new(Arc::new(SigningKey::from_seed(&[1; 32])));
+        let proof = signing
+            .prove(&genesis, &end, head, &receipts, &SystemEntropy)
+            .expect("a statement names as many receipts as it may");
+        writer.seal(&proof.receipt.to_json()).unwrap();
+        let journal = Journal::parse(writer.into_sink().into_bytes()).unwrap();
+        assert_eq!(journal.completeness(), Completeness::Sealed);
+        let run = journal.run_receipt().and_then(|receipt| receipt.as_run());
+        assert_eq!(run.unwrap().receipts, receipts[..MAX_RECEIPTS_IN_RUN]);
+    }
+}
