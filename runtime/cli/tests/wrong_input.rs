@@ -223,6 +223,25 @@ fn files_that_are_neither_receipt_nor_journal_are_misuse_to_verify() {
 }
 
 #[test]
+fn a_file_that_is_no_journal_is_misuse_to_replay() {
+    let machine = Machine::bare();
+    for (name, bytes) in [
+        ("empty", &b""[..]),
+        ("text", b"hello"),
+        ("json", b"{\"payload\":\"\"}"),
+    ] {
+        let path = machine.file(name, bytes);
+        for more in [&["--view"][..], &["--agent", "nowhere.wasm"]] {
+            let words = ["replay".as_ref(), path.as_os_str()];
+            machine
+                .tally(words.into_iter().chain(more.iter().map(AsRef::as_ref)))
+                .exits(2)
+                .says("is not a journal");
+        }
+    }
+}
+
+#[test]
 fn a_key_that_others_can_read_is_not_used() {
     use std::os::unix::fs::PermissionsExt;
     let machine = Machine::with_model();

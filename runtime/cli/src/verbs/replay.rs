@@ -24,6 +24,7 @@ use crate::home::Home;
 use crate::setup::{self, Consent, Screen, ToolArg};
 use crate::ui::{grouped, printable, say};
 use crate::verbs::run::{self, Given};
+use crate::verbs::verify::resembles_journal;
 
 /// Execute a recorded run again, without model, network or key, and compare.
 #[derive(ClapArgs)]
@@ -76,6 +77,12 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
 /// cut in the middle of an entry is read up to there.
 pub(crate) fn read(path: &Path) -> Result<Journal, Failure> {
     let bytes = std::fs::read(path).or_misuse(format_args!("read {}", path.display()))?;
+    if !resembles_journal(&bytes) {
+        return Err(
+            Failure::misuse(format_args!("{} is not a journal", path.display()))
+                .advise("name what `tally run` wrote, RUN.tally"),
+        );
+    }
     match Journal::recover(bytes) {
         Ok((journal, torn)) => {
             if let Some(torn) = torn {

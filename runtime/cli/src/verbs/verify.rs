@@ -140,7 +140,7 @@ fn judge(path: &Path, context: &Context<'_>) -> Result<Judgement, Failure> {
 
 /// Whether bytes begin as a journal, or did before a few of them were altered: an altered byte must be caught as
 /// tampering, wherever it is, and not be taken for another kind of file.
-fn resembles_journal(bytes: &[u8]) -> bool {
+pub(crate) fn resembles_journal(bytes: &[u8]) -> bool {
     let same = bytes
         .iter()
         .zip(tally_journal::MAGIC)
