@@ -11,6 +11,7 @@
 
 import output from "tally:agent/output@0.1.0";
 import hostTools from "tally:agent/tools@0.1.0";
+import hostVault from "tally:agent/vault@0.1.0";
 
 import { Chat, call, guarded, json, kindOf, text } from "./common.js";
 
@@ -31,6 +32,80 @@ export function tools() {
 export function callTool(name, args) {
   const written = typeof args === "string" ? text(args) : json(args, "arguments");
   return call(() => hostTools.call(text(name, "a tool's name"), written));
+}
+
+/** The namespaces of the person's vault that may be used: `[{name, access}]`, access "read", "append" or "curate". */
+export function namespaces() {
+  return call(() => hostVault.namespaces());
+}
+
+/** The namespace of that name. Nothing is asked of the host yet. */
+export function namespace(name) {
+  return new Namespace(text(name, "a namespace's name"));
+}
+
+/** A part of the vault. Records are never changed: a version is written in place of others, or one is hidden. */
+class Namespace {
+  constructor(name) {
+    this.name = name;
+  }
+
+  /** Adds one record, durably, and gives its id. The content is a string or a `Uint8Array`. */
+  add(content, { type = "text/plain", receipt = null } = {}) {
+    return call(() => hostVault.append(this.name, [draft(content, type, receipt)]))[0];
+  }
+
+  /** Adds records, all or none, and gives their ids. */
+  append(contents, { type = "text/plain" } = {}) {
+    const drafts = contents.map((content) => draft(content, type, null));
+    return call(() => hostVault.append(this.name, drafts));
+  }
+
+  /** Writes a version in place of others. Those of other authors need "curate". */
+  supersede(targets, content, { type = "text/plain", receipt = null } = {}) {
+    return call(() => hostVault.supersede(this.name, [...targets], draft(content, type, receipt)));
+  }
+
+  /** Hides versions; they stay in the vault's history. */
+  retract(targets, reason = "") {
+    return call(() => hostVault.retract(this.name, [...targets], text(reason, "a reason")));
+  }
+
+  /** One current version, by its own id or its lineage; null if there is none. */
+  get(id) {
+    return item(call(() => hostVault.get(this.name, text(id, "a record's id"))) ?? null);
+  }
+
+  /** Current records whose type begins so, the oldest first. */
+  *items(typePrefix = "") {
+    let after = null;
+    do {
+      const page = call(() => hostVault.list(this.name, text(typePrefix, "a type"), after, 256));
+      yield* page.items.map(item);
+      after = page.next ?? null;
+    } while (after !== null);
+  }
+}
+
+function draft(content, type, receipt) {
+  const bytes = typeof content === "string" ? utf8(text(content)) : content;
+  if (!(bytes instanceof Uint8Array)) throw new TypeError(`a record's content is a string or a Uint8Array, not ${kindOf(content)}`);
+  return { type: text(type, "a type"), content: bytes, receipt };
+}
+
+function item(found) {
+  return found && { ...found, text: () => fromUtf8(found.content) };
+}
+
+// The guests' engine has no TextEncoder; URI encoding is UTF-8 by definition (ECMAScript, 19.2.6).
+function utf8(value) {
+  const bytes = encodeURIComponent(value).match(/%[0-9A-F]{2}|[^%]/g) ?? [];
+  return Uint8Array.from(bytes, (part) => (part.length === 3 ? parseInt(part.slice(1), 16) : part.charCodeAt(0)));
+}
+
+/** Throws `URIError` for bytes that are no UTF-8. */
+function fromUtf8(bytes) {
+  return decodeURIComponent(Array.from(bytes, (byte) => `%${byte.toString(16).padStart(2, "0")}`).join(""));
 }
 
 /** Starts a request whose last message is from the user. Without a text, add messages yourself. */

@@ -25,11 +25,12 @@ from wit_world.imports import env as _env
 from wit_world.imports import inference as _inference
 from wit_world.imports import types as _types
 
-try:  # The world `tool` has no output and calls no tools.
+try:  # The world `tool` has no output and no vault, and calls no tools.
     from wit_world.imports import output as _output
     from wit_world.imports import tools as _tools
+    from wit_world.imports import vault as _vault
 except ImportError:
-    _output = _tools = None
+    _output = _tools = _vault = None
 try:  # The world `tool` has no handler.
     from wit_world.exports import handler as _handler
 except ImportError:
@@ -37,7 +38,8 @@ except ImportError:
 
 __all__ = [
     "Answer", "Chat", "Done", "Error", "Generation", "Reply", "Text", "ToolCall",
-    "agent", "call_tool", "chat", "embed", "emit", "log", "models", "now", "random", "setting", "tool", "tools",
+    "agent", "call_tool", "chat", "embed", "emit", "log", "models", "namespace", "namespaces", "now", "random", "setting",
+    "tool", "tools",
 ]
 
 DEFAULT_MAX_TOKENS = 512
@@ -381,6 +383,86 @@ def call_tool(name, arguments):
     """Calls a tool. The arguments are a dict or JSON text."""
     text = arguments if isinstance(arguments, str) else _json.dumps(arguments)
     return _call(_tools.call, _text(name, "a tool's name"), text)
+
+
+# The person's encrypted memory, as far as it was shared with this agent
+
+
+def namespaces():
+    """The namespaces that may be used: name -> "read", "append" or "curate"."""
+    return {one.name: one.access.name.lower() for one in _call(_vault.namespaces)}
+
+
+def namespace(name):
+    """The namespace of that name. Nothing is asked of the host yet."""
+    return Namespace(_text(name, "a namespace's name"))
+
+
+@_dataclass
+class Item:
+    """One current version of a record. `content` is bytes; `text` reads it as UTF-8."""
+
+    id: str
+    lineage: str
+    type: str
+    content: bytes
+    author: str
+    written: float
+    run: object
+    receipt: object
+    conflicts: list
+
+    @property
+    def text(self):
+        return self.content.decode()
+
+
+class Namespace:
+    """A part of the vault. Records are never changed: a version is written in place of others, or one is hidden."""
+
+    def __init__(self, name):
+        self.name = name
+
+    def add(self, content, type="text/plain", receipt=None):
+        """Adds one record, durably, and gives its id."""
+        return _call(_vault.append, self.name, [_draft(content, type, receipt)])[0]
+
+    def append(self, contents, type="text/plain"):
+        """Adds records, all or none, and gives their ids."""
+        return _call(_vault.append, self.name, [_draft(content, type, None) for content in contents])
+
+    def supersede(self, targets, content, type="text/plain", receipt=None):
+        """Writes a version in place of others. Those of other authors need "curate"."""
+        return _call(_vault.supersede, self.name, list(targets), _draft(content, type, receipt))
+
+    def retract(self, targets, reason=""):
+        """Hides versions; they stay in the vault's history."""
+        return _call(_vault.retract, self.name, list(targets), _text(reason, "a reason"))
+
+    def get(self, id):
+        """One current version, by its own id or its lineage; None if there is none."""
+        item = _call(_vault.get, self.name, _text(id, "a record's id"))
+        return None if item is None else _item(item)
+
+    def items(self, type_prefix=""):
+        """Current records whose type begins so, the oldest first."""
+        after = None
+        while True:
+            page = _call(_vault.list, self.name, _text(type_prefix, "a type"), after, 256)
+            yield from map(_item, page.items)
+            after = page.next
+            if after is None:
+                return
+
+
+def _draft(content, type, receipt):
+    content = content.encode() if isinstance(content, str) else bytes(content)
+    return _vault.Draft(_text(type, "a type"), content, receipt)
+
+
+def _item(item):
+    written = item.written.seconds + item.written.nanoseconds / 1e9
+    return Item(item.id, item.lineage, item.type, bytes(item.content), item.author, written, item.run, item.receipt, list(item.conflicts))
 
 
 # What a component exports

@@ -6,6 +6,9 @@
 //!   models/           weights by digest (`tally_inference::ModelStore`)
 //!   compiled/         machine code of components, authenticated (`tally_engine`)
 //!   runs/             journals that were not given a place of their own
+//!   vault/            the vault of commands that name none
+//!   vaults/           what this device knows of vaults (`tally_vault`), and its sealed keys
+//!   agents/           NAME.key, what the keys of an agent of this machine are derived from, as node.key
 //! ```
 //!
 //! Invariant: nothing here is trusted because of where it lies: weights are hashed, code is authenticated.
@@ -41,7 +44,7 @@ impl Home {
     /// This machine's public key, if it has one. Makes nothing: checking what others did leaves no trace.
     pub(crate) fn existing_public_key() -> Result<Option<PublicKey>, Failure> {
         let path = Self::place()?.join("keys/node.key");
-        Ok(read_key(&path)?.map(|key| key.public_key()))
+        Ok(read_seed(&path)?.map(|seed| SigningKey::from_seed(&*seed).public_key()))
     }
 
     fn place() -> Result<PathBuf, Failure> {
@@ -75,6 +78,21 @@ impl Home {
         self.sub("runs")
     }
 
+    /// What this device knows of vaults.
+    pub(crate) fn vaults(&self) -> Result<PathBuf, Failure> {
+        self.sub("vaults")
+    }
+
+    /// Keys of agents.
+    pub(crate) fn agents(&self) -> Result<PathBuf, Failure> {
+        self.sub("agents")
+    }
+
+    /// The directory itself.
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
     fn sub(&self, name: &str) -> Result<PathBuf, Failure> {
         let dir = self.0.join(name);
         private_dir(&dir)?;
@@ -84,17 +102,22 @@ impl Home {
     /// The signing key of this machine, made on first use.
     pub(crate) fn node_key(&self) -> Result<SigningKey, Failure> {
         let path = self.sub("keys")?.join("node.key");
-        match read_key(&path)? {
-            Some(key) => Ok(key),
-            None => {
-                make_key(&path)?;
-                read_key(&path)?.ok_or_else(|| {
-                    Failure::environment(format_args!(
-                        "{} vanished while it was made",
-                        path.display()
-                    ))
-                })
-            }
+        Ok(SigningKey::from_seed(&*seed_or_new(&path)?))
+    }
+}
+
+/// The 32 bytes of a key file, made if there is none.
+pub(crate) fn seed_or_new(path: &Path) -> Result<Zeroizing<[u8; 32]>, Failure> {
+    match read_seed(path)? {
+        Some(seed) => Ok(seed),
+        None => {
+            make_key(path)?;
+            read_seed(path)?.ok_or_else(|| {
+                Failure::environment(format_args!(
+                    "{} vanished while it was made",
+                    path.display()
+                ))
+            })
         }
     }
 }
@@ -108,7 +131,8 @@ fn private_dir(dir: &Path) -> Result<(), Failure> {
         .map_err(|failure| failure.advise("set TALLY_HOME to a directory that can be written"))
 }
 
-fn read_key(path: &Path) -> Result<Option<SigningKey>, Failure> {
+/// The 32 bytes of a key file, if there is one.
+pub(crate) fn read_seed(path: &Path) -> Result<Option<Zeroizing<[u8; 32]>>, Failure> {
     let mut file = match OpenOptions::new().read(true).open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -148,7 +172,7 @@ fn read_key(path: &Path) -> Result<Option<SigningKey>, Failure> {
         return Err(Failure::environment(format_args!("{} does not hold a key: 64 hex digits and a line feed", path.display()))
             .advise("restore it from a copy; or move it away, and a new key is made (old receipts stay checkable with the old public key)"));
     }
-    Ok(Some(SigningKey::from_seed(&seed)))
+    Ok(Some(seed))
 }
 
 /// Writes a fresh key beside its place and links it there, so that a reader never sees half of one and two

@@ -6,9 +6,12 @@
 mod adapt;
 mod failure;
 mod home;
+mod secret;
 mod setup;
 mod trust;
 mod ui;
+mod vault_service;
+mod vaults;
 mod verbs;
 
 use std::process::ExitCode;
@@ -57,6 +60,9 @@ enum Verb {
     /// Weights on this machine.
     #[command(subcommand)]
     Model(verbs::model::Verb),
+    /// Encrypted memory that its owner carries.
+    #[command(subcommand)]
+    Vault(verbs::vault::Verb),
     /// Measure this machine, beside the peer or the physical limit in the same run.
     Bench(verbs::bench::Args),
     /// Serve one model to the process that started this one.
@@ -97,6 +103,7 @@ fn dispatch(verb: Verb, json: bool) -> Outcome {
         Verb::Verify(args) => verbs::verify::run(&args, json),
         Verb::Agent(verb) => verbs::agent::run(verb, json),
         Verb::Model(verb) => verbs::model::run(verb, json),
+        Verb::Vault(verb) => verbs::vault::run(verb, json),
         Verb::Bench(args) => verbs::bench::run(&args, json),
         Verb::Probe => verbs::model::probe::judge(),
         Verb::Worker => unreachable!("handled before the command line is parsed"),

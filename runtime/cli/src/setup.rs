@@ -147,10 +147,7 @@ pub(crate) fn grant(
 
 /// No model, no tool, no setting, no randomness, no output; the default budgets.
 fn nothing() -> Grant {
-    Grant::new(
-        Capabilities::default(),
-        Budgets::default(),
-    )
+    Grant::new(Capabilities::default(), Budgets::default())
 }
 
 fn asks_for_nothing(capabilities: &Capabilities) -> bool {

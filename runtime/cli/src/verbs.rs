@@ -6,4 +6,5 @@ pub(crate) mod demo;
 pub(crate) mod model;
 pub(crate) mod replay;
 pub(crate) mod run;
+pub(crate) mod vault;
 pub(crate) mod verify;

@@ -42,6 +42,7 @@ mod set;
 mod standing;
 mod tail;
 mod transfer;
+mod turn;
 mod vault;
 mod write;
 

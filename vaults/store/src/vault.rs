@@ -381,7 +381,7 @@ impl Vault {
     }
 
     /// Removes what an interrupted write left, and puts back what is missing.
-    fn prepare_to_write(&mut self) -> Result<(), OpenError> {
+    pub(crate) fn prepare_to_write(&mut self) -> Result<(), OpenError> {
         let environment = &self.environment;
         for name in FOLDERS {
             let folder = self.layout.folder(name);

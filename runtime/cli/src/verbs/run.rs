@@ -16,6 +16,9 @@ use crate::failure::{Failure, OrFail, Outcome};
 use crate::home::Home;
 use crate::setup::{self, Consent, Live, Screen, ToolArg};
 use crate::ui::{grouped, printable, say, short};
+use crate::vault_service::AgentVault;
+use crate::vaults::{self, Which};
+use tally_vault::Key;
 
 /// Run an agent once.
 #[derive(ClapArgs)]
@@ -47,6 +50,12 @@ pub(crate) struct Args {
     /// Also write each receipt, and what opens it, into this new folder.
     #[arg(long, value_name = "DIR")]
     receipts: Option<PathBuf>,
+    /// The vault that the agent may use, as far as it was shared with it (`tally vault share --agent`).
+    #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = "")]
+    vault: Option<PathBuf>,
+    /// Which of this machine's agents it is to the vault; else the name in its manifest.
+    #[arg(long = "as", value_name = "AGENT", requires = "vault")]
+    identity: Option<String>,
 }
 
 /// What an agent is given.
@@ -75,7 +84,14 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
         let settings = args.settings.iter().cloned().collect();
         let plan = plan(&engine, &args.agent, &args.given, settings).await?;
         let input = setup::input(&args.input, &args.attach)?;
-        let live = setup::live(&home, args.model.as_deref()).await?;
+        let vault = match &args.vault {
+            Some(folder) => Some(vault(&plan, folder, args.identity.as_deref())?),
+            None => None,
+        };
+        let mut live = setup::live(&home, args.model.as_deref()).await?;
+        if let Some(vault) = vault {
+            live.services.vault = vault;
+        }
         let receipts = args.receipts.as_deref().map(new_folder).transpose()?;
         let journal = match &args.journal {
             Some(path) => path.clone(),
@@ -99,6 +115,23 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
         }
         finish(&report, &journal, &screen, json)
     })
+}
+
+/// The vault, opened with the agent's own key; the folder is empty for the vault of commands that name none.
+fn vault(
+    plan: &Plan,
+    folder: &Path,
+    identity: Option<&str>,
+) -> Result<std::sync::Arc<AgentVault>, Failure> {
+    let named = (!folder.as_os_str().is_empty()).then(|| folder.to_owned());
+    let place = Which::of(named).place()?;
+    let name = match identity {
+        Some(name) => name.to_owned(),
+        None => plan.component().manifest().name().to_string(),
+    };
+    let key = vaults::agent_identity(&name, &vaults::vault_id(&place)?)?;
+    let vault = vaults::open(&place, Key::Member(key), false, false)?;
+    Ok(AgentVault::new(vault))
 }
 
 /// Ready when the person at the terminal presses Ctrl-C. A second Ctrl-C ends the process: nothing else listens then.

@@ -80,11 +80,7 @@ impl Machine {
     pub(crate) fn tally<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Ended {
         let mut command = self.command();
         command.args(args);
-        let line = format!("{command:?}");
-        Ended {
-            line,
-            output: command.output().expect("tally can be started"),
-        }
+        Ended::of(command)
     }
 }
 
@@ -95,6 +91,14 @@ pub(crate) struct Ended {
 }
 
 impl Ended {
+    /// Runs a command to its end.
+    pub(crate) fn of(mut command: Command) -> Self {
+        Self {
+            line: format!("{command:?}"),
+            output: command.output().expect("the command can be started"),
+        }
+    }
+
     /// The exit code; a signal is a failure of the test.
     pub(crate) fn code(&self) -> i32 {
         self.output

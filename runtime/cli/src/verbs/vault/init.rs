@@ -1,0 +1,185 @@
+//! `tally vault init`: a new vault, its passphrase, and the recovery phrase, shown once and typed again.
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+
+use clap::Args as ClapArgs;
+use tally_vault::format::from_phrase;
+use tally_vault::{Create, CreateError, Environment, Vault};
+use zeroize::Zeroizing;
+
+use crate::failure::{Failure, OrFail, Outcome};
+use crate::secret;
+use crate::ui::{Progress, say};
+use crate::vaults::{MEMBERS, MEMORY, Which, Work, name_member};
+
+/// Make a vault.
+#[derive(ClapArgs)]
+pub(crate) struct Init {
+    /// Its folder; else $TALLY_VAULT, else the one in this user's data directory.
+    #[arg(long, value_name = "DIR", env = "TALLY_VAULT")]
+    vault: Option<PathBuf>,
+    /// A namespace to begin with; `memory` if none is named.
+    #[arg(long = "namespace", value_name = "NAME")]
+    namespaces: Vec<String>,
+    /// What this computer is called in the vault.
+    #[arg(long, value_name = "NAME")]
+    device: Option<String>,
+    /// Read the new passphrase from this file descriptor instead of the terminal.
+    #[arg(long, value_name = "N")]
+    passphrase_fd: Option<u32>,
+    /// Write the recovery phrase to this file descriptor instead of the terminal, and do not ask for it again.
+    #[arg(long, value_name = "N")]
+    phrase_fd: Option<u32>,
+    #[command(flatten)]
+    work: Work,
+}
+
+pub(crate) fn run(args: &Init, json: bool) -> Outcome {
+    let which = Which {
+        vault: args.vault.clone(),
+        passphrase_fd: None,
+        agent: None,
+        locked: false,
+        accept_rollback: false,
+    };
+    let place = which.place()?;
+    if place.folder.join("VAULT").exists() {
+        return Err(creating(CreateError::Exists {
+            folder: place.folder,
+        }));
+    }
+    let shown = args.phrase_fd.is_some()
+        || json
+        || (std::io::stderr().is_terminal() && std::io::stdin().is_terminal());
+    if !shown {
+        return Err(Failure::misuse("there is no terminal to show the recovery phrase on")
+            .advise("take it on a file descriptor (--phrase-fd 4 4>phrase.txt), or in the answer (--json)"));
+    }
+    let cost = args.work.cost()?;
+    let passphrase = secret::choose("passphrase", args.passphrase_fd)?;
+    let mut names: Vec<&str> = args.namespaces.iter().map(String::as_str).collect();
+    if names.is_empty() {
+        names.push(MEMORY);
+    }
+    if !names.contains(&MEMBERS) {
+        names.push(MEMBERS);
+    }
+    let made = {
+        let _progress = Progress::spinner("making the vault");
+        let create = Create {
+            passphrase: &passphrase,
+            cost,
+            namespaces: &names,
+        };
+        Vault::create(Environment::of_this_computer(), &place, &create).map_err(creating)?
+    };
+    let (mut vault, phrase) = (made.vault, made.phrase);
+    if let Some(device) = vault
+        .holders()
+        .first()
+        .map(tally_vault::format::Card::member)
+    {
+        let label = args.device.clone().unwrap_or_else(computer);
+        name_member(&mut vault, &device, &label)?;
+    }
+    match args.phrase_fd {
+        Some(number) => hand_over(&phrase, number)?,
+        None if json => {}
+        None => show_and_ask(&phrase)?,
+    }
+    if json {
+        let mut more = serde_json::json!({ "folder": place.folder, "namespaces": names });
+        if args.phrase_fd.is_none() {
+            more["recovery_phrase"] = phrase.as_str().into();
+        }
+        super::answer(&vault, more);
+    } else {
+        say!("vault {}", vault.id());
+        eprintln!(
+            "made in {}; namespaces {}",
+            place.folder.display(),
+            names.join(", ")
+        );
+        eprintln!("next: tally vault add 'something to remember'");
+    }
+    Ok(())
+}
+
+/// What this computer calls itself.
+fn computer() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .ok()
+        .map(|name| name.trim().to_owned())
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| "this computer".to_owned())
+}
+
+fn creating(error: CreateError) -> Failure {
+    match error {
+        CreateError::Exists { .. } => {
+            Failure::misuse(&error).advise("tally vault status says what is in it")
+        }
+        CreateError::NotEmpty { .. } | CreateError::Name(_) | CreateError::NameTwice(_) => {
+            Failure::misuse(&error)
+        }
+        _ => Failure::environment(&error),
+    }
+}
+
+fn hand_over(phrase: &str, number: u32) -> Result<(), Failure> {
+    let path = format!("/dev/fd/{number}");
+    std::fs::OpenOptions::new()
+        .write(true)
+        .open(&path)
+        .and_then(|mut file| {
+            file.write_all(phrase.as_bytes())
+                .and_then(|()| file.write_all(b"\n"))
+        })
+        .or_misuse(format_args!(
+            "write the recovery phrase to file descriptor {number}"
+        ))
+        .map_err(|failure| {
+            failure.advise(
+                "the vault was made and its phrase is lost: remove the folder and make it again",
+            )
+        })
+}
+
+/// Shows the phrase, and lets the person type it, so that what was written down is what opens the vault.
+fn show_and_ask(phrase: &str) -> Result<(), Failure> {
+    eprintln!(
+        "\nThese 24 words open the vault when the passphrase or every device is lost. They are shown once and kept"
+    );
+    eprintln!("nowhere. Write them down, and keep them where you keep a passport.\n");
+    let words: Vec<&str> = phrase.split(' ').collect();
+    for (row, line) in words.chunks(4).enumerate() {
+        let line: Vec<String> = line
+            .iter()
+            .enumerate()
+            .map(|(at, word)| format!("{:>2} {word:<10}", row * 4 + at + 1))
+            .collect();
+        eprintln!("  {}", line.join(""));
+    }
+    eprintln!();
+    let expected = from_phrase(phrase).expect("it was made from a seed");
+    loop {
+        eprint!("type them again, or press Ctrl-C and remove the folder: ");
+        let mut typed = Zeroizing::new(String::new());
+        let read = std::io::stdin()
+            .read_line(&mut typed)
+            .or_environment("read what you type")?;
+        if read == 0 {
+            return Err(Failure::misuse("the words were not typed again")
+                .advise("the vault is there and its phrase was shown above; if it was not written down, remove the folder and make it again"));
+        }
+        match from_phrase(&typed) {
+            Ok(seed) if seed.expose() == expected.expose() => {
+                eprintln!("these are the words");
+                return Ok(());
+            }
+            Ok(_) => eprintln!("this is a phrase, and not this vault's"),
+            Err(error) => eprintln!("{error}"),
+        }
+    }
+}
