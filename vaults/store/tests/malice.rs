@@ -501,7 +501,7 @@ fn strangers_write_and_count_for_nothing() {
     draft.push(&op).expect("well-formed");
     let mut bytes = b"TALLYSEG\x00\x01".to_vec();
     let position = tally_vault::format::ChainPosition::first(tally_vault::format::GrantId::ROOT);
-    let mut rng = Chance(blake3::Hasher::new().finalize_xof());
+    let mut rng = support::Chance::new(1);
     tally_vault::format::seal_frame(&stranger, position, &draft, None, &mut rng, &mut bytes)
         .expect("sealed");
     disk.put(
@@ -514,29 +514,6 @@ fn strangers_write_and_count_for_nothing() {
         .open(&disk, Open::reading(Key::Member(support::device())));
     assert!(codes(&mut opened.expect("it opens")).contains(&Code::OperationVoid.as_str()));
 }
-
-/// Randomness for a frame that the test makes by hand.
-struct Chance(blake3::OutputReader);
-
-impl rand_core::TryRng for Chance {
-    type Error = std::convert::Infallible;
-    fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
-        let mut bytes = [0; 4];
-        self.0.fill(&mut bytes);
-        Ok(u32::from_le_bytes(bytes))
-    }
-    fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
-        let mut bytes = [0; 8];
-        self.0.fill(&mut bytes);
-        Ok(u64::from_le_bytes(bytes))
-    }
-    fn try_fill_bytes(&mut self, buffer: &mut [u8]) -> Result<(), Self::Error> {
-        self.0.fill(buffer);
-        Ok(())
-    }
-}
-
-impl rand_core::TryCryptoRng for Chance {}
 
 #[test]
 fn no_canary_is_in_any_file() {

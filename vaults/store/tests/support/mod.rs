@@ -190,3 +190,34 @@ pub(crate) fn admit_device(vault: &mut Vault) {
     };
     vault.share(&share).expect("admitted");
 }
+
+/// Randomness for what a test makes by hand.
+pub(crate) struct Chance(blake3::OutputReader);
+
+impl Chance {
+    pub(crate) fn new(seed: u64) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&seed.to_be_bytes());
+        Self(hasher.finalize_xof())
+    }
+}
+
+impl rand_core::TryRng for Chance {
+    type Error = std::convert::Infallible;
+    fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
+        let mut bytes = [0; 4];
+        self.0.fill(&mut bytes);
+        Ok(u32::from_le_bytes(bytes))
+    }
+    fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
+        let mut bytes = [0; 8];
+        self.0.fill(&mut bytes);
+        Ok(u64::from_le_bytes(bytes))
+    }
+    fn try_fill_bytes(&mut self, buffer: &mut [u8]) -> Result<(), Self::Error> {
+        self.0.fill(buffer);
+        Ok(())
+    }
+}
+
+impl rand_core::TryCryptoRng for Chance {}
