@@ -35,6 +35,8 @@ mod members;
 mod open_boxes;
 mod parallel;
 mod read;
+#[cfg(feature = "sync")]
+mod replica;
 mod rewrite;
 mod scan;
 mod segment;
@@ -54,6 +56,8 @@ pub use finding::{Code, Finding, Severity};
 pub use local::{Head, SealedIdentityError, open_identity, seal_identity};
 pub use members::{AGENT_GRANT_MILLIS, Create, Created, Revoked, Share};
 pub use read::{Record, Stored};
+#[cfg(feature = "sync")]
+pub use replica::{CopyError, DiskCopy, Moved};
 pub use rewrite::{Redacted, RotatedInFull};
 pub use tally_vault_format as format;
 pub use tally_vault_state as state;
