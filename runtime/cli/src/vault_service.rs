@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tally_capability::Access;
 use tally_engine::contract::{Datetime, Error, VaultDraft, VaultItem, VaultPage};
 use tally_engine::{BoxFuture, VaultQuery};
-use tally_journal::RunId;
+use tally_journal::EntryHash;
 use tally_vault::format::{self, MemberId, NamespaceId, OpId, ReceiptDigest, Right};
 use tally_vault::state::Status;
 use tally_vault::{Change, NewContent, NewRecord, OpenError, ReadError, Vault, WriteError};
@@ -118,7 +118,7 @@ impl tally_engine::Vault for AgentVault {
         &'a self,
         namespace: String,
         drafts: Vec<VaultDraft>,
-        run: RunId,
+        run: Option<EntryHash>,
     ) -> BoxFuture<'a, Result<Vec<String>, Error>> {
         self.change(move |vault| {
             let place = writable(vault, &namespace)?;
@@ -136,7 +136,7 @@ impl tally_engine::Vault for AgentVault {
         namespace: String,
         targets: Vec<String>,
         draft: VaultDraft,
-        run: RunId,
+        run: Option<EntryHash>,
         curate: bool,
     ) -> BoxFuture<'a, Result<String, Error>> {
         self.change(move |vault| {
@@ -156,7 +156,7 @@ impl tally_engine::Vault for AgentVault {
         namespace: String,
         targets: Vec<String>,
         reason: String,
-        _run: RunId,
+        _run: Option<EntryHash>,
         curate: bool,
     ) -> BoxFuture<'a, Result<String, Error>> {
         self.change(move |vault| {
@@ -249,7 +249,7 @@ fn operation(text: &str) -> Result<OpId, Error> {
         .map_err(|error: format::ParseIdError| Error::Invalid(error.to_string()))
 }
 
-fn record(draft: &VaultDraft, run: RunId) -> Result<NewRecord<'_>, Error> {
+fn record(draft: &VaultDraft, run: Option<EntryHash>) -> Result<NewRecord<'_>, Error> {
     let receipt = match &draft.receipt {
         Some(text) => Some(
             text.parse::<ReceiptDigest>()
@@ -259,17 +259,10 @@ fn record(draft: &VaultDraft, run: RunId) -> Result<NewRecord<'_>, Error> {
     };
     Ok(NewRecord {
         record_type: &draft.type_,
-        run: Some(run_name(run)),
+        run: run.map(|run| format::RunId(*run.as_bytes())),
         receipt,
         content: NewContent::Bytes(&draft.content),
     })
-}
-
-/// A run's name as a vault holds it: its 16 bytes and 16 zeros.
-fn run_name(run: RunId) -> format::RunId {
-    let mut name = [0; 32];
-    name[..16].copy_from_slice(run.as_bytes());
-    format::RunId(name)
 }
 
 fn list(vault: &mut Vault, query: &VaultQuery) -> Result<VaultPage, Error> {

@@ -18,7 +18,7 @@ use crate::session::SharedSession;
 use crate::tool::ToolSet;
 use std::sync::Arc;
 use std::time::Duration;
-use tally_journal::RunId;
+use tally_journal::{EntryHash, RunId};
 use wasmtime::component::Linker;
 
 pub(crate) type AgentPre = contract::agent::AgentPre<Host>;
@@ -31,6 +31,8 @@ pub(crate) struct Shared {
     pub(crate) settings: Arc<[(String, String)]>,
     pub(crate) tools: Arc<ToolSet>,
     pub(crate) run: RunId,
+    /// The hash of the journal's first entry; none without a journal.
+    pub(crate) first_entry: Option<EntryHash>,
     pub(crate) seed: [u8; 32],
     pub(crate) clock_base: Duration,
 }

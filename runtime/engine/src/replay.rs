@@ -581,6 +581,7 @@ impl Engine {
             settings: Arc::from([]),
             tools: Arc::new(ToolSet::new(tools.into_iter().map(Arc::new).collect())?),
             run: genesis.run_id,
+            first_entry: None,
             seed: genesis.wasi_seed,
             clock_base: run::duration(genesis.clock_base),
         });

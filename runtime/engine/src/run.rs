@@ -406,7 +406,7 @@ impl Engine {
         genesis.started = started;
         genesis.branch_of = from.as_ref().map(|from| from.point);
 
-        {
+        let first_entry = {
             let mut session = session.lock();
             let sink = match journal {
                 JournalTo::Nowhere => None,
@@ -421,14 +421,17 @@ impl Engine {
                 .transpose()
                 .map_err(RunError::JournalStart)?;
             let cursor = from.map(|from| from.cursor);
+            let first_entry = writer.as_ref().map(|writer| writer.head().hash);
             session.restart(writer, cursor, output, limits, started);
-        }
+            first_entry
+        };
         let shared = Arc::new(Shared {
             engine: self.clone(),
             services,
             settings: plan.0.settings.clone(),
             tools: plan.0.tools.clone(),
             run: run_id,
+            first_entry,
             seed,
             clock_base: duration(clock_base),
         });

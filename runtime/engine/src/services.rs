@@ -11,7 +11,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use tally_capability::Access;
-use tally_journal::{Digest, RunId, Timestamp};
+use tally_journal::{Digest, EntryHash, RunId, Timestamp};
 use zeroize::{Zeroize as _, Zeroizing};
 
 /// A future on the heap.
@@ -126,7 +126,7 @@ pub struct VaultQuery {
 ///
 /// Requests have been checked for their form and allowed by the policy. `curate` says whether the policy lets the agent
 /// change what others wrote; without it an operation on others' versions is denied. Writes are durable when they return,
-/// and each names the run.
+/// and each names the run by the hash of its journal's first entry, which covers component, grant, input and seed.
 pub trait Vault: Send + Sync {
     /// The namespaces shared with the agent.
     fn namespaces<'a>(&'a self) -> BoxFuture<'a, Result<Vec<(String, Access)>, Error>>;
@@ -146,7 +146,7 @@ pub trait Vault: Send + Sync {
         &'a self,
         namespace: String,
         drafts: Vec<VaultDraft>,
-        run: RunId,
+        run: Option<EntryHash>,
     ) -> BoxFuture<'a, Result<Vec<String>, Error>>;
 
     /// Writes a version in place of others.
@@ -155,7 +155,7 @@ pub trait Vault: Send + Sync {
         namespace: String,
         targets: Vec<String>,
         draft: VaultDraft,
-        run: RunId,
+        run: Option<EntryHash>,
         curate: bool,
     ) -> BoxFuture<'a, Result<String, Error>>;
 
@@ -165,7 +165,7 @@ pub trait Vault: Send + Sync {
         namespace: String,
         targets: Vec<String>,
         reason: String,
-        run: RunId,
+        run: Option<EntryHash>,
         curate: bool,
     ) -> BoxFuture<'a, Result<String, Error>>;
 }
@@ -287,7 +287,7 @@ impl Vault for NoVault {
         &'a self,
         _namespace: String,
         _drafts: Vec<VaultDraft>,
-        _run: RunId,
+        _run: Option<EntryHash>,
     ) -> BoxFuture<'a, Result<Vec<String>, Error>> {
         self.answer()
     }
@@ -297,7 +297,7 @@ impl Vault for NoVault {
         _namespace: String,
         _targets: Vec<String>,
         _draft: VaultDraft,
-        _run: RunId,
+        _run: Option<EntryHash>,
         _curate: bool,
     ) -> BoxFuture<'a, Result<String, Error>> {
         self.answer()
@@ -308,7 +308,7 @@ impl Vault for NoVault {
         _namespace: String,
         _targets: Vec<String>,
         _reason: String,
-        _run: RunId,
+        _run: Option<EntryHash>,
         _curate: bool,
     ) -> BoxFuture<'a, Result<String, Error>> {
         self.answer()

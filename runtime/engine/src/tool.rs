@@ -165,6 +165,7 @@ impl ToolPlugin {
             settings: Arc::from([]),
             tools: Arc::new(ToolSet::default()),
             run: RunId::from_bytes([0; 16]),
+            first_entry: None,
             seed: [0; 32],
             clock_base: Duration::ZERO,
         });

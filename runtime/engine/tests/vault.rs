@@ -8,13 +8,13 @@ use std::sync::{Arc, Mutex};
 use tally_capability::Access;
 use tally_engine::contract::{Datetime, Error, VaultDraft, VaultItem, VaultPage};
 use tally_engine::{BoxFuture, Grant, Plan, ReplayOptions, RunReport, Vault, VaultQuery};
-use tally_journal::{Body, Decision, RunId};
+use tally_journal::{Body, Decision, EntryHash};
 
 /// A vault of one namespace in memory, which notes what it is asked.
 #[derive(Default)]
 struct Shelf {
     items: Mutex<Vec<VaultItem>>,
-    runs: Mutex<Vec<RunId>>,
+    runs: Mutex<Vec<Option<EntryHash>>>,
     curate: Mutex<Vec<bool>>,
 }
 
@@ -23,7 +23,7 @@ fn id(number: usize) -> String {
 }
 
 impl Shelf {
-    fn put(&self, draft: &VaultDraft, run: RunId) -> String {
+    fn put(&self, draft: &VaultDraft, run: Option<EntryHash>) -> String {
         let mut items = self.items.lock().unwrap();
         let id = id(items.len() + 1);
         self.runs.lock().unwrap().push(run);
@@ -86,7 +86,7 @@ impl Vault for Shelf {
         &'a self,
         _namespace: String,
         drafts: Vec<VaultDraft>,
-        run: RunId,
+        run: Option<EntryHash>,
     ) -> BoxFuture<'a, Result<Vec<String>, Error>> {
         Box::pin(async move { Ok(drafts.iter().map(|draft| self.put(draft, run)).collect()) })
     }
@@ -96,7 +96,7 @@ impl Vault for Shelf {
         _namespace: String,
         _targets: Vec<String>,
         draft: VaultDraft,
-        run: RunId,
+        run: Option<EntryHash>,
         curate: bool,
     ) -> BoxFuture<'a, Result<String, Error>> {
         Box::pin(async move {
@@ -110,7 +110,7 @@ impl Vault for Shelf {
         _namespace: String,
         _targets: Vec<String>,
         _reason: String,
-        _run: RunId,
+        _run: Option<EntryHash>,
         curate: bool,
     ) -> BoxFuture<'a, Result<String, Error>> {
         Box::pin(async move {
@@ -146,10 +146,11 @@ async fn an_agent_writes_corrects_hides_and_reads_and_a_replay_needs_no_vault() 
     );
     let runs = vault.runs.lock().unwrap().clone();
     assert_eq!(runs.len(), 3);
+    let parsed = journal(&report);
+    let first = parsed.entries().next().expect("a journal begins");
     assert!(
-        runs.iter()
-            .all(|run| *run == journal(&report).genesis().run_id),
-        "each names the run"
+        runs.iter().all(|run| *run == Some(first.hash)),
+        "each names the run by the first entry of its journal"
     );
     let again = ENGINE
         .replay(

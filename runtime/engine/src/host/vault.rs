@@ -261,7 +261,7 @@ async fn append(
     request: &AppendRequest<'_>,
 ) -> wasmtime::Result<Result<Vec<String>, Error>> {
     let (namespace, drafts) = (request.namespace.to_owned(), request.drafts.to_vec());
-    let run = cx.data().shared.run;
+    let run = cx.data().shared.first_entry;
     let check = || match request.drafts.len() {
         0 => Err(Error::Invalid("there is nothing to append".into())),
         1..=RECORDS_MAX => request.drafts.iter().try_for_each(check_draft),
@@ -282,7 +282,7 @@ async fn supersede(
 ) -> wasmtime::Result<Result<String, Error>> {
     let (namespace, targets) = (request.namespace.to_owned(), request.targets.to_vec());
     let draft = request.draft.clone();
-    let run = cx.data().shared.run;
+    let run = cx.data().shared.first_entry;
     let check = || check_targets(request.targets).and_then(|()| check_draft(request.draft));
     // Whose records they are, and so whether appending suffices, the vault knows.
     let ask = Some((Access::Append, request.namespace));
@@ -305,7 +305,7 @@ async fn retract(
 ) -> wasmtime::Result<Result<String, Error>> {
     let (namespace, targets) = (request.namespace.to_owned(), request.targets.to_vec());
     let reason = request.reason.to_owned();
-    let run = cx.data().shared.run;
+    let run = cx.data().shared.first_entry;
     let check = || {
         if request.reason.len() > REASON_LEN_MAX {
             return Err(Error::Invalid(format!(
