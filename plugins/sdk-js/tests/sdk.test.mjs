@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
 
-import { TallyError, agent, callTool, chat, embed, emit, now, random, setting } from "../tally-agent.js";
+import { TallyError, agent, callTool, chat, embed, emit, namespace, now, random, setting } from "../tally-agent.js";
 import { parseJson } from "../common.js";
 import { plugin } from "../tally-plugin.js";
 
@@ -184,4 +184,22 @@ test("JSON nested too deeply is refused before it is parsed", () => {
   for (const text of ["[".repeat(101), '{"a":'.repeat(101), '["]", '.repeat(101)]) assert.throws(() => parseJson(text), /nested deeper/);
   assert.deepEqual(parseJson(`["${"[".repeat(500)}\\"["]`), [`${"[".repeat(500)}"[`]);
   assert.ok(Array.isArray(parseJson("[".repeat(100) + "]".repeat(100))));
+});
+
+test("a namespace is read page by page and written as drafts", () => {
+  const item = (id, text) => ({ id, lineage: id, type: "text/plain", content: Buffer.from(text), author: "ab", written: { seconds: 2, nanoseconds: 0 }, conflicts: [] });
+  const pages = { null: { items: [item("1", "one")], next: "1" }, 1: { items: [item("2", "zwölf €")], next: null } };
+  const written = [];
+  host.vault = {
+    list: (_name, _prefix, after) => pages[after],
+    append: (name, drafts) => (written.push([name, ...drafts]), drafts.map((draft) => String(draft.content.length))),
+    get: () => undefined,
+  };
+  const trips = namespace("trips");
+  assert.deepEqual([...trips.items("text/")].map((found) => found.text()), ["one", "zwölf €"]);
+  assert.equal(trips.add("zwölf €"), "10");
+  assert.deepEqual(Buffer.from(written[0][1].content), Buffer.from("zwölf €"));
+  assert.equal(written[0][1].type, "text/plain");
+  assert.equal(trips.get("x"), null);
+  assert.throws(() => trips.add(7), TypeError);
 });

@@ -72,5 +72,15 @@ def install():
     )
     imports.output = _module("wit_world.imports.output", emit=_none("emit"))
     imports.tools = _module("wit_world.imports.tools", list=_none("list"), call=_none("call"))
+    imports.vault = _module(
+        "wit_world.imports.vault",
+        Access=Enum("Access", "READ APPEND CURATE"),
+        Namespace=_record("Namespace", "name", "access"),
+        Draft=_record("Draft", "type", "content", "receipt"),
+        Item=_record("Item", "id", "lineage", "type", "content", "author", "written", "run", "receipt", "conflicts"),
+        Page=_record("Page", "items", "next"),
+        namespaces=_none("namespaces"), list=_none("list"), get=_none("get"), append=_none("append"),
+        supersede=_none("supersede"), retract=_none("retract"),
+    )
     exports.handler = _module("wit_world.exports.handler", Reply=_record("Reply", "text", "data_json"))
     return imports

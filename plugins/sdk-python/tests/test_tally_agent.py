@@ -214,6 +214,28 @@ class SdkTest(unittest.TestCase):
             tools.call("shout", "{}")
         self.assertEqual(caught.exception.value, types.Error_Failed("KeyError: 'text'"))
 
+    def test_a_namespace_is_read_page_by_page_and_written_as_drafts(self):
+        vault = host.vault
+        def item(number):
+            return vault.Item(str(number), str(number), "text/plain", b"n%d" % number, "ab", host.env.Datetime(2, 500_000_000), None, None, [])
+        pages = {None: vault.Page([item(1), item(2)], "2"), "2": vault.Page([item(3)], None)}
+        asked, written = [], []
+        vault.list = lambda name, prefix, after, limit: asked.append((name, prefix, after)) or pages[after]
+        vault.append = lambda name, drafts: written.append((name, drafts)) or [str(len(d.content)) for d in drafts]
+        vault.namespaces = lambda: [vault.Namespace("trips", vault.Access.APPEND)]
+        trips = sdk.namespace("trips")
+        self.assertEqual([(item.text, item.written) for item in trips.items("text/")], [("n1", 2.5), ("n2", 2.5), ("n3", 2.5)])
+        self.assertEqual(asked, [("trips", "text/", None), ("trips", "text/", "2")])
+        self.assertEqual(trips.add("café"), "5")
+        self.assertEqual(written, [("trips", [vault.Draft("text/plain", "café".encode(), None)])])
+        self.assertEqual(sdk.namespaces(), {"trips": "append"})
+        def refuse(*_):
+            raise fakes.Err(host.types.Error_Denied("appending to the namespace \"x\" is not granted"))
+        vault.append = refuse
+        with self.assertRaises(sdk.Error) as caught:
+            trips.add("x")
+        self.assertEqual(caught.exception.kind, "denied")
+
 
 if __name__ == "__main__":
     unittest.main()
