@@ -57,6 +57,40 @@ fn prompt(text: &str, what: &str) -> Result<Zeroizing<String>, Failure> {
         .or_environment(format_args!("read the {what} from the terminal"))
 }
 
+/// The system's randomness, drawn ahead so that it can fail only once.
+pub(crate) struct Random(blake3::OutputReader);
+
+impl Random {
+    pub(crate) fn new() -> Result<Self, Failure> {
+        let mut seed = Zeroizing::new([0; 32]);
+        getrandom::fill(&mut *seed).or_environment("draw randomness")?;
+        Ok(Self(blake3::Hasher::new_keyed(&seed).finalize_xof()))
+    }
+}
+
+impl rand_core::TryRng for Random {
+    type Error = std::convert::Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
+        let mut bytes = [0; 4];
+        self.0.fill(&mut bytes);
+        Ok(u32::from_le_bytes(bytes))
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
+        let mut bytes = [0; 8];
+        self.0.fill(&mut bytes);
+        Ok(u64::from_le_bytes(bytes))
+    }
+
+    fn try_fill_bytes(&mut self, buffer: &mut [u8]) -> Result<(), Self::Error> {
+        self.0.fill(buffer);
+        Ok(())
+    }
+}
+
+impl rand_core::TryCryptoRng for Random {}
+
 /// All that a descriptor gives, without the line end after it.
 fn read(what: &str, number: u32) -> Result<Zeroizing<String>, Failure> {
     let path = format!("/dev/fd/{number}");

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use clap::Args as ClapArgs;
 use serde::{Deserialize, Serialize};
 use tally_vault::format::{
-    Genesis, GrantId, Identity, MemberId, MemberKind, NamespaceId, Right, Seed, SlotCost, Time,
-    VaultId,
+    Genesis, GrantId, Identity, MemberId, MemberKind, NamespaceId, Right, Seed, Share, SlotCost,
+    Time, VaultId, combine_shares, from_phrase,
 };
 use tally_vault::{
     Change, Environment, Key, NewContent, NewRecord, Open, OpenError, Place, ReadError, Severity,
@@ -155,6 +155,25 @@ pub(crate) fn open(
         }
     }
     Ok(vault)
+}
+
+/// The root's seed, from 24 words or from shares of 32 words, one a line.
+pub(crate) fn root_seed(vault: &VaultId, words: &str) -> Result<Seed, Failure> {
+    let lines: Vec<&str> = words
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
+    let count = |line: &str| line.split_whitespace().count();
+    if lines.iter().any(|line| count(line) == Share::WORDS) {
+        let shares = lines
+            .iter()
+            .map(|line| Share::from_words(line))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| Failure::misuse(&error))?;
+        return combine_shares(vault, &shares).map_err(|error| Failure::misuse(&error));
+    }
+    from_phrase(words).map_err(|error| Failure::misuse(format_args!("recovery phrase: {error}")))
 }
 
 /// Who must act when a vault does not open.

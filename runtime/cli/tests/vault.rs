@@ -487,6 +487,59 @@ fn the_recovery_phrase_opens_the_vault_when_all_else_is_lost() {
 }
 
 #[test]
+fn any_two_of_three_shares_recover_and_one_does_not() {
+    let machine = Machine::bare();
+    let args = [
+        "vault",
+        "init",
+        "--json",
+        "--passphrase-fd",
+        "3",
+        "--work-memory",
+        "64",
+        "--work-passes",
+        "2",
+        "--shares",
+        "2/3",
+    ];
+    let made = with_secrets(&machine, &args, None).ok().json();
+    let shares: Vec<&str> = made["recovery_shares"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one.as_str().unwrap())
+        .collect();
+    assert_eq!(shares.len(), 3);
+    vault(&machine, &["add", "remember me"]).ok();
+    let recover = [
+        "vault",
+        "recover",
+        "--phrase-fd",
+        "4",
+        "--new-passphrase-fd",
+        "3",
+        "--json",
+        "--work-memory",
+        "64",
+        "--work-passes",
+        "2",
+    ];
+    let one = with_secrets(&machine, &recover, Some(shares[1]));
+    assert_eq!(one.code(), 2, "{}", one.stdout());
+    with_secrets(
+        &machine,
+        &recover,
+        Some(&format!("{}\n{}\n", shares[2], shares[0])),
+    )
+    .ok();
+    let answer = vault(&machine, &["get", "--json"]).ok().json();
+    assert_eq!(
+        records(&answer),
+        [("memory".to_owned(), "remember me".to_owned())]
+    );
+}
+
+#[test]
 fn what_somebody_did_to_the_folder_is_named() {
     let machine = Machine::bare();
     init(&machine, &["memory"]);

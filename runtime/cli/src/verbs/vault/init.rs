@@ -4,14 +4,14 @@ use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 
 use clap::Args as ClapArgs;
-use tally_vault::format::from_phrase;
+use tally_vault::format::{Identity, MemberKind, Share, from_phrase, split_seed};
 use tally_vault::{Create, CreateError, Environment, Vault};
 use zeroize::Zeroizing;
 
 use crate::failure::{Failure, OrFail, Outcome};
-use crate::secret;
+use crate::secret::{self, Random};
 use crate::ui::{Progress, say};
-use crate::vaults::{MEMBERS, MEMORY, Which, Work, name_member};
+use crate::vaults::{MEMBERS, MEMORY, Which, Work, name_member, root_seed};
 
 /// Make a vault.
 #[derive(ClapArgs)]
@@ -31,8 +31,21 @@ pub(crate) struct Init {
     /// Write the recovery phrase to this file descriptor instead of the terminal, and do not ask for it again.
     #[arg(long, value_name = "N")]
     phrase_fd: Option<u32>,
+    /// Give the recovery phrase as N shares of which any K are enough, instead of as 24 words.
+    #[arg(long, value_name = "K/N", value_parser = shares)]
+    shares: Option<(u8, u8)>,
     #[command(flatten)]
     work: Work,
+}
+
+fn shares(text: &str) -> Result<(u8, u8), String> {
+    let parsed = text
+        .split_once('/')
+        .and_then(|(k, n)| Some((k.parse().ok()?, n.parse().ok()?)));
+    match parsed {
+        Some((k, n)) if 2 <= k && k <= n && n <= 32 => Ok((k, n)),
+        _ => Err("write K/N with 2 ≤ K ≤ N ≤ 32, for example 2/3".into()),
+    }
 }
 
 pub(crate) fn run(args: &Init, json: bool) -> Outcome {
@@ -83,15 +96,23 @@ pub(crate) fn run(args: &Init, json: bool) -> Outcome {
         let label = args.device.clone().unwrap_or_else(computer);
         name_member(&mut vault, &device, &label)?;
     }
+    let given = match args.shares {
+        None => vec![phrase],
+        Some((k, n)) => split(&vault, &phrase, k, n)?,
+    };
     match args.phrase_fd {
-        Some(number) => hand_over(&phrase, number)?,
+        Some(number) => hand_over(&given, number)?,
         None if json => {}
-        None => show_and_ask(&phrase)?,
+        None => show_and_ask(&vault, &given, args.shares.map_or(1, |(k, _)| k))?,
     }
     if json {
         let mut more = serde_json::json!({ "folder": place.folder, "namespaces": names });
         if args.phrase_fd.is_none() {
-            more["recovery_phrase"] = phrase.as_str().into();
+            let words: Vec<&str> = given.iter().map(|words| words.as_str()).collect();
+            match args.shares {
+                None => more["recovery_phrase"] = words[0].into(),
+                Some(_) => more["recovery_shares"] = words.into(),
+            }
         }
         super::answer(&vault, more);
     } else {
@@ -127,15 +148,26 @@ fn creating(error: CreateError) -> Failure {
     }
 }
 
-fn hand_over(phrase: &str, number: u32) -> Result<(), Failure> {
+/// The root's seed in shares.
+fn split(vault: &Vault, phrase: &str, k: u8, n: u8) -> Result<Vec<Zeroizing<String>>, Failure> {
+    let seed = from_phrase(phrase).expect("it was made from a seed");
+    let mut rng = Random::new()?;
+    let shares = split_seed(&vault.id(), &seed, k, n, &mut rng).or_misuse("split the phrase")?;
+    Ok(shares.iter().map(Share::to_words).collect())
+}
+
+fn hand_over(words: &[Zeroizing<String>], number: u32) -> Result<(), Failure> {
     let path = format!("/dev/fd/{number}");
+    let write = |mut file: std::fs::File| {
+        words.iter().try_for_each(|line| {
+            file.write_all(line.as_bytes())
+                .and_then(|()| file.write_all(b"\n"))
+        })
+    };
     std::fs::OpenOptions::new()
         .write(true)
         .open(&path)
-        .and_then(|mut file| {
-            file.write_all(phrase.as_bytes())
-                .and_then(|()| file.write_all(b"\n"))
-        })
+        .and_then(write)
         .or_misuse(format_args!(
             "write the recovery phrase to file descriptor {number}"
         ))
@@ -146,40 +178,59 @@ fn hand_over(phrase: &str, number: u32) -> Result<(), Failure> {
         })
 }
 
-/// Shows the phrase, and lets the person type it, so that what was written down is what opens the vault.
-fn show_and_ask(phrase: &str) -> Result<(), Failure> {
+/// Shows the phrase or the shares, and lets the person type what is needed to come back, so that what was written down is what
+/// opens the vault.
+fn show_and_ask(vault: &Vault, given: &[Zeroizing<String>], needed: u8) -> Result<(), Failure> {
+    let (what, them) = if given.len() == 1 {
+        ("These 24 words open".to_owned(), "them")
+    } else {
+        (
+            format!("Any {needed} of these {} shares open", given.len()),
+            "as many shares as are needed, one a line,",
+        )
+    };
     eprintln!(
-        "\nThese 24 words open the vault when the passphrase or every device is lost. They are shown once and kept"
+        "\n{what} the vault when the passphrase or every device is lost. They are shown once and"
     );
-    eprintln!("nowhere. Write them down, and keep them where you keep a passport.\n");
-    let words: Vec<&str> = phrase.split(' ').collect();
-    for (row, line) in words.chunks(4).enumerate() {
-        let line: Vec<String> = line
-            .iter()
-            .enumerate()
-            .map(|(at, word)| format!("{:>2} {word:<10}", row * 4 + at + 1))
-            .collect();
-        eprintln!("  {}", line.join(""));
-    }
-    eprintln!();
-    let expected = from_phrase(phrase).expect("it was made from a seed");
-    loop {
-        eprint!("type them again, or press Ctrl-C and remove the folder: ");
-        let mut typed = Zeroizing::new(String::new());
-        let read = std::io::stdin()
-            .read_line(&mut typed)
-            .or_environment("read what you type")?;
-        if read == 0 {
-            return Err(Failure::misuse("the words were not typed again")
-                .advise("the vault is there and its phrase was shown above; if it was not written down, remove the folder and make it again"));
+    eprintln!("kept nowhere. Write them down, and keep them where you keep a passport.\n");
+    for (at, words) in given.iter().enumerate() {
+        if given.len() > 1 {
+            eprintln!("  share {}", at + 1);
         }
-        match from_phrase(&typed) {
-            Ok(seed) if seed.expose() == expected.expose() => {
+        let words: Vec<&str> = words.split(' ').collect();
+        for (row, line) in words.chunks(4).enumerate() {
+            let line: Vec<String> = line
+                .iter()
+                .enumerate()
+                .map(|(at, word)| format!("{:>2} {word:<10}", row * 4 + at + 1))
+                .collect();
+            eprintln!("  {}", line.join(""));
+        }
+        eprintln!();
+    }
+    let root = vault.genesis().root().member();
+    loop {
+        eprint!("type {them} again, or press Ctrl-C and remove the folder: ");
+        let mut typed = Zeroizing::new(String::new());
+        let lines = if given.len() == 1 { 1 } else { needed };
+        for _ in 0..lines {
+            let read = std::io::stdin()
+                .read_line(&mut typed)
+                .or_environment("read what you type")?;
+            if read == 0 {
+                return Err(Failure::misuse("the words were not typed again")
+                    .advise("the vault is there and its words were shown above; if they were not written down, remove the folder and make it again"));
+            }
+        }
+        let typed = root_seed(&vault.id(), &typed)
+            .map(|seed| Identity::new(MemberKind::Root, seed).member());
+        match typed {
+            Ok(member) if member == root => {
                 eprintln!("these are the words");
                 return Ok(());
             }
-            Ok(_) => eprintln!("this is a phrase, and not this vault's"),
-            Err(error) => eprintln!("{error}"),
+            Ok(_) => eprintln!("these words are another vault's"),
+            Err(failure) => eprintln!("{}", failure.message()),
         }
     }
 }

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::Args as ClapArgs;
-use tally_vault::format::{Card, MemberKind, NamespaceId};
+use tally_vault::format::{Card, MemberKind, NamespaceId, to_phrase};
 use tally_vault::{Key, Revoked, RotatedInFull, Share as ShareWith, Vault};
 
 use crate::failure::{Failure, OrFail, Outcome};
@@ -79,7 +79,7 @@ pub(crate) struct Rotate {
 /// Come back with the 24 words.
 #[derive(ClapArgs)]
 pub(crate) struct Recover {
-    /// Read the recovery phrase from this file descriptor instead of the terminal.
+    /// Read the recovery phrase, or enough shares of it, one a line, from this file descriptor instead of the terminal.
     #[arg(long, value_name = "N")]
     phrase_fd: Option<u32>,
     /// Read the new passphrase from this file descriptor instead of the terminal.
@@ -301,7 +301,8 @@ fn chosen(vault: &mut Vault, names: &[String]) -> Result<Vec<NamespaceId>, Failu
 
 pub(crate) fn recover(args: &Recover, json: bool) -> Outcome {
     let place = args.which.place()?;
-    let phrase = secret::ask("recovery phrase, 24 words", args.phrase_fd)?;
+    let words = secret::ask("recovery phrase, or shares one a line", args.phrase_fd)?;
+    let phrase = to_phrase(&vaults::root_seed(&vaults::vault_id(&place)?, &words)?);
     let mut vault = vaults::open(
         &place,
         Key::Phrase(&phrase),
