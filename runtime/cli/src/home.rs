@@ -44,7 +44,7 @@ impl Home {
     /// This machine's public key, if it has one. Makes nothing: checking what others did leaves no trace.
     pub(crate) fn existing_public_key() -> Result<Option<PublicKey>, Failure> {
         let path = Self::place()?.join("keys/node.key");
-        Ok(read_seed(&path)?.map(|seed| SigningKey::from_seed(&*seed).public_key()))
+        Ok(read_seed(&path)?.map(|seed| SigningKey::from_seed(&seed).public_key()))
     }
 
     fn place() -> Result<PathBuf, Failure> {
@@ -102,7 +102,7 @@ impl Home {
     /// The signing key of this machine, made on first use.
     pub(crate) fn node_key(&self) -> Result<SigningKey, Failure> {
         let path = self.sub("keys")?.join("node.key");
-        Ok(SigningKey::from_seed(&*seed_or_new(&path)?))
+        Ok(SigningKey::from_seed(&seed_or_new(&path)?))
     }
 }
 

@@ -150,14 +150,13 @@ pub(crate) fn add(args: Add, json: bool) -> Outcome {
 
 pub(crate) fn get(args: &Get, json: bool) -> Outcome {
     let mut vault = args.which.read()?;
-    let outcome = match &args.id {
+    match &args.id {
         Some(id) => {
             let id = find(&mut vault, id)?;
             one(&mut vault, id, args, json)
         }
         None => list(&mut vault, args, json),
-    };
-    outcome
+    }
 }
 
 fn one(vault: &mut Vault, id: OpId, args: &Get, json: bool) -> Outcome {
