@@ -350,7 +350,7 @@ impl Vault {
         let entries = list(&self.environment, &folder).map_err(FileError::at(&folder))?;
         let files: Vec<_> = entries
             .iter()
-            .filter(|entry| entry.kind == EntryKind::File)
+            .filter(|entry| entry.kind == EntryKind::File && !is_part(&entry.name))
             .collect();
         let environment = &self.environment;
         let hashes = crate::parallel::map(&files, environment.threads, |entry| {
@@ -516,4 +516,10 @@ impl Vault {
 fn join<T: ToString>(items: &[T]) -> String {
     let texts: Vec<String> = items.iter().map(ToString::to_string).collect();
     texts.join(", ")
+}
+
+/// Whether a file of the folder of blobs is the beginning of one that is being synchronised.
+fn is_part(name: &str) -> bool {
+    name.strip_suffix(".part")
+        .is_some_and(|stem| stem.parse::<BlobId>().is_ok())
 }
