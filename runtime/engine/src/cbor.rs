@@ -148,6 +148,15 @@ fn put_field(out: &mut Vec<u8>, name: &str) {
 
 /// A Rust variant name as its WIT name.
 fn put_case(out: &mut Vec<u8>, name: &str) {
+    // Most are one word: one copy, and one letter to change.
+    if !name.bytes().skip(1).any(|byte| byte.is_ascii_uppercase()) {
+        put_text(out, name);
+        let start = out.len() - name.len();
+        if let Some(first) = out.get_mut(start) {
+            first.make_ascii_lowercase();
+        }
+        return;
+    }
     let dashes = name.bytes().skip(1).filter(u8::is_ascii_uppercase).count();
     put_head(out, 3, (name.len() + dashes) as u64);
     for (i, b) in name.bytes().enumerate() {
@@ -215,6 +224,8 @@ struct MapEncoder<'a> {
     out: &'a mut Vec<u8>,
     starts: [usize; FIELDS_MAX],
     len: usize,
+    /// Length of the key before, while each was longer than the one before it: then the entries are in order.
+    grown: Option<usize>,
 }
 
 impl<'a> MapEncoder<'a> {
@@ -229,6 +240,7 @@ impl<'a> MapEncoder<'a> {
             out,
             starts: [0; FIELDS_MAX],
             len: 0,
+            grown: Some(0),
         })
     }
 
@@ -243,7 +255,15 @@ impl<'a> MapEncoder<'a> {
     }
 
     fn finish(self) {
-        let Self { out, starts, len } = self;
+        let Self {
+            out,
+            starts,
+            len,
+            grown,
+        } = self;
+        if grown.is_some() {
+            return;
+        }
         let starts = &starts[..len];
         let entry = |out: &[u8], i: usize| -> (usize, usize) {
             (starts[i], starts.get(i + 1).copied().unwrap_or(out.len()))
@@ -277,6 +297,7 @@ impl ser::SerializeStruct for MapEncoder<'_> {
         value: &T,
     ) -> Result<(), CborError> {
         self.entry()?;
+        self.grown = self.grown.filter(|len| key.len() > *len).map(|_| key.len());
         put_field(self.out, key);
         value.serialize(Encoder { out: self.out })
     }
@@ -307,6 +328,7 @@ impl ser::SerializeMap for MapEncoder<'_> {
     type Error = CborError;
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), CborError> {
         self.entry()?;
+        self.grown = None;
         key.serialize(Encoder { out: self.out })
     }
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), CborError> {

@@ -164,11 +164,11 @@ impl Plan {
         })
     }
 
+    /// Keeps the room of a run that is over, whose session has been cleared.
     fn give_back(&self, mut genesis: Genesis, session: SharedSession) {
         if genesis.input.capacity() > 64 << 10 {
             genesis.input = Vec::new();
         }
-        session.lock().clear();
         let mut spare = self.0.spare.lock().unwrap_or_else(PoisonError::into_inner);
         if spare.len() < SPARE_MAX && session.is_alone() {
             spare.push(Spare { genesis, session });
@@ -338,8 +338,12 @@ pub(crate) struct From {
 
 impl Engine {
     /// Runs an agent once.
-    pub async fn run(&self, plan: &Plan, start: Start) -> Result<RunReport, RunError> {
-        self.run_from(plan, start, None).await
+    pub fn run(
+        &self,
+        plan: &Plan,
+        start: Start,
+    ) -> impl Future<Output = Result<RunReport, RunError>> + Send {
+        self.run_from(plan, start, None)
     }
 
     pub(crate) async fn run_from(
@@ -450,14 +454,19 @@ impl Engine {
                 cancel,
             )
             .await;
-        let report = conclude(
-            &mut session.lock(),
-            frame,
-            &genesis,
-            &shared,
-            signing.as_ref(),
-            began,
-        );
+        let report = {
+            let mut session = session.lock();
+            let report = conclude(
+                &mut session,
+                frame,
+                &genesis,
+                &shared,
+                signing.as_ref(),
+                began,
+            );
+            session.clear();
+            report
+        };
         plan.give_back(genesis, session);
         report
     }

@@ -59,6 +59,12 @@ impl Sink for AnySink {
             Self::Boxed(sink) => sink.append(bytes),
         }
     }
+    fn buffer(&mut self) -> Option<&mut Vec<u8>> {
+        match self {
+            Self::Memory(sink) => sink.buffer(),
+            Self::Boxed(sink) => sink.buffer(),
+        }
+    }
     fn flush(&mut self) -> std::io::Result<()> {
         match self {
             Self::Memory(sink) => sink.flush(),
@@ -547,8 +553,25 @@ pub(crate) fn finish<R: Response>(
     callee: Option<Callee>,
 ) -> wasmtime::Result<()> {
     let host = cx.data();
-    let mut session = host.session.lock();
-    let session = &mut *session;
+    finish_in(
+        &mut host.session.lock(),
+        host.frame,
+        pending,
+        response,
+        receipt,
+        callee,
+    )
+}
+
+/// [`finish`] for who has the session locked.
+pub(crate) fn finish_in<R: Response>(
+    session: &mut Session,
+    frame: u32,
+    pending: Pending,
+    response: &R,
+    receipt: Option<&[u8]>,
+    callee: Option<Callee>,
+) -> wasmtime::Result<()> {
     let Pending {
         effect,
         request,
@@ -565,7 +588,7 @@ pub(crate) fn finish<R: Response>(
         return Err(session.fail(error));
     }
     let call = Call {
-        frame: FrameId::new(host.frame),
+        frame: FrameId::new(frame),
         function: effect.name,
         class: effect.class,
         intent,

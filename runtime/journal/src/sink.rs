@@ -4,14 +4,20 @@ use std::io;
 
 /// Takes a journal's bytes in order.
 ///
-/// The writer calls [`append`](Self::append) once for each whole frame (the header comes with the first), so a sink never
-/// has to know the format.
+/// The writer calls [`append`](Self::append) once for each whole frame (the header comes with the first), or puts the
+/// frame into the sink's [`buffer`](Self::buffer), so a sink never has to know the format.
 pub trait Sink {
     /// Takes the next bytes; they may stay in memory.
     ///
     /// # Errors
     /// Whatever the medium says. The journal takes no further entry after one.
     fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
+
+    /// Where everything taken so far stands, of a sink that keeps it all in memory: the writer then puts an entry there
+    /// itself, whole, instead of having it copied by [`append`](Self::append). It touches nothing that was there before.
+    fn buffer(&mut self) -> Option<&mut Vec<u8>> {
+        None
+    }
 
     /// Hands everything taken so far to the operating system: it survives the end of this process.
     ///
@@ -31,6 +37,10 @@ impl<S: Sink + ?Sized> Sink for &mut S {
         (**self).append(bytes)
     }
 
+    fn buffer(&mut self) -> Option<&mut Vec<u8>> {
+        (**self).buffer()
+    }
+
     fn flush(&mut self) -> io::Result<()> {
         (**self).flush()
     }
@@ -43,6 +53,10 @@ impl<S: Sink + ?Sized> Sink for &mut S {
 impl<S: Sink + ?Sized> Sink for Box<S> {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         (**self).append(bytes)
+    }
+
+    fn buffer(&mut self) -> Option<&mut Vec<u8>> {
+        (**self).buffer()
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -87,6 +101,12 @@ impl Sink for MemorySink {
         Ok(())
     }
 
+    #[inline]
+    fn buffer(&mut self) -> Option<&mut Vec<u8>> {
+        Some(&mut self.0)
+    }
+
+    #[inline]
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }

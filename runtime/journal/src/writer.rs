@@ -1,10 +1,11 @@
 //! Appends entries.
 //!
-//! An entry is encoded and hashed in a buffer that is used again for the next, then handed to the sink as one frame.
+//! An entry is encoded and hashed where it stays when the sink keeps everything in memory; else in a buffer that is used
+//! again for the next, and then handed to the sink as one frame.
 //! After an error from the sink the writer takes nothing more: what follows a frame that is half there could not be
 //! read.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 
@@ -81,7 +82,7 @@ pub struct Writer<S> {
     next: u64,
     prev: EntryHash,
     state: State,
-    blobs: HashSet<EntryHash>,
+    blobs: BTreeSet<EntryHash>,
     /// Hash of the request of each open intent.
     requests: Vec<(Seq, blake3::Hash)>,
     failed: bool,
@@ -112,7 +113,7 @@ impl<S: Sink> Writer<S> {
             next: 0,
             prev: genesis.terms.hash(),
             state: State::default(),
-            blobs: HashSet::new(),
+            blobs: BTreeSet::new(),
             requests: Vec::new(),
             failed: false,
             sealed: false,
@@ -327,9 +328,11 @@ impl<S: Sink> Writer<S> {
         if self.sealed {
             return Err(self.out_of_order(Broken("is a second seal")));
         }
-        self.begin();
-        encode::attached(&mut self.frame, Kind::Seal, envelope);
-        self.finish()?;
+        self.frame.clear();
+        frame(&mut self.frame, |out| {
+            encode::attached(out, Kind::Seal, envelope);
+        });
+        self.hand_over()?;
         self.sealed = true;
         self.sync()
     }
@@ -405,11 +408,12 @@ impl<S: Sink> Writer<S> {
         if bytes.len() <= MAX_INLINE_LEN {
             return Ok(Stored::Inline(bytes));
         }
-        self.begin();
-        encode::attached(&mut self.frame, Kind::Blob, bytes);
-        let hash = frame_hash(&self.frame[LENGTH_LEN..]);
+        self.frame.clear();
+        let hash = frame(&mut self.frame, |out| {
+            encode::attached(out, Kind::Blob, bytes);
+        });
         if self.blobs.insert(hash) {
-            self.finish_with(hash)?;
+            self.hand_over()?;
         }
         Ok(Stored::Blob(hash))
     }
@@ -420,37 +424,20 @@ impl<S: Sink> Writer<S> {
             run: self.run,
             prev: self.prev,
         };
-        self.begin();
-        encode(&mut self.frame, &lead);
-        let hash = self.finish()?;
+        let (out, in_place) = match self.sink.buffer() {
+            Some(out) => (out, true),
+            None => {
+                self.frame.clear();
+                (&mut self.frame, false)
+            }
+        };
+        let hash = frame(out, |out| encode(out, &lead));
+        if !in_place {
+            self.hand_over()?;
+        }
         self.next += 1;
         self.prev = hash;
         Ok(hash)
-    }
-
-    /// Leaves room for the length.
-    fn begin(&mut self) {
-        self.frame.clear();
-        self.frame.extend_from_slice(&[0; LENGTH_LEN]);
-    }
-
-    fn finish(&mut self) -> Result<EntryHash, WriteError> {
-        let hash = frame_hash(&self.frame[LENGTH_LEN..]);
-        self.finish_with(hash)?;
-        Ok(hash)
-    }
-
-    /// Fills in length and check and hands the frame over.
-    fn finish_with(&mut self, hash: EntryHash) -> Result<(), WriteError> {
-        debug_assert!(
-            self.frame.len() - LENGTH_LEN <= MAX_FRAME_LEN,
-            "each part is bounded to fit"
-        );
-        let len = u32::try_from(self.frame.len() - LENGTH_LEN)
-            .expect("values are bounded well below 4 GiB");
-        self.frame[..LENGTH_LEN].copy_from_slice(&len.to_le_bytes());
-        self.frame.extend_from_slice(&hash.as_bytes()[..CHECK_LEN]);
-        self.hand_over()
     }
 
     fn hand_over(&mut self) -> Result<(), WriteError> {
@@ -469,6 +456,24 @@ impl<S: Sink> Writer<S> {
             }
         })
     }
+}
+
+/// Appends one frame: its length, the payload that `encode` appends, and its check.
+#[inline]
+fn frame(out: &mut Vec<u8>, encode: impl FnOnce(&mut Vec<u8>)) -> EntryHash {
+    let start = out.len();
+    out.extend_from_slice(&[0; LENGTH_LEN]);
+    encode(out);
+    let (length, payload) = out[start..].split_at_mut(LENGTH_LEN);
+    debug_assert!(
+        payload.len() <= MAX_FRAME_LEN,
+        "each part is bounded to fit"
+    );
+    let len = u32::try_from(payload.len()).expect("values are bounded well below 4 GiB");
+    length.copy_from_slice(&len.to_le_bytes());
+    let hash = frame_hash(payload);
+    out.extend_from_slice(&hash.as_bytes()[..CHECK_LEN]);
+    hash
 }
 
 pub(crate) fn at_most(what: &'static str, len: usize, max: usize) -> Result<(), WriteError> {

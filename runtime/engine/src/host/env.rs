@@ -6,7 +6,7 @@ use crate::contract::{Datetime, Error, Level};
 use crate::effects::{ENV_LOG, ENV_NOW, ENV_RANDOM, ENV_SETTING};
 use crate::limits::Exhausted;
 use crate::policy::Verdict;
-use crate::session::{Begun, EnvironmentError, Pending, Stop, begin, finish};
+use crate::session::{Begun, EnvironmentError, Pending, Stop, begin, finish, finish_in};
 use serde::Serialize;
 use tally_capability::Ask;
 use wasmtime::StoreContextMut;
@@ -54,13 +54,14 @@ fn now(mut cx: StoreContextMut<'_, Host>) -> wasmtime::Result<Datetime> {
         Begun::Live(pending) => {
             let host = cx.data();
             let now = host.shared.services.clock.now();
-            let now = host.session.lock().advance(now);
+            let mut session = host.session.lock();
+            let now = session.advance(now);
             let seconds = u32::try_from(now.seconds()).unwrap_or(u32::MAX);
             let now = Datetime {
                 seconds,
                 nanoseconds: now.nanoseconds(),
             };
-            finish(&mut cx, pending, &now, None, None)?;
+            finish_in(&mut session, host.frame, pending, &now, None, None)?;
             Ok(now)
         }
     }
@@ -133,11 +134,11 @@ pub(super) fn record(
     message: &str,
 ) -> wasmtime::Result<()> {
     let live = pending.is_some();
-    if let Some(pending) = pending {
-        finish(cx, pending, &(), None, None)?;
-    }
     let host = cx.data();
     let mut session = host.session.lock();
+    if let Some(pending) = pending {
+        finish_in(&mut session, host.frame, pending, &(), None, None)?;
+    }
     if !session.take_output(message.len()) {
         return Err(Stop::Limit(Exhausted::OutputBytes).raise());
     }

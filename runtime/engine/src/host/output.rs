@@ -3,7 +3,7 @@
 use super::Host;
 use crate::contract::{Error, ResourceKind};
 use crate::effects::OUTPUT_EMIT;
-use crate::session::{Begun, EnvironmentError, begin, finish};
+use crate::session::{Begun, EnvironmentError, begin, finish_in};
 use serde::Serialize;
 use tally_capability::Ask;
 use wasmtime::StoreContextMut;
@@ -39,15 +39,16 @@ fn emit(mut cx: StoreContextMut<'_, Host>, text: &str) -> wasmtime::Result<Resul
             Ok(result)
         }
         Begun::Live(pending) => {
-            let fits = cx.data().session.lock().take_output(text.len());
+            let host = cx.data();
+            let mut session = host.session.lock();
+            let fits = session.take_output(text.len());
             let result = if fits {
                 Ok(())
             } else {
                 Err(Error::Exhausted(ResourceKind::OutputBytes))
             };
-            finish(&mut cx, pending, &result, None, None)?;
+            finish_in(&mut session, host.frame, pending, &result, None, None)?;
             if fits {
-                let mut session = cx.data().session.lock();
                 session
                     .output
                     .emit(text)
