@@ -401,8 +401,11 @@ fn a_session_that_breaks_anywhere_goes_on() {
         // At first inside the handshake and the comparison, then anywhere.
         let bytes =
             u32::from_be_bytes(random) as usize % if sessions < 6 { 3_000 } else { 700_000 };
-        let ((left, a), (right, b)) =
-            meet_until(bytes, open(&here, &keys[0]), open(&there, &keys[1]));
+        let ((left, a), (right, b)) = meet_until(
+            bytes,
+            Side::of(here.write(&disk)),
+            Side::of(there.write(&disk)),
+        );
         moved += left.report.bytes_sent + left.report.bytes_received;
         let (mut a, mut b) = (a.expect("a vault"), b.expect("a vault"));
         for (vault, ended) in [(&mut a, &left), (&mut b, &right)] {
