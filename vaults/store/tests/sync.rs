@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use support::sim::Sim;
 use support::{Chance, Computer, add, agent, codes, record, texts};
-use tally_vault::format::{FrameRef, Identity, NamespaceId, Right, VaultId};
+use tally_vault::format::{FrameRef, Identity, NamespaceId, Right, Seed, VaultId};
 use tally_vault::fs::{Fs, RealFs};
 use tally_vault::{Change, CopyError, DiskCopy, Key, Open, Share, Vault};
 use tally_vault_sync::{Ended, Limits, Refusal, SyncError, initiate, respond};
@@ -392,6 +392,20 @@ fn a_folder_without_keys_carries_between_two_devices() {
 fn a_session_that_breaks_anywhere_goes_on() {
     let mut chance = Chance::new(5);
     let (disk, here, there) = two_copies(101);
+    // Opened by key from here on: a passphrase costs more than a session.
+    let keys = [&here, &there].map(|computer| {
+        let mut vault = computer.write(&disk);
+        vault.sync_identity().expect("enrolled").expect("a key")
+    });
+    let open = |computer: &Computer, key: &Identity| {
+        let seed = Seed::from_bytes(*key.seed().expose());
+        let key = Key::Member(Identity::new(key.card().kind(), seed));
+        Side::of(
+            computer
+                .open(&disk, Open::writing(key))
+                .expect("it opens by key"),
+        )
+    };
     let (mut sessions, mut moved) = (0, 0);
     loop {
         sessions += 1;
@@ -401,11 +415,8 @@ fn a_session_that_breaks_anywhere_goes_on() {
         // At first inside the handshake and the comparison, then anywhere.
         let bytes =
             u32::from_be_bytes(random) as usize % if sessions < 6 { 3_000 } else { 700_000 };
-        let ((left, a), (right, b)) = meet_until(
-            bytes,
-            Side::of(here.write(&disk)),
-            Side::of(there.write(&disk)),
-        );
+        let ((left, a), (right, b)) =
+            meet_until(bytes, open(&here, &keys[0]), open(&there, &keys[1]));
         moved += left.report.bytes_sent + left.report.bytes_received;
         let (mut a, mut b) = (a.expect("a vault"), b.expect("a vault"));
         for (vault, ended) in [(&mut a, &left), (&mut b, &right)] {
