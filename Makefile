@@ -55,6 +55,7 @@ bench: components ## The project's own benchmarks, as JSON
 	@$(TALLY) bench engine --json $(foreach name,bench-guest bench-guest-js bench-guest-python,--component $(COMPONENTS)/$(name).wasm)
 	@$(TALLY) bench inference --json
 	@$(TALLY) bench receipts --json
+	@$(TALLY) bench vault --folder $(CACHE) --json
 
 .PHONY: clean
 clean: ## Remove what was built (the cache is shared by all clones)

@@ -5,6 +5,7 @@
 mod engine;
 mod inference;
 mod receipts;
+mod vault;
 
 use std::path::PathBuf;
 
@@ -23,12 +24,14 @@ enum Name {
     Inference,
     /// Making and checking receipts; beside bare Ed25519.
     Receipts,
+    /// Sealing, appending, opening and merging a vault; beside raw ciphers, age and SQLite.
+    Vault,
 }
 
 /// Measure this machine.
 #[derive(ClapArgs)]
 #[command(
-    after_help = "Examples:\n  tally bench receipts --json\n  tally bench engine --component bench-guest.wasm --component review-against-a-schema.wasm\n  tally bench inference --model some-chat-model.gguf --json"
+    after_help = "Examples:\n  tally bench receipts --json\n  tally bench engine --component bench-guest.wasm --component review-against-a-schema.wasm\n  tally bench inference --model some-chat-model.gguf --json\n  tally bench vault --folder . --json"
 )]
 pub(crate) struct Args {
     /// What to measure.
@@ -39,6 +42,15 @@ pub(crate) struct Args {
     /// For `inference`: a GGUF file; else a small model with seeded weights.
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
+    /// For `vault`: where to work, on a disk; else the folder for temporary files.
+    #[arg(long, value_name = "FOLDER")]
+    folder: Option<PathBuf>,
+    /// For `vault`: leave the vault of a million operations out.
+    #[arg(long)]
+    quick: bool,
+    /// What `vault` runs in a process of its own.
+    #[arg(long, hide = true, value_name = "FOLDER")]
+    opened: Option<PathBuf>,
 }
 
 pub(crate) fn run(args: &Args, json: bool) -> Outcome {
@@ -50,6 +62,13 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
             args.model.as_deref(),
         )),
         Name::Receipts => receipts::run(),
+        Name::Vault => match &args.opened {
+            Some(folder) => vault::opened(folder),
+            None => vault::run(&vault::Options {
+                quick: args.quick,
+                folder: args.folder.as_deref(),
+            }),
+        },
     };
     drop(progress);
     let figures = figures.or_environment("measure")?;
