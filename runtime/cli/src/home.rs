@@ -102,7 +102,8 @@ impl Home {
     /// The signing key of this machine, made on first use.
     pub(crate) fn node_key(&self) -> Result<SigningKey, Failure> {
         let path = self.sub("keys")?.join("node.key");
-        Ok(SigningKey::from_seed(&seed_or_new(&path)?))
+        let seed = seed_or_new(&path)?;
+        Ok(SigningKey::from_seed(&seed))
     }
 }
 
