@@ -111,10 +111,17 @@ struct Encoder<'a> {
 
 #[inline]
 fn put_head(out: &mut Vec<u8>, major: u8, value: u64) {
-    let major = major << 5;
     if value < 24 {
-        out.push(major | value as u8);
-    } else if value <= 0xff {
+        out.push(major << 5 | value as u8);
+    } else {
+        put_long_head(out, major, value);
+    }
+}
+
+#[inline(never)]
+fn put_long_head(out: &mut Vec<u8>, major: u8, value: u64) {
+    let major = major << 5;
+    if value <= 0xff {
         out.extend_from_slice(&[major | 24, value as u8]);
     } else if value <= 0xffff {
         out.push(major | 25);

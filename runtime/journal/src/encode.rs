@@ -161,9 +161,20 @@ fn pairs<T>(out: &mut Vec<u8>, list: &[(String, T)], mut value: impl FnMut(&mut 
 /// What an entry begins with.
 #[inline]
 fn lead(out: &mut Vec<u8>, kind: Kind, lead: &Lead) {
-    head(out, ARRAY, arity(kind));
-    unsigned(out, kind as u64);
-    unsigned(out, lead.seq.get());
+    numbers(out, kind, [lead.seq.get()]);
+}
+
+/// Head and kind of an entry, and the numbers after them. Nearly all are small, and then they are put down at once.
+#[inline]
+fn numbers<const N: usize>(out: &mut Vec<u8>, kind: Kind, numbers: [u64; N]) {
+    out.extend_from_slice(&[ARRAY | arity(kind) as u8, kind as u8]);
+    if numbers.iter().all(|number| *number <= 23) {
+        out.extend_from_slice(&numbers.map(|number| UNSIGNED | number as u8));
+    } else {
+        for number in numbers {
+            unsigned(out, number);
+        }
+    }
 }
 
 /// What an entry ends with: run and predecessor, at places counted from the end, so that [`signpost`] finds them.
@@ -294,22 +305,23 @@ pub(crate) fn enter(out: &mut Vec<u8>, at: &Lead, entry: &Enter<'_, Stored<'_>>)
 
 /// `function` is the place of the function among the terms'.
 pub(crate) fn call(out: &mut Vec<u8>, at: &Lead, entry: &Call<'_, Stored<'_>>, function: usize) {
-    lead(out, Kind::Call, at);
-    frame(out, entry.frame);
-    unsigned(out, function as u64);
-    unsigned(out, u64::from(entry.class.code()));
+    numbers(
+        out,
+        Kind::Call,
+        [
+            at.seq.get(),
+            u64::from(entry.frame.get()),
+            function as u64,
+            u64::from(entry.class.code()),
+        ],
+    );
     stored(out, entry.request);
-    array(out, 2);
-    match entry.decision {
-        Decision::Allowed { rule } => {
-            unsigned(out, 0);
-            text(out, rule);
-        }
-        Decision::Denied { reason } => {
-            unsigned(out, 1);
-            text(out, reason);
-        }
-    }
+    let (code, sentence) = match entry.decision {
+        Decision::Allowed { rule } => (0, rule),
+        Decision::Denied { reason } => (1, reason),
+    };
+    out.extend_from_slice(&[ARRAY | 2, UNSIGNED | code]);
+    text(out, sentence);
     unsigned(out, entry.fuel);
     stored(out, entry.response);
     match entry.receipt {
