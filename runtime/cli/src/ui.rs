@@ -59,6 +59,11 @@ impl Progress {
         )
     }
 
+    /// Says what is going on now.
+    pub(crate) fn says(&self, what: String) {
+        self.0.set_message(what);
+    }
+
     /// Sets how many bytes are done.
     pub(crate) fn at(&self, done: u64) {
         self.0.set_position(done);

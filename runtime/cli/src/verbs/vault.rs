@@ -5,6 +5,7 @@ mod init;
 mod members;
 mod records;
 mod status;
+mod sync;
 mod transfer;
 
 use clap::Subcommand;
@@ -83,6 +84,11 @@ pub(crate) enum Verb {
         after_help = "Examples:\n  tally vault import vault.tvault\n  tally vault import /media/stick/vault\n  tally vault import vault.tvault --vault new/place        on a computer that has no copy"
     )]
     Import(transfer::Import),
+    /// Exchange with another device what each lacks, straight from one to the other: one prints a ticket, the other takes it.
+    #[command(
+        after_help = "Examples:\n  tally vault sync                    prints a ticket, and waits\n  tally vault sync tally-…            on the other device\n  tally vault sync --lan              finds devices of this vault on the local network\n  tally vault sync tally-… --as planner --vault new/place     an agent's copy, which may be new"
+    )]
+    Sync(sync::Sync),
     /// Read everything in the folder again, hold it against everything else, and name what is odd or wrong.
     #[command(
         after_help = "Examples:\n  tally vault check\n  tally vault check --locked        what can be checked without a key"
@@ -109,6 +115,7 @@ pub(crate) fn run(verb: Verb, json: bool) -> Outcome {
         Verb::Recover(args) => members::recover(&args, json),
         Verb::Export(args) => transfer::export(&args, json),
         Verb::Import(args) => transfer::import(&args, json),
+        Verb::Sync(args) => sync::run(&args, json),
         Verb::Check(args) => check::run(&args, json),
         Verb::Passphrase(args) => members::passphrase(&args, json),
     }

@@ -1,0 +1,464 @@
+//! `tally vault sync`: two devices exchange what each lacks, straight from one to the other.
+//!
+//! One prints a ticket and waits, the other dials it; or both look for each other on the local network. Nobody else is contacted.
+//! `docs/vault-sync.md` is the protocol: who may have what is decided by member keys, and a ticket opens nothing.
+//!
+//! The vault is held for writing only while a session runs, so that this computer can use it while it waits. A session that
+//! is interrupted, however, keeps what has arrived whole, and the next goes on from there.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use clap::Args as ClapArgs;
+use getrandom::SysRng;
+use getrandom::rand_core::UnwrapErr;
+use tally_link::{Channel, Config, DialError, Lan, Link, NodeId, NodeSecret, Sighting, Ticket};
+use tally_vault::format::{Identity, Seed, VaultId};
+use tally_vault::{CopyError, DiskCopy, Environment, Key, Moved, Open, OpenError, Place, Vault};
+use tally_vault_sync::{Fault, Limits, Refusal, Report, SyncError, initiate, respond};
+
+use crate::failure::{Failure, OrFail, Outcome};
+use crate::ui::{Progress, grouped, printable, say};
+use crate::vaults::{Names, Which, agent_identity, opening, vault_id, writing};
+
+/// How long another program of this computer may hold the vault before a session gives up.
+const LOCK_PATIENCE: Duration = Duration::from_secs(20);
+/// How long the last bytes may take to be delivered.
+const LAST_BYTES: Duration = Duration::from_secs(10);
+/// Callers that are in their handshake at once.
+const CALLERS: usize = 8;
+
+/// Exchange with another device.
+#[derive(ClapArgs)]
+pub(crate) struct Sync {
+    /// The ticket that the other device printed. Without one, this device prints a ticket and waits for the other.
+    ticket: Option<String>,
+    /// Find devices of this vault on the local network, and be found by them; each is met once.
+    #[arg(long, conflicts_with = "ticket")]
+    lan: bool,
+    /// End after the first device. It is what happens anyway without --lan and --listen.
+    #[arg(long, conflicts_with = "listen")]
+    once: bool,
+    /// Stay for further devices until interrupted.
+    #[arg(long, conflicts_with = "ticket")]
+    listen: bool,
+    /// Use this address and port instead of every address and a free port. May be given several times.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    bind: Vec<SocketAddr>,
+    #[command(flatten)]
+    which: Which,
+}
+
+/// This side: which vault, where, and with whose key.
+struct Here {
+    place: Place,
+    id: VaultId,
+    identity: Arc<Identity>,
+    json: bool,
+}
+
+pub(crate) fn run(args: &Sync, json: bool) -> Outcome {
+    let ticket: Option<Ticket> = match &args.ticket {
+        Some(text) => Some(text.parse::<Ticket>().map_err(|error| {
+            Failure::misuse(&error).advise("tally vault sync on the other device prints a new one")
+        })?),
+        None => None,
+    };
+    let here = here(&args.which, ticket.as_ref(), json)?;
+    let mut config = Config {
+        lan: if args.lan {
+            Lan::FindAndBeFound
+        } else {
+            Lan::Off
+        },
+        ..Config::default()
+    };
+    if !args.bind.is_empty() {
+        config.listen.clone_from(&args.bind);
+    }
+    // Methods of the copy block their thread while they read and write; the network goes on in others.
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .or_environment("start the network")?
+        .block_on(async {
+            let secret = NodeSecret::derive(here.identity.seed().expose());
+            let link = Link::bind(&secret, config).await.map_err(|error| {
+                Failure::environment(with_source(&error))
+                    .advise("if the port is taken, name another: --bind 0.0.0.0:PORT")
+            })?;
+            let outcome = match &ticket {
+                Some(ticket) => dial(&here, &link, ticket).await,
+                None => wait(&here, &link, args).await,
+            };
+            link.close().await;
+            outcome
+        })
+}
+
+/// Finds out with whose key this side speaks. What the passphrase takes to open is done once, before anybody is met.
+fn here(which: &Which, ticket: Option<&Ticket>, json: bool) -> Result<Here, Failure> {
+    let place = which.place()?;
+    let meant = ticket.and_then(|ticket| ticket.vault).map(VaultId);
+    if which.locked {
+        return Err(Failure::misuse("without a key this side cannot prove who it is").advise(
+            "for a copy that only stores: tally vault share --agent NAME '*=relay', then tally vault sync --as NAME",
+        ));
+    }
+    let is_new = !place.folder.join("VAULT").exists();
+    let id = if is_new {
+        meant.filter(|_| which.agent.is_some()).ok_or_else(|| {
+            Failure::misuse(format_args!("there is no vault in {}", place.folder.display())).advise(
+                "bring the vault here first (tally vault export FILE there, tally vault import FILE here); an agent begins with nothing: --as NAME",
+            )
+        })?
+    } else {
+        vault_id(&place)?
+    };
+    if let Some(meant) = meant.filter(|meant| *meant != id) {
+        return Err(Failure::misuse(format_args!(
+            "the ticket is for vault {meant}, and this is {id}"
+        ))
+        .advise("name the folder of the other vault with --vault"));
+    }
+    let identity = match &which.agent {
+        Some(agent) => Arc::new(agent_identity(agent, &id)?),
+        None => {
+            let mut vault = which.write()?;
+            vault
+                .sync_identity()
+                .map_err(writing)?
+                .ok_or_else(|| Failure::misuse("this vault was opened with no key"))?
+        }
+    };
+    Ok(Here {
+        place,
+        id,
+        identity,
+        json,
+    })
+}
+
+/// The other device waits: one session with it.
+async fn dial(here: &Here, link: &Link, ticket: &Ticket) -> Outcome {
+    let bar = Progress::spinner("reaching the other device");
+    let channel = tokio::select! {
+        channel = link.dial(ticket) => channel.map_err(unreachable_node)?,
+        _ = tokio::signal::ctrl_c() => return Err(interrupted()),
+    };
+    drop(bar);
+    meet(here, channel, true)
+        .await
+        .map_err(|unmet| match unmet {
+            Unmet::Interrupted => interrupted(),
+            Unmet::Failed(failure) => failure,
+        })
+}
+
+/// Waits for others, and looks for them if it is to.
+async fn wait(here: &Here, link: &Link, args: &Sync) -> Outcome {
+    let stays = args.listen || (args.lan && !args.once);
+    let ticket = link.ticket(Some(here.id.0));
+    if here.json {
+        say!(
+            "{}",
+            serde_json::json!({ "vault": here.id.to_string(), "ticket": ticket.to_string() })
+        );
+    } else {
+        eprintln!("on the other device: tally vault sync TICKET, with this ticket");
+        say!("{ticket}");
+    }
+    let mut bar = Progress::spinner("waiting for the other device");
+    let mut nearby = link.nearby().await;
+    let mut callers = tokio::task::JoinSet::new();
+    let mut met: BTreeSet<NodeId> = BTreeSet::new();
+    loop {
+        let (channel, dialled) = tokio::select! {
+            _ = tokio::signal::ctrl_c() => {
+                return if stays { Ok(()) } else { Err(interrupted()) };
+            }
+            caller = link.accept() => {
+                let Some(caller) = caller else {
+                    return Err(Failure::environment("the network endpoint closed"));
+                };
+                if callers.len() < CALLERS {
+                    callers.spawn(caller.open());
+                } else {
+                    caller.refuse();
+                }
+                continue;
+            }
+            Some(opened) = callers.join_next(), if !callers.is_empty() => match opened {
+                Ok(Ok(channel)) => (channel, false),
+                // Whoever does not finish the handshake was nobody to this side yet.
+                Ok(Err(_)) | Err(_) => continue,
+            },
+            seen = next(nearby.as_mut()) => {
+                let Some(Sighting::Here(found)) = seen else {
+                    continue;
+                };
+                // Both see each other; the one with the smaller key dials.
+                if found.node <= link.node() || met.contains(&found.node) {
+                    continue;
+                }
+                match link.dial(&found).await {
+                    Ok(channel) => (channel, true),
+                    Err(_) => continue,
+                }
+            }
+        };
+        drop(bar);
+        let node = channel.peer();
+        met.insert(node);
+        match meet(here, channel, dialled).await {
+            Ok(()) if stays => {}
+            Ok(()) => return Ok(()),
+            Err(Unmet::Interrupted) => return Err(interrupted()),
+            // Somebody else may come, or the same device again. Of those nearby, one that failed is not dialled again.
+            Err(Unmet::Failed(failure)) => {
+                let _ = failure.report(here.json);
+            }
+        }
+        bar = Progress::spinner("waiting for the other device");
+    }
+}
+
+/// The next node nearby; never, if none are looked for.
+async fn next(nearby: Option<&mut tally_link::Nearby>) -> Option<Sighting> {
+    match nearby {
+        Some(nearby) => nearby.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Why a session did not come to its end.
+enum Unmet {
+    /// The person at the terminal.
+    Interrupted,
+    /// Something else.
+    Failed(Failure),
+}
+
+impl From<Failure> for Unmet {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+/// One session, and its report.
+async fn meet(here: &Here, mut channel: Channel, dialled: bool) -> Result<(), Unmet> {
+    let mut copy = open_copy(here).await?;
+    let (moved, bar) = (copy.moved(), Progress::spinner("comparing"));
+    let binding = *channel.binding();
+    let (limits, mut random) = (Limits::default(), UnwrapErr(SysRng));
+    let session = async {
+        let me = &*here.identity;
+        if dialled {
+            initiate(&mut copy, &mut channel, me, &binding, &mut random, &limits).await
+        } else {
+            respond(&mut copy, &mut channel, me, &binding, &mut random, &limits).await
+        }
+    };
+    let ended = tokio::select! {
+        ended = session => Some(ended),
+        () = show(&moved, &bar) => None,
+        _ = tokio::signal::ctrl_c() => None,
+    };
+    let result = match ended {
+        // Dropping the channel tells the peer.
+        None => Err(Unmet::Interrupted),
+        Some(ended) => {
+            channel.finish(LAST_BYTES).await;
+            match ended.result {
+                Ok(()) => Ok(ended.report),
+                Err(error) => Err(Unmet::Failed(unfinished(error, &ended.report))),
+            }
+        }
+    };
+    // Whatever arrived whole is kept, however the session ended.
+    let vault = copy.finish().map_err(broken)?;
+    drop(bar);
+    let report = result?;
+    let mut vault = vault.ok_or_else(|| Failure::no("the other device gave nothing"))?;
+    say_report(here, &mut vault, &report)?;
+    Ok(())
+}
+
+/// Shows what moves, for as long as it is polled.
+async fn show(moved: &Moved, bar: &Progress) {
+    let read = |number: &AtomicU64| grouped(number.load(Ordering::Relaxed));
+    let mut ticks = tokio::time::interval(Duration::from_millis(200));
+    loop {
+        ticks.tick().await;
+        bar.says(format!(
+            "frames: {} in, {} out; large contents: {} bytes in, {} out",
+            read(&moved.frames_in),
+            read(&moved.frames_out),
+            read(&moved.blob_bytes_in),
+            read(&moved.blob_bytes_out)
+        ));
+    }
+}
+
+/// Opens this side's copy for a session, or begins one.
+async fn open_copy(here: &Here) -> Result<DiskCopy, Failure> {
+    let environment = Environment::of_this_computer();
+    if !here.place.folder.join("VAULT").exists() {
+        return DiskCopy::empty(environment, &here.place, here.id).map_err(broken);
+    }
+    let begun = tokio::time::Instant::now();
+    loop {
+        let seed = Seed::from_bytes(*here.identity.seed().expose());
+        let identity = Identity::new(here.identity.card().kind(), seed);
+        let open = |key| {
+            let options = Open {
+                expect: Some(here.id),
+                ..Open::writing(key)
+            };
+            Vault::open(environment.clone(), &here.place, options)
+        };
+        let opened = match open(Key::Member(identity)) {
+            // A first session that broke before the grants came: it goes on without the key.
+            Err(OpenError::Stranger { .. }) => open(Key::None),
+            opened => opened,
+        };
+        match opened {
+            Ok(vault) => return DiskCopy::of(vault).map_err(broken),
+            Err(OpenError::InUse) if begun.elapsed() < LOCK_PATIENCE => {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            Err(error) => return Err(opening(error, &here.place.folder)),
+        }
+    }
+}
+
+fn say_report(here: &Here, vault: &mut Vault, report: &Report) -> Outcome {
+    let names = Names::of(vault)?;
+    let peer = report
+        .peer
+        .map_or_else(|| "another device".to_owned(), |peer| names.text(&peer));
+    if here.json {
+        let counts = |counts: &tally_vault_sync::Counts| serde_json::json!({ "frames": counts.frames, "keyrings": counts.keyrings, "slots": counts.slots, "blobs": counts.blobs });
+        super::answer(
+            vault,
+            serde_json::json!({
+                "peer": report.peer.map(|peer| peer.to_string()), "name": peer,
+                "came": counts(&report.kept), "went": counts(&report.sent), "declined": report.declined, "withheld": report.withheld,
+                "rounds": report.rounds, "bytes_sent": report.bytes_sent, "bytes_received": report.bytes_received,
+            }),
+        );
+        return Ok(());
+    }
+    let line = |counts: &tally_vault_sync::Counts| {
+        format!(
+            "{} frames, {} keyrings, {} slots, {} large contents",
+            grouped(counts.frames),
+            counts.keyrings,
+            counts.slots,
+            grouped(counts.blobs)
+        )
+    };
+    eprintln!("in step with {}", printable(&peer));
+    eprintln!(
+        "  came  {} ({} bytes)",
+        line(&report.kept),
+        grouped(report.bytes_received)
+    );
+    eprintln!(
+        "  went  {} ({} bytes)",
+        line(&report.sent),
+        grouped(report.bytes_sent)
+    );
+    if report.withheld > 0 {
+        eprintln!(
+            "tally: {} frames were named and did not come; another device may have them",
+            grouped(report.withheld)
+        );
+    }
+    Ok(())
+}
+
+/// Who must act when a session ends early.
+fn unfinished(error: SyncError<CopyError>, report: &Report) -> Failure {
+    let peer = report
+        .peer
+        .map_or_else(|| "it".to_owned(), |peer| peer.to_string());
+    match error {
+        SyncError::Channel(_) => {
+            Failure::environment(with_source(&error)).advise("sync again: it goes on where it broke off")
+        }
+        SyncError::Peer(Fault::OtherVault) | SyncError::Refused(Refusal::Vault) => {
+            Failure::no("the other device has not got this vault")
+                .advise("take a ticket that `tally vault sync` printed for it")
+        }
+        SyncError::Peer(Fault::NotSync | Fault::Version(_)) | SyncError::Refused(Refusal::Version) => {
+            Failure::environment(&error).advise("use the same version of tally on both devices")
+        }
+        SyncError::Peer(Fault::Silent | Fault::TooSlow | Fault::TooMuch(_)) | SyncError::Refused(Refusal::Limit | Refusal::Internal) => {
+            Failure::environment(&error).advise("sync again: it goes on where it broke off")
+        }
+        SyncError::Peer(_) => Failure::no(&error).advise(
+            "nothing that does not verify was kept; tally vault check on the other device says what is wrong with its copy",
+        ),
+        SyncError::Refused(Refusal::NotAMember) => {
+            Failure::no("this key is no member of the vault, as far as the other device knows").advise(
+                "share with it there: tally vault card prints this device's card, tally vault share --card takes it; an agent's: tally vault card --agent NAME",
+            )
+        }
+        SyncError::Refused(Refusal::FormerMember) => {
+            Failure::no("this key was removed from the vault, or its grant has ended")
+                .advise("whoever owns the vault can share with it again")
+        }
+        SyncError::Declined(Refusal::NotAMember) => {
+            Failure::no(format_args!("somebody called who is no member of this vault: {peer}"))
+                .advise("nothing was given to it")
+        }
+        SyncError::Declined(Refusal::FormerMember) => Failure::no(format_args!(
+            "somebody called who was removed from this vault, or whose grant has ended: {peer}"
+        ))
+        .advise("it heard of that, and got nothing else"),
+        SyncError::Replica(error) => broken(error),
+        SyncError::Refused(_) | SyncError::Declined(_) => Failure::no(&error),
+    }
+}
+
+/// Who must act when the copy cannot be read or written.
+fn broken(error: CopyError) -> Failure {
+    match error {
+        CopyError::NotEmpty { .. } | CopyError::ReadOnly => Failure::misuse(&error),
+        CopyError::Open(error) => opening(error, std::path::Path::new("the folder")),
+        CopyError::Write(error) => writing(error),
+        _ => Failure::environment(&error)
+            .advise("what was acknowledged is on the disk; sync again when it can be written"),
+    }
+}
+
+fn unreachable_node(error: DialError) -> Failure {
+    match error {
+        DialError::Own => Failure::misuse(&error).advise("use it on the other device"),
+        _ => Failure::environment(with_source(&error)).advise(
+            "is `tally vault sync` still waiting there, and do both share a network? A new ticket has its present addresses; on one local network, --lan on both finds them",
+        ),
+    }
+}
+
+fn interrupted() -> Failure {
+    Failure::environment("interrupted; what had arrived whole is kept")
+        .advise("sync again: it goes on where it broke off")
+}
+
+/// An error, and what it rests on.
+fn with_source(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut below = error.source();
+    while let Some(source) = below {
+        text.push_str(": ");
+        text.push_str(&source.to_string());
+        below = source.source();
+    }
+    printable(&text)
+}
