@@ -124,6 +124,14 @@ class Folds(Case):
             random.Random(n).shuffle(shuffled)
             self.assertEqual(self.report(list(shuffled)), want)
 
+    def test_a_long_chain_of_versions_is_one_record(self):
+        [first] = [shown] = self.vault.add(self.device, NOTES, b"0")
+        for n in range(1, 1200):
+            [shown] = self.vault.seal(self.device, NOTES, [self.vault.operation(SUPERSEDE, self.vault.record(b"%d" % n), [shown])])
+        [record] = self.report(self.vault.frames[::-1])["records"]
+        self.assertEqual((record["id"], bytes.fromhex(record["content"])), (shown.hex(), b"1199"))
+        self.assertLessEqual(record["record"], first.hex())
+
     def test_append_does_not_change_what_others_wrote(self):
         self.admit_agent(right=3)
         [first] = self.vault.add(self.device, NOTES, b"mine")
@@ -317,6 +325,15 @@ class Attacks(Case):
         for at in range(0, len(good), 7):
             self.vault.slots = [good[:at] + bytes([good[at] ^ 1]) + good[at + 1:]]
             self.assertIn(codes(self.report()), (["slot.damaged"], ["slot.foreign"]), at)
+
+    def test_a_foreign_slot_does_not_shut_the_others(self):
+        slot = Member("slot", 1)
+        self.vault.grant(self.vault.root, slot, {ALL: 5}, depth=9)
+        self.vault.slot(Member("foreign", 1), "theirs")
+        self.vault.slot(slot, "mine")
+        self.assertEqual(codes(opened(self.vault, None, passphrase="mine")), ["slot.foreign"])
+        with self.assertRaisesRegex(Refused, "passphrase"):
+            opened(self.vault, None, passphrase="theirs")
 
     def test_a_portable_file_that_is_cut(self):
         whole = self.vault.portable()
