@@ -170,8 +170,8 @@ pub(crate) fn root_seed(vault: &VaultId, words: &str) -> Result<Seed, Failure> {
             .iter()
             .map(|line| Share::from_words(line))
             .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| Failure::misuse(&error))?;
-        return combine_shares(vault, &shares).map_err(|error| Failure::misuse(&error));
+            .map_err(Failure::misuse)?;
+        return combine_shares(vault, &shares).map_err(Failure::misuse);
     }
     from_phrase(words).map_err(|error| Failure::misuse(format_args!("recovery phrase: {error}")))
 }

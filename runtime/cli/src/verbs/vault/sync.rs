@@ -63,7 +63,7 @@ struct Here {
 pub(crate) fn run(args: &Sync, json: bool) -> Outcome {
     let ticket: Option<Ticket> = match &args.ticket {
         Some(text) => Some(text.parse::<Ticket>().map_err(|error| {
-            Failure::misuse(&error).advise("tally vault sync on the other device prints a new one")
+            Failure::misuse(error).advise("tally vault sync on the other device prints a new one")
         })?),
         None => None,
     };
