@@ -215,16 +215,9 @@ fn whoever_is_no_member_gets_nothing_and_an_agent_gets_its_share() {
     let planner = card(&agents, &source);
 
     let mut waiting = Waiting::begin(&home, &[]);
+    let ticket = waiting.ticket.clone();
     let args = [
-        "sync",
-        &waiting.ticket,
-        "--json",
-        "--bind",
-        LOOPBACK,
-        "--as",
-        "planner",
-        "--vault",
-        copy,
+        "sync", &ticket, "--json", "--bind", LOOPBACK, "--as", "planner", "--vault", copy,
     ];
     Ended::of(command(&agents, &args))
         .exits(1)
