@@ -51,8 +51,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR")]
     receipts: Option<PathBuf>,
     /// The vault that the agent may use, as far as it was shared with it (`tally vault share --agent`).
-    #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = "")]
-    vault: Option<PathBuf>,
+    #[arg(long, value_name = "DIR", num_args = 0..=1)]
+    vault: Option<Option<PathBuf>>,
     /// Which of this machine's agents it is to the vault; else the name in its manifest.
     #[arg(long = "as", value_name = "AGENT", requires = "vault")]
     identity: Option<String>,
@@ -85,7 +85,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
         let plan = plan(&engine, &args.agent, &args.given, settings).await?;
         let input = setup::input(&args.input, &args.attach)?;
         let vault = match &args.vault {
-            Some(folder) => Some(vault(&plan, folder, args.identity.as_deref())?),
+            Some(folder) => Some(vault(&plan, folder.as_deref(), args.identity.as_deref())?),
             None => None,
         };
         let mut live = setup::live(&home, args.model.as_deref()).await?;
@@ -117,14 +117,13 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
     })
 }
 
-/// The vault, opened with the agent's own key; the folder is empty for the vault of commands that name none.
+/// The vault, opened with the agent's own key; without a folder the one of commands that name none.
 fn vault(
     plan: &Plan,
-    folder: &Path,
+    folder: Option<&Path>,
     identity: Option<&str>,
 ) -> Result<std::sync::Arc<AgentVault>, Failure> {
-    let named = (!folder.as_os_str().is_empty()).then(|| folder.to_owned());
-    let place = Which::of(named).place()?;
+    let place = Which::of(folder.map(Path::to_owned)).place()?;
     let name = match identity {
         Some(name) => name.to_owned(),
         None => plan.component().manifest().name().to_string(),
