@@ -22,7 +22,7 @@ fn handle(input: Input) -> Result<Reply> {
             .items("")
             .find(|item| item.as_ref().map_or(true, |item| item.id.starts_with(id)))
             .ok_or_else(|| Error::invalid(format!("no note begins with {id:?}")))??;
-        trips.retract(&[item.id.clone()], "asked to forget it")?;
+        trips.retract(std::slice::from_ref(&item.id), "asked to forget it")?;
         return Reply::new(format!("forgotten: {}", item.text()?)).data(&json!({ "id": item.id }));
     }
     if !text.is_empty() {
