@@ -1,0 +1,107 @@
+//! What a search found, why, and how sure it is.
+
+use crate::document::{DocumentId, Kind};
+
+/// One source of evidence that a document answers a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Arm {
+    /// BM25 of the document.
+    Words,
+    /// BM25 of what stands before and after it.
+    NeighbourWords,
+    /// BM25 of its whole session.
+    SessionWords,
+    /// Cosine of sentence vectors.
+    Sentence,
+    /// Cosine of the sentence vectors around it.
+    NeighbourSentences,
+    /// The question's tokens against the document's.
+    Tokens,
+    /// The question names who said it.
+    Speaker,
+    /// The question names a time near it.
+    Date,
+    /// The question asks when, and it names a time.
+    When,
+    /// It is a question itself.
+    Question,
+    /// A fact drawn from it matches.
+    Fact,
+}
+
+impl Arm {
+    /// The word for it in traces that programs read.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Words => "words",
+            Self::NeighbourWords => "neighbour-words",
+            Self::SessionWords => "session-words",
+            Self::Sentence => "sentence",
+            Self::NeighbourSentences => "neighbour-sentences",
+            Self::Tokens => "tokens",
+            Self::Speaker => "speaker",
+            Self::Date => "date",
+            Self::When => "when",
+            Self::Question => "question",
+            Self::Fact => "fact",
+        }
+    }
+}
+
+/// Which arms made a score: their sum is the score.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Trace(pub Vec<(Arm, f32)>);
+
+impl Trace {
+    /// The contribution of `arm`.
+    #[must_use]
+    pub fn of(&self, arm: Arm) -> f32 {
+        self.0
+            .iter()
+            .filter(|(a, _)| *a == arm)
+            .map(|(_, value)| value)
+            .sum()
+    }
+}
+
+/// One memory that may answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hit {
+    /// Which.
+    pub id: DocumentId,
+    /// Episode or fact.
+    pub kind: Kind,
+    /// Comparable within one answer only.
+    pub score: f32,
+    /// Why.
+    pub trace: Trace,
+    /// What it costs of the budget.
+    pub tokens: u32,
+    /// Documents that say the same in the same words, and were left out for it.
+    pub duplicates: Vec<DocumentId>,
+}
+
+/// Signs that the index does not know the answer.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Abstention {
+    /// Whether to say "I do not know" rather than to answer from the hits.
+    pub advised: bool,
+    /// The best match of the words was said by somebody whom the question does not ask about.
+    pub said_by_somebody_else: bool,
+    /// Share of the question's words, each counted by its rarity, that occur in the best hits: 0 to 1.
+    pub covered: f32,
+}
+
+/// The result of a search.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Answer {
+    /// The best first.
+    pub hits: Vec<Hit>,
+    /// Whether to believe them.
+    pub abstention: Abstention,
+    /// Tokens of all hits together.
+    pub tokens: u32,
+    /// How many documents were scored.
+    pub candidates: usize,
+}

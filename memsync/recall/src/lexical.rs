@@ -1,0 +1,247 @@
+//! Words to documents: an inverted index with BM25, kept up to date one document at a time.
+//!
+//! ```text
+//! idf(t)  = ln(1 + (N − df + ½) / (df + ½))
+//! bm25(t) = idf(t) · tf · (k1 + 1) / (tf + k1 · (1 − b + b · length / mean length))
+//! ```
+//!
+//! A question is a list of *concepts*, each a list of terms that may stand for one another with a weight; a document gets
+//! the best of them, so that naming a thing twice in two ways counts once.
+//!
+//! Source: Robertson and Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond", 2009.
+
+use std::collections::HashMap;
+
+/// Saturation: chat turns are short and repeat little, so a second occurrence says little.
+const K1: f32 = 0.9;
+/// Normalisation of length: a long turn of a chat is seldom padding.
+const B: f32 = 0.3;
+
+/// Terms that stand for one another.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Concept {
+    /// Phrases of terms with a weight; the first is what the question says. A phrase occurs where all its terms do.
+    pub(crate) variants: Vec<(Vec<String>, f32)>,
+    /// What the concept counts among the others.
+    pub(crate) weight: f32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Posting {
+    slot: u32,
+    count: u16,
+}
+
+/// The index. Slots are the caller's small integers.
+#[derive(Debug, Default)]
+pub(crate) struct Lexical {
+    terms: HashMap<Box<str>, u32>,
+    postings: Vec<Vec<Posting>>,
+    /// By slot: the terms of a document with their counts, by term.
+    documents: Vec<Vec<(u32, u16)>>,
+    /// By slot, in terms.
+    lengths: Vec<u32>,
+    total_length: u64,
+    count: u32,
+}
+
+impl Lexical {
+    /// Adds a document under a slot that is free.
+    pub(crate) fn insert(&mut self, slot: u32, terms: &[String]) {
+        let mut counts: Vec<(u32, u16)> = Vec::new();
+        let mut ids: Vec<u32> = terms.iter().map(|term| self.intern(term)).collect();
+        ids.sort_unstable();
+        for id in ids {
+            match counts.last_mut() {
+                Some((last, count)) if *last == id => *count = count.saturating_add(1),
+                _ => counts.push((id, 1)),
+            }
+        }
+        for &(term, count) in &counts {
+            let postings = &mut self.postings[term as usize];
+            let at = postings.partition_point(|posting| posting.slot < slot);
+            postings.insert(at, Posting { slot, count });
+        }
+        let at = slot as usize;
+        if self.documents.len() <= at {
+            self.documents.resize_with(at + 1, Vec::new);
+            self.lengths.resize(at + 1, 0);
+        }
+        self.documents[at] = counts;
+        self.lengths[at] = u32::try_from(terms.len()).unwrap_or(u32::MAX);
+        self.total_length += u64::from(self.lengths[at]);
+        self.count += 1;
+    }
+
+    /// Removes the document of a slot that is taken.
+    pub(crate) fn remove(&mut self, slot: u32) {
+        let at = slot as usize;
+        for (term, _) in std::mem::take(&mut self.documents[at]) {
+            let postings = &mut self.postings[term as usize];
+            let at = postings.partition_point(|posting| posting.slot < slot);
+            postings.remove(at);
+        }
+        self.total_length -= u64::from(std::mem::take(&mut self.lengths[at]));
+        self.count -= 1;
+    }
+
+    fn intern(&mut self, term: &str) -> u32 {
+        if let Some(id) = self.terms.get(term) {
+            return *id;
+        }
+        let id = u32::try_from(self.postings.len()).expect("fewer than 2^32 words fit in memory");
+        self.terms.insert(term.into(), id);
+        self.postings.push(Vec::new());
+        id
+    }
+
+    /// Documents with the term.
+    pub(crate) fn frequency(&self, term: &str) -> u32 {
+        self.terms
+            .get(term)
+            // A posting is a document, and slots are 32 bits.
+            .map_or(0, |id| self.postings[*id as usize].len() as u32)
+    }
+
+    /// Rarity of a term.
+    pub(crate) fn idf(&self, term: &str) -> f32 {
+        idf(self.count, self.frequency(term))
+    }
+
+    fn mean_length(&self) -> f32 {
+        if self.count == 0 {
+            1.0
+        } else {
+            (self.total_length as f64 / f64::from(self.count)).max(1.0) as f32
+        }
+    }
+
+    /// BM25 of every document that has some variant of some concept, by slot; others are 0.
+    pub(crate) fn score(&self, concepts: &[Concept]) -> Vec<f32> {
+        let mut scores = vec![0.0; self.documents.len()];
+        let mut best = vec![0.0f32; self.documents.len()];
+        let mut touched = Vec::new();
+        let mean = self.mean_length();
+        for concept in concepts {
+            for (phrase, weight) in &concept.variants {
+                self.occurrences(phrase, |slot, count, frequency| {
+                    let length = self.lengths[slot as usize] as f32;
+                    let score = weight
+                        * idf(self.count, frequency)
+                        * saturate(f32::from(count), length / mean);
+                    let best = &mut best[slot as usize];
+                    if *best == 0.0 {
+                        touched.push(slot);
+                    }
+                    *best = best.max(score);
+                });
+            }
+            for slot in touched.drain(..) {
+                scores[slot as usize] += concept.weight * std::mem::take(&mut best[slot as usize]);
+            }
+        }
+        scores
+    }
+
+    /// Calls `found` for each document with all terms of a phrase: slot, count of the rarest, number of documents.
+    fn occurrences(&self, phrase: &[String], mut found: impl FnMut(u32, u16, u32)) {
+        let Some(mut lists) = phrase
+            .iter()
+            .map(|term| {
+                self.terms
+                    .get(term.as_str())
+                    .map(|id| self.postings[*id as usize].as_slice())
+            })
+            .collect::<Option<Vec<_>>>()
+        else {
+            return;
+        };
+        lists.sort_by_key(|list| list.len());
+        let Some((rarest, others)) = lists.split_first() else {
+            return;
+        };
+        let all: Vec<Posting> = rarest
+            .iter()
+            .filter(|posting| {
+                others
+                    .iter()
+                    .all(|list| list.binary_search_by_key(&posting.slot, |p| p.slot).is_ok())
+            })
+            .copied()
+            .collect();
+        let frequency = all.len() as u32;
+        for posting in all {
+            found(posting.slot, posting.count, frequency);
+        }
+    }
+
+    /// BM25 of groups of documents, each taken as one long document; `group_of` names the group of a slot.
+    pub(crate) fn score_groups(
+        &self,
+        concepts: &[Concept],
+        groups: usize,
+        group_of: impl Fn(u32) -> Option<u32>,
+        group_lengths: &[u32],
+    ) -> Vec<f32> {
+        let taken = group_lengths.iter().filter(|length| **length > 0).count() as u32;
+        let total: u64 = group_lengths.iter().map(|length| u64::from(*length)).sum();
+        let mean = if taken == 0 {
+            1.0
+        } else {
+            (total as f64 / f64::from(taken)).max(1.0) as f32
+        };
+        let mut scores = vec![0.0; groups];
+        let mut best = vec![0.0f32; groups];
+        let mut counts = vec![0u32; groups];
+        for concept in concepts {
+            for (phrase, weight) in &concept.variants {
+                counts.fill(0);
+                self.occurrences(phrase, |slot, count, _| {
+                    if let Some(group) = group_of(slot) {
+                        counts[group as usize] += u32::from(count);
+                    }
+                });
+                let frequency = counts.iter().filter(|count| **count > 0).count() as u32;
+                for ((best, count), length) in best.iter_mut().zip(&counts).zip(group_lengths) {
+                    if *count > 0 {
+                        let score = weight
+                            * idf(taken, frequency)
+                            * saturate(*count as f32, *length as f32 / mean);
+                        *best = best.max(score);
+                    }
+                }
+            }
+            for (score, best) in scores.iter_mut().zip(&mut best) {
+                *score += concept.weight * std::mem::take(best);
+            }
+        }
+        scores
+    }
+
+    /// Terms in the document of a slot.
+    pub(crate) fn length(&self, slot: u32) -> u32 {
+        self.lengths.get(slot as usize).copied().unwrap_or(0)
+    }
+
+    /// Whether the document of a slot has all terms of a phrase.
+    pub(crate) fn has(&self, slot: u32, phrase: &[String]) -> bool {
+        let Some(terms) = self.documents.get(slot as usize) else {
+            return false;
+        };
+        !phrase.is_empty()
+            && phrase.iter().all(|term| {
+                self.terms
+                    .get(term.as_str())
+                    .is_some_and(|id| terms.binary_search_by_key(id, |t| t.0).is_ok())
+            })
+    }
+}
+
+fn idf(count: u32, frequency: u32) -> f32 {
+    let (n, df) = (count as f32, frequency as f32);
+    (1.0 + (n - df + 0.5) / (df + 0.5)).ln()
+}
+
+fn saturate(count: f32, relative_length: f32) -> f32 {
+    count * (K1 + 1.0) / (count + K1 * (1.0 - B + B * relative_length))
+}
