@@ -77,4 +77,6 @@ pub use statement::{Predicate, Receipt, ReceiptError, STATEMENT_TYPE, SignError}
 pub use text::{Count, CountError, Label, LabelError, Real, RealError};
 pub use time::{Timestamp, TimestampError};
 pub use verdict::{Check, Simulated, SimulatedVerdict, Status, Verdict, code};
-pub use verify::{Context, SignatureVerifier, Verifier, verify_batch, verify_bytes};
+pub use verify::{
+    Context, SignatureVerifier, Verifier, verify_batch, verify_bytes, verify_signatures,
+};

@@ -126,6 +126,26 @@ pub fn verify_bytes(bytes: &[u8], context: &Context<'_>) -> (Option<Receipt>, Ve
     }
 }
 
+/// Whether each signature is the key's over the message beside it, strictly: what [`PublicKey::verify`] says of each
+/// alone. Many of one key are faster checked together (`ed25519.rs` says how).
+pub fn verify_signatures(signed: &[(PublicKey, &[u8], &Signature)]) -> Vec<bool> {
+    let mut by_key: BTreeMap<PublicKey, Vec<usize>> = BTreeMap::new();
+    for (index, (key, ..)) in signed.iter().enumerate() {
+        by_key.entry(*key).or_default().push(index);
+    }
+    let mut results = vec![false; signed.len()];
+    for (key, indexes) in by_key {
+        let pairs: Vec<(&[u8], &Signature)> = indexes
+            .iter()
+            .map(|index| (signed[*index].1, signed[*index].2))
+            .collect();
+        for (index, holds) in indexes.into_iter().zip(verify_many(&key, &pairs)) {
+            results[index] = holds;
+        }
+    }
+    results
+}
+
 /// Checks many receipts by the method `signature`, one verdict for each, in order. A receipt gets the verdict that it
 /// would get alone, except that with [`Context::seen_nonces`] a nonce also counts as seen once an earlier receipt of
 /// the batch had it.

@@ -1,0 +1,49 @@
+//! The quorum ledger's state machine, without I/O: what transactions mean, what a block does, and how whoever was not
+//! there checks that a receipt was settled.
+//!
+//! * [`Request`], [`Transaction`], [`Checked`]: what can be asked, signed, and found to be signed.
+//! * [`Header`], [`Block`]: what validators vote on.
+//! * [`Genesis`], [`State`]: where a chain begins, and what blocks make of it. [`State::propose`] makes a block,
+//!   [`State::execute`] checks one and gives the next state.
+//!
+//! Invariants of the crate:
+//!
+//! * No I/O, no clock, no randomness. Nothing outside a block decides what it does: every validator that executes it on
+//!   one state comes to one state, or refuses it for one reason.
+//! * Credits are neither made nor lost after genesis.
+//! * A node's receipts are logged in its own order, without gaps, each place once.
+//! * Everything read is bounded before it is allocated, and has one spelling.
+//!
+//! `docs/ledger.md` has the exact bytes. Out of scope: consensus, peers and disks (`p2p-ledger/node`), the tree's tiles
+//! and checkpoints (`tally-log`).
+
+mod block;
+mod genesis;
+mod id;
+mod map;
+mod params;
+mod state;
+mod transaction;
+mod validators;
+mod wire;
+
+pub use block::{Block, HEADER_BYTES, Header};
+pub use genesis::{Allocation, Faucet, Genesis, GenesisError};
+pub use id::{
+    AccountId, AccountNonce, BlockDigest, ChainId, Credits, Decision, Epoch, Height, HoldId,
+    NodeId, Revision, Sequence, StateRoot, TransactionId,
+};
+pub use map::MapProof;
+pub use params::{MAX_BLOCK_BYTES, MAX_BLOCK_RECEIPTS, Parameters, Registration};
+pub use state::{
+    Account, BlockError, Entry, Executed, FaucetPool, Hold, Node, NodeKey, Proposed, Refusal,
+    Settled, SnapshotError, State, Subject, TransactionError,
+};
+pub use transaction::{
+    Change, CheckError, Checked, MAX_RECEIPTS_IN_SETTLEMENT, MAX_SIGNATURES, MAX_TRANSACTION_BYTES,
+    Request, Roles, Settlement, Terms, Transaction, Voucher,
+};
+pub use validators::{
+    InvalidName, InvalidValidators, MAX_VALIDATORS, Name, Validator, ValidatorSet,
+};
+pub use wire::DecodeError;
