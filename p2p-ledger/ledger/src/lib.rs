@@ -5,6 +5,7 @@
 //! * [`Header`], [`Block`]: what validators vote on.
 //! * [`Genesis`], [`State`]: where a chain begins, and what blocks make of it. [`State::propose`] makes a block,
 //!   [`State::execute`] checks one and gives the next state.
+//! * [`Vote`], [`Certificate`]: what validators sign, and the proof that a block is final.
 //!
 //! Invariants of the crate:
 //!
@@ -18,6 +19,7 @@
 //! and checkpoints (`tally-log`).
 
 mod block;
+mod certificate;
 mod genesis;
 mod id;
 mod map;
@@ -25,9 +27,11 @@ mod params;
 mod state;
 mod transaction;
 mod validators;
+mod vote;
 mod wire;
 
 pub use block::{Block, HEADER_BYTES, Header};
+pub use certificate::{Certificate, CertificateError};
 pub use genesis::{Allocation, Faucet, Genesis, GenesisError};
 pub use id::{
     AccountId, AccountNonce, BlockDigest, ChainId, Credits, Decision, Epoch, Height, HoldId,
@@ -46,4 +50,5 @@ pub use transaction::{
 pub use validators::{
     InvalidName, InvalidValidators, MAX_VALIDATORS, Name, Validator, ValidatorSet,
 };
+pub use vote::{Proposal, Round, Vote, consensus_namespace};
 pub use wire::DecodeError;
