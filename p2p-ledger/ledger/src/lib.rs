@@ -6,6 +6,7 @@
 //! * [`Genesis`], [`State`]: where a chain begins, and what blocks make of it. [`State::propose`] makes a block,
 //!   [`State::execute`] checks one and gives the next state.
 //! * [`Vote`], [`Certificate`]: what validators sign, and the proof that a block is final.
+//! * [`Proof`], [`verify_proof`]: that a receipt was settled, for somebody who is offline.
 //!
 //! Invariants of the crate:
 //!
@@ -24,9 +25,11 @@ mod genesis;
 mod id;
 mod map;
 mod params;
+mod proof;
 mod state;
 mod transaction;
 mod validators;
+mod verify;
 mod vote;
 mod wire;
 
@@ -39,6 +42,10 @@ pub use id::{
 };
 pub use map::MapProof;
 pub use params::{MAX_BLOCK_BYTES, MAX_BLOCK_RECEIPTS, Parameters, Registration};
+pub use proof::{
+    AssembleError, EpochEnd, Finality, FollowError, MAX_EPOCHS, MAX_PROOF_BYTES, Proof,
+    TrustedValidators,
+};
 pub use state::{
     Account, BlockError, Entry, Executed, FaucetPool, Hold, Node, NodeKey, Proposed, Refusal,
     Settled, SnapshotError, State, Subject, TransactionError,
@@ -50,5 +57,6 @@ pub use transaction::{
 pub use validators::{
     InvalidName, InvalidValidators, MAX_VALIDATORS, Name, Validator, ValidatorSet,
 };
+pub use verify::{Shown, Trust, code, cosigner_name, policy_text, verify_proof};
 pub use vote::{Proposal, Round, Vote, consensus_namespace};
 pub use wire::DecodeError;

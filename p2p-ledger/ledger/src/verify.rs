@@ -1,0 +1,423 @@
+//! Checking a proof of settlement, or a `.tlog-proof`, against whom one believes.
+//!
+//! Two things can be believed, and either is enough; when both are given, both must agree:
+//!
+//! * a **genesis**: its validators, and whoever they let in, made the block final; and it also gives a policy;
+//! * a **policy** ([`tally_log::Policy`]): so many of these cosigners have seen the checkpoint.
+//!
+//! | code | passes when | otherwise |
+//! |---|---|---|
+//! | `proof` | the file is a proof in its one spelling | fail `malformed`, and no other check is made |
+//! | `receipt` | the receipt at hand is the one that was settled | fail `other-receipt`; not established `no-receipt` |
+//! | `validators` | the block's validators follow from genesis by certificates alone | fail `not-followed`; not established `no-genesis` |
+//! | `final` | a quorum of them voted for the block with this receipt in its log | fail `not-final`; not established `no-genesis` |
+//! | `cosigned` | the policy is satisfied by the checkpoint with this receipt in its tree | fail `not-cosigned`, `bad-signature`; not established `no-policy` |
+//! | `settled` | `final` or `cosigned` passed | not established `nobody-to-believe` |
+//! | `time` | the block's or the quorum's time is at most 5 minutes after now | fail `in-the-future`; not established `no-time` |
+//!
+//! `validators` and `final` are looked at where there is finality in the file, `cosigned` where there is a checkpoint.
+//! What is needed: `proof`, `settled`, and that nothing failed.
+
+use std::borrow::Cow;
+
+use tally_log::{KeyName, KeyType, Policy, ProofFile, SignedCheckpoint, VerifierKey};
+use tally_receipt::{Check, Digest, PublicKey, Timestamp, Verdict};
+
+use crate::genesis::Genesis;
+use crate::proof::{Finality, Proof, TrustedValidators};
+use crate::state::Entry;
+use crate::validators::Name;
+
+/// The codes of these checks. Codes are stable; sentences are not.
+pub mod code {
+    /// The file is a proof in its one spelling.
+    pub const PROOF: &str = "proof";
+    /// The receipt is the one that was settled.
+    pub const RECEIPT: &str = "receipt";
+    /// The block's validators follow from genesis.
+    pub const VALIDATORS: &str = "validators";
+    /// The block is final.
+    pub const FINAL: &str = "final";
+    /// The policy is satisfied.
+    pub const COSIGNED: &str = "cosigned";
+    /// Somebody who is believed vouches for it.
+    pub const SETTLED: &str = "settled";
+    /// It was not settled in the future.
+    pub const TIME: &str = "time";
+}
+
+const METHOD: &str = "ledger";
+const NEEDED: &[&str] = &[code::PROOF, code::SETTLED];
+
+/// How far validators' clocks may be ahead of ours.
+const CLOCK_SKEW_MS: u64 = 5 * 60 * 1000;
+
+/// Whom to believe.
+#[derive(Clone, Copy, Debug)]
+pub struct Trust<'a> {
+    /// The present time.
+    pub now: Timestamp,
+    /// Where the chain began.
+    pub genesis: Option<&'a Genesis>,
+    /// Which cosigners, and how many.
+    pub policy: Option<&'a Policy>,
+}
+
+/// What a proof shows.
+#[derive(Clone, Debug)]
+#[must_use = "a verdict that nobody reads verifies nothing"]
+pub struct Shown {
+    /// Check by check.
+    pub verdict: Verdict,
+    /// What stands in the log, if the file could be read.
+    pub entry: Option<Entry>,
+    /// The receipt, when the file has it inside.
+    pub receipt: Option<Box<[u8]>>,
+    /// When the receipt is known to have existed, if the verdict is good. By validators' clocks.
+    pub known_since: Option<Timestamp>,
+}
+
+/// Checks a proof of either kind, given the receipt if there is one beside it.
+pub fn verify_proof(bytes: &[u8], receipt: Option<&[u8]>, trust: &Trust<'_>) -> Shown {
+    if ProofFile::resembles(bytes) {
+        return match read_proof_file(bytes, receipt) {
+            Ok((entry, file)) => judge(
+                entry,
+                receipt.map(Digest::of),
+                None,
+                None,
+                Some(&file),
+                trust,
+            ),
+            Err((reason, sentence)) => malformed(reason, sentence),
+        };
+    }
+    match Proof::from_bytes(bytes) {
+        Ok(proof) => {
+            let given = receipt.or(proof.receipt()).map(Digest::of);
+            judge(
+                *proof.entry(),
+                given,
+                proof.receipt().map(Into::into),
+                proof.finality(),
+                proof.checkpoint(),
+                trust,
+            )
+        }
+        Err(error) => malformed("malformed", error.to_string()),
+    }
+}
+
+/// A `.tlog-proof` carries the entry as its `extra`.
+fn read_proof_file(
+    bytes: &[u8],
+    receipt: Option<&[u8]>,
+) -> Result<(Entry, SignedCheckpoint), (&'static str, String)> {
+    let malformed = |sentence: String| ("malformed", sentence);
+    let file = ProofFile::parse(bytes).map_err(|error| malformed(error.to_string()))?;
+    let extra = file.extra.as_deref().ok_or_else(|| {
+        malformed("the proof file has no extra data, so nobody knows which entry it is for".into())
+    })?;
+    let mut entry = Entry::from_bytes(extra).map_err(|error| malformed(error.to_string()))?;
+    let claimed = entry.receipt;
+    if let Some(receipt) = receipt {
+        entry.receipt = Digest::of(receipt);
+    }
+    file.verify(entry.leaf_hash()).map_err(|error| {
+        if entry.receipt != claimed {
+            (
+                "other-receipt",
+                "the receipt is not the one that was settled".into(),
+            )
+        } else {
+            malformed(error.to_string())
+        }
+    })?;
+    Ok((entry, file.checkpoint))
+}
+
+fn malformed(reason: &'static str, sentence: String) -> Shown {
+    let code = match reason {
+        "other-receipt" => code::RECEIPT,
+        _ => code::PROOF,
+    };
+    Shown {
+        verdict: Verdict::new(
+            METHOD,
+            NEEDED,
+            vec![Check::fail(code, reason, sentence)],
+            vec![],
+        ),
+        entry: None,
+        receipt: None,
+        known_since: None,
+    }
+}
+
+fn judge(
+    entry: Entry,
+    given: Option<Digest>,
+    inside: Option<Box<[u8]>>,
+    finality: Option<&Finality>,
+    checkpoint: Option<&SignedCheckpoint>,
+    trust: &Trust<'_>,
+) -> Shown {
+    let mut checks = vec![Check::pass(
+        code::PROOF,
+        "the file is a proof in its one spelling",
+    )];
+    checks.push(match given {
+        Some(digest) if digest == entry.receipt => Check::pass(
+            code::RECEIPT,
+            format!(
+                "the receipt is number {} that node {} settled",
+                entry.sequence, entry.node
+            ),
+        ),
+        Some(_) => Check::fail(
+            code::RECEIPT,
+            "other-receipt",
+            "the receipt is not the one that was settled",
+        ),
+        None => Check::not_established(
+            code::RECEIPT,
+            "no-receipt",
+            format!(
+                "the receipt is not at hand; the one that was settled has the digest {}",
+                entry.receipt
+            ),
+        ),
+    });
+    let mut times = Vec::new();
+    if let Some(finality) = finality {
+        times.extend(judge_finality(finality, trust, &mut checks));
+    }
+    if let Some(checkpoint) = checkpoint {
+        times.extend(judge_checkpoint(checkpoint, trust, &mut checks));
+    }
+    checks.push(match times.is_empty() {
+        false => Check::pass(code::SETTLED, "somebody who is believed vouches for it"),
+        true => Check::not_established(
+            code::SETTLED,
+            "nobody-to-believe",
+            "nothing that is believed here vouches for it: give a genesis or a policy that goes with the file",
+        ),
+    });
+    let known_since = times.into_iter().min();
+    checks.push(match known_since {
+        None => Check::not_established(code::TIME, "no-time", "no time is vouched for"),
+        Some(time) if time > trust.now.plus_ms(CLOCK_SKEW_MS) => Check::fail(
+            code::TIME,
+            "in-the-future",
+            format!("it is said to have been settled at {time}, which is yet to come"),
+        ),
+        Some(time) => Check::pass(
+            code::TIME,
+            format!("it was settled at {time} at the latest, by validators' clocks"),
+        ),
+    });
+    let verdict = Verdict::new(METHOD, NEEDED, checks, not_proved(&entry));
+    Shown {
+        known_since: known_since.filter(|_| verdict.is_verified()),
+        verdict,
+        entry: Some(entry),
+        receipt: inside,
+    }
+}
+
+/// The block's time, if it is final.
+fn judge_finality(
+    finality: &Finality,
+    trust: &Trust<'_>,
+    checks: &mut Vec<Check>,
+) -> Option<Timestamp> {
+    let Some(genesis) = trust.genesis else {
+        for code in [code::VALIDATORS, code::FINAL] {
+            checks.push(Check::not_established(
+                code,
+                "no-genesis",
+                "without a genesis nobody says who the validators are",
+            ));
+        }
+        return None;
+    };
+    let mut validators = TrustedValidators::of(genesis);
+    for end in &finality.epochs {
+        if let Err(error) = validators.follow(end) {
+            checks.push(Check::fail(
+                code::VALIDATORS,
+                "not-followed",
+                error.to_string(),
+            ));
+            return None;
+        }
+    }
+    checks.push(Check::pass(
+        code::VALIDATORS,
+        match finality.epochs.len() {
+            0 => format!(
+                "the {} validators are those of the genesis of {}",
+                validators.validators.len(),
+                genesis.name
+            ),
+            changes => format!(
+                "the {} validators follow from the genesis of {} by {changes} changes, each final by those before",
+                validators.validators.len(),
+                genesis.name
+            ),
+        },
+    ));
+    let header = &finality.header;
+    let votes = finality.certificate.voters().count();
+    match finality
+        .certificate
+        .verify(validators.chain, &validators.validators, header)
+    {
+        Ok(()) => {
+            checks.push(Check::pass(
+                code::FINAL,
+                format!(
+                    "{votes} of {} validators made block {} final, whose log of {} receipts has this one",
+                    validators.validators.len(),
+                    header.height,
+                    header.log_size
+                ),
+            ));
+            Some(header.time)
+        }
+        Err(error) => {
+            checks.push(Check::fail(
+                code::FINAL,
+                "not-final",
+                format!("no quorum voted for a block with this receipt in its log: {error}"),
+            ));
+            None
+        }
+    }
+}
+
+/// The earliest time by which a quorum had seen it, if one had.
+fn judge_checkpoint(
+    checkpoint: &SignedCheckpoint,
+    trust: &Trust<'_>,
+    checks: &mut Vec<Check>,
+) -> Option<Timestamp> {
+    let from_genesis = trust.genesis.map(Genesis::log_policy);
+    let Some(policy) = trust.policy.or(from_genesis.as_ref()) else {
+        checks.push(Check::not_established(
+            code::COSIGNED,
+            "no-policy",
+            "without a policy or a genesis nobody says whose cosignatures count",
+        ));
+        return None;
+    };
+    let judgement = policy.judge(checkpoint);
+    let (found, of) = (judgement.cosigned.len(), judgement.witnesses);
+    let size = checkpoint.checkpoint().size;
+    if let Some(name) = judgement.bad.first() {
+        checks.push(Check::fail(
+            code::COSIGNED,
+            "bad-signature",
+            format!("a signature on the checkpoint pretends to be by {name}, and is not"),
+        ));
+        return None;
+    }
+    if !judgement.is_valid() {
+        checks.push(Check::fail(
+            code::COSIGNED,
+            "not-cosigned",
+            if judgement.log_signed {
+                format!("{found} of {of} cosigners are not those that the policy asks for")
+            } else {
+                "no log that the policy names has signed the checkpoint".into()
+            },
+        ));
+        return None;
+    }
+    checks.push(Check::pass(
+        code::COSIGNED,
+        format!(
+            "{found} of {of} cosigners have seen the log of {size} receipts, and this one is in it"
+        ),
+    ));
+    // The latest of them: by then the whole quorum had.
+    let seconds = judgement.cosigned.iter().map(|(_, at)| at.0).max()?;
+    Timestamp::from_unix_ms(seconds.saturating_mul(1000)).ok()
+}
+
+fn not_proved(entry: &Entry) -> Vec<Cow<'static, str>> {
+    let mut sentences: Vec<Cow<'static, str>> = vec![
+        "that what the receipt says is true: a ledger orders statements and keeps them".into(),
+        "that a third or more of the validators did not agree to lie about what they saw".into(),
+        "when the receipt was made: only by when it existed".into(),
+    ];
+    if !entry.in_full {
+        sentences.push(
+            "that the receipt is one: it was settled by its hash, and validators did not see it"
+                .into(),
+        );
+    }
+    sentences
+}
+
+/// The name of a validator's key for checkpoints: `ORIGIN/NAME`.
+pub fn cosigner_name(origin: &KeyName, validator: &Name) -> KeyName {
+    KeyName::new(&format!("{origin}/{validator}"))
+        .expect("an origin and a validator's name have no white space or plus sign")
+}
+
+impl Genesis {
+    /// The log's origin, as checkpoints name it.
+    pub fn log_origin(&self) -> KeyName {
+        KeyName::new(&self.origin()).expect("a chain's name has no white space or plus sign")
+    }
+
+    /// The policy that follows from the first validators: each may sign as the log, and a quorum cosigns.
+    ///
+    /// It does not know of later changes: whoever wants to believe those gives a policy of today, or uses finality.
+    pub fn log_policy(&self) -> Policy {
+        Policy::parse(self.log_policy_text().as_bytes())
+            .expect("the policy below has keys and names that are each there once")
+    }
+
+    /// The text of [`log_policy`](Self::log_policy): a C2SP policy file.
+    pub fn log_policy_text(&self) -> String {
+        policy_text(&self.log_origin(), &self.validators)
+    }
+}
+
+/// A C2SP policy file for a set of validators.
+pub fn policy_text(origin: &KeyName, validators: &crate::ValidatorSet) -> String {
+    use std::fmt::Write as _;
+
+    let mut text = String::new();
+    let key = |key_type, name: KeyName, key: PublicKey| VerifierKey {
+        name,
+        key_type,
+        key,
+    };
+    let mut line = |line: std::fmt::Arguments<'_>| {
+        writeln!(text, "{line}").expect("a text takes whatever is written");
+    };
+    for validator in validators.as_slice() {
+        let log = key(KeyType::Ed25519, origin.clone(), validator.checkpoint_key);
+        line(format_args!("log {log}"));
+    }
+    let mut members = String::new();
+    for (index, validator) in validators.as_slice().iter().enumerate() {
+        let witness = key(
+            KeyType::Cosignature,
+            cosigner_name(origin, &validator.name),
+            validator.checkpoint_key,
+        );
+        // Numbered: a validator might be called "none", which a policy cannot define.
+        line(format_args!("witness {index}-{} {witness}", validator.name));
+        members.push_str(&format!(" {index}-{}", validator.name));
+    }
+    line(format_args!(
+        "group validators {}{members}",
+        validators.quorum()
+    ));
+    line(format_args!("quorum validators"));
+    text
+}
