@@ -22,7 +22,7 @@
 //! The epochs lead from the validators of genesis to those of the block: each is the last block of its epoch, final by
 //! the validators before, and those it names as the next.
 
-use tally_log::{InclusionProof, ProofError, SignedCheckpoint};
+use tally_log::{InclusionProof, ProofError, ProofFile, SignedCheckpoint};
 use tally_receipt::Digest;
 
 use crate::block::{HEADER_BYTES, Header};
@@ -236,6 +236,17 @@ impl Proof {
             receipt: None,
             ..self
         }
+    }
+
+    /// The checkpoint's part of the proof as a C2SP `.tlog-proof`, whose extra data is the entry. None without a
+    /// checkpoint.
+    pub fn to_proof_file(&self) -> Option<ProofFile> {
+        Some(ProofFile {
+            extra: Some(self.entry.to_bytes().to_vec()),
+            index: self.index,
+            inclusion: self.inclusion.clone(),
+            checkpoint: self.checkpoint.clone()?,
+        })
     }
 
     /// What stands in the log.

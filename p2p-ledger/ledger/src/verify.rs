@@ -1,13 +1,13 @@
 //! Checking a proof of settlement, or a `.tlog-proof`, against whom one believes.
 //!
-//! Two things can be believed, and either is enough; when both are given, both must agree:
+//! Two things can be believed, and either is enough where the file has what goes with it:
 //!
 //! * a **genesis**: its validators, and whoever they let in, made the block final; and it also gives a policy;
 //! * a **policy** ([`tally_log::Policy`]): so many of these cosigners have seen the checkpoint.
 //!
 //! | code | passes when | otherwise |
 //! |---|---|---|
-//! | `proof` | the file is a proof in its one spelling | fail `malformed`, and no other check is made |
+//! | `proof` | the file is a proof in its one spelling, and its parts are of one tree | fail `malformed`, and no other check is made |
 //! | `receipt` | the receipt at hand is the one that was settled | fail `other-receipt`; not established `no-receipt` |
 //! | `validators` | the block's validators follow from genesis by certificates alone | fail `not-followed`; not established `no-genesis` |
 //! | `final` | a quorum of them voted for the block with this receipt in its log | fail `not-final`; not established `no-genesis` |
@@ -80,16 +80,12 @@ pub struct Shown {
 /// Checks a proof of either kind, given the receipt if there is one beside it.
 pub fn verify_proof(bytes: &[u8], receipt: Option<&[u8]>, trust: &Trust<'_>) -> Shown {
     if ProofFile::resembles(bytes) {
-        return match read_proof_file(bytes, receipt) {
-            Ok((entry, file)) => judge(
-                entry,
-                receipt.map(Digest::of),
-                None,
-                None,
-                Some(&file),
-                trust,
-            ),
-            Err((reason, sentence)) => malformed(reason, sentence),
+        return match read_proof_file(bytes) {
+            Ok((entry, checkpoint)) => {
+                let given = receipt.map(Digest::of);
+                judge(entry, given, None, None, Some(&checkpoint), trust)
+            }
+            Err(sentence) => malformed(sentence),
         };
     }
     match Proof::from_bytes(bytes) {
@@ -104,50 +100,27 @@ pub fn verify_proof(bytes: &[u8], receipt: Option<&[u8]>, trust: &Trust<'_>) -> 
                 trust,
             )
         }
-        Err(error) => malformed("malformed", error.to_string()),
+        Err(error) => malformed(error.to_string()),
     }
 }
 
 /// A `.tlog-proof` carries the entry as its `extra`.
-fn read_proof_file(
-    bytes: &[u8],
-    receipt: Option<&[u8]>,
-) -> Result<(Entry, SignedCheckpoint), (&'static str, String)> {
-    let malformed = |sentence: String| ("malformed", sentence);
-    let file = ProofFile::parse(bytes).map_err(|error| malformed(error.to_string()))?;
-    let extra = file.extra.as_deref().ok_or_else(|| {
-        malformed("the proof file has no extra data, so nobody knows which entry it is for".into())
-    })?;
-    let mut entry = Entry::from_bytes(extra).map_err(|error| malformed(error.to_string()))?;
-    let claimed = entry.receipt;
-    if let Some(receipt) = receipt {
-        entry.receipt = Digest::of(receipt);
-    }
-    file.verify(entry.leaf_hash()).map_err(|error| {
-        if entry.receipt != claimed {
-            (
-                "other-receipt",
-                "the receipt is not the one that was settled".into(),
-            )
-        } else {
-            malformed(error.to_string())
-        }
-    })?;
+fn read_proof_file(bytes: &[u8]) -> Result<(Entry, SignedCheckpoint), String> {
+    let file = ProofFile::parse(bytes).map_err(|error| error.to_string())?;
+    let extra = file
+        .extra
+        .as_deref()
+        .ok_or("the proof file has no extra data, so nobody knows which entry it is for")?;
+    let entry = Entry::from_bytes(extra).map_err(|error| error.to_string())?;
+    file.verify(entry.leaf_hash())
+        .map_err(|error| error.to_string())?;
     Ok((entry, file.checkpoint))
 }
 
-fn malformed(reason: &'static str, sentence: String) -> Shown {
-    let code = match reason {
-        "other-receipt" => code::RECEIPT,
-        _ => code::PROOF,
-    };
+fn malformed(sentence: String) -> Shown {
+    let check = Check::fail(code::PROOF, "malformed", sentence);
     Shown {
-        verdict: Verdict::new(
-            METHOD,
-            NEEDED,
-            vec![Check::fail(code, reason, sentence)],
-            vec![],
-        ),
+        verdict: Verdict::new(METHOD, NEEDED, vec![check], vec![]),
         entry: None,
         receipt: None,
         known_since: None,
@@ -164,7 +137,7 @@ fn judge(
 ) -> Shown {
     let mut checks = vec![Check::pass(
         code::PROOF,
-        "the file is a proof in its one spelling",
+        "the file is a proof, and its parts are of one tree",
     )];
     checks.push(match given {
         Some(digest) if digest == entry.receipt => Check::pass(
