@@ -246,6 +246,13 @@ impl State {
             .expect("genesis has fewer credits than an amount can hold, and none are made")
     }
 
+    /// What the state says of something, in the bytes of `state/records.rs`.
+    pub fn record(&self, subject: Subject) -> Option<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.records.get(&subject.key())?.write(&mut bytes);
+        Some(bytes)
+    }
+
     /// What shows, to whoever has the header, what the state says of something. [`Subject::shown`] checks it.
     pub fn prove(&self, subject: Subject) -> MapProof {
         self.records.prove(&subject.key())

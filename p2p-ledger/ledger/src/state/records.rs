@@ -189,7 +189,7 @@ impl Subject {
     }
 
     /// Whether `proof` shows that a state with this root says of the subject what `record` says, or nothing. The record
-    /// is as [`State::to_bytes`](crate::State::to_bytes) writes it.
+    /// is as [`State::record`](crate::State::record) gives it.
     pub fn shown(self, root: StateRoot, record: Option<&[u8]>, proof: &MapProof) -> bool {
         let value = record.map(|bytes| value_of(|hasher| hasher.put(bytes)));
         proof.shows(root, &self.key(), value)
