@@ -1,0 +1,111 @@
+//! Zip archives, opened without believing what they say of themselves.
+//!
+//! Only stored and deflated entries are read, none that is encrypted, none that shares bytes with another (a small
+//! archive of overlapping entries unpacks to petabytes). An entry is unpacked into memory up to the limit of one entry
+//! and of all together, whatever lengths it claims. Names are compared, never used as paths. An archive inside an
+//! archive is not opened.
+
+use std::io::{Cursor, Read};
+
+use zip::ZipArchive;
+use zip::result::ZipError;
+
+use crate::{Format, ImportError, Limits};
+
+pub(crate) const MAGIC: &[u8] = b"PK\x03\x04";
+
+pub(crate) struct Archive<'a> {
+    zip: ZipArchive<Cursor<&'a [u8]>>,
+    format: Format,
+    entry_len: usize,
+    left: usize,
+    unpacked_len: usize,
+}
+
+impl<'a> Archive<'a> {
+    /// `format` is what errors say it was read as.
+    pub(crate) fn open(
+        bytes: &'a [u8],
+        format: Format,
+        limits: &Limits,
+    ) -> Result<Self, ImportError> {
+        let mut zip = ZipArchive::new(Cursor::new(bytes))
+            .map_err(|error| ImportError::malformed(format, format!("zip: {error}")))?;
+        if zip.len() > limits.entries {
+            return Err(ImportError::TooLarge {
+                what: "the number of files in the archive",
+                limit: limits.entries,
+            });
+        }
+        match zip.has_overlapping_entries() {
+            Ok(false) => {}
+            Ok(true) => {
+                return Err(ImportError::malformed(
+                    format,
+                    "zip: two of its files share the same bytes, as in a zip bomb",
+                ));
+            }
+            Err(error) => return Err(ImportError::malformed(format, format!("zip: {error}"))),
+        }
+        Ok(Self {
+            zip,
+            format,
+            entry_len: limits.entry_len,
+            left: limits.unpacked_len,
+            unpacked_len: limits.unpacked_len,
+        })
+    }
+
+    /// Names of the files, in order; folders and names that are no text are left out.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.zip
+            .file_names()
+            .filter_map(Result::ok)
+            .filter(|name| !name.ends_with('/'))
+            .map(|name| name.into_owned())
+            .collect()
+    }
+
+    /// The bytes of the file of that name.
+    pub(crate) fn file(&mut self, name: &str) -> Result<Vec<u8>, ImportError> {
+        let format = self.format;
+        let malformed =
+            |error: ZipError| ImportError::malformed(format, format!("zip, {name}: {error}"));
+        let index = self
+            .zip
+            .index_for_name(name)
+            .ok_or_else(|| ImportError::malformed(format, format!("zip: no {name} in it")))?;
+        let file = self.zip.by_index(index).map_err(|error| match error {
+            ZipError::UnsupportedArchive(ZipError::PASSWORD_REQUIRED) => {
+                ImportError::Encrypted { format }
+            }
+            error => malformed(error),
+        })?;
+        let allowed = self.entry_len.min(self.left);
+        let mut bytes = Vec::new();
+        // One byte more than allowed tells "exactly" from "more".
+        file.take(allowed as u64 + 1)
+            .read_to_end(&mut bytes)
+            .map_err(|error| malformed(ZipError::Io(error)))?;
+        if bytes.len() > allowed {
+            return Err(if allowed == self.entry_len {
+                ImportError::TooLarge {
+                    what: "a file of the archive, unpacked,",
+                    limit: self.entry_len,
+                }
+            } else {
+                ImportError::TooLarge {
+                    what: "the archive, unpacked,",
+                    limit: self.unpacked_len,
+                }
+            });
+        }
+        self.left -= bytes.len();
+        Ok(bytes)
+    }
+}
+
+/// The last part of a name in an archive.
+pub(crate) fn base(name: &str) -> &str {
+    name.rsplit(['/', '\\']).next().unwrap_or(name)
+}
