@@ -7,6 +7,7 @@
 //!   [`State::execute`] checks one and gives the next state.
 //! * [`Vote`], [`Certificate`]: what validators sign, and the proof that a block is final.
 //! * [`Proof`], [`verify_proof`]: that a receipt was settled, for somebody who is offline.
+//! * [`Evidence`], [`verify_evidence`]: that a validator signed two histories.
 //!
 //! Invariants of the crate:
 //!
@@ -21,6 +22,7 @@
 
 mod block;
 mod certificate;
+mod evidence;
 mod genesis;
 mod id;
 mod map;
@@ -35,6 +37,7 @@ mod wire;
 
 pub use block::{Block, HEADER_BYTES, Header};
 pub use certificate::{Certificate, CertificateError};
+pub use evidence::{Evidence, MAX_EVIDENCE_BYTES, code as evidence_code, verify_evidence};
 pub use genesis::{Allocation, Faucet, Genesis, GenesisError};
 pub use id::{
     AccountId, AccountNonce, BlockDigest, ChainId, Credits, Decision, Epoch, Height, HoldId,
