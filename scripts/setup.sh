@@ -4,7 +4,8 @@
 #   scripts/setup.sh          compilers, Python and Node, the Rust target for guests, the readers' Python packages
 #
 # What is installed: g++, cmake and libclang (llama.cpp and its bindings), python3 with venv (Python agents and the
-# independent readers), node with npm (JavaScript agents), the Rust targets wasm32-wasip2 (Rust agents)
+# independent readers), node with npm (JavaScript agents), Go with golang.org/x/mod (it reads our log in a test),
+# the Rust targets wasm32-wasip2 (Rust agents)
 # and wasm32-unknown-unknown (the check that receipts can be verified in a browser).
 # Python packages go into a virtual environment under the user's cache; nothing is put into the system's Python.
 set -euo pipefail
@@ -33,6 +34,8 @@ have python3 || missing+=(python3)
 python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
 have node || missing+=(nodejs)
 have npm || missing+=(npm)
+have go || missing+=(golang-go)
+[ -d /usr/share/gocode/src/golang.org/x/mod/sumdb/tlog ] || missing+=(golang-golang-x-mod-dev)
 
 if [ ${#missing[@]} -gt 0 ]; then
     say "installing ${missing[*]}"

@@ -17,7 +17,7 @@ part() {
 }
 
 pure_crates_build_for_wasm32() {
-    for package in tally-receipt tally-capability; do
+    for package in tally-receipt tally-capability tally-log tally-ledger; do
         cargo check --locked --release --target wasm32-unknown-unknown -p "$package"
     done
     cargo check --locked --release --target wasm32-unknown-unknown -p tally-journal --no-default-features

@@ -46,7 +46,7 @@ pub enum Evidence {
         /// Whose.
         voter: PublicKey,
         /// In order of their bytes.
-        votes: [(Vote, Signature); 2],
+        votes: Box<[(Vote, Signature); 2]>,
     },
     /// Two checkpoints.
     Checkpoints {
@@ -85,7 +85,7 @@ impl Evidence {
         one: (Vote, Signature),
         other: (Vote, Signature),
     ) -> Self {
-        let mut votes = [one, other];
+        let mut votes = Box::new([one, other]);
         votes.sort_by_key(vote_bytes);
         Self::Votes {
             chain,
@@ -169,7 +169,7 @@ impl Evidence {
                 bytes.put_u8(1);
                 bytes.put(chain.as_bytes());
                 bytes.put(voter.as_bytes());
-                for vote in votes {
+                for vote in votes.iter() {
                     bytes.put(&vote_bytes(vote));
                 }
             }

@@ -2,6 +2,7 @@
 //!
 //! * [`Frontier`] is the tree while it grows: O(log n) state, fast in batches. RFC 6962, SHA-256.
 //! * [`InclusionProof`] and [`ConsistencyProof`] are its proofs.
+//! * [`Tiler`], [`TiledTree`]: the tree as files that never change, and proofs from them. C2SP tlog-tiles.
 //! * [`Note`], [`SignedCheckpoint`], [`Policy`], [`ProofFile`]: what is signed, by whom it must be, and the file that shows it
 //!   all to somebody who is offline. C2SP signed-note, tlog-checkpoint, tlog-cosignature, tlog-policy, tlog-proof.
 //!
@@ -19,6 +20,7 @@ mod policy;
 mod proof;
 mod proof_file;
 mod text;
+mod tiles;
 mod tree;
 
 pub use checkpoint::{Checkpoint, CheckpointError, SignedCheckpoint};
@@ -33,4 +35,8 @@ pub use proof::{
     ProofError, prove_consistency, prove_inclusion, root_of,
 };
 pub use proof_file::{MAX_EXTRA_BYTES, MAX_PROOF_FILE_BYTES, ProofFile, ProofFileError};
+pub use tiles::{
+    EntryTooLong, MAX_ENTRY_BYTES, Resource, TILE_WIDTH, TileError, TileFile, TiledTree, Tiler,
+    entries_of,
+};
 pub use tree::{Frontier, FrontierError};
