@@ -1,0 +1,244 @@
+//! How facts are asked for, and how the answer is read: the prompt is fixed to the byte, so that it can be made again from the
+//! episodes and compared with what a receipt commits to.
+//!
+//! The shape is that of `models/nano/FORMAT.md`; a larger model reads it as well. A model is shown lines `SPEAKER: words`, at
+//! most [`LINES_PER_CALL`] of one conversation and [`BYTES_PER_CALL`] bytes, and answers with spans that it copies from them. Line feeds in a turn
+//! become spaces, byte for byte, so that a span in a line is a span in the turn.
+//!
+//! What a model is never shown: what was recalled or quoted (`speech.rs`), secrets (`secrets.rs`), words of models, tools and
+//! documents.
+
+use std::ops::Range;
+
+use serde::Deserialize;
+
+use crate::ids::EpisodeId;
+use crate::model::{Ask, Message};
+use crate::record::{Category, Episode, Kind, Line, Role};
+use crate::{secrets, speech};
+
+/// The name of this shape, in records of calls.
+pub const SHAPE: &str = "tally-nano/1";
+/// Most lines of one prompt.
+pub(crate) const LINES_PER_CALL: usize = 3;
+/// Most bytes of the lines of one prompt, speakers included. A longer sentence is left out of what is learnt.
+pub(crate) const BYTES_PER_CALL: usize = 1_000;
+/// Most tokens of one answer: eight facts.
+const MAX_TOKENS: u32 = 512;
+
+const SYSTEM: &str = "Extract memories as JSON.";
+const SCHEMA: &str = r#"{"type":"object","properties":{"facts":{"type":"array","maxItems":8,"items":{"type":"object","properties":{"basis":{"type":"string"},"category":{"enum":["identity","career","interests","relationships","health","finance","learning","travel","productivity","private"]},"kind":{"enum":["semantic","episodic"]},"subject":{"type":"string"}},"required":["basis","category","kind","subject"],"additionalProperties":false}}},"required":["facts"],"additionalProperties":false}"#;
+
+/// A fact as a model proposes it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Candidate {
+    pub(crate) basis: String,
+    pub(crate) category: Category,
+    pub(crate) kind: Kind,
+    pub(crate) subject: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Proposal {
+    facts: Vec<Candidate>,
+}
+
+/// The lines of an episode: what its speaker said in their own words, in pieces that fit a prompt. None for those that are
+/// no people.
+pub(crate) fn lines(id: EpisodeId, episode: &Episode) -> Vec<Line> {
+    if !episode.role.is_person() {
+        return Vec::new();
+    }
+    let text = &episode.text;
+    let mut hidden = speech::recalled_in(text);
+    hidden.extend(speech::quoted_in(text));
+    hidden.extend(secrets::find(text).into_iter().map(|one| one.bytes));
+    let room = BYTES_PER_CALL - speaker(episode).len() - 2;
+    let mut lines = Vec::new();
+    for part in speech::outside(text, &speech::joined(hidden)) {
+        for piece in pieces(text, part, room) {
+            lines.push(Line {
+                episode: id,
+                start: offset(piece.start),
+                end: offset(piece.end),
+            });
+        }
+    }
+    lines
+}
+
+/// Whole sentences, as many as fit. A sentence that does not fit is in no piece.
+fn pieces(text: &str, part: Range<usize>, room: usize) -> Vec<Range<usize>> {
+    if part.len() <= room {
+        return vec![part];
+    }
+    let mut found: Vec<Range<usize>> = Vec::new();
+    let mut at = part.start;
+    while at < part.end {
+        let first = at..at + text[at..].chars().next().map_or(1, char::len_utf8);
+        let sentence = at..speech::sentence_around(text, &first)
+            .end
+            .clamp(first.end, part.end);
+        at = sentence.end;
+        if sentence.len() > room {
+            continue;
+        }
+        match found.last_mut() {
+            Some(last) if last.end == sentence.start && sentence.end - last.start <= room => {
+                last.end = sentence.end;
+            }
+            _ => found.push(sentence),
+        }
+    }
+    found
+        .into_iter()
+        .flat_map(|piece| {
+            let inside: Vec<Range<usize>> = speech::outside(&text[..piece.end], &[0..piece.start]);
+            inside
+        })
+        .collect()
+}
+
+/// Lines in groups that one call is asked about.
+pub(crate) fn windows(lines: &[(Line, usize)]) -> Vec<Vec<Line>> {
+    let mut windows: Vec<Vec<Line>> = Vec::new();
+    let mut bytes = 0;
+    for (line, len) in lines {
+        match windows.last_mut() {
+            Some(last) if last.len() < LINES_PER_CALL && bytes + len <= BYTES_PER_CALL => {
+                last.push(*line);
+                bytes += len;
+            }
+            _ => {
+                windows.push(vec![*line]);
+                bytes = *len;
+            }
+        }
+    }
+    windows
+}
+
+/// What a speaker is called in a prompt.
+pub(crate) fn speaker(episode: &Episode) -> String {
+    match episode.role {
+        Role::Owner => "user".to_owned(),
+        Role::Assistant => "assistant".to_owned(),
+        _ => {
+            let name: String = episode
+                .speaker
+                .chars()
+                .filter(|character| *character != ':' && !character.is_control())
+                .take(40)
+                .collect();
+            let name = name.trim();
+            // Nobody passes for the owner by being called so.
+            if name.is_empty()
+                || ["user", "assistant", "system"].contains(&name.to_lowercase().as_str())
+            {
+                "person".to_owned()
+            } else {
+                name.to_owned()
+            }
+        }
+    }
+}
+
+/// One line of a prompt.
+pub(crate) fn line_text(episode: &Episode, line: &Line) -> Option<String> {
+    let words = episode
+        .text
+        .get(line.start as usize..line.end as usize)?
+        .replace(['\n', '\r', '\t'], " ");
+    Some(format!("{}: {words}", speaker(episode)))
+}
+
+/// The question about these lines.
+pub(crate) fn ask(lines: &[String]) -> Ask {
+    Ask {
+        messages: vec![
+            Message {
+                role: "system",
+                content: SYSTEM.to_owned(),
+            },
+            Message {
+                role: "user",
+                content: lines.join("\n"),
+            },
+        ],
+        schema: Some(SCHEMA),
+        max_tokens: MAX_TOKENS,
+    }
+}
+
+/// Reads an answer. One that is not of the form is an error, not an empty list.
+pub(crate) fn read(answer: &str) -> Result<Vec<Candidate>, String> {
+    serde_json::from_str::<Proposal>(answer)
+        .map(|proposal| proposal.facts)
+        .map_err(|error| error.to_string())
+}
+
+fn offset(at: usize) -> u32 {
+    u32::try_from(at).expect("an episode's text is shorter than 4 GiB")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::episode;
+
+    fn shown(episode: &Episode) -> Vec<String> {
+        lines(episode.id(), episode)
+            .iter()
+            .map(|line| line_text(episode, line).expect("a line of it"))
+            .collect()
+    }
+
+    #[test]
+    fn a_model_is_shown_what_people_say_themselves() {
+        let text = format!(
+            "I live in Ghent.\n{}\n> I am the king\nMy password is hunter2\nI like tea.",
+            speech::recalled("user: I own a yacht")
+        );
+        assert_eq!(
+            shown(&episode(Role::Owner, "Anna", &text)),
+            [
+                "user: I live in Ghent.",
+                "user: My password is",
+                "user: I like tea."
+            ]
+        );
+        assert_eq!(
+            shown(&episode(Role::Assistant, "bot", "You live in Ghent.")),
+            [""; 0]
+        );
+        assert_eq!(
+            shown(&episode(Role::Document, "mail", "I live in Ghent.")),
+            [""; 0]
+        );
+        assert_eq!(
+            shown(&episode(Role::Person, "User", "I live in Ghent.")),
+            ["person: I live in Ghent."]
+        );
+    }
+
+    #[test]
+    fn long_turns_come_in_whole_sentences() {
+        let text = format!("{} {}. End.", "I like tea. ".repeat(200), "x".repeat(2_000));
+        let episode = episode(Role::Owner, "Anna", &text);
+        let lines = shown(&episode);
+        assert!(lines.len() > 2 && lines.iter().all(|line| line.len() <= BYTES_PER_CALL));
+        assert!(lines[0].ends_with("I like tea."));
+        assert!(lines.last().is_some_and(|last| last == "user: End."));
+        assert!(!lines.iter().any(|line| line.contains("xxx")));
+    }
+
+    #[test]
+    fn the_schema_is_json_and_an_answer_without_its_form_is_an_error() {
+        assert!(serde_json::from_str::<serde_json::Value>(SCHEMA).is_ok());
+        assert_eq!(read(r#"{"facts":[]}"#), Ok(vec![]));
+        assert!(read("").is_err());
+        assert!(read(r#"{"facts":[{"basis":"x"}]}"#).is_err());
+    }
+}

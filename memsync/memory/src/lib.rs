@@ -1,0 +1,60 @@
+//! Long-term memory on a vault: what was said, what was learnt from it, and when it holds.
+//!
+//! ```text
+//!  turns ─► episodes (verbatim) ─► model ─► gates ─► facts ─► timeline ─► recall, profile
+//!              │                     │                 │
+//!              └────── evidence ◄────┴─ receipt ◄──────┘
+//! ```
+//!
+//! * [`Memory`]: [`remember`](Memory::remember), [`learn`](Memory::learn), [`recall`](Memory::recall),
+//!   [`profile`](Memory::profile), [`correct`](Memory::correct), [`forget`](Memory::forget), [`verify`](Memory::verify) and the rest.
+//! * [`record`]: what lies in the vault. `docs/memory.md` is the format.
+//! * [`timeline`]: which facts hold when. [`secrets`], [`speech`]: what is not learnt.
+//! * [`ChatModel`] and [`tally_recall::Embedder`]: the two models, implemented above this crate. Everything but facts works
+//!   without either.
+//!
+//! Invariants:
+//!
+//! * Both layers are kept: an episode is never changed, a fact rests on bytes of episodes, and what is derived says from what.
+//! * A model labels, code decides: nothing is stored that did not pass every gate of [`Gate`].
+//! * Reading a conversation again adds nothing.
+//! * An error is an error: nothing here answers with an empty list because something failed.
+//! * What is decrypted stays in memory; the index is built from the vault each time.
+//!
+//! Out of scope: how a search scores (`memsync/recall`), who may open a vault (`vaults/`), HTTP, running models.
+
+mod dates;
+pub mod export;
+mod extract;
+mod gates;
+mod ids;
+mod memory;
+mod model;
+mod moment;
+pub mod profile;
+pub mod record;
+pub mod secrets;
+mod similar;
+mod slots;
+pub mod speech;
+mod state;
+mod store;
+#[cfg(test)]
+mod testing;
+pub mod timeline;
+mod vectors;
+pub mod verify;
+
+pub use extract::SHAPE;
+pub use gates::Gate;
+pub use ids::{CallId, EpisodeId, FactId, MemoryId, ParseIdError, RemarkId, SpanHash};
+pub use memory::{
+    ChangeError, Cited, Counts, DryRun, Event, FindError, Forgot, Hit, Layer, LearnError, Learnt,
+    Memory, Mode, Options, RecallError, Recalled, Refused, RememberError, Remembered, Search,
+    SharedEmbedder, Shown, Turn, TurnError,
+};
+pub use model::{Answer, Ask, ChatModel, Message, ModelError, ReceiptParts};
+pub use moment::{Moment, MomentError};
+pub use record::{Category, Episode, Fact, Kind, Modality, Role};
+pub use store::{Damaged, LoadError, SharedVault};
+pub use tally_recall as recall;

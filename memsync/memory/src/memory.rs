@@ -1,0 +1,194 @@
+//! The facade: one memory, in one namespace of a vault.
+//!
+//! A `Memory` holds what its records say and an index of it, in RAM; [`Memory::refresh`] brings in what others wrote. Each
+//! method that needs to know what time it is takes it. Methods wait on the disk and on models: call them from a thread that may.
+
+mod control;
+mod index;
+mod learning;
+mod recalling;
+mod remembering;
+
+use std::sync::Arc;
+
+use tally_recall::Embedder;
+
+use crate::ids::{EpisodeId, FactId, MemoryId, RemarkId};
+use crate::secrets::Secrets;
+use crate::similar::Known;
+use crate::state::State;
+use crate::store::{Damaged, LoadError, SharedVault, Store};
+
+pub use control::{ChangeError, Event, FindError, Forgot, Shown};
+pub use learning::{DryRun, LearnError, Learnt, Refused};
+pub use recalling::{Cited, Hit, Layer, Mode, RecallError, Recalled, Search};
+pub use remembering::{RememberError, Remembered, Turn, TurnError};
+
+use index::Shelf;
+
+/// An embedding model that several threads may use.
+pub type SharedEmbedder = Arc<dyn Embedder + Send + Sync>;
+
+/// How a memory is kept.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// What is done with secrets that somebody says.
+    pub secrets: Secrets,
+}
+
+/// Long-term memory of one person, in one namespace of a vault.
+pub struct Memory {
+    options: Options,
+    embedder: Option<SharedEmbedder>,
+    store: Store,
+    pub(crate) state: State,
+    shelf: Shelf,
+    /// Facts by what they say.
+    known: Known<FactId>,
+    damaged: Vec<Damaged>,
+}
+
+/// How much a memory holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Turns and parts of documents.
+    pub episodes: usize,
+    /// Facts, whatever became of them.
+    pub facts: usize,
+    /// Calls of models.
+    pub calls: usize,
+    /// Episodes and facts whose vectors the present embedding model has not made.
+    pub without_vectors: usize,
+    /// Lines that no model was asked about.
+    pub unlearnt_lines: usize,
+}
+
+impl Memory {
+    /// Opens the memory in a namespace of a vault, and builds its index.
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    pub fn open(vault: SharedVault, namespace: &str, options: Options) -> Result<Self, LoadError> {
+        Self::open_with(vault, namespace, options, None)
+    }
+
+    /// The same, with a model that embeds what is remembered and what is asked.
+    ///
+    /// # Errors
+    /// [`LoadError`]. The model is not called here.
+    pub fn open_with(
+        vault: SharedVault,
+        namespace: &str,
+        options: Options,
+        embedder: Option<SharedEmbedder>,
+    ) -> Result<Self, LoadError> {
+        let mut memory = Self {
+            options,
+            embedder,
+            store: Store::open(vault, namespace)?,
+            state: State::default(),
+            shelf: Shelf::default(),
+            known: Known::default(),
+            damaged: Vec::new(),
+        };
+        memory.look()?;
+        Ok(memory)
+    }
+
+    /// Brings in what others wrote since: other programs, other devices.
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    pub fn refresh(&mut self) -> Result<(), LoadError> {
+        self.store.vault().refresh()?;
+        self.look()
+    }
+
+    /// How much there is.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        Counts {
+            episodes: self.state.episodes.len(),
+            facts: self.state.facts.len(),
+            calls: self.state.calls.len(),
+            without_vectors: match &self.embedder {
+                Some(embedder) => self
+                    .shelf
+                    .without_vectors(&self.state, embedder.model())
+                    .len(),
+                None => 0,
+            },
+            unlearnt_lines: self.unlearnt().iter().map(|(_, lines)| lines.len()).sum(),
+        }
+    }
+
+    /// Records of memory's types that are none, and were passed over.
+    #[must_use]
+    pub fn damaged(&self) -> &[Damaged] {
+        &self.damaged
+    }
+
+    /// Takes what is new in the vault into the state and the index.
+    fn look(&mut self) -> Result<(), LoadError> {
+        let mut news = self.store.look()?;
+        if news.gone {
+            self.state = State::default();
+            self.shelf = Shelf::default();
+            self.known = Known::default();
+            self.damaged.clear();
+            self.store.start_over();
+            news = self.store.look()?;
+        }
+        if news.found.is_empty() && news.damaged.is_empty() {
+            return Ok(());
+        }
+        self.damaged.extend(news.damaged);
+        let mut episodes: Vec<EpisodeId> = Vec::new();
+        for found in news.found {
+            if let crate::store::Content::Record(record) = &found.content {
+                match record {
+                    crate::record::Record::Episode(one) => episodes.push(one.id()),
+                    crate::record::Record::Fact(one) => {
+                        self.known.insert(one.id(), &one.subject, &one.text);
+                    }
+                    _ => {}
+                }
+            }
+            self.state.insert(found);
+        }
+        self.shelf.take(
+            &mut self.state,
+            &episodes,
+            self.embedder.as_ref().map(|one| one.model()),
+        );
+        Ok(())
+    }
+
+    fn exists(&self, id: &MemoryId) -> bool {
+        match id {
+            MemoryId::Fact(id) => self.state.facts.contains_key(id),
+            MemoryId::Correction(id) => self.state.corrections.contains_key(id),
+            MemoryId::Episode(id) => self.state.episodes.contains_key(id),
+        }
+    }
+
+    /// Every id that can be named.
+    fn ids(&self) -> impl Iterator<Item = MemoryId> + '_ {
+        let facts = self
+            .state
+            .facts
+            .keys()
+            .map(|id: &FactId| MemoryId::Fact(*id));
+        let corrections = self
+            .state
+            .corrections
+            .keys()
+            .map(|id: &RemarkId| MemoryId::Correction(*id));
+        let episodes = self
+            .state
+            .episodes
+            .keys()
+            .map(|id: &EpisodeId| MemoryId::Episode(*id));
+        facts.chain(corrections).chain(episodes)
+    }
+}

@@ -1,0 +1,576 @@
+//! What the owner does with memories: find, look, correct, confirm, forget; and see what was done.
+//!
+//! A correction and a confirmation are records beside the fact, which stays as it was said. Forgetting is the one thing that
+//! destroys: a memory and all that is derived from it, in this copy of the vault and every copy that syncs with it. What was
+//! forgotten does not come back when its conversation is read again: a record holds the hashes of what must not.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+use tally_vault::WriteError;
+use tally_vault::format::OpId;
+
+use crate::ids::{CallId, EpisodeId, FactId, MemoryId, RemarkId, SpanHash};
+use crate::memory::Memory;
+use crate::memory::recalling::Cited;
+use crate::moment::Moment;
+use crate::record::{Call, Confirmation, Correction, Fact, Forgotten, Record, RecordError};
+use crate::store::{self, LoadError};
+use crate::timeline::{Place, Standing};
+
+/// Why a name is no memory.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FindError {
+    /// No name at all.
+    #[error("{0:?} is no name of a memory: give its id, or at least four digits of its beginning")]
+    NoName(String),
+    /// None has it.
+    #[error("there is no memory {0}")]
+    None(String),
+    /// Several do.
+    #[error("{count} memories begin with {beginning}: give more of it")]
+    Several {
+        /// What was given.
+        beginning: String,
+        /// How many there are.
+        count: usize,
+    },
+}
+
+/// Why something was not changed. Nothing was, unless it says so.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChangeError {
+    /// No such memory.
+    #[error("there is no memory {0}")]
+    NoSuchMemory(MemoryId),
+    /// What was said is not corrected: what was learnt from it is.
+    #[error(
+        "{0} is what was said, which stays as it was said: correct a fact that was learnt from it, or forget it"
+    )]
+    Said(EpisodeId),
+    /// The correction is none.
+    #[error("the correction: {0}")]
+    Record(#[from] RecordError),
+    /// The vault was not written.
+    #[error("{0}")]
+    Write(#[from] WriteError),
+    /// The vault could not be read.
+    #[error("{0}")]
+    Load(#[from] LoadError),
+}
+
+/// What forgetting did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Forgot {
+    /// Memories that are gone, with all that was derived from them.
+    pub memories: Vec<MemoryId>,
+    /// Calls whose records, receipts included, went with them.
+    pub calls: Vec<CallId>,
+    /// Facts that stay and whose call was shown what is gone: their receipts went too, so they can no longer be verified.
+    pub unproved: Vec<FactId>,
+    /// What the vault could not reach, in sentences.
+    pub remains: Vec<&'static str>,
+}
+
+/// One thing that became of a memory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Event {
+    /// When it was written into the vault; of an end, when it begins.
+    pub at: Moment,
+    /// What, for programs: `said`, `learnt`, `repeated`, `confirmed`, `corrected`, `ended`.
+    pub what: &'static str,
+    /// The same for a person.
+    pub sentence: String,
+    /// The other memory that it has to do with.
+    pub other: Option<MemoryId>,
+    /// The member of the vault who wrote it.
+    pub by: Option<String>,
+    /// The operation of the vault.
+    pub operation: Option<String>,
+}
+
+/// A fact, with everything that is known of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Shown {
+    /// The fact; of a correction, what it makes of the fact.
+    pub fact: Fact,
+    /// The fact that was extracted.
+    pub original: FactId,
+    /// Where it stands in time.
+    pub place: Option<Place>,
+    /// In thousandths.
+    pub confidence: u16,
+    /// Whether the owner said that it is so.
+    pub confirmed: bool,
+    /// The words it rests on.
+    pub evidence: Vec<Cited>,
+    /// BLAKE3 of the receipt's envelope, in hexadecimal.
+    pub receipt: Option<String>,
+}
+
+impl Memory {
+    /// A memory by its id, or by at least four digits of its beginning.
+    ///
+    /// # Errors
+    /// [`FindError`].
+    pub fn find(&self, name: &str) -> Result<MemoryId, FindError> {
+        let beginning = name.trim().trim_end_matches('…');
+        let digits = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        if beginning.len() < 4 || beginning.len() > 64 || !beginning.bytes().all(digits) {
+            return Err(FindError::NoName(name.chars().take(80).collect()));
+        }
+        let found: Vec<MemoryId> = self
+            .ids()
+            .filter(|id| id.to_string().starts_with(beginning))
+            .collect();
+        match found[..] {
+            [one] => Ok(one),
+            [] => Err(FindError::None(beginning.to_owned())),
+            _ => Err(FindError::Several {
+                beginning: beginning.to_owned(),
+                count: found.len(),
+            }),
+        }
+    }
+
+    /// A fact as it was learnt.
+    #[must_use]
+    pub fn fact(&self, id: &FactId) -> Option<&Fact> {
+        self.state.facts.get(id).map(|one| &one.value)
+    }
+
+    /// A fact or a correction, with everything that is known of it.
+    #[must_use]
+    pub fn show(&self, id: &MemoryId) -> Option<Shown> {
+        let (original, fact) = self.state.fact_of(id)?;
+        Some(Shown {
+            original,
+            place: self.state.places().get(id).copied(),
+            confidence: self.confidence(id, &fact),
+            confirmed: self.state.is_confirmed(&original),
+            evidence: fact
+                .evidence
+                .iter()
+                .map(|one| self.cite(one.episode, one.start, one.end))
+                .collect(),
+            receipt: self.receipt_digest(&fact),
+            fact,
+        })
+    }
+
+    /// Every fact and correction, whatever became of it, by when it was said.
+    #[must_use]
+    pub fn facts(&self) -> Vec<MemoryId> {
+        let mut facts: Vec<MemoryId> = self.state.places().keys().copied().collect();
+        facts.sort_by_cached_key(|id| (self.state.fact_of(id).map(|(_, fact)| fact.observed), *id));
+        facts
+    }
+
+    /// Every episode, by when it was said.
+    #[must_use]
+    pub fn episodes(&self) -> Vec<EpisodeId> {
+        let mut episodes: Vec<EpisodeId> = self.state.episodes.keys().copied().collect();
+        episodes.sort_by_cached_key(|id| {
+            let one = &self.state.episodes[id];
+            (self.state.said_at(one), one.written, one.value.part, *id)
+        });
+        episodes
+    }
+
+    /// Facts and corrections that stood at a moment, as far as they were known at another.
+    #[must_use]
+    pub fn facts_as_of(&self, valid: Moment, known: Moment) -> Vec<MemoryId> {
+        self.state
+            .places_known_at(known)
+            .into_iter()
+            .filter(|(_, place)| place.stands_at(valid))
+            .map(|(id, _)| id)
+            .collect()
+    }
+
+    pub(crate) fn has_correction(&self, id: &RemarkId) -> bool {
+        self.state.corrections.contains_key(id)
+    }
+
+    pub(crate) fn call_of(&self, fact: &Fact) -> Option<&Call> {
+        self.state.calls.get(&fact.call).map(|one| &one.value)
+    }
+
+    /// Puts a correction in the place of a fact, or of its correction before. An empty text says that it is simply wrong.
+    ///
+    /// # Errors
+    /// [`ChangeError`].
+    pub fn correct(
+        &mut self,
+        id: &MemoryId,
+        text: &str,
+        from: Option<Moment>,
+        until: Option<Moment>,
+        why: &str,
+        now: Moment,
+    ) -> Result<MemoryId, ChangeError> {
+        let of = self.fact_named(id)?;
+        let (text, _) = self.options.secrets.drop_from(text.trim());
+        let correction = Correction {
+            of,
+            text,
+            at: now,
+            from,
+            until,
+            why: why.trim().to_owned(),
+        };
+        let id = MemoryId::Correction(correction.id());
+        self.write(Record::Correction(correction))?;
+        Ok(id)
+    }
+
+    /// Says that a fact is so.
+    ///
+    /// # Errors
+    /// [`ChangeError`].
+    pub fn confirm(&mut self, id: &MemoryId, now: Moment) -> Result<(), ChangeError> {
+        let of = self.fact_named(id)?;
+        if self.state.is_confirmed(&of) {
+            return Ok(());
+        }
+        self.write(Record::Confirmation(Confirmation { of, at: now }))
+    }
+
+    /// Destroys memories and what is derived from them: of an episode its vectors, the facts that rest on it and the calls that
+    /// were shown it; of a fact its corrections and its vectors, and its words are not learnt again.
+    ///
+    /// # Errors
+    /// [`ChangeError`]. If it fails after the first operation was written, asking again goes on.
+    pub fn forget(
+        &mut self,
+        ids: &[MemoryId],
+        reason: &str,
+        now: Moment,
+    ) -> Result<Forgot, ChangeError> {
+        if let Some(missing) = ids.iter().find(|id| !self.exists(id)) {
+            return Err(ChangeError::NoSuchMemory(*missing));
+        }
+        let mut going: BTreeSet<MemoryId> = ids.iter().copied().collect();
+        // A correction is of a fact: whoever forgets it forgets the fact.
+        for id in ids {
+            if let Some((fact, _)) = self.state.fact_of(id) {
+                going.insert(MemoryId::Fact(fact));
+            }
+        }
+        for (id, fact) in &self.state.facts {
+            let rests_on = |going: &BTreeSet<MemoryId>| {
+                fact.value
+                    .evidence
+                    .iter()
+                    .any(|one| going.contains(&MemoryId::Episode(one.episode)))
+            };
+            if rests_on(&going) {
+                going.insert(MemoryId::Fact(*id));
+            }
+        }
+        for (id, correction) in &self.state.corrections {
+            if going.contains(&MemoryId::Fact(correction.value.of)) {
+                going.insert(MemoryId::Correction(*id));
+            }
+        }
+        let mut forgot = Forgot::default();
+        let mut calls: BTreeSet<CallId> = BTreeSet::new();
+        let mut ops: BTreeSet<OpId> = BTreeSet::new();
+        let mut note = Forgotten {
+            episodes: Vec::new(),
+            words: Vec::new(),
+            at: now,
+        };
+        for id in &going {
+            match id {
+                MemoryId::Episode(id) => {
+                    note.episodes.push(*id);
+                    ops.extend(&self.state.episodes[id].ops);
+                }
+                MemoryId::Fact(id) => {
+                    let kept = &self.state.facts[id];
+                    note.words.push(SpanHash::of(kept.value.text.as_bytes()));
+                    ops.extend(&kept.ops);
+                    // The call holds the words too, in its answer and its openings.
+                    calls.insert(kept.value.call);
+                }
+                MemoryId::Correction(id) => ops.extend(&self.state.corrections[id].ops),
+            }
+        }
+        for (id, call) in &self.state.calls {
+            if call
+                .value
+                .lines
+                .iter()
+                .any(|line| going.contains(&MemoryId::Episode(line.episode)))
+            {
+                calls.insert(*id);
+            }
+        }
+        for confirmation in self.state.confirmations.values() {
+            if going.contains(&MemoryId::Fact(confirmation.value.of)) {
+                ops.extend(&confirmation.ops);
+            }
+        }
+        for id in &calls {
+            if let Some(call) = self.state.calls.get(id) {
+                ops.extend(&call.ops);
+            }
+        }
+        forgot.unproved = self
+            .state
+            .facts
+            .iter()
+            .filter(|(id, fact)| {
+                calls.contains(&fact.value.call) && !going.contains(&MemoryId::Fact(**id))
+            })
+            .map(|(id, _)| *id)
+            .collect();
+        // Lines of a call that goes were asked about all the same, and so is what stays of them.
+        let again: BTreeSet<_> = calls
+            .iter()
+            .filter_map(|id| self.state.calls.get(id))
+            .flat_map(|call| call.value.lines.iter())
+            .filter(|line| !going.contains(&MemoryId::Episode(line.episode)))
+            .copied()
+            .collect();
+        let mut vectors = Vec::new();
+        for (op, held) in &self.state.vectors {
+            let mut left = held.clone();
+            left.entries
+                .retain(|id, _| !going.iter().any(|gone| gone.as_bytes() == id));
+            if left.entries.len() < held.entries.len() {
+                ops.insert(*op);
+                if !left.entries.is_empty() {
+                    vectors.push(left);
+                }
+            }
+        }
+        note.words.sort_unstable();
+        note.words.dedup();
+        let mut records = vec![Record::Forgotten(note)];
+        if !again.is_empty() {
+            records.push(Record::Call(asked_about(again.into_iter().collect(), now)));
+        }
+        let mut encoded: Vec<_> = records
+            .iter()
+            .map(|record| (record.record_type(), record.encode(), None))
+            .collect();
+        encoded.extend(
+            vectors
+                .iter()
+                .map(|left| (crate::vectors::Vectors::RECORD_TYPE, left.encode(), None)),
+        );
+        {
+            let mut turn = self.store.turn()?;
+            let namespace = self.store.namespace;
+            // First what keeps it from coming back, then what destroys it.
+            store::append(&mut turn.vault, &namespace, &encoded)?;
+            let ops: Vec<OpId> = ops.into_iter().collect();
+            for part in ops.chunks(64) {
+                let done = turn.vault.redact(&namespace, part, reason)?;
+                forgot.remains = done.remains;
+            }
+        }
+        self.look()?;
+        forgot.memories = going.into_iter().collect();
+        forgot.calls = calls.into_iter().collect();
+        Ok(forgot)
+    }
+
+    /// What became of a memory, oldest first.
+    ///
+    /// # Errors
+    /// [`ChangeError::NoSuchMemory`].
+    pub fn history(&self, id: &MemoryId) -> Result<Vec<Event>, ChangeError> {
+        let mut events = Vec::new();
+        let event = |at, what, sentence: String, other| Event {
+            at,
+            what,
+            sentence,
+            other,
+            by: None,
+            operation: None,
+        };
+        if let MemoryId::Episode(episode) = id {
+            let kept = self
+                .state
+                .episodes
+                .get(episode)
+                .ok_or(ChangeError::NoSuchMemory(*id))?;
+            events.push(Event {
+                by: Some(kept.author.to_string()),
+                operation: kept.ops.first().map(ToString::to_string),
+                ..event(
+                    kept.written_at(),
+                    "said",
+                    format!("{} said it in {}", kept.value.speaker, kept.value.app),
+                    None,
+                )
+            });
+            for (fact, one) in &self.state.facts {
+                if one.value.evidence.iter().any(|on| on.episode == *episode) {
+                    events.push(event(
+                        one.written_at(),
+                        "learnt",
+                        format!("learnt from it: {}", one.value.text),
+                        Some(MemoryId::Fact(*fact)),
+                    ));
+                }
+            }
+            events.sort_by_key(|event| event.at);
+            return Ok(events);
+        }
+        let (original, fact) = self
+            .state
+            .fact_of(id)
+            .ok_or(ChangeError::NoSuchMemory(*id))?;
+        let kept = &self.state.facts[&original];
+        for evidence in &fact.evidence {
+            if let Some(episode) = self.state.episodes.get(&evidence.episode) {
+                events.push(event(
+                    self.state.said_at(episode),
+                    "said",
+                    format!("{} said it in {}", episode.value.speaker, episode.value.app),
+                    Some(MemoryId::Episode(evidence.episode)),
+                ));
+            }
+        }
+        let model = self
+            .call_of(&fact)
+            .map_or_else(|| "a model".to_owned(), |call| call.model.clone());
+        events.push(Event {
+            by: Some(kept.author.to_string()),
+            operation: kept.ops.first().map(ToString::to_string),
+            ..event(
+                kept.written_at(),
+                "learnt",
+                format!("{model} found it: {}", kept.value.text),
+                None,
+            )
+        });
+        for (other, place) in self.state.places() {
+            if place.standing == Standing::Repeats(*id)
+                && let Some((_, again)) = self.state.fact_of(other)
+            {
+                events.push(event(
+                    again.observed,
+                    "repeated",
+                    format!("said again: {}", again.text),
+                    Some(*other),
+                ));
+            }
+        }
+        for one in self.state.confirmations.values() {
+            if one.value.of == original {
+                events.push(Event {
+                    by: Some(one.author.to_string()),
+                    operation: one.ops.first().map(ToString::to_string),
+                    ..event(one.written_at(), "confirmed", "confirmed".to_owned(), None)
+                });
+            }
+        }
+        for (correction, one) in &self.state.corrections {
+            if one.value.of == original {
+                let sentence = match (one.value.text.is_empty(), one.value.why.is_empty()) {
+                    (true, true) => "said to be wrong".to_owned(),
+                    (true, false) => format!("said to be wrong: {}", one.value.why),
+                    (false, true) => format!("corrected to: {}", one.value.text),
+                    (false, false) => {
+                        format!("corrected to: {} ({})", one.value.text, one.value.why)
+                    }
+                };
+                events.push(Event {
+                    by: Some(one.author.to_string()),
+                    operation: one.ops.first().map(ToString::to_string),
+                    ..event(
+                        one.written_at(),
+                        "corrected",
+                        sentence,
+                        Some(MemoryId::Correction(*correction)),
+                    )
+                });
+            }
+        }
+        if let Some(place) = self.state.places().get(id)
+            && let (Some(until), Some(by)) = (place.until, place.ended_by)
+            && let Some((_, newer)) = self.state.fact_of(&by)
+        {
+            events.push(event(
+                until,
+                "ended",
+                format!("no longer so: {}", newer.text),
+                Some(by),
+            ));
+        }
+        events.sort_by_key(|event| event.at);
+        Ok(events)
+    }
+
+    /// Every call of a model, oldest first.
+    #[must_use]
+    pub fn log(&self) -> Vec<(CallId, &Call)> {
+        let mut calls: Vec<(CallId, &Call)> = self
+            .state
+            .calls
+            .iter()
+            .filter(|(_, one)| one.value.model != NO_MODEL)
+            .map(|(id, one)| (*id, &one.value))
+            .collect();
+        calls.sort_by_key(|(id, call)| (call.at, *id));
+        calls
+    }
+
+    /// The fact that is meant by a fact or by a correction of it.
+    fn fact_named(&self, id: &MemoryId) -> Result<FactId, ChangeError> {
+        match id {
+            MemoryId::Episode(episode) if self.exists(id) => Err(ChangeError::Said(*episode)),
+            _ => self
+                .state
+                .fact_of(id)
+                .map(|(fact, _)| fact)
+                .ok_or(ChangeError::NoSuchMemory(*id)),
+        }
+    }
+
+    fn write(&mut self, record: Record) -> Result<(), ChangeError> {
+        let bytes = record.encode();
+        // What cannot be read again is not written.
+        Record::decode(record.record_type(), &bytes)?;
+        {
+            let mut turn = self.store.turn()?;
+            let namespace = self.store.namespace;
+            store::append(
+                &mut turn.vault,
+                &namespace,
+                &[(record.record_type(), bytes, None)],
+            )?;
+        }
+        self.look()?;
+        Ok(())
+    }
+}
+
+/// The model of a call that no model was asked in: it keeps lines from being asked about again.
+const NO_MODEL: &str = "none";
+
+/// Says that lines were asked about, when the record of the call that did is gone.
+fn asked_about(lines: Vec<crate::record::Line>, now: Moment) -> Call {
+    Call {
+        purpose: crate::record::Purpose::Extract,
+        shape: crate::extract::SHAPE.to_owned(),
+        model: NO_MODEL.to_owned(),
+        at: now,
+        took_ms: 0,
+        prompt_tokens: 0,
+        output_tokens: 0,
+        lines,
+        facts: Vec::new(),
+        answer: String::new(),
+        refused: std::collections::BTreeMap::new(),
+        receipt: None,
+        openings: None,
+    }
+}

@@ -1,0 +1,274 @@
+//! The index of a memory: documents made of episodes and facts, kept in step with what the records say.
+//!
+//! A conversation is cut into sessions where nobody spoke for [`SESSION_GAP_MS`]: neighbours of a turn are those of its session.
+
+use std::collections::BTreeMap;
+
+use tally_recall::{Document, DocumentId, Embedding, Index, Interval, Kind as DocumentKind};
+
+use crate::ids::{EpisodeId, MemoryId};
+use crate::moment::Moment;
+use crate::record::{Category, Episode, Fact, Role};
+use crate::state::{Kept, State};
+use crate::timeline::{Place, Standing};
+use crate::{secrets, speech};
+
+/// A pause after which a conversation is a new one: eight hours.
+const SESSION_GAP_MS: i64 = 8 * 3_600_000;
+
+/// Label of a document's app.
+pub(crate) fn app_label(app: &str) -> String {
+    format!("app:{app}")
+}
+
+/// Label of a document's conversation.
+pub(crate) fn thread_label(thread: &str) -> String {
+    format!("thread:{thread}")
+}
+
+/// Label of a category.
+pub(crate) fn category_label(category: Category) -> String {
+    format!("category:{}", category.as_str())
+}
+
+#[derive(Default)]
+pub(crate) struct Shelf {
+    pub(crate) index: Index,
+    /// Where each episode stands: session and position, as the index has it.
+    places: BTreeMap<EpisodeId, (String, u32)>,
+    facts: BTreeMap<MemoryId, Interval>,
+    /// Which record of vectors has a text's.
+    vectors: BTreeMap<[u8; 32], usize>,
+    vectors_read: usize,
+    /// What the owner is called, in their latest turn.
+    pub(crate) owner: Option<String>,
+}
+
+impl Shelf {
+    /// Brings the index in step with the state, in which these episodes are new.
+    pub(crate) fn take(&mut self, state: &mut State, new: &[EpisodeId], model: Option<&str>) {
+        for (at, (_, vectors)) in state.vectors.iter().enumerate().skip(self.vectors_read) {
+            if model == Some(vectors.model.as_str()) {
+                for id in vectors.entries.keys() {
+                    self.vectors.insert(*id, at);
+                    // What was put there without its vector is put there again with it.
+                    if self.index.remove(DocumentId(*id)) {
+                        self.places.remove(&EpisodeId(*id));
+                        self.facts.retain(|fact, _| fact.as_bytes() != id);
+                    }
+                }
+            }
+        }
+        self.vectors_read = state.vectors.len();
+        self.take_episodes(state, new);
+        state.settle();
+        self.take_facts(state);
+    }
+
+    fn take_episodes(&mut self, state: &State, new: &[EpisodeId]) {
+        let touched: std::collections::BTreeSet<(&str, &str)> = new
+            .iter()
+            .chain(
+                state
+                    .episodes
+                    .keys()
+                    .filter(|id| !self.places.contains_key(id)),
+            )
+            .filter_map(|id| state.episodes.get(id))
+            .map(|one| (one.value.app.as_str(), one.value.thread.as_str()))
+            .collect();
+        if touched.is_empty() {
+            return;
+        }
+        for (conversation, ids) in state.conversations() {
+            if !touched.contains(&conversation) {
+                continue;
+            }
+            let mut last: Option<Moment> = None;
+            let (mut session, mut position) = (0_u32, 0_u32);
+            for id in ids {
+                let one = &state.episodes[&id];
+                let said = state.said_at(one);
+                if last.is_some_and(|last| said.unix_ms() - last.unix_ms() > SESSION_GAP_MS) {
+                    session += 1;
+                    position = 0;
+                }
+                last = Some(said);
+                let name = format!("{}\u{1f}{}\u{1f}{session}", conversation.0, conversation.1);
+                let place = (name, position);
+                position += 1;
+                if self.places.get(&id) == Some(&place) {
+                    continue;
+                }
+                self.index.remove(DocumentId(id.0));
+                if let Some(document) = document(id, &one.value, said, &place) {
+                    let embedding = self.embedding(state, &id.0);
+                    self.index
+                        .insert(document, embedding.as_ref())
+                        .expect("it was removed before");
+                }
+                self.places.insert(id, place);
+            }
+        }
+        self.owner = state
+            .episodes
+            .values()
+            .filter(|one| one.value.role == Role::Owner)
+            .max_by_key(|one| (state.said_at(one), one.written))
+            .map(|one| one.value.speaker.clone());
+    }
+
+    fn take_facts(&mut self, state: &State) {
+        let wanted: BTreeMap<MemoryId, Interval> = state
+            .places()
+            .iter()
+            .map(|(id, place)| (*id, interval(place)))
+            .collect();
+        let stale: Vec<MemoryId> = self
+            .facts
+            .iter()
+            .filter(|(id, held)| wanted.get(id) != Some(held))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in stale {
+            self.index.remove(DocumentId(*id.as_bytes()));
+            self.facts.remove(&id);
+        }
+        for (id, valid) in wanted {
+            if self.facts.contains_key(&id) {
+                continue;
+            }
+            let Some((_, fact)) = state.fact_of(&id) else {
+                continue;
+            };
+            let mut document = fact_document(&id, &fact, valid, self.owner.as_deref());
+            for evidence in &fact.evidence {
+                if let Some(episode) = state.episodes.get(&evidence.episode) {
+                    document.labels.push(app_label(&episode.value.app));
+                    document.labels.push(thread_label(&episode.value.thread));
+                }
+            }
+            let embedding = self.embedding(state, id.as_bytes());
+            self.index
+                .insert(document, embedding.as_ref())
+                .expect("it was not there");
+            self.facts.insert(id, valid);
+        }
+    }
+
+    fn embedding(&self, state: &State, id: &[u8; 32]) -> Option<Embedding> {
+        let (_, vectors) = state.vectors.get(*self.vectors.get(id)?)?;
+        Some(vectors.embedding(vectors.entries.get(id)?))
+    }
+
+    /// Sentence vector of a memory.
+    pub(crate) fn sentence(&self, state: &State, id: &[u8; 32]) -> Option<Vec<f32>> {
+        self.embedding(state, id).map(|one| one.sentence)
+    }
+
+    /// Documents whose vectors this model has not made.
+    pub(crate) fn without_vectors(&self, state: &State, model: &str) -> Vec<DocumentId> {
+        let has = |id: &[u8; 32]| {
+            self.vectors.get(id).is_some_and(|at| {
+                state
+                    .vectors
+                    .get(*at)
+                    .is_some_and(|(_, vectors)| vectors.model == model)
+            })
+        };
+        let episodes = state.episodes.keys().map(|id| id.0);
+        let facts = self.facts.keys().map(|id| *id.as_bytes());
+        episodes
+            .chain(facts)
+            .filter(|id| !has(id) && self.index.get(DocumentId(*id)).is_some())
+            .map(DocumentId)
+            .collect()
+    }
+}
+
+/// What is searched of an episode: its words, without what was recalled into it and without secrets. None if nothing is left.
+fn document(
+    id: EpisodeId,
+    episode: &Episode,
+    said: Moment,
+    (session, position): &(String, u32),
+) -> Option<Document> {
+    let text = searched(&episode.text);
+    if text.trim().is_empty() {
+        return None;
+    }
+    let mut document = Document::new(DocumentId(id.0), DocumentKind::Episode, text);
+    document.speaker = Some(episode.speaker.clone());
+    document.session = Some(session.clone());
+    document.position = *position;
+    document.observed_at = seconds(said);
+    document.labels = vec![app_label(&episode.app), thread_label(&episode.thread)];
+    Some(document)
+}
+
+/// The words of an episode that are searched.
+pub(crate) fn searched(text: &str) -> String {
+    let recalled = speech::recalled_in(text);
+    if recalled.is_empty() {
+        return secrets::mask(text);
+    }
+    let mut kept = String::with_capacity(text.len());
+    let mut at = 0;
+    for range in recalled {
+        kept.push_str(&text[at..range.start]);
+        at = range.end;
+    }
+    kept.push_str(&text[at..]);
+    secrets::mask(&kept)
+}
+
+fn fact_document(id: &MemoryId, fact: &Fact, valid: Interval, owner: Option<&str>) -> Document {
+    let mut document = Document::new(
+        DocumentId(*id.as_bytes()),
+        DocumentKind::Fact,
+        secrets::mask(&fact.text),
+    );
+    document.speaker = Some(match fact.subject.as_str() {
+        "user" => owner.unwrap_or("user").to_owned(),
+        subject => subject.to_owned(),
+    });
+    document.observed_at = seconds(fact.observed);
+    document.valid = valid;
+    document.labels = fact
+        .categories
+        .iter()
+        .copied()
+        .map(category_label)
+        .collect();
+    document.evidence = fact
+        .evidence
+        .iter()
+        .map(|one| DocumentId(one.episode.0))
+        .collect();
+    document
+}
+
+/// What a place is to the index: what stands in another's place is found only by who asks for everything.
+fn interval(place: &Place) -> Interval {
+    let (from, until) = (place.from.map(seconds), place.until.map(seconds));
+    match place.standing {
+        Standing::Holds | Standing::Planned => Interval { from, until },
+        Standing::Happened => Interval { from, until: None },
+        Standing::Repeats(_) | Standing::Corrected(_) => {
+            let never = from.or(until).unwrap_or_default();
+            Interval {
+                from: Some(never),
+                until: Some(never),
+            }
+        }
+    }
+}
+
+pub(crate) fn seconds(moment: Moment) -> tally_recall::Moment {
+    tally_recall::Moment(moment.unix_ms().div_euclid(1_000))
+}
+
+/// When an episode was said, for whoever shows it.
+pub(crate) fn said(state: &State, episode: &Kept<Episode>) -> Moment {
+    state.said_at(episode)
+}

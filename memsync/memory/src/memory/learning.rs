@@ -1,0 +1,466 @@
+//! Learning facts from what was said: lines in, a model's proposals, gates, facts out.
+//!
+//! One call is asked about a few lines of one conversation. What came of it is written with one sync: its facts, then the record of
+//! the call, which also says that these lines were asked about. So after a crash a window was learnt from or it was not, and
+//! going on asks about what is left. A fact that was written without its call's record is found again as a duplicate.
+
+use std::collections::BTreeMap;
+
+use tally_recall::EmbedError;
+use tally_vault::WriteError;
+use tally_vault::format::ReceiptDigest;
+
+use crate::extract::{self, Candidate};
+use crate::gates::{self, Gate};
+use crate::ids::{CallId, EpisodeId, FactId, MemoryId, SpanHash};
+use crate::memory::remembering::{Remembered, TurnError};
+use crate::memory::{Memory, Turn};
+use crate::model::{self, Answer, ChatModel, ModelError};
+use crate::moment::Moment;
+use crate::record::{Call, Episode, Fact, Kind, Line, Purpose, Record};
+use crate::similar::{Gist, TWIN};
+use crate::store::{self, LoadError};
+use crate::verify;
+
+/// How often a call is tried while trying again may help.
+const ATTEMPTS: u32 = 3;
+
+/// What was learnt.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Learnt {
+    /// Facts that are new.
+    pub facts: Vec<FactId>,
+    /// Proposals that a gate stopped.
+    pub refused: Vec<Refused>,
+    /// Calls that were made.
+    pub calls: Vec<CallId>,
+    /// Answers that were not of the form that was asked for, for instance because they were cut off: nothing was learnt from their
+    /// lines.
+    pub unreadable: usize,
+    /// Lines that were not asked about yet.
+    pub remaining: usize,
+    /// Tokens that the model read.
+    pub prompt_tokens: u64,
+    /// Tokens that it wrote.
+    pub output_tokens: u64,
+}
+
+/// A proposal that a gate stopped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Which gate.
+    pub gate: Gate,
+    /// What the model proposed.
+    pub basis: String,
+    /// Whom it would have been about.
+    pub subject: String,
+}
+
+/// What would be learnt from turns, if they were remembered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DryRun {
+    /// The facts. They are in no vault, and their call is none.
+    pub facts: Vec<Fact>,
+    /// Proposals that a gate stopped.
+    pub refused: Vec<Refused>,
+    /// Answers that were not of the form that was asked for.
+    pub unreadable: usize,
+    /// Tokens that the model read.
+    pub prompt_tokens: u64,
+    /// Tokens that it wrote.
+    pub output_tokens: u64,
+}
+
+/// Why learning stopped. What was learnt before is kept, and asking again goes on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LearnError {
+    /// The turns of a dry run cannot be kept.
+    #[error("{0}")]
+    Turn(#[from] TurnError),
+    /// The model did not answer.
+    #[error("the model did not answer: {0}")]
+    Model(#[from] ModelError),
+    /// The model answered with a receipt that does not hold, or that is of something else.
+    #[error("the model's receipt does not hold, so its answer is not used: {0}")]
+    Receipt(String),
+    /// The model that embeds facts failed.
+    #[error("the facts were not compared with those that are known: {0}")]
+    Embed(#[from] EmbedError),
+    /// The vault was not written.
+    #[error("{0}")]
+    Write(#[from] WriteError),
+    /// The vault could not be read.
+    #[error("{0}")]
+    Load(#[from] LoadError),
+}
+
+/// An answer, judged.
+struct Judged {
+    answer: Answer,
+    facts: Vec<Fact>,
+    refused: Vec<Refused>,
+    is_readable: bool,
+}
+
+impl Memory {
+    /// Learns from what was said and no model was asked about, at most so many calls. `progress` hears how many lines are left
+    /// after each.
+    ///
+    /// # Errors
+    /// [`LearnError`].
+    pub fn learn(
+        &mut self,
+        model: &dyn ChatModel,
+        now: Moment,
+        most_calls: usize,
+        mut progress: impl FnMut(usize),
+    ) -> Result<Learnt, LearnError> {
+        let mut report = Learnt::default();
+        let conversations = self.unlearnt();
+        report.remaining = conversations.iter().map(|(_, lines)| lines.len()).sum();
+        for (_, lines) in conversations {
+            for window in extract::windows(&lines) {
+                if report.calls.len() == most_calls {
+                    return Ok(report);
+                }
+                let judged = {
+                    let shown: Vec<(Line, &Episode)> = window
+                        .iter()
+                        .filter_map(|line| {
+                            Some((*line, &self.state.episodes.get(&line.episode)?.value))
+                        })
+                        .collect();
+                    let said_at = |line: &Line| {
+                        self.state
+                            .episodes
+                            .get(&line.episode)
+                            .map_or(now, |one| self.state.said_at(one))
+                    };
+                    ask_about(model, &shown, said_at)?
+                };
+                self.keep(judged, window.clone(), now, &mut report)?;
+                report.remaining -= window.len();
+                progress(report.remaining);
+            }
+        }
+        Ok(report)
+    }
+
+    /// Asks the model about turns, and judges what it proposes, without keeping anything.
+    ///
+    /// # Errors
+    /// [`LearnError`].
+    pub fn learn_dry(
+        &self,
+        turns: &[Turn],
+        model: &dyn ChatModel,
+        now: Moment,
+    ) -> Result<DryRun, LearnError> {
+        let episodes = self.episodes_of(turns, &mut Remembered::default())?;
+        let mut report = DryRun::default();
+        let by_id: BTreeMap<EpisodeId, &Episode> =
+            episodes.iter().map(|(id, one)| (*id, one)).collect();
+        let mut conversations: BTreeMap<(&str, &str), Vec<(Line, usize)>> = BTreeMap::new();
+        for (id, episode) in &episodes {
+            for line in extract::lines(*id, episode) {
+                let len = extract::line_text(episode, &line).map_or(0, |text| text.len());
+                conversations
+                    .entry((&episode.app, &episode.thread))
+                    .or_default()
+                    .push((line, len));
+            }
+        }
+        for lines in conversations.values() {
+            for window in extract::windows(lines) {
+                let shown: Vec<(Line, &Episode)> = window
+                    .iter()
+                    .filter_map(|line| Some((*line, *by_id.get(&line.episode)?)))
+                    .collect();
+                let said_at = |line: &Line| {
+                    by_id
+                        .get(&line.episode)
+                        .and_then(|one| one.at)
+                        .unwrap_or(now)
+                };
+                let mut judged = ask_about(model, &shown, said_at)?;
+                report.prompt_tokens += u64::from(judged.answer.prompt_tokens);
+                report.output_tokens += u64::from(judged.answer.output_tokens);
+                report.unreadable += usize::from(!judged.is_readable);
+                self.stop_known(&mut judged)?;
+                report.facts.append(&mut judged.facts);
+                report.refused.append(&mut judged.refused);
+            }
+        }
+        Ok(report)
+    }
+
+    /// Writes what came of a call.
+    fn keep(
+        &mut self,
+        mut judged: Judged,
+        lines: Vec<Line>,
+        now: Moment,
+        report: &mut Learnt,
+    ) -> Result<(), LearnError> {
+        self.stop_known(&mut judged)?;
+        let mut refused: BTreeMap<String, u32> = BTreeMap::new();
+        for one in &judged.refused {
+            *refused.entry(one.gate.as_str().to_owned()).or_default() += 1;
+        }
+        if !judged.is_readable {
+            refused.insert("unreadable".to_owned(), 1);
+        }
+        let answer = &judged.answer;
+        let receipt = answer.receipt.as_ref();
+        let call = Call {
+            purpose: Purpose::Extract,
+            shape: extract::SHAPE.to_owned(),
+            model: printable(&answer.model),
+            at: now,
+            took_ms: answer.took_ms,
+            prompt_tokens: answer.prompt_tokens,
+            output_tokens: answer.output_tokens,
+            lines,
+            facts: Vec::new(),
+            answer: cut(&answer.text),
+            refused,
+            receipt: receipt.map(|one| model::encode(&one.envelope)),
+            openings: receipt
+                .and_then(|one| one.openings.as_deref())
+                .map(model::encode),
+        };
+        let id = call.id();
+        let digest = receipt.map(|one| ReceiptDigest(*blake3::hash(&one.envelope).as_bytes()));
+        for fact in &mut judged.facts {
+            fact.call = id;
+        }
+        let facts: Vec<FactId> = judged.facts.iter().map(Fact::id).collect();
+        let records: Vec<_> = judged
+            .facts
+            .into_iter()
+            .map(Record::Fact)
+            .chain([Record::Call(call)])
+            .map(|record| (record.record_type(), record.encode(), digest))
+            .collect();
+        {
+            let mut turn = self.store.turn()?;
+            let namespace = self.store.namespace;
+            store::append(&mut turn.vault, &namespace, &records)?;
+        }
+        self.look()?;
+        report.facts.extend(facts);
+        report.refused.append(&mut judged.refused);
+        report.calls.push(id);
+        report.unreadable += usize::from(!judged.is_readable);
+        report.prompt_tokens += u64::from(judged.answer.prompt_tokens);
+        report.output_tokens += u64::from(judged.answer.output_tokens);
+        Ok(())
+    }
+
+    /// Refuses what is known already, within the answer too, and what was forgotten.
+    fn stop_known(&self, judged: &mut Judged) -> Result<(), LearnError> {
+        let sentences = match &self.embedder {
+            Some(embedder) if !judged.facts.is_empty() => {
+                let passages: Vec<String> =
+                    judged.facts.iter().map(|fact| fact.text.clone()).collect();
+                embedder
+                    .embed(&passages)?
+                    .into_iter()
+                    .map(|one| one.sentence)
+                    .collect()
+            }
+            _ => Vec::new(),
+        };
+        let mut kept: Vec<(Fact, Gist)> = Vec::new();
+        for (at, fact) in std::mem::take(&mut judged.facts).into_iter().enumerate() {
+            let gist = Gist::of(&fact.text);
+            let gate = if self.is_forgotten(&fact) {
+                Some(Gate::Forgotten)
+            } else if self.is_known(&fact, &gist, sentences.get(at))
+                || kept
+                    .iter()
+                    .any(|(other, words)| other.subject == fact.subject && words.is_like(&gist))
+            {
+                Some(Gate::Duplicate)
+            } else {
+                None
+            };
+            match gate {
+                Some(gate) => judged.refused.push(Refused {
+                    gate,
+                    basis: fact.text,
+                    subject: fact.subject,
+                }),
+                None => kept.push((fact, gist)),
+            }
+        }
+        judged.facts = kept.into_iter().map(|(fact, _)| fact).collect();
+        Ok(())
+    }
+
+    fn is_forgotten(&self, fact: &Fact) -> bool {
+        self.state
+            .forgotten_words
+            .contains(&SpanHash::of(fact.text.as_bytes()))
+            || fact
+                .evidence
+                .iter()
+                .any(|one| self.state.forgotten.contains(&one.episode))
+    }
+
+    /// Whether a fact is there that says the same and holds when this one was said.
+    fn is_known(&self, fact: &Fact, gist: &Gist, sentence: Option<&Vec<f32>>) -> bool {
+        let places = self.state.places();
+        let says_same_now = |id: &FactId| {
+            let Some(other) = self.state.facts.get(id) else {
+                return false;
+            };
+            let other = &other.value;
+            if let Some((_, correction)) = self.state.correction_of(id) {
+                // Words that were corrected are known until somebody says them again after the correction.
+                return fact.observed <= correction.value.at;
+            }
+            if other.modality != fact.modality {
+                return false;
+            }
+            if fact.kind == Kind::Episodic && fact.slot.is_none() {
+                return other.begins().day() == fact.begins().day();
+            }
+            places.get(&MemoryId::Fact(*id)).is_none_or(|place| {
+                place.stands_at(fact.begins()) || place.stands_at(fact.observed)
+            })
+        };
+        if self
+            .known
+            .like(&fact.subject, gist)
+            .iter()
+            .any(says_same_now)
+        {
+            return true;
+        }
+        let Some(sentence) = sentence else {
+            return false;
+        };
+        self.state.facts.iter().any(|(id, other)| {
+            other.value.subject == fact.subject
+                && other.value.entities == fact.entities
+                && !self.known.differs(id, gist)
+                && self
+                    .shelf
+                    .sentence(&self.state, &id.0)
+                    .is_some_and(|known| cosine(&known, sentence) >= TWIN)
+                && says_same_now(id)
+        })
+    }
+
+    /// Lines that no model was asked about, by conversation, in the order in which they were said.
+    pub(crate) fn unlearnt(&self) -> Vec<((String, String), Vec<(Line, usize)>)> {
+        let mut found = Vec::new();
+        for ((app, thread), ids) in self.state.conversations() {
+            let mut lines: Vec<(Line, usize)> = Vec::new();
+            for id in ids {
+                let episode = &self.state.episodes[&id].value;
+                for line in extract::lines(id, episode) {
+                    if !self.state.learnt.contains(&line) {
+                        let len = extract::line_text(episode, &line).map_or(0, |text| text.len());
+                        lines.push((line, len));
+                    }
+                }
+            }
+            if !lines.is_empty() {
+                found.push(((app.to_owned(), thread.to_owned()), lines));
+            }
+        }
+        found
+    }
+
+    /// BLAKE3 of the receipt under which a fact was learnt.
+    pub(crate) fn receipt_digest(&self, fact: &Fact) -> Option<String> {
+        let call = self.state.calls.get(&fact.call)?;
+        let envelope = model::decode(call.value.receipt.as_deref()?)?;
+        Some(blake3::hash(&envelope).to_hex().to_string())
+    }
+}
+
+/// Asks about lines, checks the receipt, and puts each proposal through the gates.
+fn ask_about(
+    model: &dyn ChatModel,
+    shown: &[(Line, &Episode)],
+    said_at: impl Fn(&Line) -> Moment,
+) -> Result<Judged, LearnError> {
+    let prompt: Vec<String> = shown
+        .iter()
+        .filter_map(|(line, episode)| extract::line_text(episode, line))
+        .collect();
+    let ask = extract::ask(&prompt);
+    let mut attempt = 1;
+    let answer = loop {
+        match model.ask(&ask) {
+            Ok(answer) => break answer,
+            Err(error) if error.is_transient && attempt < ATTEMPTS => attempt += 1,
+            Err(error) => return Err(error.into()),
+        }
+    };
+    if let Some(receipt) = &answer.receipt {
+        verify::fresh(receipt, &ask, &answer.text).map_err(LearnError::Receipt)?;
+    }
+    let (candidates, is_readable) = match extract::read(&answer.text) {
+        Ok(candidates) => (candidates, true),
+        Err(_) => (Vec::new(), false),
+    };
+    let (mut facts, mut refused) = (Vec::new(), Vec::new());
+    for candidate in candidates {
+        match gates::judge(&candidate, shown, &said_at, CallId([0; 32])) {
+            Ok(fact) => facts.push(fact),
+            Err(gate) => {
+                let Candidate { basis, subject, .. } = candidate;
+                refused.push(Refused {
+                    gate,
+                    basis,
+                    subject,
+                });
+            }
+        }
+    }
+    Ok(Judged {
+        answer,
+        facts,
+        refused,
+        is_readable,
+    })
+}
+
+fn cosine(a: &[f32], b: &[f32]) -> f32 {
+    if a.len() != b.len() {
+        return 0.0;
+    }
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f32>();
+    let lengths = (dot(a, a) * dot(b, b)).sqrt();
+    if lengths > 0.0 {
+        dot(a, b) / lengths
+    } else {
+        0.0
+    }
+}
+
+fn printable(name: &str) -> String {
+    let name: String = name
+        .chars()
+        .filter(|character| !character.is_control())
+        .take(64)
+        .collect();
+    if name.trim().is_empty() {
+        "unnamed".to_owned()
+    } else {
+        name
+    }
+}
+
+fn cut(answer: &str) -> String {
+    let mut end = answer.len().min(crate::record::ANSWER_MAX);
+    while !answer.is_char_boundary(end) {
+        end -= 1;
+    }
+    answer[..end].to_owned()
+}

@@ -1,0 +1,316 @@
+//! Taking in what was said: turns become episodes, each once.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tally_recall::EmbedError;
+use tally_vault::WriteError;
+
+use crate::ids::EpisodeId;
+use crate::memory::{Memory, index};
+use crate::moment::Moment;
+use crate::record::{Episode, Record, RecordError, Role, TEXT_MAX};
+use crate::secrets::SecretKind;
+use crate::store::{self, LoadError};
+use crate::vectors::Vectors;
+
+/// Most turns that one call takes.
+const TURNS_MAX: usize = 100_000;
+/// Longest text of one turn, in bytes.
+const TURN_MAX: usize = 16 << 20;
+
+/// A turn of a conversation, or a document, as an app hands it over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Turn {
+    /// The app it comes from.
+    pub app: String,
+    /// The conversation or document within the app; may be empty.
+    pub thread: String,
+    /// The app's own name for it, where it has one.
+    pub key: Option<String>,
+    /// Whose words they are.
+    pub role: Role,
+    /// What the speaker is called.
+    pub speaker: String,
+    /// When it was said, where that is known.
+    pub at: Option<Moment>,
+    /// The words.
+    pub text: String,
+}
+
+/// What became of turns.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Remembered {
+    /// Episodes that are new, in the order of the turns. A long turn is several.
+    pub new: Vec<EpisodeId>,
+    /// Episodes that were there already.
+    pub known: usize,
+    /// Episodes that were forgotten before, and stay so.
+    pub forgotten: usize,
+    /// Turns without any words.
+    pub empty: usize,
+    /// Secrets that were taken out, by the turn's number from zero.
+    pub secrets: Vec<(usize, SecretKind)>,
+    /// Episodes that were given vectors.
+    pub embedded: usize,
+}
+
+/// What is wrong with a turn.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TurnError {
+    /// A field that an episode cannot hold.
+    #[error("turn {index}: {error}")]
+    Field {
+        /// Which, from zero.
+        index: usize,
+        /// Why.
+        error: RecordError,
+    },
+    /// Longer than any.
+    #[error("turn {index} has {found} bytes, more than {TURN_MAX}")]
+    TooLong {
+        /// Which, from zero.
+        index: usize,
+        /// How many bytes.
+        found: usize,
+    },
+    /// More than fit one call.
+    #[error("{found} turns at once, more than {TURNS_MAX}")]
+    TooMany {
+        /// How many there were.
+        found: usize,
+    },
+}
+
+/// Why turns were not remembered. Nothing of them was, unless it says so.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RememberError {
+    /// The caller gave what cannot be kept.
+    #[error("{0}")]
+    Turn(#[from] TurnError),
+    /// The vault was not written.
+    #[error("{0}")]
+    Write(#[from] WriteError),
+    /// The vault could not be read.
+    #[error("{0}")]
+    Load(#[from] LoadError),
+    /// The turns are kept, and found by their words; the model that embeds them failed. Asking again goes on.
+    #[error("{kept} new turns are kept, but not embedded: {error}")]
+    Embed {
+        /// How many are new.
+        kept: usize,
+        /// What the model said.
+        error: EmbedError,
+    },
+}
+
+impl Memory {
+    /// Takes in turns. Those that are known add nothing, however often they come; secrets are dealt with by
+    /// [`Options::secrets`](crate::Options::secrets) before anything is stored.
+    ///
+    /// When this returns they are on the disk, and found by [`recall`](Self::recall).
+    ///
+    /// # Errors
+    /// [`RememberError`].
+    pub fn remember(&mut self, turns: &[Turn]) -> Result<Remembered, RememberError> {
+        let mut report = Remembered::default();
+        let episodes = self.episodes_of(turns, &mut report)?;
+        if !episodes.is_empty() {
+            let records: Vec<_> = episodes
+                .iter()
+                .map(|(_, one)| {
+                    let record = Record::Episode(one.clone());
+                    (record.record_type(), record.encode(), None)
+                })
+                .collect();
+            {
+                let mut turn = self.store.turn()?;
+                let namespace = self.store.namespace;
+                store::append(&mut turn.vault, &namespace, &records)?;
+            }
+            self.look()?;
+            report.new = episodes.into_iter().map(|(id, _)| id).collect();
+        }
+        if self.embedder.is_some() {
+            report.embedded = self.embed_missing(|_, _| ()).map_err(|error| match error {
+                RememberError::Embed { error, .. } => RememberError::Embed {
+                    kept: report.new.len(),
+                    error,
+                },
+                other => other,
+            })?;
+        }
+        Ok(report)
+    }
+
+    /// Gives vectors to everything that has none of the present model. `progress` hears how many are done, and of how many.
+    ///
+    /// # Errors
+    /// [`RememberError::Embed`] when the model fails: what was embedded until then is kept. Others as [`Self::remember`].
+    pub fn embed_missing(
+        &mut self,
+        mut progress: impl FnMut(usize, usize),
+    ) -> Result<usize, RememberError> {
+        let Some(embedder) = self.embedder.clone() else {
+            return Ok(0);
+        };
+        let missing = self.shelf.without_vectors(&self.state, embedder.model());
+        let mut done = 0;
+        for batch in missing.chunks(Vectors::BATCH) {
+            let passages: Vec<String> = batch
+                .iter()
+                .filter_map(|id| self.shelf.index.get(*id))
+                .map(tally_recall::Document::passage)
+                .collect();
+            let embedded = embedder
+                .embed(&passages)
+                .map_err(|error| RememberError::Embed { kept: 0, error })?;
+            let odd = |reason: &str| RememberError::Embed {
+                kept: 0,
+                error: EmbedError {
+                    texts: passages.len(),
+                    reason: reason.to_owned(),
+                },
+            };
+            if embedded.len() != batch.len() {
+                return Err(odd("the model gave another number of vectors"));
+            }
+            let pairs: Vec<_> = batch.iter().map(|id| id.0).zip(&embedded).collect();
+            let vectors = Vectors::of(embedder.model(), &pairs).ok_or_else(|| {
+                odd("the model's vectors are of different shapes, or it has no name")
+            })?;
+            {
+                let mut turn = self.store.turn()?;
+                let namespace = self.store.namespace;
+                let record = (Vectors::RECORD_TYPE, vectors.encode(), None);
+                store::append(&mut turn.vault, &namespace, &[record])?;
+            }
+            self.look()?;
+            done += batch.len();
+            progress(done, missing.len());
+        }
+        Ok(done)
+    }
+
+    /// The episodes that turns make and that are new.
+    pub(crate) fn episodes_of(
+        &self,
+        turns: &[Turn],
+        report: &mut Remembered,
+    ) -> Result<Vec<(EpisodeId, Episode)>, TurnError> {
+        if turns.len() > TURNS_MAX {
+            return Err(TurnError::TooMany { found: turns.len() });
+        }
+        let mut new: Vec<(EpisodeId, Episode)> = Vec::new();
+        let mut here: BTreeSet<EpisodeId> = BTreeSet::new();
+        // Turns that are equal in everything are told apart by which of them they are.
+        let mut repeats: BTreeMap<EpisodeId, u32> = BTreeMap::new();
+        for (at, turn) in turns.iter().enumerate() {
+            if turn.text.len() > TURN_MAX {
+                return Err(TurnError::TooLong {
+                    index: at,
+                    found: turn.text.len(),
+                });
+            }
+            let (text, dropped) = self.options.secrets.drop_from(&turn.text);
+            report
+                .secrets
+                .extend(dropped.into_iter().map(|kind| (at, kind)));
+            if text.trim().is_empty() {
+                report.empty += 1;
+                continue;
+            }
+            let whole = Episode {
+                app: turn.app.clone(),
+                thread: turn.thread.clone(),
+                key: turn.key.clone(),
+                repeat: 0,
+                part: 0,
+                role: turn.role,
+                speaker: turn.speaker.clone(),
+                at: turn.at,
+                text: String::new(),
+            };
+            let parts = parts(&text);
+            let first = Episode {
+                text: parts[0].to_owned(),
+                ..whole.clone()
+            };
+            let repeat = repeats.entry(first.id()).or_default();
+            for (part, text) in (0..).zip(parts) {
+                let episode = Episode {
+                    repeat: *repeat,
+                    part,
+                    text: text.to_owned(),
+                    ..whole.clone()
+                };
+                episode
+                    .check()
+                    .map_err(|error| TurnError::Field { index: at, error })?;
+                let id = episode.id();
+                if self.state.forgotten.contains(&id) {
+                    report.forgotten += 1;
+                } else if self.state.episodes.contains_key(&id) || !here.insert(id) {
+                    report.known += 1;
+                } else {
+                    new.push((id, episode));
+                }
+            }
+            *repeat += 1;
+        }
+        Ok(new)
+    }
+
+    /// An episode as it is kept, and when it was said.
+    #[must_use]
+    pub fn episode(&self, id: &EpisodeId) -> Option<(&Episode, Moment)> {
+        let one = self.state.episodes.get(id)?;
+        Some((&one.value, index::said(&self.state, one)))
+    }
+}
+
+/// A text in parts that an episode holds, cut where a paragraph, a line or a sentence ends if one does.
+fn parts(text: &str) -> Vec<&str> {
+    let mut parts = Vec::new();
+    let mut rest = text;
+    while rest.len() > TEXT_MAX {
+        let mut end = TEXT_MAX;
+        while !rest.is_char_boundary(end) {
+            end -= 1;
+        }
+        let cut = ["\n\n", "\n", ". ", " "]
+            .into_iter()
+            .find_map(|mark| rest[..end].rfind(mark).map(|at| at + mark.len()))
+            .filter(|cut| *cut > end / 2)
+            .unwrap_or(end);
+        let (part, more) = rest.split_at(cut);
+        if !part.trim().is_empty() {
+            parts.push(part);
+        }
+        rest = more;
+    }
+    if !rest.trim().is_empty() {
+        parts.push(rest);
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_text_is_cut_where_it_pauses_and_nothing_is_lost() {
+        let text = "One sentence here. ".repeat(3_000);
+        let parts = parts(&text);
+        assert!(parts.len() > 2 && parts.iter().all(|part| part.len() <= TEXT_MAX));
+        assert!(parts.iter().all(|part| part.ends_with(". ")));
+        assert_eq!(parts.concat(), text);
+        assert_eq!(super::parts("short"), ["short"]);
+        assert_eq!(
+            super::parts(&"é".repeat(TEXT_MAX)).concat(),
+            "é".repeat(TEXT_MAX)
+        );
+    }
+}

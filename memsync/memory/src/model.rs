@@ -1,0 +1,81 @@
+//! The chat model that memory asks, as memory sees it. Implementations live above this crate, over an inference service.
+
+/// A message of a prompt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// `system` or `user`.
+    pub role: &'static str,
+    /// What it says.
+    pub content: String,
+}
+
+/// What a model is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// The prompt.
+    pub messages: Vec<Message>,
+    /// The JSON Schema that the answer must have; none for prose.
+    pub schema: Option<&'static str>,
+    /// Most tokens of the answer.
+    pub max_tokens: u32,
+}
+
+/// A receipt, as whoever made it hands it out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReceiptParts {
+    /// The DSSE envelope (`docs/receipt.md`).
+    pub envelope: Vec<u8>,
+    /// A file of openings for it, or nothing.
+    pub openings: Option<Vec<u8>>,
+}
+
+/// What a model answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The text.
+    pub text: String,
+    /// The model's name.
+    pub model: String,
+    /// Tokens it read.
+    pub prompt_tokens: u32,
+    /// Tokens it wrote.
+    pub output_tokens: u32,
+    /// How long it took, in milliseconds.
+    pub took_ms: u64,
+    /// Whether it was cut off at [`Ask::max_tokens`].
+    pub is_cut: bool,
+    /// The receipt; none where the model gives none, and then nothing about the call can be proved.
+    pub receipt: Option<ReceiptParts>,
+}
+
+/// Why a model did not answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct ModelError {
+    /// What the service said.
+    pub message: String,
+    /// Whether asking again may help.
+    pub is_transient: bool,
+}
+
+/// A model that answers. It is called from a thread that may wait.
+pub trait ChatModel {
+    /// Its name, for the log.
+    fn name(&self) -> &str;
+
+    /// Asks once.
+    ///
+    /// # Errors
+    /// [`ModelError`]; memory asks again where that may help.
+    fn ask(&self, ask: &Ask) -> Result<Answer, ModelError>;
+}
+
+/// Bytes as a record of a call holds them.
+pub(crate) fn encode(bytes: &[u8]) -> String {
+    base64::Engine::encode(&base64::engine::general_purpose::STANDARD, bytes)
+}
+
+/// The bytes again; none if it is no base64.
+pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
+    base64::Engine::decode(&base64::engine::general_purpose::STANDARD, text).ok()
+}

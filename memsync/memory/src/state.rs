@@ -1,0 +1,278 @@
+//! What memory knows, folded out of its records: the same for every order in which they came.
+//!
+//! A record that was written twice, by two devices apart, is one memory with two operations; forgetting it means both.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tally_vault::format::{MemberId, OpId};
+
+use crate::ids::{CallId, EpisodeId, FactId, MemoryId, RemarkId, SpanHash};
+use crate::moment::Moment;
+use crate::record::{
+    Call, Confirmation, Correction, Episode, Fact, Kind, Line, Modality, Purpose, Record, Slot,
+};
+use crate::slots;
+use crate::store::{Content, Found};
+use crate::timeline::{self, Item, Place};
+use crate::vectors::Vectors;
+
+/// A record, and where it lies in the vault.
+#[derive(Clone, Debug)]
+pub(crate) struct Kept<T> {
+    pub(crate) value: T,
+    /// Ascending by time of writing; at least one.
+    pub(crate) ops: Vec<OpId>,
+    /// The vault's time of the first.
+    pub(crate) written: u64,
+    /// Who wrote the first.
+    pub(crate) author: MemberId,
+}
+
+impl<T> Kept<T> {
+    /// When it was first written.
+    pub(crate) fn written_at(&self) -> Moment {
+        Moment::of_clock(self.written >> 16)
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct State {
+    pub(crate) episodes: BTreeMap<EpisodeId, Kept<Episode>>,
+    pub(crate) facts: BTreeMap<FactId, Kept<Fact>>,
+    pub(crate) calls: BTreeMap<CallId, Kept<Call>>,
+    pub(crate) corrections: BTreeMap<RemarkId, Kept<Correction>>,
+    pub(crate) confirmations: BTreeMap<RemarkId, Kept<Confirmation>>,
+    pub(crate) forgotten: BTreeSet<EpisodeId>,
+    pub(crate) forgotten_words: BTreeSet<SpanHash>,
+    /// Lines that a model was asked about.
+    pub(crate) learnt: BTreeSet<Line>,
+    pub(crate) vectors: Vec<(OpId, Vectors)>,
+    places: BTreeMap<MemoryId, Place>,
+    /// Whether something came since the places were decided.
+    is_unsettled: bool,
+}
+
+impl State {
+    pub(crate) fn insert(&mut self, found: Found) {
+        let Found {
+            op,
+            written,
+            author,
+            content,
+        } = found;
+        self.is_unsettled = true;
+        let record = match content {
+            Content::Vectors(vectors) => {
+                self.vectors.push((op, vectors));
+                return;
+            }
+            Content::Record(record) => record,
+        };
+        let at = (op, written, author);
+        match record {
+            Record::Episode(one) => keep(&mut self.episodes, one.id(), one, at),
+            Record::Fact(one) => keep(&mut self.facts, one.id(), one, at),
+            Record::Call(one) => {
+                if one.purpose == Purpose::Extract {
+                    self.learnt.extend(&one.lines);
+                }
+                keep(&mut self.calls, one.id(), one, at);
+            }
+            Record::Correction(one) => keep(&mut self.corrections, one.id(), one, at),
+            Record::Confirmation(one) => keep(&mut self.confirmations, one.id(), one, at),
+            Record::Forgotten(one) => {
+                self.forgotten.extend(one.episodes);
+                self.forgotten_words.extend(one.words);
+            }
+        }
+    }
+
+    /// When an episode was said; when it came in, where nobody knows.
+    pub(crate) fn said_at(&self, episode: &Kept<Episode>) -> Moment {
+        episode.value.at.unwrap_or_else(|| episode.written_at())
+    }
+
+    /// Episodes of each conversation in the order in which they were said.
+    pub(crate) fn conversations(&self) -> BTreeMap<(&str, &str), Vec<EpisodeId>> {
+        let mut found: BTreeMap<(&str, &str), Vec<EpisodeId>> = BTreeMap::new();
+        for (id, one) in &self.episodes {
+            found
+                .entry((&one.value.app, &one.value.thread))
+                .or_default()
+                .push(*id);
+        }
+        for ids in found.values_mut() {
+            ids.sort_by_cached_key(|id| self.order(id));
+        }
+        found
+    }
+
+    /// Where an episode stands in its conversation.
+    fn order(&self, id: &EpisodeId) -> (Moment, u64, u32, u32, EpisodeId) {
+        let one = &self.episodes[id];
+        (
+            self.said_at(one),
+            one.written,
+            one.value.repeat,
+            one.value.part,
+            *id,
+        )
+    }
+
+    /// The correction that counts for a fact: the latest.
+    pub(crate) fn correction_of(&self, fact: &FactId) -> Option<(&RemarkId, &Kept<Correction>)> {
+        self.corrections
+            .iter()
+            .filter(|(_, one)| one.value.of == *fact)
+            .max_by_key(|(id, one)| (one.value.at, **id))
+    }
+
+    /// Whether the owner said that a fact is so.
+    pub(crate) fn is_confirmed(&self, fact: &FactId) -> bool {
+        self.confirmations.values().any(|one| one.value.of == *fact)
+    }
+
+    /// Decides where each fact stands, if something came since.
+    pub(crate) fn settle(&mut self) {
+        if std::mem::take(&mut self.is_unsettled) {
+            self.places = timeline::place(&self.items(None));
+        }
+    }
+
+    /// Where each fact and correction stands in time, as of the last [`Self::settle`].
+    pub(crate) const fn places(&self) -> &BTreeMap<MemoryId, Place> {
+        &self.places
+    }
+
+    /// The same, as it was known at a moment: without what was written since.
+    pub(crate) fn places_known_at(&self, known: Moment) -> BTreeMap<MemoryId, Place> {
+        timeline::place(&self.items(Some(known)))
+    }
+
+    fn items(&self, known: Option<Moment>) -> Vec<Item> {
+        let is_known = |written: Moment| known.is_none_or(|known| written <= known);
+        let mut latest: BTreeMap<FactId, (&RemarkId, &Kept<Correction>)> = BTreeMap::new();
+        for (id, one) in &self.corrections {
+            if is_known(one.written_at()) && self.facts.contains_key(&one.value.of) {
+                let best = latest.entry(one.value.of).or_insert((id, one));
+                if (one.value.at, id) > (best.1.value.at, best.0) {
+                    *best = (id, one);
+                }
+            }
+        }
+        let mut items = Vec::with_capacity(self.facts.len() + latest.len());
+        for (id, one) in &self.facts {
+            if !is_known(one.written_at()) {
+                continue;
+            }
+            let correction = latest.get(id);
+            items.push(item(
+                MemoryId::Fact(*id),
+                &one.value,
+                correction.map(|(id, _)| MemoryId::Correction(**id)),
+            ));
+            if let Some((correction, corrected)) = correction
+                && !corrected.value.text.is_empty()
+            {
+                let mut stands = item(
+                    MemoryId::Correction(**correction),
+                    &corrected_fact(&one.value, &corrected.value),
+                    None,
+                );
+                // What ended or repeated the fact does so to its correction.
+                stands
+                    .links
+                    .retain(|(_, label)| *label != crate::record::Label::Same);
+                items.push(stands);
+            }
+        }
+        items
+    }
+
+    /// A fact, or what its correction makes of it.
+    pub(crate) fn fact_of(&self, id: &MemoryId) -> Option<(FactId, Fact)> {
+        match id {
+            MemoryId::Fact(id) => self.facts.get(id).map(|one| (*id, one.value.clone())),
+            MemoryId::Correction(id) => {
+                let correction = &self.corrections.get(id)?.value;
+                let fact = &self.facts.get(&correction.of)?.value;
+                Some((correction.of, corrected_fact(fact, correction)))
+            }
+            MemoryId::Episode(_) => None,
+        }
+    }
+}
+
+/// What a fact says once it is corrected. The evidence stays that of the fact: it is what was corrected.
+pub(crate) fn corrected_fact(fact: &Fact, correction: &Correction) -> Fact {
+    let found = slots::find(&correction.text);
+    Fact {
+        text: correction.text.clone(),
+        modality: if correction.text.is_empty() || fact.modality == Modality::Plan {
+            fact.modality
+        } else {
+            Modality::Asserted
+        },
+        from: correction.from.or(fact.from).or(Some(fact.observed)),
+        precision: if correction.from.is_some() {
+            None
+        } else {
+            fact.precision
+        },
+        until: correction.until,
+        slot: found.map(|found| found.slot),
+        confidence: 1_000,
+        ..fact.clone()
+    }
+}
+
+fn item(id: MemoryId, fact: &Fact, corrected_by: Option<MemoryId>) -> Item {
+    Item {
+        id,
+        subject: fact.subject.to_lowercase(),
+        kind: if fact.slot.is_some() {
+            Kind::Semantic
+        } else {
+            fact.kind
+        },
+        modality: fact.modality,
+        observed: fact.observed,
+        from: fact.from,
+        precision: fact.precision,
+        until: fact.until,
+        slot: fact
+            .slot
+            .as_ref()
+            .map(|Slot { name, value }| (name.clone(), slots::answer_key(value))),
+        links: fact
+            .links
+            .iter()
+            .map(|link| (MemoryId::Fact(link.to), link.label))
+            .collect(),
+        corrected_by,
+    }
+}
+
+fn keep<K: Ord, T>(
+    map: &mut BTreeMap<K, Kept<T>>,
+    id: K,
+    value: T,
+    (op, written, author): (OpId, u64, MemberId),
+) {
+    map.entry(id)
+        .and_modify(|kept| {
+            if !kept.ops.contains(&op) {
+                kept.ops.push(op);
+            }
+            if written < kept.written {
+                kept.written = written;
+                kept.author = author;
+            }
+        })
+        .or_insert(Kept {
+            value,
+            ops: vec![op],
+            written,
+            author,
+        });
+}

@@ -1,0 +1,391 @@
+//! Checking a memory again, offline: which words, shown to which model in which prompt, and what it answered.
+//!
+//! A receipt commits to the request as it was asked (`asked`) and to the text that was handed out. The prompt is made anew from the
+//! episodes and held against the one; the model's proposal is put through the gates anew and held against the fact.
+
+use serde_json::Value;
+use tally_receipt::{
+    Check, CommittedValue, Context, Digest, Field, Openings, Policy, Receipt, Status, Timestamp,
+    Verdict, code, verify_bytes,
+};
+
+use crate::extract::{self, Candidate};
+use crate::gates;
+use crate::ids::{MemoryId, SpanHash};
+use crate::memory::Memory;
+use crate::model::{self, Ask, ReceiptParts};
+use crate::moment::Moment;
+use crate::record::{Call, Episode, Fact, Line};
+
+/// The method's name in its verdicts.
+pub const METHOD: &str = "memory";
+
+/// The codes of this method's checks, beside those of a receipt's.
+pub mod codes {
+    /// The words of the evidence are in its episodes.
+    pub const WORDS: &str = "words";
+    /// The model was shown these words.
+    pub const SHOWN: &str = "shown";
+    /// The model proposed this fact.
+    pub const PROPOSED: &str = "proposed";
+    /// The gates of this program let the proposal pass as this fact.
+    pub const GATES: &str = "gates";
+    /// There is a receipt for the call.
+    pub const RECEIPT: &str = "receipt";
+    /// The receipt commits to the prompt that these episodes make.
+    pub const PROMPT: &str = "prompt";
+    /// The receipt commits to the answer that is kept.
+    pub const ANSWER: &str = "answer";
+    /// The owner said so.
+    pub const OWNER: &str = "owner";
+}
+
+/// What the verifying side knows.
+#[derive(Clone, Copy)]
+pub struct Trust<'a> {
+    /// The present time.
+    pub now: Moment,
+    /// Whose receipts count, and of which models; none: nobody's is established.
+    pub policy: Option<&'a Policy>,
+    /// The weights that should have been used.
+    pub weights: Option<Digest>,
+}
+
+/// A memory that cannot be checked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no memory {0}")]
+pub struct NoSuchMemory(pub MemoryId);
+
+impl Memory {
+    /// Checks a memory again, from its words to its receipt. Nothing is asked of anybody.
+    ///
+    /// # Errors
+    /// [`NoSuchMemory`].
+    pub fn verify(&self, id: &MemoryId, trust: &Trust<'_>) -> Result<Verdict, NoSuchMemory> {
+        match id {
+            MemoryId::Episode(episode) => {
+                let (episode, _) = self.episode(episode).ok_or(NoSuchMemory(*id))?;
+                let sentence = format!(
+                    "the words hash to the episode's name; {} is said to have said them in {}",
+                    episode.speaker, episode.app
+                );
+                Ok(Verdict::new(
+                    METHOD,
+                    &[codes::WORDS],
+                    vec![Check::pass(codes::WORDS, sentence)],
+                    vec![
+                        "that anybody said this: an app handed it over, and the vault shows who wrote it down"
+                            .into(),
+                    ],
+                ))
+            }
+            MemoryId::Fact(fact) => {
+                let fact = self.fact(fact).ok_or(NoSuchMemory(*id))?;
+                Ok(self.verify_fact(fact, trust))
+            }
+            MemoryId::Correction(remark) => {
+                if !self.has_correction(remark) {
+                    return Err(NoSuchMemory(*id));
+                }
+                Ok(Verdict::new(
+                    METHOD,
+                    &[codes::OWNER],
+                    vec![Check::pass(codes::OWNER, "it was written as a correction by whoever may write to this namespace; the vault's log names the member".to_owned(),
+                    )],
+                    vec!["that it is true".into()],
+                ))
+            }
+        }
+    }
+
+    fn verify_fact(&self, fact: &Fact, trust: &Trust<'_>) -> Verdict {
+        let mut checks = vec![self.check_words(fact)];
+        match self.call_of(fact) {
+            None => checks.push(Check::fail(
+                codes::RECEIPT,
+                "no-call",
+                "the record of the call that brought it is not here".to_owned(),
+            )),
+            Some(call) => {
+                let shown: Option<Vec<(Line, &Episode)>> = call
+                    .lines
+                    .iter()
+                    .map(|line| Some((*line, self.episode(&line.episode)?.0)))
+                    .collect();
+                match shown {
+                    Some(shown) => {
+                        checks.extend(self.check_call(fact, call, &shown));
+                        checks.extend(check_receipt(call, &shown, trust));
+                    }
+                    None => checks.push(Check::not_established(
+                        codes::SHOWN,
+                        "episode-gone",
+                        "an episode that the model was shown beside this one was forgotten, so the prompt cannot be made again".to_owned(),
+                    )),
+                }
+            }
+        }
+        Verdict::new(
+            METHOD,
+            &[
+                codes::WORDS,
+                codes::SHOWN,
+                codes::PROPOSED,
+                codes::GATES,
+                codes::RECEIPT,
+                code::SIGNATURE,
+                code::SIGNER_TRUSTED,
+                codes::PROMPT,
+                codes::ANSWER,
+            ],
+            checks,
+            vec![
+                "that what was said is true".into(),
+                "that these weights gave this answer: the signer says so".into(),
+            ],
+        )
+    }
+
+    fn check_words(&self, fact: &Fact) -> Check {
+        for evidence in &fact.evidence {
+            let Some((episode, _)) = self.episode(&evidence.episode) else {
+                return Check::not_established(
+                    codes::WORDS,
+                    "episode-gone",
+                    format!("episode {} is not here", evidence.episode),
+                );
+            };
+            let words = episode
+                .text
+                .get(evidence.start as usize..evidence.end as usize);
+            if words.is_none_or(|words| SpanHash::of(words.as_bytes()) != evidence.words) {
+                return Check::fail(
+                    codes::WORDS,
+                    "other-words",
+                    format!(
+                        "bytes {} to {} of episode {} are not the words that the fact rests on",
+                        evidence.start, evidence.end, evidence.episode
+                    ),
+                );
+            }
+        }
+        Check::pass(
+            codes::WORDS,
+            "the words it rests on stand in its episodes, byte for byte".to_owned(),
+        )
+    }
+
+    fn check_call(&self, fact: &Fact, call: &Call, shown: &[(Line, &Episode)]) -> Vec<Check> {
+        let mut checks = Vec::new();
+        let was_shown = fact.evidence.iter().all(|evidence| {
+            call.lines.iter().any(|line| {
+                line.episode == evidence.episode
+                    && line.start <= evidence.start
+                    && evidence.end <= line.end
+            })
+        });
+        checks.push(if was_shown {
+            Check::pass(codes::SHOWN, "the model was shown these words".to_owned())
+        } else {
+            Check::fail(
+                codes::SHOWN,
+                "not-shown",
+                "the call that is named did not show these words to the model".to_owned(),
+            )
+        });
+        let candidates = extract::read(&call.answer).unwrap_or_default();
+        let judged = |candidate: &Candidate| {
+            gates::judge(
+                candidate,
+                shown,
+                |line| {
+                    self.episode(&line.episode)
+                        .map_or(call.at, |(_, said)| said)
+                },
+                fact.call,
+            )
+        };
+        let proposed: Vec<&Candidate> = candidates
+            .iter()
+            .filter(|candidate| {
+                let basis = candidate
+                    .basis
+                    .trim()
+                    .trim_end_matches(['.', ',', ';', '!', ' ']);
+                basis == fact.text.replace(['\n', '\r', '\t'], " ")
+            })
+            .collect();
+        checks.push(if proposed.is_empty() {
+            Check::fail(
+                codes::PROPOSED,
+                "not-proposed",
+                "the answer that is kept does not propose it".to_owned(),
+            )
+        } else {
+            Check::pass(
+                codes::PROPOSED,
+                "the model's answer proposes these words".to_owned(),
+            )
+        });
+        let plain = Fact {
+            links: Vec::new(),
+            ..fact.clone()
+        };
+        let passes = proposed
+            .iter()
+            .any(|candidate| judged(candidate).is_ok_and(|made| made == plain));
+        checks.push(if passes {
+            Check::pass(codes::GATES, "the gates, run again, make this very fact of it".to_owned(),
+            )
+        } else {
+            Check::fail(
+                codes::GATES,
+                "other-fact",
+                "the gates of this program make another fact of it, or none: it was written by another version, or by hand".to_owned(),
+            )
+        });
+        checks
+    }
+}
+
+/// The checks of a call's receipt, against the prompt that its lines make.
+fn check_receipt(call: &Call, shown: &[(Line, &Episode)], trust: &Trust<'_>) -> Vec<Check> {
+    let Some(envelope) = call.receipt.as_deref().and_then(model::decode) else {
+        return vec![Check::not_established(
+            codes::RECEIPT,
+            "no-receipt",
+            format!(
+                "{} gave no receipt: which model answered is not proved",
+                call.model
+            ),
+        )];
+    };
+    let openings = call
+        .openings
+        .as_deref()
+        .and_then(model::decode)
+        .and_then(|bytes| Openings::parse(&bytes).ok());
+    let now = u64::try_from(trust.now.unix_ms()).unwrap_or_default();
+    let now = Timestamp::from_unix_ms(now).unwrap_or_else(|_| {
+        Timestamp::from_unix_ms(0).expect("1970 is a time that a receipt can have")
+    });
+    let mut context = Context::at(now);
+    context.policy = trust.policy;
+    context.expected_weights = trust.weights;
+    context.openings = openings.as_ref();
+    let (receipt, verdict) = verify_bytes(&envelope, &context);
+    let mut checks = vec![Check::pass(
+        codes::RECEIPT,
+        format!(
+            "the receipt {} is kept with the call",
+            Digest::of(&envelope)
+        ),
+    )];
+    checks.extend(
+        verdict
+            .checks()
+            .iter()
+            // The nonce was the caller's, at the time; who verifies later has none to expect.
+            .filter(|check| ![code::NONCE, code::REPLAY].contains(&check.code.as_ref()))
+            .cloned(),
+    );
+    let prompt: Vec<String> = shown
+        .iter()
+        .filter_map(|(line, episode)| extract::line_text(episode, line))
+        .collect();
+    let opened = |field| opened(receipt.as_ref(), openings.as_ref(), &verdict, field);
+    checks.push(match opened(Field::Asked) {
+        None => Check::not_established(
+            codes::PROMPT,
+            "not-opened",
+            "nothing opens what the receipt says was asked".to_owned(),
+        ),
+        Some(asked) if asks(&asked, &extract::ask(&prompt)) => Check::pass(
+            codes::PROMPT,
+            "what was asked is the prompt that these episodes make".to_owned(),
+        ),
+        Some(_) => Check::fail(
+            codes::PROMPT,
+            "other",
+            "what was asked is another prompt than these episodes make".to_owned(),
+        ),
+    });
+    checks.push(match opened(Field::OutputText) {
+        None => Check::not_established(
+            codes::ANSWER,
+            "not-opened",
+            "nothing opens what the receipt says was answered".to_owned(),
+        ),
+        Some(text) if text == call.answer => Check::pass(
+            codes::ANSWER,
+            "the answer that is kept is the one that was signed".to_owned(),
+        ),
+        Some(_) => Check::fail(
+            codes::ANSWER,
+            "other",
+            "the answer that is kept is not the one that was signed".to_owned(),
+        ),
+    });
+    checks
+}
+
+/// A receipt that just came, before its answer is used: it must be one, hold, and be of this question and answer.
+pub(crate) fn fresh(parts: &ReceiptParts, ask: &Ask, answer: &str) -> Result<(), String> {
+    let receipt = Receipt::parse(&parts.envelope).map_err(|error| error.to_string())?;
+    // The clock is the verifier's question later; here the receipt's own time is taken.
+    let mut context = Context::at(receipt.predicate().issued_at());
+    let openings = match &parts.openings {
+        Some(bytes) => Some(Openings::parse(bytes).map_err(|error| error.to_string())?),
+        None => None,
+    };
+    context.openings = openings.as_ref();
+    let (receipt, verdict) = verify_bytes(&parts.envelope, &context);
+    if verdict.status_of(code::SIGNATURE) != Some(Status::Pass) || verdict.has_failed() {
+        return Err(verdict.to_string());
+    }
+    let opened = |field| opened(receipt.as_ref(), openings.as_ref(), &verdict, field);
+    if opened(Field::Asked).is_some_and(|asked| !asks(&asked, ask)) {
+        return Err("it is of another question".to_owned());
+    }
+    if opened(Field::OutputText).is_some_and(|text| text != answer) {
+        return Err("it is of another answer".to_owned());
+    }
+    Ok(())
+}
+
+/// A text that a receipt commits to, where the openings give it and it is what was committed to.
+fn opened(
+    receipt: Option<&Receipt>,
+    openings: Option<&Openings>,
+    verdict: &Verdict,
+    field: Field,
+) -> Option<String> {
+    let commitment = receipt?.predicate().commitment(field)?;
+    let opening = openings?.iter().find(|one| one.field == field)?;
+    if verdict.status_of(code::SIGNATURE) != Some(Status::Pass) || !opening.opens(&commitment) {
+        return None;
+    }
+    match &opening.value {
+        CommittedValue::Text(text) => Some(text.clone()),
+        _ => None,
+    }
+}
+
+/// Whether a request, as the inference service spells it, asks this: the same messages, the same form of the answer, no tools.
+fn asks(asked: &str, ask: &Ask) -> bool {
+    let Ok(asked) = serde_json::from_str::<Value>(asked) else {
+        return false;
+    };
+    let messages = asked["messages"].as_array().is_some_and(|messages| {
+        messages.len() == ask.messages.len()
+            && messages.iter().zip(&ask.messages).all(|(one, meant)| {
+                one["role"] == meant.role && one["content"] == meant.content.as_str()
+            })
+    });
+    let no_tools = asked["tools"].as_array().is_none_or(Vec::is_empty);
+    let form = match ask.schema {
+        Some(schema) => asked["response"]["json-schema"] == schema,
+        None => asked["response"] == "text" || asked["response"].is_null(),
+    };
+    messages && no_tools && form
+}

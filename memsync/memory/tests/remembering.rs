@@ -1,0 +1,280 @@
+//! What was said is kept, found, and kept once; secrets are not.
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use support::{Computer, Letters, Parrot, at, memory, memory_with, says, turn};
+use tally_memory::secrets::{SecretKind, Secrets};
+use tally_memory::speech::recalled;
+use tally_memory::{
+    Layer, Memory, Options, RecallError, RememberError, Role, Search, Turn, TurnError,
+};
+
+fn conversation() -> Vec<Turn> {
+    vec![
+        says(0, "I adopted a puppy called Biscuit, canary-2718."),
+        turn(
+            Role::Assistant,
+            "assistant",
+            0,
+            "How lovely! What breed is Biscuit?",
+        ),
+        says(0, "A beagle. We got him from the shelter in Ghent."),
+        turn(
+            Role::Person,
+            "Lena",
+            1,
+            "My violin lessons start on Tuesday.",
+        ),
+    ]
+}
+
+#[test]
+fn what_was_said_is_found_again_and_nothing_of_it_lies_open_on_the_disk() {
+    let (computer, vault) = Computer::new();
+    let mut first = memory(&vault);
+    let report = first.remember(&conversation()).expect("remembered");
+    assert_eq!(report.new.len(), 4);
+    drop((first, vault));
+
+    let vault = computer.open();
+    let memory = memory(&vault);
+    let found = memory
+        .recall(&Search::new("When do the violin lessons start?"), at(2))
+        .expect("asked");
+    let best = &found.hits[0];
+    assert_eq!((best.speaker.as_str(), best.app.as_str()), ("Lena", "chat"));
+    assert_eq!(
+        best.evidence[0].words.as_deref(),
+        Some("My violin lessons start on Tuesday.")
+    );
+    assert!(!best.trace.0.is_empty());
+    assert!(found.context().contains("Lena: My violin lessons"));
+    assert!(!computer.lies_about("canary-2718"));
+    assert!(!computer.lies_about("Biscuit"));
+    assert!(!computer.lies_about("tally.episode"));
+}
+
+#[test]
+fn ten_replays_add_nothing() {
+    let (_computer, vault) = Computer::new();
+    let mut memory = memory(&vault);
+    memory.remember(&conversation()).expect("remembered");
+    memory
+        .learn(&Parrot::default(), at(2), usize::MAX, |_| ())
+        .expect("learnt");
+    let before = memory.counts();
+    assert!(before.facts > 0);
+    for _ in 0..10 {
+        let report = memory.remember(&conversation()).expect("remembered");
+        assert_eq!((report.new.len(), report.known), (0, 4));
+        let learnt = memory
+            .learn(&Parrot::default(), at(3), usize::MAX, |_| ())
+            .expect("learnt");
+        assert_eq!((learnt.facts.len(), learnt.calls.len()), (0, 0));
+    }
+    assert_eq!(memory.counts(), before);
+    // Told again in another conversation, it is another episode and no new fact.
+    let elsewhere: Vec<Turn> = conversation()
+        .into_iter()
+        .map(|turn| Turn {
+            thread: "two".into(),
+            ..turn
+        })
+        .collect();
+    assert_eq!(
+        memory.remember(&elsewhere).expect("remembered").new.len(),
+        4
+    );
+    let learnt = memory
+        .learn(&Parrot::default(), at(3), usize::MAX, |_| ())
+        .expect("learnt");
+    assert_eq!(learnt.facts, []);
+    assert_eq!(memory.counts().facts, before.facts);
+}
+
+#[test]
+fn two_equal_turns_of_one_conversation_are_two_and_stay_two() {
+    let (_computer, vault) = Computer::new();
+    let mut memory = memory(&vault);
+    let twice = [says(0, "Yes."), says(0, "Yes.")];
+    assert_eq!(memory.remember(&twice).expect("remembered").new.len(), 2);
+    assert_eq!(memory.remember(&twice).expect("remembered").known, 2);
+}
+
+#[test]
+fn a_turn_that_cannot_be_kept_is_named_and_nothing_of_the_rest_is_lost_silently() {
+    let (_computer, vault) = Computer::new();
+    let mut memory = memory(&vault);
+    let bad = [
+        says(0, "fine"),
+        Turn {
+            speaker: "a\u{7}b".into(),
+            ..says(0, "not")
+        },
+    ];
+    let error = memory
+        .remember(&bad)
+        .expect_err("a control character in a name");
+    assert!(
+        matches!(
+            error,
+            RememberError::Turn(TurnError::Field { index: 1, .. })
+        ),
+        "{error}"
+    );
+    assert_eq!(memory.counts().episodes, 0);
+    let report = memory
+        .remember(&[says(0, "  \n"), says(0, "fine")])
+        .expect("remembered");
+    assert_eq!((report.new.len(), report.empty), (1, 1));
+    assert!(matches!(
+        memory.recall(&Search::new(" "), at(0)),
+        Err(RecallError::Empty)
+    ));
+}
+
+#[test]
+fn secrets_are_in_no_index_no_prompt_and_kept_only_where_the_owner_says_so() {
+    let text = "My card is 4111 1111 1111 1111. I use the key sk-abcdefghijkl0123456789mnop. I like rye bread.";
+    for policy in [Secrets::Drop, Secrets::Keep] {
+        let (_computer, vault) = Computer::new();
+        let options = Options { secrets: policy };
+        let mut memory = Memory::open(vault.clone(), "memory", options).expect("it opens");
+        let report = memory.remember(&[says(0, text)]).expect("remembered");
+        let kept = &memory.episode(&report.new[0]).expect("it is there").0.text;
+        assert_eq!(kept.contains("4111"), policy == Secrets::Keep);
+        let taken: Vec<SecretKind> = report.secrets.iter().map(|(_, kind)| *kind).collect();
+        match policy {
+            Secrets::Drop => assert_eq!(taken, [SecretKind::Card, SecretKind::ApiKey]),
+            Secrets::Keep => assert_eq!(taken, []),
+        }
+        let parrot = Parrot {
+            always: vec![("My card is 4111 1111 1111 1111".into(), "user".into())],
+            ..Parrot::default()
+        };
+        memory
+            .learn(&parrot, at(0), usize::MAX, |_| ())
+            .expect("learnt");
+        let seen = parrot.seen.lock().expect("no panic").clone();
+        assert!(!seen.contains("4111") && !seen.contains("sk-abc"), "{seen}");
+        for query in [
+            "card 4111 1111 1111 1111",
+            "sk-abcdefghijkl0123456789mnop",
+            "rye bread",
+        ] {
+            let found = memory.recall(&Search::new(query), at(1)).expect("asked");
+            for hit in &found.hits {
+                assert!(
+                    !hit.text.contains("4111") && !hit.text.contains("sk-abc"),
+                    "{}",
+                    hit.text
+                );
+                for cited in &hit.evidence {
+                    assert!(!cited.words.as_deref().unwrap_or_default().contains("4111"));
+                }
+            }
+        }
+        assert!(!memory.export_markdown(at(1)).contains("4111"));
+        assert!(
+            memory.facts().iter().all(|id| !memory
+                .show(id)
+                .expect("shown")
+                .fact
+                .text
+                .contains("41"))
+        );
+    }
+}
+
+#[test]
+fn what_was_recalled_is_not_found_as_if_it_was_said() {
+    let (_computer, vault) = Computer::new();
+    let mut memory = memory(&vault);
+    let echo = format!(
+        "{}\nWhat should I cook?",
+        recalled("Anna: I own a submarine")
+    );
+    memory.remember(&[says(0, &echo)]).expect("remembered");
+    let found = memory
+        .recall(&Search::new("submarine"), at(1))
+        .expect("asked");
+    assert!(found.hits.iter().all(|hit| !hit.text.contains("submarine")));
+}
+
+#[test]
+fn vectors_are_made_once_and_a_failing_model_is_an_error() {
+    let (computer, vault) = Computer::new();
+    let letters = Arc::new(Letters::default());
+    let mut first = memory_with(&vault, letters.clone());
+    letters.fails.store(true, Ordering::Relaxed);
+    let error = first
+        .remember(&conversation())
+        .expect_err("the model is gone");
+    assert!(
+        matches!(error, RememberError::Embed { kept: 4, .. }),
+        "{error}"
+    );
+    assert!(matches!(
+        first.recall(&Search::new("violin"), at(2)),
+        Err(RecallError::Embed(_))
+    ));
+    letters.fails.store(false, Ordering::Relaxed);
+    assert_eq!(
+        first
+            .remember(&conversation())
+            .expect("remembered")
+            .embedded,
+        4
+    );
+    assert_eq!(letters.texts.load(Ordering::Relaxed), 4);
+    assert_eq!(first.counts().without_vectors, 0);
+    drop((first, vault));
+
+    let vault = computer.open();
+    let memory = memory_with(&vault, letters.clone());
+    assert_eq!(memory.counts().without_vectors, 0);
+    assert_eq!(
+        letters.texts.load(Ordering::Relaxed),
+        4,
+        "opening embeds nothing"
+    );
+    let search = Search {
+        only: Some(Layer::Episodes),
+        ..Search::new("violin lessons")
+    };
+    let found = memory.recall(&search, at(2)).expect("asked");
+    assert_eq!(found.hits[0].speaker, "Lena");
+}
+
+#[test]
+fn apps_and_threads_narrow_what_is_found_together() {
+    let (_computer, vault) = Computer::new();
+    let mut memory = memory(&vault);
+    let elsewhere = |app: &str, thread: &str| Turn {
+        app: app.into(),
+        thread: thread.into(),
+        ..says(0, "I bought a kayak")
+    };
+    memory
+        .remember(&[
+            elsewhere("a", "x"),
+            elsewhere("a", "y"),
+            elsewhere("b", "x"),
+        ])
+        .expect("remembered");
+    let search = Search {
+        apps: vec!["a".into()],
+        threads: vec!["x".into()],
+        ..Search::new("kayak")
+    };
+    let found = memory.recall(&search, at(1)).expect("asked");
+    let places: Vec<(&str, &str)> = found
+        .hits
+        .iter()
+        .map(|hit| (hit.app.as_str(), hit.thread.as_str()))
+        .collect();
+    assert_eq!(places, [("a", "x")]);
+}
