@@ -13,16 +13,18 @@ pub enum Arm {
     SessionWords,
     /// Cosine of sentence vectors.
     Sentence,
-    /// Cosine of the sentence vectors around it.
-    NeighbourSentences,
     /// The question's tokens against the document's.
     Tokens,
+    /// The question's tokens against those of the document and what stands around it.
+    PassageTokens,
     /// The question names who said it.
     Speaker,
     /// The question names a time near it.
     Date,
     /// The question asks when, and it names a time.
     When,
+    /// The question asks for a name, and it has one.
+    Name,
     /// It is a question itself.
     Question,
     /// A fact drawn from it matches.
@@ -38,11 +40,12 @@ impl Arm {
             Self::NeighbourWords => "neighbour-words",
             Self::SessionWords => "session-words",
             Self::Sentence => "sentence",
-            Self::NeighbourSentences => "neighbour-sentences",
             Self::Tokens => "tokens",
+            Self::PassageTokens => "passage-tokens",
             Self::Speaker => "speaker",
             Self::Date => "date",
             Self::When => "when",
+            Self::Name => "name",
             Self::Question => "question",
             Self::Fact => "fact",
         }

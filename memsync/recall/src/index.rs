@@ -3,7 +3,9 @@
 //! A document lives in a *slot*, a small integer that is given again after a removal; ids of callers stand beside. Orders
 //! that are seen outside never depend on slots: ties are broken by time, then by id.
 
+mod question;
 mod search;
+mod tokens;
 
 use std::collections::HashMap;
 
@@ -56,6 +58,8 @@ struct Entry {
     day: Day,
     spans: Vec<Span>,
     is_question: bool,
+    /// Names in the text, folded.
+    names: Box<[String]>,
     cost: u32,
     /// What decides whether two documents say the same.
     digest: u64,
@@ -192,6 +196,7 @@ impl Index {
             speaker,
             day: text::time::day(document.observed_at),
             spans: text::time::spans(&words, document.observed_at),
+            names: names(&words),
             is_question: text::is_question(&document.text),
             cost: text::estimate_tokens(&document.passage()),
             digest: digest(&document, &words),
@@ -239,7 +244,7 @@ impl Index {
     /// would outweigh everything else in a small vector. Who was named is a signal of its own.
     #[must_use]
     pub fn embeddable(&self, question: &str) -> String {
-        search::without_names(self, question)
+        question::without_names(self, question)
     }
 
     fn join(&mut self, name: &str, slot: u32, document: &Document) -> u32 {
@@ -285,6 +290,17 @@ fn document_terms(document: &Document) -> Vec<String> {
     let mut terms = text::terms(&document.text);
     terms.extend(text::terms(&document.context));
     terms
+}
+
+fn names(words: &[text::Word]) -> Box<[String]> {
+    let mut names: Vec<String> = words
+        .iter()
+        .filter(|word| word.is_name)
+        .map(|word| word.folded.clone())
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    names.into_boxed_slice()
 }
 
 /// Equal for documents in the same words by the same speaker. FNV-1a: what follows is compared in full before anything is

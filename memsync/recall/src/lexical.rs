@@ -5,8 +5,9 @@
 //! bm25(t) = idf(t) · tf · (k1 + 1) / (tf + k1 · (1 − b + b · length / mean length))
 //! ```
 //!
-//! A question is a list of *concepts*, each a list of terms that may stand for one another with a weight; a document gets
-//! the best of them, so that naming a thing twice in two ways counts once.
+//! A question is a list of *concepts*, each a list of phrases that may stand for one another with a weight; a document gets
+//! the best of them, so that naming a thing twice in two ways counts once. What stands for a word is worth no more than the
+//! word: its idf is at most that of the word itself, where any document has the word.
 //!
 //! Source: Robertson and Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond", 2009.
 
@@ -20,10 +21,23 @@ const B: f32 = 0.3;
 /// Terms that stand for one another.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Concept {
-    /// Phrases of terms with a weight; the first is what the question says. A phrase occurs where all its terms do.
-    pub(crate) variants: Vec<(Vec<String>, f32)>,
-    /// What the concept counts among the others.
-    pub(crate) weight: f32,
+    /// What the question says. A phrase occurs where all its terms do.
+    pub(crate) asked: Vec<String>,
+    /// What that itself counts: 0 for a phrase whose words are concepts of their own.
+    pub(crate) own: f32,
+    /// What may stand for it, with a weight.
+    pub(crate) others: Vec<(Vec<String>, f32)>,
+}
+
+impl Concept {
+    /// All phrases, with their weights.
+    pub(crate) fn phrases(&self) -> impl Iterator<Item = (&[String], f32)> {
+        std::iter::once((self.asked.as_slice(), self.own)).chain(
+            self.others
+                .iter()
+                .map(|(phrase, weight)| (phrase.as_slice(), *weight)),
+        )
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -95,25 +109,20 @@ impl Lexical {
         id
     }
 
-    /// Documents with the term.
-    pub(crate) fn frequency(&self, term: &str) -> u32 {
-        self.terms
-            .get(term)
-            // A posting is a document, and slots are 32 bits.
-            .map_or(0, |id| self.postings[*id as usize].len() as u32)
+    /// Documents with all terms of a phrase.
+    pub(crate) fn found_in(&self, phrase: &[String]) -> u32 {
+        let mut found = 0;
+        self.occurrences(phrase, |_, _, frequency| found = frequency);
+        found
     }
 
-    /// Rarity of a term.
-    pub(crate) fn idf(&self, term: &str) -> f32 {
-        idf(self.count, self.frequency(term))
+    /// Rarity of a phrase.
+    pub(crate) fn idf(&self, phrase: &[String]) -> f32 {
+        idf(self.count, self.found_in(phrase))
     }
 
     fn mean_length(&self) -> f32 {
-        if self.count == 0 {
-            1.0
-        } else {
-            (self.total_length as f64 / f64::from(self.count)).max(1.0) as f32
-        }
+        mean(self.total_length, self.count)
     }
 
     /// BM25 of every document that has some variant of some concept, by slot; others are 0.
@@ -123,11 +132,15 @@ impl Lexical {
         let mut touched = Vec::new();
         let mean = self.mean_length();
         for concept in concepts {
-            for (phrase, weight) in &concept.variants {
+            let cap = match self.found_in(&concept.asked) {
+                0 => f32::INFINITY,
+                frequency => idf(self.count, frequency),
+            };
+            for (phrase, weight) in concept.phrases() {
                 self.occurrences(phrase, |slot, count, frequency| {
                     let length = self.lengths[slot as usize] as f32;
                     let score = weight
-                        * idf(self.count, frequency)
+                        * idf(self.count, frequency).min(cap)
                         * saturate(f32::from(count), length / mean);
                     let best = &mut best[slot as usize];
                     if *best == 0.0 {
@@ -137,7 +150,7 @@ impl Lexical {
                 });
             }
             for slot in touched.drain(..) {
-                scores[slot as usize] += concept.weight * std::mem::take(&mut best[slot as usize]);
+                scores[slot as usize] += std::mem::take(&mut best[slot as usize]);
             }
         }
         scores
@@ -185,16 +198,12 @@ impl Lexical {
     ) -> Vec<f32> {
         let taken = group_lengths.iter().filter(|length| **length > 0).count() as u32;
         let total: u64 = group_lengths.iter().map(|length| u64::from(*length)).sum();
-        let mean = if taken == 0 {
-            1.0
-        } else {
-            (total as f64 / f64::from(taken)).max(1.0) as f32
-        };
+        let mean = mean(total, taken);
         let mut scores = vec![0.0; groups];
         let mut best = vec![0.0f32; groups];
         let mut counts = vec![0u32; groups];
         for concept in concepts {
-            for (phrase, weight) in &concept.variants {
+            for (phrase, weight) in concept.phrases() {
                 counts.fill(0);
                 self.occurrences(phrase, |slot, count, _| {
                     if let Some(group) = group_of(slot) {
@@ -212,7 +221,7 @@ impl Lexical {
                 }
             }
             for (score, best) in scores.iter_mut().zip(&mut best) {
-                *score += concept.weight * std::mem::take(best);
+                *score += std::mem::take(best);
             }
         }
         scores
@@ -235,6 +244,11 @@ impl Lexical {
                     .is_some_and(|id| terms.binary_search_by_key(id, |t| t.0).is_ok())
             })
     }
+}
+
+/// The mean length of documents, at least 1.
+fn mean(total: u64, count: u32) -> f32 {
+    (total as f64 / f64::from(count.max(1))).max(1.0) as f32
 }
 
 fn idf(count: u32, frequency: u32) -> f32 {

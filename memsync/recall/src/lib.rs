@@ -1,9 +1,9 @@
 //! Which memories answer a question, and how sure that is: the read path of MemSync.
 //!
 //! ```text
-//!            ┌ lexical (BM25, neighbours, session) ┐
-//! question ──┼ dense (sentences, neighbours)       ┼─► candidates ─► fusion ─► duplicates ─► budget ─► Answer
-//!            └ metadata (speaker, date, "when")    ┘                 (token MaxSim)
+//!            ┌ words (document, neighbours, session) ┐
+//! question ──┼ vectors (sentence, then token by token) ┼─► candidates ─► fusion ─► duplicates ─► budget ─► Answer
+//!            └ metadata (who, when, of what form)    ┘
 //! ```
 //!
 //! [`Index`] holds [`Document`]s: verbatim episodes and facts drawn from them. [`Index::search`] answers a [`Query`] with
@@ -22,6 +22,7 @@
 mod answer;
 mod document;
 mod embed;
+pub mod evaluation;
 mod index;
 mod lexical;
 mod query;
@@ -31,7 +32,7 @@ mod weights;
 
 pub use answer::{Abstention, Answer, Arm, Hit, Trace};
 pub use document::{Document, DocumentId, Interval, Kind, Moment};
-pub use embed::{EmbedError, Embedder, Embedding, TokenVectors};
+pub use embed::{EmbedError, Embedder, Embedding, TOKEN_DIMENSIONS, TokenVectors};
 pub use index::{Index, InsertError};
 pub use query::{Budget, DEFAULT_HITS, DEFAULT_TOKENS, Filter, Mode, Query};
 pub use text::estimate_tokens;

@@ -22,17 +22,30 @@ const LONGEST_WORD: usize = 64;
 pub(crate) struct Word {
     /// Lower case, no accents, no possessive ending.
     pub(crate) folded: String,
-    /// Begins with a capital letter.
-    pub(crate) capital: bool,
+    /// Begins with a capital letter that no beginning of a sentence explains: a name, most likely.
+    pub(crate) is_name: bool,
 }
 
 /// The words of a text in order, stop words included.
 pub(crate) fn words(text: &str) -> Vec<Word> {
-    text.unicode_words().filter_map(fold).collect()
+    let mut words = Vec::new();
+    let mut within = false;
+    for piece in text.split_word_bounds() {
+        if piece.chars().any(char::is_alphanumeric) {
+            words.extend(fold(piece, within));
+            within = true;
+        } else if piece.contains(['.', '!', '?', ':', '\n', '\u{2026}']) {
+            within = false;
+        }
+    }
+    words
 }
 
-fn fold(word: &str) -> Option<Word> {
-    let capital = word.chars().next().is_some_and(char::is_uppercase);
+fn fold(word: &str, within_sentence: bool) -> Option<Word> {
+    let mut letters = word.chars();
+    let capital = letters.next().is_some_and(char::is_uppercase);
+    // "I", alone or with a verb, is written large anywhere.
+    let is_name = capital && within_sentence && letters.next().is_some_and(char::is_alphanumeric);
     let mut folded: String = if word.is_ascii() {
         word.chars()
             .take(LONGEST_WORD)
@@ -51,7 +64,7 @@ fn fold(word: &str) -> Option<Word> {
             folded.truncate(stem.len());
         }
     }
-    (!folded.is_empty()).then_some(Word { folded, capital })
+    (!folded.is_empty()).then_some(Word { folded, is_name })
 }
 
 /// The term of a folded word, or `None` for a stop word.

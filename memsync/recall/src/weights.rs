@@ -1,30 +1,35 @@
 //! What each arm counts in the fusion.
+//!
+//! Arms of text give 0 to 1 each and are added. What is known about a document without reading it (who, when, of what form) counts
+//! as a share of the weight of the text arms that ran, so that it keeps its place beside them with vectors and without.
 
 /// Weights of the arms; `docs/recall.md` gives the reason of each. None is fitted to data.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Weights {
-    /// Words of the document.
+    /// Text: words of the document.
     pub words: f32,
-    /// Words of its neighbours.
+    /// Text: words of its neighbours.
     pub neighbour_words: f32,
-    /// Words of its session.
+    /// Text: words of its session.
     pub session_words: f32,
-    /// Sentence vector of the document.
+    /// Text: sentence vectors, where no token vectors are.
     pub sentence: f32,
-    /// Sentence vectors of the document and its neighbours together.
-    pub neighbour_sentences: f32,
-    /// Token by token.
+    /// Text: token by token.
     pub tokens: f32,
-    /// The question names one speaker, who said it.
-    pub speaker: f32,
-    /// The question names a time, near which it was said.
-    pub date: f32,
-    /// The question asks when, and the document names a time.
-    pub when: f32,
-    /// The document asks something itself.
-    pub question: f32,
-    /// A fact that matches lifts its evidence.
+    /// Text: token by token, each at its best place in or near the document.
+    pub passage_tokens: f32,
+    /// Text: a fact that matches lifts its evidence.
     pub fact: f32,
+    /// Share: the question is about one speaker, who said it.
+    pub speaker: f32,
+    /// Share: the question names a time, near which it was said.
+    pub date: f32,
+    /// Share: the question asks when, and the document names a time.
+    pub when: f32,
+    /// Share: the question asks who, where or for a name, and the document has one.
+    pub name: f32,
+    /// Share: the document asks something itself.
+    pub question: f32,
 }
 
 impl Default for Weights {
@@ -34,13 +39,14 @@ impl Default for Weights {
             neighbour_words: 1.0,
             session_words: 0.5,
             sentence: 1.0,
-            neighbour_sentences: 1.0,
             tokens: 1.0,
-            speaker: 1.0,
-            date: 1.0,
-            when: 0.5,
-            question: -0.5,
-            fact: 0.5,
+            passage_tokens: 1.0,
+            fact: 1.0,
+            speaker: 1.0 / 3.0,
+            date: 1.0 / 3.0,
+            when: 1.0 / 6.0,
+            name: 1.0 / 9.0,
+            question: -1.0 / 9.0,
         }
     }
 }

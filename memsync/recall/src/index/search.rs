@@ -2,55 +2,49 @@
 
 use std::cmp::Ordering;
 
-use super::{Entry, Index};
+use super::question::{self, Question};
+use super::{Entry, Index, tokens};
 use crate::answer::{Abstention, Answer, Arm, Hit, Trace};
 use crate::document::Interval;
-use crate::lexical::Concept;
 use crate::query::{Filter, Mode, Query};
+use crate::text;
 use crate::text::time::{Precision, Span};
-use crate::text::{self, Relation};
-use crate::vector;
 
-/// Candidates that each arm brings.
-const CANDIDATES_PER_ARM: usize = 300;
+/// Up to this many documents all are candidates.
+const FEW: usize = 1000;
+/// Candidates that each arm of a large index brings.
+const CANDIDATES_PER_ARM: usize = 200;
 /// The best of each arm whose neighbours are candidates too.
 const NEIGHBOURED: usize = 50;
-/// Below this many documents all are candidates.
-const FEW: usize = 2000;
-/// Candidates that are matched token by token.
-const TOKEN_MATCHED: usize = 100;
-/// What a neighbour's words count: the turn before explains more than the turn after.
-const NEIGHBOURS: [(isize, f32); 4] = [(-1, 0.5), (1, 0.25), (-2, 0.25), (2, 0.15)];
+/// Candidates of a large index that are matched token by token.
+const TOKEN_MATCHED: usize = 150;
+/// What a neighbour's words count beside a document's own: the turn before explains more than the turn after.
+const NEIGHBOURS: [(isize, f32); 4] = [(-1, 0.75), (1, 0.4), (-2, 0.4), (2, 0.2)];
 
-/// What a question asks for, beside its words.
-struct Question {
-    concepts: Vec<Concept>,
-    /// Speakers it names.
-    speakers: Vec<u32>,
-    spans: Vec<Span>,
-    asks_when: bool,
-}
-
-/// One document under consideration, with a value per arm.
+/// One document under consideration.
 struct Candidate {
     slot: u32,
     score: f32,
     parts: Vec<(Arm, f32)>,
 }
 
+impl Candidate {
+    fn add(&mut self, arm: Arm, part: f32) {
+        if part != 0.0 {
+            self.score += part;
+            self.parts.push((arm, part));
+        }
+    }
+}
+
 impl Index {
     /// The documents that answer a question best, inside its budget.
     #[must_use]
     pub fn search(&self, query: &Query) -> Answer {
-        let question = self.read(query);
+        let question = question::read(self, query);
         let words = self.lexical.score(&question.concepts);
-        let passes: Vec<bool> = self
-            .slots
-            .iter()
-            .map(|entry| entry.as_ref().is_some_and(|entry| passes(entry, query)))
-            .collect();
-        let slots = self.candidates(query, &words, &passes);
-        let mut candidates = self.score(query, &question, &words, &slots);
+        let slots = self.candidates(query, &words);
+        let mut candidates = self.score(query, &question, &words, slots);
         candidates.sort_by(|a, b| self.order(a, b));
         let abstention = self.abstention(&question, &words, &candidates);
         let considered = candidates.len();
@@ -62,60 +56,25 @@ impl Index {
 
     /// Best first; at equal score the later, then the lower id.
     fn order(&self, a: &Candidate, b: &Candidate) -> Ordering {
-        let key = |c: &Candidate| {
-            self.entry(c.slot)
-                .map(|entry| (entry.document.observed_at, entry.document.id))
-        };
-        b.score.total_cmp(&a.score).then_with(|| {
-            let (a, b) = (key(a), key(b));
-            b.map(|b| b.0)
-                .cmp(&a.map(|a| a.0))
-                .then(a.map(|a| a.1).cmp(&b.map(|b| b.1)))
-        })
+        b.score
+            .total_cmp(&a.score)
+            .then_with(|| self.tie(a.slot, b.slot))
     }
 
-    fn read(&self, query: &Query) -> Question {
-        let words = text::words(&query.text);
-        let spans = text::time::spans(&words, query.now);
-        let mut speakers = Vec::new();
-        let mut concepts: Vec<Concept> = Vec::new();
-        let mut terms: Vec<Option<String>> = Vec::new();
-        for (at, word) in words.iter().enumerate() {
-            let named = self.named(&word.folded);
-            let asker = matches!(word.folded.as_str(), "i" | "me" | "my" | "mine" | "myself");
-            if let Some(asker) = query.asker.as_deref().filter(|_| asker) {
-                speakers.extend(self.speakers.numbers.get(asker));
-            }
-            let is_name = !named.is_empty();
-            speakers.extend(named);
-            let dated = spans.iter().any(|span| span.words.contains(&at));
-            terms.push(
-                (!is_name && !dated)
-                    .then(|| text::term(&word.folded))
-                    .flatten(),
-            );
-        }
-        for at in 0..terms.len() {
-            if let Some(term) = &terms[at]
-                && !concepts
-                    .iter()
-                    .any(|concept| concept.variants[0].0 == [term.clone()])
-            {
-                concepts.push(concept(std::slice::from_ref(term), 1.0));
-            }
-        }
-        speakers.sort_unstable();
-        speakers.dedup();
-        Question {
-            concepts,
-            speakers,
-            spans,
-            asks_when: words.first().is_some_and(|word| word.folded == "when"),
-        }
+    /// The order of documents between which scores do not decide.
+    fn tie(&self, a: u32, b: u32) -> Ordering {
+        let key = |slot: u32| {
+            self.entry(slot)
+                .map(|entry| (entry.document.observed_at, entry.document.id))
+        };
+        let (a, b) = (key(a), key(b));
+        b.map(|b| b.0)
+            .cmp(&a.map(|a| a.0))
+            .then(a.map(|a| a.1).cmp(&b.map(|b| b.1)))
     }
 
     /// Speakers of this index whom a word names: by their whole name or the first word of it.
-    fn named(&self, folded: &str) -> Vec<u32> {
+    pub(super) fn named(&self, folded: &str) -> Vec<u32> {
         (0u32..)
             .zip(&self.speakers.folded)
             .zip(&self.spoken)
@@ -126,26 +85,45 @@ impl Index {
             .collect()
     }
 
-    fn candidates(&self, query: &Query, words: &[f32], passes: &[bool]) -> Vec<u32> {
-        let all = || {
-            (0u32..)
-                .zip(passes)
-                .filter(|(_, passes)| **passes)
-                .map(|(slot, _)| slot)
+    fn passes(&self, slot: u32, query: &Query) -> bool {
+        self.entry(slot).is_some_and(|entry| passes(entry, query))
+    }
+
+    /// The documents worth scoring, in an order that does not depend on slots.
+    fn candidates(&self, query: &Query, words: &[f32]) -> Vec<u32> {
+        let mut found: Vec<u32> = if self.len() <= FEW {
+            self.by_id
+                .values()
+                .copied()
+                .filter(|slot| self.passes(*slot, query))
+                .collect()
+        } else {
+            self.best_of_each_arm(query, words)
         };
-        if self.len() <= FEW {
-            return all().collect();
-        }
-        let mut by_words: Vec<u32> = all().filter(|slot| words[*slot as usize] > 0.0).collect();
+        found.sort_unstable_by(|a, b| self.tie(*a, *b));
+        found.dedup();
+        found
+    }
+
+    fn best_of_each_arm(&self, query: &Query, words: &[f32]) -> Vec<u32> {
+        let mut by_words: Vec<u32> = (0u32..)
+            .zip(words)
+            .filter(|(_, score)| **score > 0.0)
+            .map(|(slot, _)| slot)
+            .collect();
         let order = |a: &u32, b: &u32| {
             words[*b as usize]
                 .total_cmp(&words[*a as usize])
-                .then(a.cmp(b))
+                .then_with(|| self.tie(*a, *b))
         };
         by_words.sort_unstable_by(order);
-        by_words.truncate(CANDIDATES_PER_ARM);
+        let by_words: Vec<u32> = by_words
+            .into_iter()
+            .filter(|slot| self.passes(*slot, query))
+            .take(CANDIDATES_PER_ARM)
+            .collect();
         let by_sentence: Vec<u32> = query.embedding.as_ref().map_or_else(Vec::new, |embedding| {
-            let keep = |slot: u32| passes.get(slot as usize).copied().unwrap_or(false);
+            let keep = |slot: u32| self.passes(slot, query);
             let nearest = self
                 .vectors
                 .nearest(&embedding.sentence, CANDIDATES_PER_ARM, &keep);
@@ -154,18 +132,14 @@ impl Index {
         let mut found = Vec::new();
         for best in [&by_words, &by_sentence] {
             for slot in best.iter().take(NEIGHBOURED) {
-                found.extend(
-                    NEIGHBOURS
-                        .iter()
-                        .filter_map(|(offset, _)| self.neighbour(*slot, *offset)),
-                );
+                let near = NEIGHBOURS
+                    .iter()
+                    .filter_map(|(offset, _)| self.neighbour(*slot, *offset));
+                found.extend(near.filter(|slot| self.passes(*slot, query)));
             }
         }
-        found.retain(|slot| passes[*slot as usize]);
         found.extend(by_words);
         found.extend(by_sentence);
-        found.sort_unstable();
-        found.dedup();
         found
     }
 
@@ -174,185 +148,174 @@ impl Index {
         query: &Query,
         question: &Question,
         words: &[f32],
-        slots: &[u32],
+        slots: Vec<u32>,
     ) -> Vec<Candidate> {
         let weights = &self.weights;
-        let word = |slot: u32| words[slot as usize];
-        let around = |slot: u32, of: &dyn Fn(u32) -> f32| -> f32 {
-            NEIGHBOURS
-                .iter()
-                .filter_map(|(offset, weight)| {
-                    self.neighbour(slot, *offset)
-                        .map(|other| weight * of(other))
-                })
-                .sum()
-        };
+        let entry = |slot: u32| self.entry(slot).expect("candidates are taken slots");
+        let mut candidates: Vec<Candidate> = slots
+            .iter()
+            .map(|slot| Candidate {
+                slot: *slot,
+                score: 0.0,
+                parts: Vec::new(),
+            })
+            .collect();
+        let most = words.iter().copied().fold(f32::MIN_POSITIVE, f32::max);
         let sessions = self.lexical.score_groups(
             &question.concepts,
             self.turns.len(),
             |slot| self.entry(slot).and_then(|entry| entry.session),
             &self.session_lengths,
         );
-        let most_words = words.iter().copied().fold(f32::MIN_POSITIVE, f32::max);
-        let mut arms: Vec<(Arm, f32, Vec<f32>)> = Vec::new();
-        let mut arm = |arm, weight, values: Vec<f32>| arms.push((arm, weight, values));
-        arm(
-            Arm::Words,
-            weights.words,
-            normalise(slots.iter().map(|slot| word(*slot)).collect()),
-        );
-        arm(
-            Arm::NeighbourWords,
-            weights.neighbour_words,
-            slots
-                .iter()
-                .map(|slot| around(*slot, &word) / most_words)
-                .collect(),
-        );
-        let session = |slot: u32| {
-            self.entry(slot)
-                .and_then(|entry| entry.session)
-                .map_or(0.0, |s| sessions[s as usize])
+        let mut text_weight = 0.0;
+        let mut add = |candidates: &mut [Candidate], arm: Arm, weight: f32, values: Vec<f32>| {
+            text_weight += weight;
+            for (candidate, value) in candidates.iter_mut().zip(values) {
+                candidate.add(arm, weight * value);
+            }
         };
-        arm(
-            Arm::SessionWords,
-            weights.session_words,
-            over_largest(slots.iter().map(|slot| session(*slot)).collect()),
-        );
-        if let Some(embedding) = &query.embedding {
-            let cosine = |slot: u32| {
-                self.vectors
-                    .similarity(&embedding.sentence, slot)
-                    .unwrap_or(0.0)
-                    .max(0.0)
-            };
-            let own: Vec<f32> = slots.iter().map(|slot| cosine(*slot)).collect();
-            let both = slots
-                .iter()
-                .zip(&own)
-                .map(|(slot, own)| own + around(*slot, &cosine))
-                .collect();
-            arm(Arm::Sentence, weights.sentence, normalise(own));
-            arm(
-                Arm::NeighbourSentences,
-                weights.neighbour_sentences,
-                normalise(both),
-            );
-        }
-        let entries = || {
-            slots
-                .iter()
-                .map(|slot| self.entry(*slot).expect("candidates are taken slots"))
-        };
-        if let [speaker] = question.speakers[..] {
-            let said = entries()
-                .map(|entry| f32::from(u8::from(entry.speaker == Some(speaker))))
-                .collect();
-            arm(Arm::Speaker, weights.speaker, said);
-        }
-        if !question.spans.is_empty() {
-            arm(
-                Arm::Date,
-                weights.date,
-                entries()
-                    .map(|entry| near(&question.spans, entry))
-                    .collect(),
-            );
-        }
-        if question.asks_when {
-            let dated = entries()
-                .map(|entry| f32::from(u8::from(!entry.spans.is_empty())))
-                .collect();
-            arm(Arm::When, weights.when, dated);
-        }
-        if !self.cited.is_empty() {
-            // A fact is worth its words and its vector; the mode decides whether it still holds.
-            let worth = |fact: u32| {
-                let cosine = query
-                    .embedding
-                    .as_ref()
-                    .and_then(|embedding| self.vectors.similarity(&embedding.sentence, fact));
-                word(fact) / most_words + cosine.unwrap_or(0.0).max(0.0)
-            };
-            let lifted = entries()
-                .map(|entry| {
-                    let facts = self
-                        .cited
-                        .get(&entry.document.id)
-                        .map_or(&[][..], Vec::as_slice);
-                    facts
-                        .iter()
-                        .filter(|fact| self.entry(**fact).is_some_and(|fact| holds(fact, query)))
-                        .map(|fact| worth(*fact))
-                        .fold(0.0, f32::max)
-                })
-                .collect();
-            arm(Arm::Fact, weights.fact, lifted);
-        }
-        let asks = entries()
-            .map(|entry| f32::from(u8::from(entry.is_question)))
-            .collect();
-        arm(Arm::Question, weights.question, asks);
-
-        let mut candidates: Vec<Candidate> = slots
+        let own = slots
             .iter()
-            .enumerate()
-            .map(|(at, slot)| {
-                let parts: Vec<(Arm, f32)> = arms
+            .map(|slot| words[*slot as usize] / most)
+            .collect();
+        add(&mut candidates, Arm::Words, weights.words, own);
+        let around = slots
+            .iter()
+            .map(|slot| {
+                let near = NEIGHBOURS
                     .iter()
-                    .map(|(arm, weight, values)| (*arm, weight * values[at]))
-                    .filter(|(_, value)| *value != 0.0)
-                    .collect();
-                Candidate {
-                    slot: *slot,
-                    score: parts.iter().map(|(_, value)| value).sum(),
-                    parts,
-                }
+                    .filter_map(|(offset, w)| Some((self.neighbour(*slot, *offset)?, w)));
+                near.map(|(other, w)| w * words[other as usize] / most)
+                    .sum()
             })
             .collect();
-        self.match_tokens(query, &mut candidates);
+        add(
+            &mut candidates,
+            Arm::NeighbourWords,
+            weights.neighbour_words,
+            around,
+        );
+        let session = slots
+            .iter()
+            .map(|slot| entry(*slot).session.map_or(0.0, |s| sessions[s as usize]))
+            .collect();
+        add(
+            &mut candidates,
+            Arm::SessionWords,
+            weights.session_words,
+            of_largest(session),
+        );
+        if !self.cited.is_empty() {
+            let lifted = slots
+                .iter()
+                .map(|slot| self.lift(entry(*slot), query, words, most))
+                .collect();
+            add(&mut candidates, Arm::Fact, weights.fact, of_largest(lifted));
+        }
+        if let Some(embedding) = &query.embedding {
+            let cosines: Vec<f32> = slots
+                .iter()
+                .map(|slot| {
+                    self.vectors
+                        .similarity(&embedding.sentence, *slot)
+                        .unwrap_or(0.0)
+                })
+                .collect();
+            if embedding.tokens.is_empty() {
+                add(
+                    &mut candidates,
+                    Arm::Sentence,
+                    weights.sentence,
+                    normalise(cosines),
+                );
+            } else {
+                // The sentence decides only which documents of many are matched token by token.
+                let matched = self.worth_matching(&candidates, &normalise(cosines));
+                let matched_slots: Vec<u32> = matched.iter().map(|at| slots[*at]).collect();
+                let (own, passages) = tokens::score(self, &embedding.tokens, &matched_slots);
+                let spread = |values: Vec<f32>| {
+                    let mut all = vec![0.0; slots.len()];
+                    for (at, value) in matched.iter().zip(values) {
+                        all[*at] = value;
+                    }
+                    all
+                };
+                add(
+                    &mut candidates,
+                    Arm::Tokens,
+                    weights.tokens,
+                    spread(normalise(own)),
+                );
+                add(
+                    &mut candidates,
+                    Arm::PassageTokens,
+                    weights.passage_tokens,
+                    spread(of_largest(passages)),
+                );
+            }
+        }
+        let is = |truth: bool| f32::from(u8::from(truth));
+        for candidate in &mut candidates {
+            let entry = entry(candidate.slot);
+            let mut share =
+                |arm, weight: f32, value: f32| candidate.add(arm, text_weight * weight * value);
+            if let Some((speaker, sure)) = question.about {
+                share(
+                    Arm::Speaker,
+                    weights.speaker,
+                    sure * is(entry.speaker == Some(speaker)),
+                );
+            }
+            share(Arm::Date, weights.date, near(&question.spans, entry));
+            share(
+                Arm::When,
+                weights.when,
+                is(question.asks_when && !entry.spans.is_empty()),
+            );
+            share(
+                Arm::Name,
+                weights.name,
+                is(question.asks_for_a_name && self.has_a_name(entry)),
+            );
+            share(Arm::Question, weights.question, is(entry.is_question));
+        }
         candidates
     }
 
-    /// Compares the best candidates with the question token by token.
-    fn match_tokens(&self, query: &Query, candidates: &mut [Candidate]) {
-        let Some(tokens) = query
-            .embedding
-            .as_ref()
-            .map(|embedding| &embedding.tokens)
-            .filter(|t| !t.is_empty())
-        else {
-            return;
+    /// The best match of the facts drawn from a document, by words and by vector; a fact that does not hold is none.
+    fn lift(&self, entry: &Entry, query: &Query, words: &[f32], most: f32) -> f32 {
+        let Some(facts) = self.cited.get(&entry.document.id) else {
+            return 0.0;
         };
-        candidates.sort_by(|a, b| self.order(a, b));
-        let count = TOKEN_MATCHED.min(candidates.len());
-        let best = &mut candidates[..count];
-        let values = best
+        let worth = |fact: u32| {
+            let cosine = query
+                .embedding
+                .as_ref()
+                .and_then(|embedding| self.vectors.similarity(&embedding.sentence, fact));
+            words[fact as usize] / most + cosine.unwrap_or(0.0).max(0.0)
+        };
+        facts
             .iter()
-            .map(|candidate| {
-                self.entry(candidate.slot)
-                    .filter(|entry| entry.tokens.dimensions() == tokens.dimensions())
-                    .map_or(0.0, |entry| {
-                        let total: i32 = tokens
-                            .rows()
-                            .map(|q| {
-                                entry
-                                    .tokens
-                                    .rows()
-                                    .map(|d| vector::dot(q, d))
-                                    .max()
-                                    .unwrap_or(0)
-                            })
-                            .fold(0, i32::wrapping_add);
-                        total as f32 / (127.0 * 127.0) / tokens.len() as f32
-                    })
-            })
-            .collect();
-        for (candidate, value) in best.iter_mut().zip(normalise(values)) {
-            let part = self.weights.tokens * value;
-            candidate.score += part;
-            candidate.parts.push((Arm::Tokens, part));
+            .filter(|fact| self.entry(**fact).is_some_and(|fact| holds(fact, query)))
+            .map(|fact| worth(*fact))
+            .fold(0.0, f32::max)
+    }
+
+    /// Which candidates, by their place in the list, are matched token by token: all of a few, else the best so far.
+    fn worth_matching(&self, candidates: &[Candidate], cosines: &[f32]) -> Vec<usize> {
+        let mut places: Vec<usize> = (0..candidates.len()).collect();
+        if self.len() > FEW && places.len() > TOKEN_MATCHED {
+            let worth = |at: usize| candidates[at].score + cosines[at];
+            places.sort_by(|a, b| worth(*b).total_cmp(&worth(*a)).then(a.cmp(b)));
+            places.truncate(TOKEN_MATCHED);
+            places.sort_unstable();
         }
+        places
+    }
+
+    /// Whether a document names something or somebody that is no speaker: to greet is not to name.
+    fn has_a_name(&self, entry: &Entry) -> bool {
+        entry.names.iter().any(|name| self.named(name).is_empty())
     }
 
     fn abstention(
@@ -364,29 +327,26 @@ impl Index {
         let best = candidates.iter().map(|c| c.slot).max_by(|a, b| {
             words[*a as usize]
                 .total_cmp(&words[*b as usize])
-                .then(b.cmp(a))
+                .then_with(|| self.tie(*b, *a))
         });
-        let somebody_else = match (
-            &question.speakers[..],
-            best.and_then(|slot| self.entry(slot)),
-        ) {
-            ([speaker], Some(entry)) => entry.speaker.is_some_and(|said| said != *speaker),
+        let somebody_else = match (question.about, best.and_then(|slot| self.entry(slot))) {
+            (Some((speaker, _)), Some(entry)) => entry.speaker.is_some_and(|said| said != speaker),
             _ => false,
         };
-        let rarity = |concept: &Concept| self.lexical.idf(&concept.variants[0].0[0]);
-        let total: f32 = question.concepts.iter().map(rarity).sum();
-        let covered: f32 = question
-            .concepts
-            .iter()
+        let asked = || question.concepts.iter().filter(|concept| concept.own > 0.0);
+        let total: f32 = asked()
+            .map(|concept| self.lexical.idf(&concept.asked))
+            .sum();
+        let covered: f32 = asked()
             .filter(|concept| {
-                candidates.iter().take(3).any(|c| {
+                let best = candidates.iter().take(3);
+                best.clone().any(|c| {
                     concept
-                        .variants
-                        .iter()
+                        .phrases()
                         .any(|(phrase, _)| self.lexical.has(c.slot, phrase))
                 })
             })
-            .map(rarity)
+            .map(|concept| self.lexical.idf(&concept.asked))
             .sum();
         Abstention {
             advised: candidates.is_empty(),
@@ -433,34 +393,6 @@ impl Index {
         }
         answer
     }
-}
-
-/// The question without the names of an index's speakers.
-pub(super) fn without_names(index: &Index, question: &str) -> String {
-    use unicode_segmentation::UnicodeSegmentation;
-    let mut text = String::new();
-    for piece in question.split_word_bounds() {
-        let folded = text::words(piece);
-        let is_name = folded
-            .first()
-            .is_some_and(|word| !index.named(&word.folded).is_empty());
-        if !is_name {
-            text.push_str(piece);
-        }
-    }
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-fn concept(phrase: &[String], weight: f32) -> Concept {
-    let mut variants = vec![(phrase.to_vec(), 1.0)];
-    variants.extend(text::related(phrase).iter().map(|(other, relation)| {
-        let weight = match relation {
-            Relation::Same => 0.8,
-            Relation::Instance => 0.5,
-        };
-        (other.clone(), weight)
-    }));
-    Concept { variants, weight }
 }
 
 fn same_words(a: &crate::document::Document, b: &Entry) -> bool {
@@ -527,15 +459,11 @@ fn near(spans: &[Span], entry: &Entry) -> f32 {
                         0.0
                     }
                 }
-                Precision::Month | Precision::Season => {
-                    if inside {
-                        1.0
-                    } else if (1..=31).contains(&late) {
-                        0.4
-                    } else {
-                        0.0
-                    }
-                }
+                Precision::Month | Precision::Season => match () {
+                    () if inside => 1.0,
+                    () if (1..=31).contains(&late) => 0.4,
+                    () => 0.0,
+                },
                 Precision::Day | Precision::Week => match () {
                     () if inside => 1.0,
                     () if (1..=3).contains(&late) => 0.8,
@@ -552,21 +480,11 @@ fn near(spans: &[Span], entry: &Entry) -> f32 {
 /// Values moved and scaled to between 0 and 1.
 fn normalise(values: Vec<f32>) -> Vec<f32> {
     let least = values.iter().copied().fold(f32::INFINITY, f32::min);
-    let largest = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let range = largest - least;
-    values
-        .into_iter()
-        .map(|value| {
-            if range > 0.0 {
-                (value - least) / range
-            } else {
-                0.0
-            }
-        })
-        .collect()
+    of_largest(values.into_iter().map(|value| value - least).collect())
 }
 
-fn over_largest(values: Vec<f32>) -> Vec<f32> {
+/// Values scaled so that the largest is 1; none is below 0.
+fn of_largest(values: Vec<f32>) -> Vec<f32> {
     let largest = values.iter().copied().fold(0.0, f32::max);
     values
         .into_iter()

@@ -1,6 +1,6 @@
 //! Times that a text names, as ranges of days.
 //!
-//! Understood, in English: `7 July, 2023`, `July 7`, `7/2023` is not; `July 2023`, `in July`, `2023`, `2023-07-07`, `summer of
+//! Understood, in English: `7 July, 2023`, `July 7`, `July 2023`, `in July`, `2023`, `2023-07-07`, `summer of
 //! 2022`, `yesterday`, `last week`, `two weeks ago`, `last Friday`, `next month`. What is relative is resolved against the
 //! moment at which the text was said. A month or a day without a year is the latest one that had begun by then.
 
@@ -42,7 +42,7 @@ pub(crate) struct Span {
 
 const SECONDS_OF_DAY: i64 = 86_400;
 /// 1970-01-01.
-const EPOCH: Day = 2_440_588;
+pub(crate) const EPOCH: Day = 2_440_588;
 
 /// The day of a moment.
 pub(crate) fn day(moment: Moment) -> Day {
