@@ -82,7 +82,8 @@ impl Certificate {
         self.votes.signed.iter().map(|(index, _)| *index)
     }
 
-    /// Checks that a quorum of `validators` voted for the block with this header.
+    /// Checks that a quorum of `validators` voted for the block with this header. That they are those of the header's
+    /// epoch is for the caller to know.
     ///
     /// # Errors
     /// [`CertificateError`].

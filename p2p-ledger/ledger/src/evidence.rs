@@ -57,6 +57,17 @@ pub enum Evidence {
     },
 }
 
+/// What simplex calls a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SimplexFault {
+    /// Two proposals notarized in one round.
+    ConflictingNotarize,
+    /// Two proposals finalized in one round.
+    ConflictingFinalize,
+    /// A round nullified, and a proposal in it finalized.
+    NullifyFinalize,
+}
+
 /// The codes of these checks. Codes are stable; sentences are not.
 pub mod code {
     /// The file is evidence in its one spelling.
@@ -92,6 +103,34 @@ impl Evidence {
             voter,
             votes,
         }
+    }
+
+    /// Evidence of what simplex reports, in the bytes in which it encodes both votes of `voter`.
+    ///
+    /// # Errors
+    /// [`DecodeError`] when the bytes are not exactly that.
+    pub fn from_simplex(
+        chain: ChainId,
+        voter: PublicKey,
+        fault: SimplexFault,
+        bytes: &[u8],
+    ) -> Result<Self, DecodeError> {
+        Reader::whole(bytes, |reader| {
+            let mut signed = |kind: fn(&mut Reader<'_>) -> Result<Vote, DecodeError>| {
+                let vote = kind(reader)?;
+                reader.varint("the voter's number")?;
+                Ok((vote, reader.signature("a vote's signature")?))
+            };
+            let notarize = |reader: &mut Reader<'_>| Proposal::read(reader).map(Vote::Notarize);
+            let nullify = |reader: &mut Reader<'_>| Round::read(reader).map(Vote::Nullify);
+            let finalize = |reader: &mut Reader<'_>| Proposal::read(reader).map(Vote::Finalize);
+            let (one, other) = match fault {
+                SimplexFault::ConflictingNotarize => (signed(notarize)?, signed(notarize)?),
+                SimplexFault::ConflictingFinalize => (signed(finalize)?, signed(finalize)?),
+                SimplexFault::NullifyFinalize => (signed(nullify)?, signed(finalize)?),
+            };
+            Ok(Self::votes(chain, voter, one, other))
+        })
     }
 
     /// Evidence of two checkpoints, in whatever order. Other signatures on them than the signer's are left out.

@@ -37,7 +37,9 @@ mod wire;
 
 pub use block::{Block, HEADER_BYTES, Header};
 pub use certificate::{Certificate, CertificateError};
-pub use evidence::{Evidence, MAX_EVIDENCE_BYTES, code as evidence_code, verify_evidence};
+pub use evidence::{
+    Evidence, MAX_EVIDENCE_BYTES, SimplexFault, code as evidence_code, verify_evidence,
+};
 pub use genesis::{Allocation, Faucet, Genesis, GenesisError};
 pub use id::{
     AccountId, AccountNonce, BlockDigest, ChainId, Credits, Decision, Epoch, Height, HoldId,

@@ -225,6 +225,18 @@ fn judge_finality(
             return None;
         }
     }
+    let header = &finality.header;
+    if header.epoch != validators.epoch {
+        checks.push(Check::fail(
+            code::VALIDATORS,
+            "not-followed",
+            format!(
+                "the block is of epoch {}, and the file leads to the validators of epoch {}",
+                header.epoch, validators.epoch
+            ),
+        ));
+        return None;
+    }
     checks.push(Check::pass(
         code::VALIDATORS,
         match finality.epochs.len() {
@@ -240,7 +252,6 @@ fn judge_finality(
             ),
         },
     ));
-    let header = &finality.header;
     let votes = finality.certificate.voters().count();
     match finality
         .certificate

@@ -169,3 +169,46 @@ fn two_checkpoints_of_one_size_and_different_roots_convict() {
     }
     assert!(!verify_evidence(&bytes, &trust(None)).is_verified());
 }
+
+#[test]
+fn what_simplex_reports_becomes_evidence() {
+    let chain = Chain::new(4);
+    let voter = chain.validators[0].validator.vote_key;
+    let round = proposal(5, 1).round;
+    let cases = [
+        (
+            SimplexFault::ConflictingNotarize,
+            Vote::Notarize(proposal(5, 1)),
+            Vote::Notarize(proposal(5, 2)),
+        ),
+        (
+            SimplexFault::ConflictingFinalize,
+            Vote::Finalize(proposal(5, 1)),
+            Vote::Finalize(proposal(5, 2)),
+        ),
+        (
+            SimplexFault::NullifyFinalize,
+            Vote::Nullify(round),
+            Vote::Finalize(proposal(5, 2)),
+        ),
+    ];
+    for (fault, one, other) in cases {
+        // As simplex encodes them: round, for a proposal its parent's view and block, the voter's number, the signature.
+        let encoded: Vec<u8> = [one, other]
+            .into_iter()
+            .flat_map(|vote| {
+                let mut bytes = vec![0, 5];
+                if let Vote::Notarize(proposal) | Vote::Finalize(proposal) = vote {
+                    bytes.push(1);
+                    bytes.extend(proposal.block.as_bytes());
+                }
+                bytes.push(0);
+                bytes.extend(signed(&chain, vote).1.as_bytes());
+                bytes
+            })
+            .collect();
+        let evidence = Evidence::from_simplex(chain.id(), voter, fault, &encoded);
+        assert_eq!(evidence, Ok(of(&chain, one, other)));
+        assert!(Evidence::from_simplex(chain.id(), voter, fault, &encoded[1..]).is_err());
+    }
+}
