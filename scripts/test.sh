@@ -25,9 +25,14 @@ pure_crates_build_for_wasm32() {
 
 independent_readers() {
     local reader
-    for reader in receipts/receipt/reader runtime/journal/reader vaults/reader; do
+    for reader in receipts/receipt/reader runtime/journal/reader vaults/reader p2p-ledger/reader; do
         (cd "$reader" && "$python" -m unittest -v)
     done
+}
+
+# Receipts and proofs are checked in a page as they are here: by the vectors, through the module that it loads.
+verifier_for_browsers() {
+    TALLY_VERIFIER=$(scripts/verifier-web.sh) node --test p2p-ledger/verifier-web/tests/
 }
 
 guests() { bash scripts/test-guests.sh "$python"; }
@@ -37,6 +42,7 @@ part "lints" cargo clippy --locked --release --workspace --all-targets -- -D war
 part "build" cargo build --locked --release --workspace
 part "pure crates build for wasm32-unknown-unknown" pure_crates_build_for_wasm32
 part "independent readers, in Python" independent_readers
+part "verifier for browsers" verifier_for_browsers
 part "guest SDKs and plugins" guests
 part "components" scripts/components.sh "$tally" "$cache/components"
 part "Rust tests" env TALLY_COMPONENTS="$cache/components" cargo test --locked --release --workspace
