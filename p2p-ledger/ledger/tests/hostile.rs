@@ -10,8 +10,11 @@ use proptest::prelude::*;
 use std::sync::LazyLock;
 use tally_ledger::*;
 
+/// A property, and a good input for it.
+type Sample = (fn(&[u8]), Vec<u8>);
+
 /// One good input for each decoder.
-static SAMPLES: LazyLock<Vec<(fn(&[u8]), Vec<u8>)>> = LazyLock::new(|| {
+static SAMPLES: LazyLock<Vec<Sample>> = LazyLock::new(|| {
     let mut chain = Chain::new(4);
     let mut transactions = vec![chain.register(1), chain.register(2)];
     let first = chain.block(transactions.clone());
@@ -43,7 +46,7 @@ static SAMPLES: LazyLock<Vec<(fn(&[u8]), Vec<u8>)>> = LazyLock::new(|| {
     let voter = chain.validators[0].validator.vote_key;
     let evidence = Evidence::votes(chain.id(), voter, vote(1), vote(2));
     let subject = Subject::Account(account(1));
-    let mut samples: Vec<(fn(&[u8]), Vec<u8>)> = vec![
+    let mut samples: Vec<Sample> = vec![
         (properties::block, first.to_bytes()),
         (properties::block, first.header.to_bytes()),
         (properties::block, set_of(&chain.validators).to_bytes()),

@@ -7,8 +7,11 @@ use proptest::prelude::*;
 use tally_log::*;
 use tally_receipt::SigningKey;
 
+/// A property, and a good input for it.
+type Sample = (fn(&[u8]), Vec<u8>);
+
 /// One good input for each property.
-fn samples() -> Vec<(fn(&[u8]), Vec<u8>)> {
+fn samples() -> Vec<Sample> {
     let mut tree = HashTree::new();
     let mut frontier = Frontier::new();
     for index in 0..300u64 {
