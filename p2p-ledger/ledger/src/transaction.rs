@@ -83,7 +83,7 @@ pub enum Request {
     },
     /// Register a node. Signed by its key, by its owner and, where registration is not open, by a quorum of validators.
     Register {
-        /// Who is responsible for it and is paid.
+        /// Who is responsible for it.
         owner: AccountId,
         /// The key that names it from now on.
         node: NodeId,

@@ -116,6 +116,39 @@ fn every_vector_is_judged_as_it_says() {
     }
 }
 
+/// A signature that the cofactored equation accepts and the strict one does not: its `R` has a point of order eight added.
+fn signed_with_torsion(key: &tally_receipt::SigningKey, message: &[u8]) -> [u8; 64] {
+    use curve25519_dalek::{constants::EIGHT_TORSION, edwards::EdwardsPoint, scalar::Scalar};
+    use sha2::Digest as _;
+
+    let mut scalar: [u8; 32] = sha2::Sha512::digest(*key.to_seed())[..32]
+        .try_into()
+        .unwrap();
+    scalar[0] &= 248;
+    scalar[31] = scalar[31] & 63 | 64;
+    let nonce = Scalar::from_bytes_mod_order([5; 32]);
+    let r = (EdwardsPoint::mul_base(&nonce) + EIGHT_TORSION[1]).compress();
+    let hash = sha2::Sha512::new()
+        .chain_update(r.0)
+        .chain_update(key.public_key().as_bytes())
+        .chain_update(message)
+        .finalize();
+    let s = nonce
+        + Scalar::from_bytes_mod_order_wide(&hash.into()) * Scalar::from_bytes_mod_order(scalar);
+    let mut bytes = [0; 64];
+    bytes[..32].copy_from_slice(&r.0);
+    bytes[32..].copy_from_slice(s.as_bytes());
+    bytes
+}
+
+fn base64(text: &str) -> Vec<u8> {
+    base64::Engine::decode(&base64::engine::general_purpose::STANDARD, text).unwrap()
+}
+
+fn to_base64(bytes: &[u8]) -> String {
+    base64::Engine::encode(&base64::engine::general_purpose::STANDARD, bytes)
+}
+
 /// A proof's parts, to put together others.
 struct Parts {
     entry: Entry,
@@ -523,6 +556,48 @@ fn vectors() -> BTreeMap<String, Vector> {
         "file-other-version",
         "of a format that is not known",
         edited("@v1", "@v2"),
+        &by_policy,
+    );
+
+    // Signatures that one rule accepts and the other does not.
+    let torsion_vote = {
+        let certificate = parts.finality.certificate.clone();
+        let message = Vote::Finalize(*certificate.proposal()).signed_bytes(first_chain);
+        let signature = signed_with_torsion(&first_validators[2].vote, &message);
+        let mut bytes = final_only.clone();
+        let end = bytes.len() - 2;
+        bytes[end - 64..end].copy_from_slice(&signature);
+        bytes
+    };
+    add(
+        "valid-vote-with-torsion",
+        "a vote with a point of small order added: simplex counts it, and so must a reader",
+        torsion_vote,
+        &same,
+    );
+    let mut torsion = tally_log::Checkpoint {
+        origin: origin.clone(),
+        size: parts.checkpoint.checkpoint().size,
+        root: parts.checkpoint.checkpoint().root,
+    }
+    .unsigned();
+    torsion.sign(&first_validators[0].checkpoint);
+    let torsion = torsion.to_string();
+    let (head, line) = torsion.trim_end().rsplit_once(' ').unwrap();
+    let mut signature = base64(line);
+    let note_text = torsion.split_once("\n\n").unwrap().0.to_owned() + "\n";
+    signature.splice(
+        4..,
+        signed_with_torsion(&first_validators[0].checkpoint, note_text.as_bytes()),
+    );
+    let torsion =
+        SignedCheckpoint::parse(format!("{head} {}\n", to_base64(&signature)).as_bytes()).unwrap();
+    let mut spoilt = parts.checkpoint.clone();
+    assert!(spoilt.merge(&torsion));
+    add(
+        "checkpoint-signature-with-torsion",
+        "the same on a checkpoint, where the strict rule holds",
+        parts.with_checkpoint(spoilt),
         &by_policy,
     );
 
