@@ -1,0 +1,270 @@
+//! The state of a gateway, and how it is put together.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::{from_fn, from_fn_with_state};
+use tokio::sync::Semaphore;
+
+use crate::access::Session;
+use crate::error::ApiError;
+use crate::jobs::Jobs;
+use crate::keys::{IssuedKey, KeyError, KeyInfo, KeyRing, Scope};
+use crate::rate::Rate;
+use crate::service::{MemoryService, ServiceError};
+use crate::time::UnixMs;
+use crate::{console, guard, mcp, rest};
+
+/// What time it is.
+pub type Clock = Arc<dyn Fn() -> UnixMs + Send + Sync>;
+
+/// Keeps the ring of keys, as [`KeyRing::to_json`] writes it, so that it is there after a crash.
+pub type KeyKeeper = Arc<dyn Fn(&[u8]) -> io::Result<()> + Send + Sync>;
+
+/// Fills bytes with randomness from the operating system.
+pub(crate) fn random(bytes: &mut [u8]) -> Result<(), KeyError> {
+    getrandom::fill(bytes).map_err(|_| KeyError::Randomness)
+}
+
+/// How a gateway behaves.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// Names by which the server may be called, without a port.
+    pub names: Vec<String>,
+    /// Origins other than the server itself from which a browser may call.
+    pub origins: Vec<String>,
+    /// Requests of one key, or one session, in a minute.
+    pub per_minute: u32,
+    /// The longest body of an ordinary request, in bytes.
+    pub body_len: usize,
+    /// The longest file of an import, in bytes.
+    pub file_len: usize,
+    /// How long an ordinary request may take.
+    pub timeout: Duration,
+    /// Calls of the memory at once.
+    pub at_once: usize,
+    /// How long somebody stays signed in to the console.
+    pub session: Duration,
+    /// Whether requests without a key may do everything. Only for a server that nobody else can reach.
+    pub open: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            names: ["localhost", "127.0.0.1", "[::1]"]
+                .map(str::to_owned)
+                .into(),
+            origins: Vec::new(),
+            per_minute: 100,
+            body_len: 2 << 20,
+            file_len: 256 << 20,
+            timeout: Duration::from_secs(60),
+            at_once: 16,
+            session: Duration::from_hours(12),
+            open: false,
+        }
+    }
+}
+
+/// Why a gateway cannot be put together.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The keys cannot be kept.
+    #[error("keep the API keys: {0}")]
+    Keep(#[from] io::Error),
+    /// A key cannot be made.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+}
+
+pub(crate) struct State {
+    pub(crate) config: Config,
+    service: Arc<dyn MemoryService>,
+    clock: Clock,
+    keys: Mutex<KeyRing>,
+    keeper: KeyKeeper,
+    rate: Mutex<Rate>,
+    sessions: Mutex<HashMap<[u8; 32], Session>>,
+    /// The hash of the secret that signs in once.
+    sign_in: Mutex<Option<[u8; 32]>>,
+    pub(crate) jobs: Jobs,
+    at_once: Arc<Semaphore>,
+}
+
+/// A gateway above one memory.
+#[derive(Clone)]
+pub struct Gateway {
+    pub(crate) state: Arc<State>,
+}
+
+impl Gateway {
+    /// A gateway with these keys.
+    pub fn new(
+        config: Config,
+        service: Arc<dyn MemoryService>,
+        keys: KeyRing,
+        keeper: KeyKeeper,
+        clock: Clock,
+    ) -> Self {
+        Self {
+            state: Arc::new(State {
+                rate: Mutex::new(Rate::new(config.per_minute)),
+                at_once: Arc::new(Semaphore::new(config.at_once.max(1))),
+                config,
+                service,
+                clock,
+                keys: Mutex::new(keys),
+                keeper,
+                sessions: Mutex::default(),
+                sign_in: Mutex::default(),
+                jobs: Jobs::default(),
+            }),
+        }
+    }
+
+    /// Everything it answers.
+    pub fn router(&self) -> Router {
+        let ordinary = Router::new()
+            .merge(rest::router(self))
+            .merge(console::router(self))
+            .layer(DefaultBodyLimit::max(self.state.config.body_len))
+            .layer(from_fn_with_state(self.clone(), guard::timely));
+        Router::new()
+            .merge(ordinary)
+            // Its answers stream, for as long as a client listens; it bounds its bodies itself.
+            .merge(mcp::router(self))
+            .fallback(guard::no_such_page)
+            .method_not_allowed_fallback(guard::no_such_method)
+            .layer(from_fn(guard::survive))
+            .layer(from_fn_with_state(self.clone(), guard::guard))
+    }
+
+    /// A secret that signs in to the console once, with everything allowed. One made before it is void.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::Randomness`].
+    pub fn sign_in_secret(&self) -> Result<String, KeyError> {
+        let mut bytes = [0; 24];
+        random(&mut bytes)?;
+        let secret = hex::encode(bytes);
+        *lock(&self.state.sign_in) = Some(crate::access::secret_hash(&secret));
+        Ok(secret)
+    }
+
+    /// Makes a key and keeps it.
+    ///
+    /// # Errors
+    ///
+    /// As [`StartError`] says.
+    pub fn issue_key(
+        &self,
+        name: &str,
+        scopes: &[Scope],
+        expires_at: Option<UnixMs>,
+    ) -> Result<IssuedKey, StartError> {
+        let now = self.now();
+        let mut keys = lock(&self.state.keys);
+        // What cannot be kept is not given out.
+        let mut next = keys.clone();
+        let issued = next.issue(name, scopes, now, expires_at, &mut random)?;
+        (self.state.keeper)(&next.to_json())?;
+        *keys = next;
+        Ok(issued)
+    }
+
+    /// Deletes a key; whether there was one.
+    pub(crate) fn delete_key(&self, id: &str) -> io::Result<bool> {
+        let mut keys = lock(&self.state.keys);
+        let mut next = keys.clone();
+        let was_there = next.delete(id);
+        if was_there {
+            (self.state.keeper)(&next.to_json())?;
+            *keys = next;
+        }
+        drop(keys);
+        // Who signed in with it is signed out.
+        lock(&self.state.sessions).retain(|_, session| session.caller.id != id);
+        Ok(was_there)
+    }
+
+    pub(crate) fn keys(&self) -> Vec<KeyInfo> {
+        lock(&self.state.keys).list()
+    }
+
+    pub(crate) fn check_key(&self, key: &str) -> Result<KeyInfo, KeyError> {
+        lock(&self.state.keys).check(key, self.now())
+    }
+
+    pub(crate) fn now(&self) -> UnixMs {
+        (self.state.clock)()
+    }
+
+    pub(crate) fn sessions(&self) -> MutexGuard<'_, HashMap<[u8; 32], Session>> {
+        lock(&self.state.sessions)
+    }
+
+    pub(crate) fn sign_in(&self) -> MutexGuard<'_, Option<[u8; 32]>> {
+        lock(&self.state.sign_in)
+    }
+
+    /// Takes one request of a caller from its allowance.
+    pub(crate) fn take_rate(&self, who: &str) -> Result<(), ApiError> {
+        lock(&self.state.rate)
+            .take(who, self.now())
+            .map_err(|seconds| ApiError {
+                retry_after_s: Some(seconds),
+                ..ApiError::new(
+                    axum::http::StatusCode::TOO_MANY_REQUESTS,
+                    "too_many_requests",
+                    format!(
+                        "more than {} requests a minute; wait {seconds} s",
+                        self.state.config.per_minute
+                    ),
+                )
+            })
+    }
+
+    /// Calls the memory on a thread of its own, a bounded number at once.
+    pub(crate) async fn ask<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&dyn MemoryService) -> Result<T, ServiceError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        Ok(self.ask_raw(call).await?)
+    }
+
+    /// The same, with the memory's own error.
+    pub(crate) async fn ask_raw<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&dyn MemoryService) -> Result<T, ServiceError> + Send + 'static,
+    ) -> Result<T, ServiceError> {
+        let permit = Arc::clone(&self.state.at_once)
+            .acquire_owned()
+            .await
+            .expect("the semaphore is never closed");
+        let service = Arc::clone(&self.state.service);
+        tokio::task::spawn_blocking(move || {
+            // Given back when the call ends, also if nobody waits for it any more.
+            let _permit = permit;
+            call(&*service)
+        })
+        .await
+        .unwrap_or_else(|error| Err(ServiceError::Failed(format!("memory panicked: {error}"))))
+    }
+
+    pub(crate) fn service(&self) -> Arc<dyn MemoryService> {
+        Arc::clone(&self.state.service)
+    }
+}
+
+/// What a panic left behind a lock here is whole: nothing is changed in steps.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,201 @@
+//! What stands around every request.
+
+use std::net::SocketAddr;
+
+use axum::body::Body;
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{HeaderName, HeaderValue, StatusCode, Uri, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use crate::error::ApiError;
+use crate::gateway::{Gateway, random};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Names a request, refuses those that a page elsewhere could have made, and puts the security headers on every answer.
+pub(crate) async fn guard(
+    State(gateway): State<Gateway>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let mut bytes = [0; 12];
+    // An id that repeats harms nobody; no randomness shows where it matters, with keys.
+    let _ = random(&mut bytes);
+    let id = hex::encode(bytes);
+    let mut response = match origin_is_here(&gateway, &request) {
+        Ok(()) => next.run(request).await,
+        Err(error) => error.into_response(),
+    };
+    if response.status().is_client_error() || response.status().is_server_error() {
+        response = with_id_in_body(response, &id).await;
+    }
+    let headers = response.headers_mut();
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        headers.insert(REQUEST_ID, id);
+    }
+    for (name, value) in [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (
+            HeaderName::from_static("cross-origin-resource-policy"),
+            "same-origin",
+        ),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    // What memory says is for this caller now, and for no cache.
+    headers
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
+    headers
+        .entry(header::CONTENT_SECURITY_POLICY)
+        .or_insert(HeaderValue::from_static(
+            "default-src 'none'; frame-ancestors 'none'",
+        ));
+    response
+}
+
+/// DNS rebinding: a page of a name that somebody points at this machine sends that name as `Host`. A form or a script of a
+/// page elsewhere sends its `Origin`.
+fn origin_is_here(gateway: &Gateway, request: &Request) -> Result<(), ApiError> {
+    let config = &gateway.state.config;
+    let refused = |message: &str| {
+        Err(ApiError::new(
+            StatusCode::FORBIDDEN,
+            "origin_refused",
+            message,
+        ))
+    };
+    let host = match request.headers().get(header::HOST) {
+        Some(host) => host.to_str().ok(),
+        None => request
+            .uri()
+            .authority()
+            .map(|authority| authority.as_str()),
+    };
+    let Some(host) = host else {
+        return Err(ApiError::invalid("no_host", "the request names no host"));
+    };
+    if !config
+        .names
+        .iter()
+        .any(|name| name.eq_ignore_ascii_case(without_port(host)))
+    {
+        return refused("this server is not known by the name in the Host header");
+    }
+    let Some(origin) = request.headers().get(header::ORIGIN) else {
+        return Ok(());
+    };
+    let origin = origin.to_str().unwrap_or_default();
+    let same = ["http://", "https://"]
+        .iter()
+        .filter_map(|scheme| origin.strip_prefix(scheme))
+        .any(|authority| authority.eq_ignore_ascii_case(host));
+    if same || config.origins.iter().any(|allowed| allowed == origin) {
+        Ok(())
+    } else {
+        refused("a page of another origin may not call this server")
+    }
+}
+
+/// `[::1]:80` → `[::1]`, `localhost:80` → `localhost`
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port))
+            if port.bytes().all(|byte| byte.is_ascii_digit()) && !name.is_empty() =>
+        {
+            // "::1" without brackets is no host in HTTP.
+            name
+        }
+        _ => host,
+    }
+}
+
+/// Puts the id of the request into an error's body, where people copy it from.
+async fn with_id_in_body(response: Response, id: &str) -> Response {
+    let is_json = response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|value| value == "application/json");
+    if !is_json {
+        return response;
+    }
+    let (mut parts, body) = response.into_parts();
+    // Errors are short.
+    let Ok(bytes) = axum::body::to_bytes(body, 64 * 1024).await else {
+        return (parts, Body::empty()).into_response();
+    };
+    let Ok(mut value) = serde_json::from_slice::<serde_json::Value>(&bytes) else {
+        return (parts, Body::from(bytes)).into_response();
+    };
+    match value
+        .get_mut("error")
+        .and_then(|error| error.as_object_mut())
+    {
+        Some(error) if error.contains_key("code") && error.contains_key("type") => {
+            error.insert("request_id".to_owned(), id.into());
+        }
+        // Not ours: the errors of MCP have their own shape.
+        _ => return (parts, Body::from(bytes)).into_response(),
+    }
+    parts.headers.remove(header::CONTENT_LENGTH);
+    (parts, Body::from(value.to_string())).into_response()
+}
+
+/// Ends a request that takes too long. What the memory does for it goes on to its end and is kept.
+pub(crate) async fn timely(
+    State(gateway): State<Gateway>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match tokio::time::timeout(gateway.state.config.timeout, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => ApiError {
+            retry_after_s: Some(5),
+            ..ApiError::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "timeout",
+                "it took too long; what was begun goes on, so ask again before you repeat it",
+            )
+        }
+        .into_response(),
+    }
+}
+
+/// A handler that panics costs one answer.
+pub(crate) async fn survive(request: Request, next: Next) -> Response {
+    // A task of its own: its panic comes back as an error.
+    match tokio::spawn(next.run(request)).await {
+        Ok(response) => response,
+        Err(error) => ApiError::internal(format!("a handler failed: {error}")).into_response(),
+    }
+}
+
+pub(crate) async fn no_such_page(uri: Uri) -> ApiError {
+    ApiError::new(
+        StatusCode::NOT_FOUND,
+        "no_such_path",
+        format!(
+            "nothing is at {}; /v1/openapi.json lists what is",
+            uri.path()
+        ),
+    )
+}
+
+pub(crate) async fn no_such_method() -> ApiError {
+    ApiError::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "no_such_method",
+        "this path does not answer that method",
+    )
+}
+
+/// Who is at the other end, for callers that have not shown a key.
+pub(crate) fn peer(request: &Request) -> String {
+    match request.extensions().get::<ConnectInfo<SocketAddr>>() {
+        Some(ConnectInfo(address)) => format!("address {}", address.ip()),
+        None => "address unknown".to_owned(),
+    }
+}

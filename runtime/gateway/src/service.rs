@@ -1,0 +1,404 @@
+//! What a memory must do to have these faces.
+//!
+//! Calls may block: they are made on threads of their own. An error is an error and never an empty list.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::time::UnixMs;
+
+/// A memory, as its faces see it.
+pub trait MemoryService: Send + Sync + 'static {
+    /// Keeps turns, and learns from them if it can. The same turns again add nothing.
+    fn remember(&self, turns: Remember) -> Result<Remembered, ServiceError>;
+
+    /// What answers a question.
+    fn recall(&self, question: Recall) -> Result<Recalled, ServiceError>;
+
+    /// Memories, newest first.
+    fn list(&self, listing: Listing) -> Result<Listed, ServiceError>;
+
+    /// One memory.
+    fn get(&self, id: &str) -> Result<Memory, ServiceError>;
+
+    /// What one memory was and became, oldest first.
+    fn history(&self, id: &str) -> Result<Vec<Change>, ServiceError>;
+
+    /// Puts the owner's words in the place of a fact. Gives the memory that now holds.
+    fn correct(&self, id: &str, text: &str) -> Result<Memory, ServiceError>;
+
+    /// Keeps that the owner says a fact is so.
+    fn confirm(&self, id: &str) -> Result<Memory, ServiceError>;
+
+    /// Forgets a memory; with `cascade`, also what it rests on or what rests on it.
+    fn forget(&self, id: &str, cascade: bool) -> Result<Forgotten, ServiceError>;
+
+    /// What is known about the owner.
+    fn profile(&self) -> Result<Profile, ServiceError>;
+
+    /// Puts the owner's own words in the place of the rendered bio; `None` brings the rendered one back.
+    fn set_bio(&self, text: Option<&str>) -> Result<Profile, ServiceError>;
+
+    /// Keeps what was read out of a file. The same file again adds nothing.
+    fn ingest(&self, item: tally_import::Item, app: &str) -> Result<Remembered, ServiceError>;
+
+    /// Who may read or write the memory.
+    fn grants(&self) -> Result<Vec<GrantInfo>, ServiceError>;
+
+    /// Calls of models, newest first, at most `limit`.
+    fn calls(&self, limit: usize) -> Result<Vec<CallInfo>, ServiceError>;
+}
+
+/// Why a memory did not do what it was asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServiceError {
+    /// No memory of that id, or it is forgotten. The caller's.
+    #[error("no memory has this id")]
+    NotFound,
+    /// The request cannot be done as it is; the sentence says why. The caller's.
+    #[error("{0}")]
+    Refused(String),
+    /// This memory cannot do it; the sentence says why and what would. The operator's.
+    #[error("{0}")]
+    Unsupported(String),
+    /// It would have worked at another moment: a lock is held, a model is starting.
+    #[error("{0}")]
+    Busy(String),
+    /// Disk, vault or model failed. The sentence is for the log and not for the caller.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// Turns to keep.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Remember {
+    /// The app they come from.
+    pub app: String,
+    /// The conversation within the app; may be empty.
+    pub thread: String,
+    /// Oldest first.
+    pub turns: Vec<NewTurn>,
+}
+
+/// One turn to keep.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewTurn {
+    /// The app's own name for it, which makes it the same turn when it comes again.
+    pub key: Option<String>,
+    /// Whose words.
+    pub voice: Voice,
+    /// What the speaker is called.
+    pub speaker: Option<String>,
+    /// When it was said.
+    pub at: Option<UnixMs>,
+    /// The words.
+    pub text: String,
+}
+
+/// Whose words a turn holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Voice {
+    /// The owner of the memory.
+    User,
+    /// A model.
+    Assistant,
+    /// Another person.
+    Person,
+    /// The answer of a tool. Nothing is learnt from it.
+    Tool,
+    /// Something that was read. Nothing is learnt from it.
+    Document,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Remembered {
+    /// Turns that were new.
+    pub episodes: u64,
+    /// Turns that were there already.
+    pub known: u64,
+    /// Facts that were learnt from them.
+    pub facts: Vec<Memory>,
+    /// Why nothing was learnt, or not yet; for a person.
+    pub note: Option<String>,
+}
+
+/// A question.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recall {
+    /// The question, in words.
+    pub query: String,
+    /// The most results.
+    pub limit: usize,
+    /// The most tokens of all results; the memory's own default if none.
+    pub tokens: Option<usize>,
+    /// Only these; all if empty.
+    pub categories: Vec<String>,
+    /// Only what came from this app.
+    pub app: Option<String>,
+    /// Only what came from this conversation.
+    pub thread: Option<String>,
+    /// As it was then; as it is if none.
+    pub as_of: Option<UnixMs>,
+    /// What does not hold any more, too.
+    pub past: bool,
+}
+
+/// The answer.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Recalled {
+    /// Best first.
+    pub hits: Vec<Hit>,
+    /// The same as text for a model, marked so that memory does not learn it again.
+    pub context: String,
+    /// Tokens of the context, as the memory estimates them.
+    pub tokens: usize,
+    /// Why the memory holds that it does not know, if it does.
+    pub abstained: Option<String>,
+}
+
+/// One result.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct Hit {
+    /// The memory.
+    #[serde(flatten)]
+    pub memory: Memory,
+    /// What it was ranked by; comparable within one answer only.
+    pub score: f64,
+    /// One minus the cosine of question and memory, where vectors were compared.
+    pub vector_distance: Option<f64>,
+    /// The reranker's score, where one ran.
+    pub rerank_score: Option<f64>,
+    /// What each arm of the search made of it.
+    pub trace: Vec<String>,
+}
+
+/// A memory.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+pub struct Memory {
+    /// Its id.
+    pub id: String,
+    /// What it says.
+    #[serde(rename = "memory")]
+    pub text: String,
+    /// What it is: words that were said, or something learnt from them.
+    pub level: Level,
+    /// Whether it lasts (`semantic`) or happens (`episodic`).
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Of the ten categories.
+    pub categories: Vec<String>,
+    /// Whom or what it is about, as far as known.
+    pub subject: Option<String>,
+    /// Who said it.
+    pub said_by: Option<String>,
+    /// How it was said: asserted, plan, negated.
+    pub modality: Option<String>,
+    /// From 0 to 1.
+    pub confidence: Option<f64>,
+    /// Whether it holds.
+    pub status: Status,
+    /// Whether the owner said that it is so.
+    pub confirmed: bool,
+    /// The app it came from.
+    pub source: Option<String>,
+    /// The conversation it came from.
+    pub thread_id: Option<String>,
+    /// When it was said.
+    pub observed_at: Option<UnixMs>,
+    /// When it was written down.
+    pub created_at: UnixMs,
+    /// When it last changed.
+    pub updated_at: UnixMs,
+    /// From when on it holds.
+    pub valid_from: Option<UnixMs>,
+    /// Until when it held.
+    pub valid_until: Option<UnixMs>,
+    /// The words it rests on.
+    pub evidence: Vec<Evidence>,
+    /// The digest of the receipt of the inference that found it, if one did.
+    pub receipt: Option<String>,
+}
+
+/// What a memory is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// Words as they were said or written.
+    #[default]
+    Episode,
+    /// Something learnt.
+    Fact,
+    /// The owner's correction of a fact.
+    Correction,
+}
+
+/// Whether a memory holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// It holds.
+    #[default]
+    Current,
+    /// It held, and something else came after it.
+    Past,
+    /// The owner corrected it.
+    Corrected,
+}
+
+/// Words that a memory rests on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Evidence {
+    /// The episode they stand in.
+    pub episode: String,
+    /// The words.
+    pub words: String,
+    /// Who said them.
+    pub speaker: Option<String>,
+    /// When.
+    pub said_at: Option<UnixMs>,
+    /// In which app.
+    pub source: Option<String>,
+}
+
+/// What to list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// Where the last page ended.
+    pub cursor: Option<String>,
+    /// The most.
+    pub limit: usize,
+    /// Only of this level; facts and corrections if none.
+    pub level: Option<Level>,
+    /// Only of this category.
+    pub category: Option<String>,
+    /// Only from this app.
+    pub app: Option<String>,
+    /// Only from this conversation.
+    pub thread: Option<String>,
+    /// What does not hold any more, too.
+    pub past: bool,
+}
+
+/// A page of a list.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Listed {
+    /// Newest first.
+    pub memories: Vec<Memory>,
+    /// Where the next page begins; none at the end.
+    pub next: Option<String>,
+    /// All that fit the listing.
+    pub total: u64,
+}
+
+/// What happened to a memory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Change {
+    /// When.
+    pub at: UnixMs,
+    /// What: `learnt`, `corrected`, `confirmed`, `superseded`, …
+    pub event: String,
+    /// What it said from then on.
+    #[serde(rename = "memory")]
+    pub text: String,
+    /// The memory that did it, or came in its place.
+    pub by: Option<String>,
+    /// The receipt behind it.
+    pub receipt: Option<String>,
+}
+
+/// What forgetting did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Forgotten {
+    /// Ids of the memories that are gone.
+    pub forgotten: Vec<String>,
+    /// What stays and why; for a person.
+    pub note: Option<String>,
+}
+
+/// What is known about the owner.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+pub struct Profile {
+    /// A few sentences.
+    pub user_bio: String,
+    /// The same in other lengths, by name.
+    pub bios: Vec<NamedText>,
+    /// Whether the bio is the owner's own words.
+    pub bio_is_own: bool,
+    /// Whether the owner can write one.
+    pub bio_is_editable: bool,
+    /// What lasts.
+    #[serde(rename = "static")]
+    pub lasting: Vec<ProfileLine>,
+    /// What is going on.
+    pub dynamic: Vec<ProfileLine>,
+    /// By category.
+    pub categories: Vec<ProfileCategory>,
+    /// When the newest fact in it was learnt.
+    pub updated_at: Option<UnixMs>,
+}
+
+/// A text with a name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct NamedText {
+    /// The name.
+    pub name: String,
+    /// The text.
+    pub text: String,
+}
+
+/// A line of a profile, and the memory it rests on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct ProfileLine {
+    /// What it says.
+    pub text: String,
+    /// The memory.
+    pub id: String,
+}
+
+/// A category's part of a profile.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct ProfileCategory {
+    /// The category.
+    pub name: String,
+    /// Its lines.
+    pub lines: Vec<ProfileLine>,
+}
+
+/// Somebody who may use the memory.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct GrantInfo {
+    /// Who: a device, a person, an agent.
+    pub name: String,
+    /// What it is.
+    pub kind: String,
+    /// What it may do.
+    pub rights: Vec<String>,
+    /// Until when.
+    pub until: Option<UnixMs>,
+    /// Whether it was taken back.
+    pub revoked: bool,
+}
+
+/// A call of a model.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct CallInfo {
+    /// When.
+    pub at: UnixMs,
+    /// What for.
+    pub purpose: String,
+    /// Which model.
+    pub model: String,
+    /// Tokens it read and wrote.
+    pub prompt_tokens: u64,
+    /// Tokens it wrote.
+    pub output_tokens: u64,
+    /// How long it took.
+    pub took_ms: u64,
+    /// What came of it.
+    pub outcome: String,
+    /// The digest of its receipt.
+    pub receipt: Option<String>,
+}

@@ -1,0 +1,383 @@
+//! The console, through the router: who gets in, what a form may do, that text is never markup.
+
+mod common;
+
+use std::sync::atomic::Ordering;
+
+use axum::body::Body;
+use axum::http::{Method, StatusCode};
+use common::{Bench, START_MS, bench, request};
+use tally_gateway::Scope;
+
+/// The token in the page's forms.
+async fn token(bench: &Bench, cookie: &str) -> String {
+    let page = bench.page(cookie, "/console/profile").await.text;
+    let at = page.find("name=\"csrf\" value=\"").unwrap() + 19;
+    page[at..at + 64].to_owned()
+}
+
+async fn first_id(bench: &Bench) -> String {
+    let list = bench.call(Method::GET, "/v1/memories", None).await.json();
+    list["memories"].as_array().unwrap().last().unwrap()["id"]
+        .as_str()
+        .unwrap()
+        .to_owned()
+}
+
+#[tokio::test]
+async fn who_is_not_signed_in_sees_only_the_door() {
+    let bench = bench();
+    for path in [
+        "/console",
+        "/console/memories",
+        "/console/timeline",
+        "/console/profile",
+        "/console/access",
+        "/console/models",
+        "/console/memories/x",
+    ] {
+        let reply = bench.page("tally_session=guess", path).await;
+        assert_eq!(reply.status, StatusCode::SEE_OTHER, "{path}");
+        assert_eq!(reply.headers["location"], "/console/sign-in");
+    }
+    let reply = bench
+        .form(
+            "tally_session=guess",
+            "/console/memories/x/forget",
+            "csrf=&sure=on",
+        )
+        .await;
+    assert_eq!(reply.status, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn the_printed_link_signs_in_once_and_only_when_asked() {
+    let bench = bench();
+    let secret = bench.gateway.sign_in_secret().unwrap();
+    // A program that fetches links ahead uses nothing up.
+    let door = bench
+        .page("", &format!("/console/sign-in?secret={secret}"))
+        .await;
+    assert!(door.text.contains(&secret) && door.headers.get("set-cookie").is_none());
+    let enter = async |secret: &str| {
+        bench
+            .send(
+                request(Method::POST, "/console/sign-in")
+                    .body(Body::from(format!("secret={secret}")))
+                    .unwrap(),
+            )
+            .await
+    };
+    let first = enter(&secret).await;
+    assert_eq!(first.status, StatusCode::SEE_OTHER);
+    let cookie = first.headers["set-cookie"].to_str().unwrap();
+    for part in ["HttpOnly", "SameSite=Strict", "Path=/console"] {
+        assert!(cookie.contains(part), "{cookie}");
+    }
+    assert_eq!(enter(&secret).await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(enter("").await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(enter(&bench.key).await.status, StatusCode::SEE_OTHER);
+}
+
+#[tokio::test]
+async fn a_session_ends_by_time_by_signing_out_and_with_its_key() {
+    let bench = bench();
+    let is_in =
+        async |cookie: &str| bench.page(cookie, "/console/memories").await.status == StatusCode::OK;
+    let cookie = bench.cookie().await;
+    assert!(is_in(&cookie).await);
+    let csrf = token(&bench, &cookie).await;
+    bench
+        .form(&cookie, "/console/sign-out", &format!("csrf={csrf}"))
+        .await;
+    assert!(!is_in(&cookie).await);
+
+    let cookie = bench.cookie().await;
+    bench
+        .clock
+        .store(START_MS + 12 * 3_600_000, Ordering::Relaxed);
+    assert!(!is_in(&cookie).await);
+
+    let issued = bench
+        .gateway
+        .issue_key("app", &[Scope::MemoriesRead], None)
+        .unwrap();
+    let reply = bench
+        .send(
+            request(Method::POST, "/console/sign-in")
+                .body(Body::from(format!("secret={}", issued.key)))
+                .unwrap(),
+        )
+        .await;
+    let cookie = reply.headers["set-cookie"]
+        .to_str()
+        .unwrap()
+        .split(';')
+        .next()
+        .unwrap()
+        .to_owned();
+    assert!(is_in(&cookie).await);
+    bench
+        .call(
+            Method::DELETE,
+            &format!("/v1/api-keys/{}", issued.info.id),
+            None,
+        )
+        .await;
+    assert!(!is_in(&cookie).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_page_shows_what_memory_says_as_text_and_runs_no_script() {
+    let bench = bench();
+    bench.fill();
+    let cookie = bench.cookie().await;
+    let id = first_id(&bench).await;
+    for path in [
+        "/console/memories".to_owned(),
+        "/console/memories?q=coffee+rye&category=interests".to_owned(),
+        "/console/memories?q=%22%3E%3Cscript%3Ealert(1)%3C/script%3E".to_owned(),
+        "/console/memories?level=episode&past=on&done=forgotten".to_owned(),
+        "/console/memories?done=%3Cscript%3E".to_owned(),
+        "/console/timeline".to_owned(),
+        "/console/profile".to_owned(),
+        "/console/access".to_owned(),
+        "/console/models".to_owned(),
+        format!("/console/memories/{id}"),
+    ] {
+        let page = bench.page(&cookie, &path).await;
+        assert_eq!(page.status, StatusCode::OK, "{path}: {}", page.text);
+        let policy = page.headers["content-security-policy"].to_str().unwrap();
+        assert!(
+            policy.starts_with("default-src 'none'") && !policy.contains("unsafe"),
+            "{policy}"
+        );
+        let html = page.text.to_lowercase();
+        for never in [
+            "<script",
+            "<b>never",
+            " onclick",
+            " style=",
+            "javascript:",
+            "http://",
+            "https://",
+        ] {
+            assert!(
+                !html.replace("http://www.w3.org", "").contains(never),
+                "{path} has {never}"
+            );
+        }
+        assert!(
+            html.contains("<title>")
+                && html.contains("lang=\"en\"")
+                && html.contains("name=\"viewport\"")
+        );
+    }
+    let list = bench.page(&cookie, "/console/memories").await.text;
+    assert!(list.contains("User &lt;b&gt;never&lt;/b&gt; drink coffee"));
+    assert!(list.contains("4 memories"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_memory_is_corrected_confirmed_and_forgotten_by_forms_of_the_session() {
+    let bench = bench();
+    bench.fill();
+    let cookie = bench.cookie().await;
+    let csrf = token(&bench, &cookie).await;
+    let id = first_id(&bench).await;
+    let path = format!("/console/memories/{id}");
+
+    let page = bench.page(&cookie, &path).await.text;
+    for part in [
+        "User like rye bread",
+        "I like rye bread with caraway",
+        &"ab".repeat(32),
+        "learnt",
+        "History",
+    ] {
+        assert!(page.contains(part), "no {part}");
+    }
+    let confirmed = bench
+        .form(&cookie, &format!("{path}/confirm"), &format!("csrf={csrf}"))
+        .await;
+    assert_eq!(
+        confirmed.status,
+        StatusCode::SEE_OTHER,
+        "{}",
+        confirmed.text
+    );
+    let corrected = bench
+        .form(
+            &cookie,
+            &format!("{path}/correct"),
+            &format!("csrf={csrf}&text=I+bake+it%2C+too"),
+        )
+        .await;
+    assert_eq!(corrected.status, StatusCode::SEE_OTHER);
+    let new = corrected.headers["location"].to_str().unwrap().to_owned();
+    let page = bench.page(&cookie, &new).await.text;
+    assert!(
+        page.contains("I bake it, too")
+            && page.contains("your correction")
+            && page.contains("Corrected. What")
+    );
+    assert!(bench.page(&cookie, &path).await.text.contains("corrected"));
+
+    let new = new.split('?').next().unwrap();
+    let unsure = bench
+        .form(&cookie, &format!("{new}/forget"), &format!("csrf={csrf}"))
+        .await;
+    assert_eq!(unsure.status, StatusCode::BAD_REQUEST);
+    let forgotten = bench
+        .form(
+            &cookie,
+            &format!("{new}/forget"),
+            &format!("csrf={csrf}&sure=on"),
+        )
+        .await;
+    assert_eq!(
+        forgotten.headers["location"],
+        "/console/memories?done=forgotten"
+    );
+    assert_eq!(bench.page(&cookie, new).await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_form_of_another_session_or_of_none_does_nothing() {
+    let bench = bench();
+    bench.fill();
+    let cookie = bench.cookie().await;
+    let others = bench.cookie().await;
+    let theirs = token(&bench, &others).await;
+    let id = first_id(&bench).await;
+    for body in [
+        format!("csrf={theirs}&sure=on"),
+        "csrf=&sure=on".to_owned(),
+        "sure=on".to_owned(),
+    ] {
+        let reply = bench
+            .form(&cookie, &format!("/console/memories/{id}/forget"), &body)
+            .await;
+        assert_eq!(reply.status, StatusCode::FORBIDDEN, "{body}");
+        assert!(
+            reply.headers["content-type"]
+                .to_str()
+                .unwrap()
+                .starts_with("text/html")
+        );
+    }
+    let ours = token(&bench, &cookie).await;
+    let elsewhere = bench
+        .send(
+            request(Method::POST, &format!("/console/memories/{id}/forget"))
+                .header("cookie", &cookie)
+                .header("origin", "http://evil.example")
+                .header("content-type", "application/x-www-form-urlencoded")
+                .body(Body::from(format!("csrf={ours}&sure=on")))
+                .unwrap(),
+        )
+        .await;
+    assert_eq!(elsewhere.status, StatusCode::FORBIDDEN);
+    assert_eq!(
+        bench
+            .page(&cookie, &format!("/console/memories/{id}"))
+            .await
+            .status,
+        StatusCode::OK
+    );
+}
+
+#[tokio::test]
+async fn a_key_is_made_shown_once_and_deleted() {
+    let bench = bench();
+    let cookie = bench.cookie().await;
+    let csrf = token(&bench, &cookie).await;
+    let made = bench
+        .form(
+            &cookie,
+            "/console/access/keys",
+            &format!("csrf={csrf}&name=Mail&days=30&read_only=on"),
+        )
+        .await;
+    assert_eq!(made.status, StatusCode::OK, "{}", made.text);
+    let at = made.text.find("tally_").unwrap();
+    let key: String = made.text[at..]
+        .chars()
+        .take_while(|it| it.is_alphanumeric() || "_-".contains(*it))
+        .collect();
+    assert_eq!(
+        bench
+            .call_as(&key, Method::GET, "/v1/memories", None)
+            .await
+            .status,
+        StatusCode::OK
+    );
+    assert_eq!(
+        bench
+            .call_as(&key, Method::GET, "/v1/api-keys", None)
+            .await
+            .code(),
+        "scope_missing"
+    );
+    let page = bench.page(&cookie, "/console/access").await.text;
+    assert!(page.contains("Mail") && page.contains("Travel agent") && !page.contains(&key));
+    let id = &key[6..14];
+    bench
+        .form(
+            &cookie,
+            &format!("/console/access/keys/{id}/delete"),
+            &format!("csrf={csrf}"),
+        )
+        .await;
+    assert_eq!(
+        bench
+            .call_as(&key, Method::GET, "/v1/memories", None)
+            .await
+            .code(),
+        "key_unknown"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_only_read_is_shown_no_forms_and_cannot_post_them() {
+    let bench = bench();
+    bench.fill();
+    let key = bench
+        .gateway
+        .issue_key("reader", &[Scope::MemoriesRead, Scope::ProfileRead], None)
+        .unwrap()
+        .key;
+    let reply = bench
+        .send(
+            request(Method::POST, "/console/sign-in")
+                .body(Body::from(format!("secret={key}")))
+                .unwrap(),
+        )
+        .await;
+    let cookie = reply.headers["set-cookie"]
+        .to_str()
+        .unwrap()
+        .split(';')
+        .next()
+        .unwrap()
+        .to_owned();
+    let csrf = token(&bench, &cookie).await;
+    let id = first_id(&bench).await;
+    let page = bench
+        .page(&cookie, &format!("/console/memories/{id}"))
+        .await
+        .text;
+    assert!(!page.contains("/forget") && !page.contains("/correct"));
+    for (path, body) in [
+        (format!("/console/memories/{id}/forget"), "&sure=on"),
+        (format!("/console/memories/{id}/correct"), "&text=x"),
+        (format!("/console/memories/{id}/confirm"), ""),
+        ("/console/profile/bio".to_owned(), "&bio=x"),
+        ("/console/access/keys".to_owned(), "&name=x&days="),
+    ] {
+        let reply = bench
+            .form(&cookie, &path, &format!("csrf={csrf}{body}"))
+            .await;
+        assert_eq!(reply.status, StatusCode::FORBIDDEN, "{path}");
+    }
+}

@@ -1,0 +1,264 @@
+//! The MCP server, called by the SDK's own client: over a pair of pipes as standard streams are, and over HTTP through a real
+//! socket.
+
+mod common;
+
+use common::{bench, bench_with};
+use rmcp::model::{CallToolRequestParams, CallToolResult, ClientConfig};
+use rmcp::service::RunningService;
+use rmcp::transport::StreamableHttpClientTransport;
+use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
+use rmcp::{RoleClient, ServiceExt};
+use serde_json::{Value, json};
+use tally_gateway::{Gateway, McpServer, Scope, serve};
+use tokio::sync::oneshot;
+
+type Client = RunningService<RoleClient, ClientConfig>;
+
+async fn over_pipes(gateway: Gateway) -> Client {
+    let (ours, theirs) = tokio::io::duplex(64 * 1024);
+    tokio::spawn(async move {
+        let server = McpServer::for_owner(gateway).serve(theirs).await.unwrap();
+        server.waiting().await.unwrap();
+    });
+    ClientConfig::default().serve(ours).await.unwrap()
+}
+
+/// A client over HTTP, and what ends its server.
+async fn over_http(
+    bench: &common::Bench,
+    key: Option<&str>,
+) -> (Result<Client, String>, oneshot::Sender<()>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (end, ended) = oneshot::channel::<()>();
+    let router = bench.router.clone();
+    tokio::spawn(serve(listener, router, async move {
+        let _ = ended.await;
+    }));
+    let mut config = StreamableHttpClientTransportConfig::with_uri(format!("http://{address}/mcp"));
+    if let Some(key) = key {
+        config = config.auth_header(key);
+    }
+    let transport = StreamableHttpClientTransport::from_config(config);
+    let client = ClientConfig::default()
+        .serve(transport)
+        .await
+        .map_err(|error| error.to_string());
+    (client, end)
+}
+
+async fn call(client: &Client, tool: &'static str, arguments: Value) -> CallToolResult {
+    let arguments = arguments.as_object().unwrap().clone();
+    client
+        .call_tool(CallToolRequestParams::new(tool).with_arguments(arguments))
+        .await
+        .unwrap()
+}
+
+fn text(result: &CallToolResult) -> String {
+    result.content[0].as_text().unwrap().text.clone()
+}
+
+fn structured(result: &CallToolResult) -> Value {
+    result.structured_content.clone().unwrap()
+}
+
+/// The whole life of a memory through the five tools.
+async fn life_of_a_memory(client: &Client) {
+    let mut tools: Vec<String> = client
+        .list_all_tools()
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|tool| {
+            assert!(
+                tool.description.is_some() && tool.annotations.is_some(),
+                "{}",
+                tool.name
+            );
+            tool.name.to_string()
+        })
+        .collect();
+    tools.sort();
+    assert_eq!(
+        tools,
+        ["correct", "forget", "profile", "recall", "remember"]
+    );
+
+    let kept = call(
+        client,
+        "remember",
+        json!({ "text": "I like rye", "conversation": "c" }),
+    )
+    .await;
+    assert_eq!(kept.is_error, Some(false), "{}", text(&kept));
+    assert!(
+        text(&kept).starts_with("Kept 1 turn new, 0 known before; learnt 1 fact."),
+        "{}",
+        text(&kept)
+    );
+    let again = structured(
+        &call(
+            client,
+            "remember",
+            json!({ "text": "I like rye", "conversation": "c" }),
+        )
+        .await,
+    );
+    assert_eq!(
+        (&again["episodes_created"], &again["already_known"]),
+        (&json!(0), &json!(1))
+    );
+
+    let found = call(client, "recall", json!({ "query": "rye" })).await;
+    let memory = structured(&found)["memories"][0].clone();
+    assert_eq!(memory["memory"], "User like rye");
+    assert_eq!(memory["evidence"][0]["words"], "I like rye");
+    assert_eq!(memory["receipt"].as_str().unwrap().len(), 64);
+    assert!(text(&found).contains("[memory] User like rye"));
+    let nothing = call(client, "recall", json!({ "query": "zebra" })).await;
+    assert!(text(&nothing).starts_with("Memory does not know"));
+
+    let id = memory["id"].as_str().unwrap();
+    let now = structured(
+        &call(
+            client,
+            "correct",
+            json!({ "id": id, "text": "User loves rye" }),
+        )
+        .await,
+    );
+    let new = now["memory"]["id"].as_str().unwrap();
+    let confirmed = structured(&call(client, "correct", json!({ "id": new })).await);
+    assert_eq!(confirmed["memory"]["confirmed"], true);
+    let profile = call(client, "profile", json!({})).await;
+    assert_eq!(text(&profile), "User loves rye.");
+    let forgotten =
+        structured(&call(client, "forget", json!({ "id": new, "cascade": true })).await);
+    assert_eq!(forgotten["forgotten"].as_array().unwrap().len(), 2);
+
+    let gone = call(client, "forget", json!({ "id": new })).await;
+    assert_eq!(gone.is_error, Some(true));
+    assert_eq!(structured(&gone)["code"], "memory_not_found");
+    for (tool, arguments) in [
+        ("remember", json!({})),
+        ("remember", json!({ "text": " " })),
+        ("recall", json!({ "query": "x", "limit": 1000 })),
+        ("recall", json!({ "query": "" })),
+    ] {
+        let refused = call(client, tool, arguments).await;
+        assert_eq!(refused.is_error, Some(true), "{tool}");
+    }
+    let unknown = client
+        .call_tool(
+            CallToolRequestParams::new("recall").with_arguments(
+                json!({ "query": "x", "colour": "red" })
+                    .as_object()
+                    .unwrap()
+                    .clone(),
+            ),
+        )
+        .await;
+    assert!(unknown.is_err() || unknown.unwrap().is_error == Some(true));
+}
+
+#[tokio::test]
+async fn the_five_tools_over_standard_streams() {
+    let bench = bench();
+    let client = over_pipes(bench.gateway.clone()).await;
+    life_of_a_memory(&client).await;
+    client.cancel().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_five_tools_over_http_with_a_key() {
+    let bench = bench();
+    let (client, end) = over_http(&bench, Some(&bench.key)).await;
+    let client = client.unwrap();
+    life_of_a_memory(&client).await;
+    client.cancel().await.unwrap();
+    drop(end);
+}
+
+#[tokio::test]
+async fn over_http_without_a_key_nobody_gets_in() {
+    let bench = bench();
+    for key in [None, Some("tally_0_wrong")] {
+        let (client, _end) = over_http(&bench, key).await;
+        assert!(client.is_err());
+    }
+    let open = bench_with(|config| config.open = true);
+    let (client, _end) = over_http(&open, None).await;
+    assert!(client.is_ok());
+}
+
+#[tokio::test]
+async fn over_http_a_key_does_what_its_scopes_say() {
+    let bench = bench();
+    let reader = bench
+        .gateway
+        .issue_key("reader", &[Scope::MemoriesRead], None)
+        .unwrap()
+        .key;
+    let (client, _end) = over_http(&bench, Some(&reader)).await;
+    let client = client.unwrap();
+    let found = call(&client, "recall", json!({ "query": "rye" })).await;
+    assert_eq!(found.is_error, Some(false));
+    for (tool, arguments) in [
+        ("remember", json!({ "text": "I lie" })),
+        ("profile", json!({})),
+        ("forget", json!({ "id": "x" })),
+        ("correct", json!({ "id": "x", "text": "y" })),
+    ] {
+        let refused = call(&client, tool, arguments).await;
+        assert_eq!(structured(&refused)["code"], "scope_missing", "{tool}");
+    }
+}
+
+/// A client of the protocol without sessions (2026-07-28): one request, answered by itself.
+#[tokio::test]
+async fn a_stateless_client_is_answered() {
+    let bench = bench();
+    let body = json!({
+        "jsonrpc": "2.0", "id": 2, "method": "tools/call",
+        "params": { "name": "recall", "arguments": { "query": "rye" }, "_meta": {
+            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+            "io.modelcontextprotocol/clientInfo": { "name": "test", "version": "1" },
+            "io.modelcontextprotocol/clientCapabilities": {}
+        } }
+    });
+    let reply = bench
+        .send(
+            common::request(axum::http::Method::POST, "/mcp")
+                .header("x-api-key", &bench.key)
+                .header("content-type", "application/json")
+                .header("accept", "application/json, text/event-stream")
+                .header("mcp-protocol-version", "2026-07-28")
+                .header("mcp-method", "tools/call")
+                .header("mcp-name", "recall")
+                .body(axum::body::Body::from(body.to_string()))
+                .unwrap(),
+        )
+        .await;
+    assert!(reply.status.is_success(), "{} {}", reply.status, reply.text);
+    assert!(
+        reply.text.contains("Memory does not know"),
+        "{}",
+        reply.text
+    );
+}
+
+#[tokio::test]
+async fn a_page_elsewhere_cannot_call_it() {
+    let bench = bench_with(|config| config.open = true);
+    for (name, value) in [("host", "evil.example"), ("origin", "http://evil.example")] {
+        let mut request = common::request(axum::http::Method::POST, "/mcp")
+            .header("content-type", "application/json")
+            .header("accept", "application/json, text/event-stream")
+            .body(axum::body::Body::from("{}"))
+            .unwrap();
+        request.headers_mut().insert(name, value.parse().unwrap());
+        assert_eq!(bench.send(request).await.code(), "origin_refused");
+    }
+}

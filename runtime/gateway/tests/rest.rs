@@ -1,0 +1,850 @@
+//! MemSync's REST, through the router.
+
+mod common;
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{Method, StatusCode};
+use common::{START_MS, bench, bench_with, request};
+use serde_json::{Value, json};
+use tally_gateway::{KeyRing, Scope, UnixMs, openapi};
+
+fn add(text: &str) -> Option<Value> {
+    Some(
+        json!({ "messages": [{ "role": "user", "content": text }], "agent_id": "chat", "thread_id": "t1" }),
+    )
+}
+
+#[tokio::test]
+async fn what_is_added_is_found_with_evidence_and_receipt() {
+    let bench = bench();
+    let added = bench
+        .call(Method::POST, "/v1/memories", add("I like rye"))
+        .await;
+    assert_eq!(added.status, StatusCode::CREATED);
+    let added = added.json();
+    assert_eq!(added["memories_created"], 1);
+    assert_eq!(added["episodes_created"], 1);
+    assert_eq!(added["categories_detected"], json!(["interests"]));
+
+    let again = bench
+        .call(Method::POST, "/v1/memories", add("I like rye"))
+        .await
+        .json();
+    assert_eq!(
+        (&again["episodes_created"], &again["already_known"]),
+        (&json!(0), &json!(1))
+    );
+
+    let found = bench
+        .call(
+            Method::POST,
+            "/v1/memories/search",
+            Some(json!({ "query": "rye", "limit": 1, "rerank": true })),
+        )
+        .await
+        .json();
+    let hit = &found["memories"][0];
+    assert_eq!(hit["memory"], "User like rye");
+    assert_eq!(hit["type"], "semantic");
+    assert_eq!(hit["source"], "chat");
+    assert_eq!(hit["evidence"][0]["words"], "I like rye");
+    assert_eq!(hit["receipt"].as_str().unwrap().len(), 64);
+    assert_eq!(found["user_bio"], "User like rye.");
+    assert!(found["note"].as_str().unwrap().contains("not reranked"));
+    assert!(found["context"].as_str().unwrap().contains("[memory]"));
+
+    let nothing = bench
+        .call(
+            Method::POST,
+            "/v1/memories/search",
+            Some(json!({ "query": "zebra", "include_bio": false })),
+        )
+        .await
+        .json();
+    assert_eq!(nothing["memories"], json!([]));
+    assert!(nothing["abstained"].is_string() && nothing["user_bio"].is_null());
+}
+
+#[tokio::test]
+async fn a_memory_is_listed_corrected_confirmed_and_forgotten() {
+    let bench = bench();
+    for text in ["I like rye", "I row", "I sing"] {
+        bench.call(Method::POST, "/v1/memories", add(text)).await;
+    }
+    let first = bench
+        .call(Method::GET, "/v1/memories?limit=2", None)
+        .await
+        .json();
+    assert_eq!(first["total"], 3);
+    let next = first["next_cursor"].as_str().unwrap();
+    let second = bench
+        .call(
+            Method::GET,
+            &format!("/v1/memories?limit=2&cursor={next}"),
+            None,
+        )
+        .await
+        .json();
+    assert_eq!(second["memories"].as_array().unwrap().len(), 1);
+    let id = second["memories"][0]["id"].as_str().unwrap().to_owned();
+
+    let path = format!("/v1/memories/{id}");
+    let corrected = bench
+        .call(
+            Method::PATCH,
+            &path,
+            Some(json!({ "memory": "User loves rye" })),
+        )
+        .await
+        .json();
+    assert_eq!(
+        (&corrected["level"], &corrected["memory"]),
+        (&json!("correction"), &json!("User loves rye"))
+    );
+    assert_eq!(
+        bench.call(Method::GET, &path, None).await.json()["status"],
+        "corrected"
+    );
+    let history = bench
+        .call(Method::GET, &format!("{path}/history"), None)
+        .await
+        .json();
+    assert_eq!(history["history"].as_array().unwrap().len(), 2);
+
+    let new = format!("/v1/memories/{}", corrected["id"].as_str().unwrap());
+    let confirmed = bench
+        .call(Method::PATCH, &new, Some(json!({ "confirmed": true })))
+        .await
+        .json();
+    assert_eq!(confirmed["confirmed"], true);
+    for wrong in [
+        json!({}),
+        json!({ "confirmed": false }),
+        json!({ "memory": "a", "confirmed": true }),
+    ] {
+        assert_eq!(
+            bench.call(Method::PATCH, &new, Some(wrong)).await.code(),
+            "edit_shape"
+        );
+    }
+    let forgotten = bench
+        .call(Method::DELETE, &format!("{new}?cascade=true"), None)
+        .await
+        .json();
+    assert_eq!(forgotten["forgotten"].as_array().unwrap().len(), 2);
+    let gone = bench.call(Method::GET, &new, None).await;
+    assert_eq!(
+        (gone.status, &*gone.code()),
+        (StatusCode::NOT_FOUND, "memory_not_found")
+    );
+    assert_eq!(
+        bench
+            .call(Method::DELETE, &format!("{path}?backup=true"), None)
+            .await
+            .code(),
+        "unsupported"
+    );
+}
+
+#[tokio::test]
+async fn the_profile_has_parts_and_the_bio_can_be_the_owners() {
+    let bench = bench();
+    bench
+        .call(Method::POST, "/v1/memories", add("I like rye"))
+        .await;
+    let profile = bench
+        .call(Method::GET, "/v1/profile?include=static", None)
+        .await
+        .json();
+    assert_eq!(profile["static"][0]["text"], "User like rye");
+    assert_eq!(
+        (&profile["user_bio"], &profile["categories"]),
+        (&json!(""), &json!([]))
+    );
+    assert_eq!(
+        bench
+            .call(Method::GET, "/v1/profile?include=soul", None)
+            .await
+            .code(),
+        "include_unknown"
+    );
+    let bio = bench
+        .call(
+            Method::PATCH,
+            "/v1/profile/bio",
+            Some(json!({ "bio": "A baker." })),
+        )
+        .await
+        .json();
+    assert_eq!(
+        (&bio["bio"], &bio["own"]),
+        (&json!("A baker."), &json!(true))
+    );
+    let bio = bench
+        .call(
+            Method::PATCH,
+            "/v1/profile/bio",
+            Some(json!({ "bio": null })),
+        )
+        .await
+        .json();
+    assert_eq!(
+        (&bio["bio"], &bio["own"]),
+        (&json!("User like rye."), &json!(false))
+    );
+}
+
+fn multipart(fields: &[(&str, &str)], file: Option<(&str, &[u8])>) -> (String, Vec<u8>) {
+    let mut body = Vec::new();
+    for (name, value) in fields {
+        body.extend_from_slice(
+            format!("--X\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+                .as_bytes(),
+        );
+    }
+    if let Some((name, bytes)) = file {
+        body.extend_from_slice(
+            format!(
+                "--X\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{name}\"\r\n\r\n"
+            )
+            .as_bytes(),
+        );
+        body.extend_from_slice(bytes);
+        body.extend_from_slice(b"\r\n");
+    }
+    body.extend_from_slice(b"--X--\r\n");
+    ("multipart/form-data; boundary=X".to_owned(), body)
+}
+
+async fn upload(
+    bench: &common::Bench,
+    path: &str,
+    fields: &[(&str, &str)],
+    file: Option<(&str, &[u8])>,
+) -> common::Reply {
+    let (content_type, body) = multipart(fields, file);
+    bench
+        .send(
+            request(Method::POST, path)
+                .header("x-api-key", &bench.key)
+                .header("content-type", content_type)
+                .body(Body::from(body))
+                .unwrap(),
+        )
+        .await
+}
+
+async fn finished(bench: &common::Bench, id: &str) -> Value {
+    for _ in 0..500 {
+        let status = bench
+            .call(Method::GET, &format!("/v1/integrations/{id}/status"), None)
+            .await
+            .json();
+        if status["status"] != "running" {
+            return status;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("the import never ends");
+}
+
+#[tokio::test]
+async fn a_chat_export_is_imported_once_and_says_what_it_left_out() {
+    let bench = bench();
+    let chat = "31.12.23, 21:40 - Notice\n31.12.23, 21:41 - Anna: Hi\n31.12.23, 21:42 - Ben: Ho\n";
+    for (new, known) in [(2, 0), (0, 2)] {
+        let begun = upload(
+            &bench,
+            "/v1/integrations/chat",
+            &[("source", "whatsapp"), ("utc_offset_minutes", "60")],
+            Some(("WhatsApp Chat with Ben.txt", chat.as_bytes())),
+        )
+        .await;
+        assert_eq!(begun.status, StatusCode::ACCEPTED, "{}", begun.text);
+        let status = finished(&bench, begun.json()["id"].as_str().unwrap()).await;
+        assert_eq!(status["status"], "done", "{status}");
+        assert_eq!(status["format"], "whatsapp");
+        assert_eq!(
+            (&status["memories_created"], &status["already_known"]),
+            (&json!(new), &json!(known))
+        );
+        assert_eq!(status["left_out"][0]["reason"], "system");
+    }
+    let other = bench
+        .gateway
+        .issue_key("other", &Scope::ALL, None)
+        .unwrap()
+        .key;
+    let begun = upload(
+        &bench,
+        "/v1/integrations/files",
+        &[],
+        Some(("a.txt", b"words")),
+    )
+    .await
+    .json();
+    let path = format!("/v1/integrations/{}/status", begun["id"].as_str().unwrap());
+    assert_eq!(
+        bench.call_as(&other, Method::GET, &path, None).await.code(),
+        "import_not_found"
+    );
+    finished(&bench, begun["id"].as_str().unwrap()).await;
+}
+
+#[tokio::test]
+async fn a_file_that_is_none_or_too_large_or_badly_described_is_refused_at_once() {
+    let bench = bench_with(|config| config.file_len = 1000);
+    let code = async |path: &str, fields: &[(&str, &str)], file| {
+        upload(&bench, path, fields, file).await.code()
+    };
+    let text: Option<(&str, &[u8])> = Some(("a.txt", b"words"));
+    assert_eq!(code("/v1/integrations/chat", &[], text).await, "not_a_chat");
+    assert_eq!(
+        code("/v1/integrations/files", &[], None).await,
+        "file_missing"
+    );
+    assert_eq!(
+        code("/v1/integrations/files", &[], Some(("a.png", b"\x89PNG\0"))).await,
+        "file_unreadable"
+    );
+    assert_eq!(
+        code("/v1/integrations/files", &[("format", "stone")], text).await,
+        "field_value"
+    );
+    assert_eq!(
+        code("/v1/integrations/files", &[("colour", "red")], text).await,
+        "field_value"
+    );
+    assert_eq!(
+        code(
+            "/v1/integrations/files",
+            &[],
+            Some(("a.txt", &[b'a'; 1001]))
+        )
+        .await,
+        "file_too_large"
+    );
+    let json = bench
+        .call(Method::POST, "/v1/integrations/files", Some(json!({})))
+        .await;
+    assert_eq!(json.code(), "not_multipart");
+}
+
+#[tokio::test]
+async fn an_import_whose_memory_fails_says_so() {
+    let bench = bench();
+    for text in ["the disk is full", "boom"] {
+        let begun = upload(
+            &bench,
+            "/v1/integrations/files",
+            &[],
+            Some(("a.txt", text.as_bytes())),
+        )
+        .await
+        .json();
+        let status = finished(&bench, begun["id"].as_str().unwrap()).await;
+        assert_eq!(status["status"], "failed");
+        assert!(
+            !status["error"].as_str().unwrap().contains("secret"),
+            "{status}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_key_does_what_its_scopes_say_and_makes_no_wider_key() {
+    let bench = bench();
+    let reader = bench
+        .call(
+            Method::POST,
+            "/v1/api-keys",
+            Some(json!({ "name": "reader", "scopes": ["memories:read", "keys"] })),
+        )
+        .await
+        .json();
+    let key = reader["key"].as_str().unwrap();
+    assert_eq!(
+        bench
+            .call_as(key, Method::GET, "/v1/memories", None)
+            .await
+            .status,
+        StatusCode::OK
+    );
+    for (method, path, body) in [
+        (Method::POST, "/v1/memories", add("I lie")),
+        (Method::DELETE, "/v1/memories/x", None),
+        (Method::GET, "/v1/profile", None),
+        (
+            Method::POST,
+            "/v1/api-keys",
+            Some(json!({ "name": "wide", "scopes": ["memories:write"] })),
+        ),
+    ] {
+        let reply = bench.call_as(key, method, path, body).await;
+        assert_eq!(
+            (reply.status, &*reply.code()),
+            (StatusCode::FORBIDDEN, "scope_missing"),
+            "{path}"
+        );
+    }
+    // A search gives no bio to a key that may not read the profile.
+    bench
+        .call(Method::POST, "/v1/memories", add("I like rye"))
+        .await;
+    let found = bench
+        .call_as(
+            key,
+            Method::POST,
+            "/v1/memories/search",
+            Some(json!({ "query": "rye" })),
+        )
+        .await
+        .json();
+    assert!(found["user_bio"].is_null() && !found["memories"].as_array().unwrap().is_empty());
+
+    let list = bench.call(Method::GET, "/v1/api-keys", None).await;
+    assert!(!list.text.contains(key) && list.text.contains("reader"));
+    let path = format!("/v1/api-keys/{}", reader["id"].as_str().unwrap());
+    assert_eq!(
+        bench.call(Method::DELETE, &path, None).await.status,
+        StatusCode::OK
+    );
+    assert_eq!(
+        bench.call(Method::DELETE, &path, None).await.code(),
+        "key_not_found"
+    );
+    assert_eq!(
+        bench
+            .call_as(key, Method::GET, "/v1/memories", None)
+            .await
+            .code(),
+        "key_unknown"
+    );
+}
+
+#[tokio::test]
+async fn keys_end_and_are_kept_as_hashes() {
+    let bench = bench();
+    let made = bench
+        .call(
+            Method::POST,
+            "/v1/api-keys",
+            Some(json!({ "name": "short", "expires_at": UnixMs(START_MS + 60_000) })),
+        )
+        .await
+        .json();
+    let key = made["key"].as_str().unwrap();
+    assert!(
+        made["scopes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|scope| scope != "keys")
+    );
+    let kept = bench.kept_keys.lock().unwrap().clone();
+    assert!(!String::from_utf8_lossy(&kept).contains(key));
+    assert!(
+        KeyRing::from_json(&kept)
+            .unwrap()
+            .check(key, UnixMs(START_MS))
+            .is_ok()
+    );
+    bench.clock.store(START_MS + 60_000, Ordering::Relaxed);
+    assert_eq!(
+        bench
+            .call_as(key, Method::GET, "/v1/memories", None)
+            .await
+            .code(),
+        "key_expired"
+    );
+    for (body, wanted) in [
+        (json!({ "name": "" }), "key_refused"),
+        (json!({ "name": "x", "scopes": [] }), "key_refused"),
+        (
+            json!({ "name": "x", "expires_at": UnixMs(START_MS) }),
+            "key_refused",
+        ),
+        (json!({ "name": "x", "scopes": ["root"] }), "bad_json"),
+    ] {
+        assert_eq!(
+            bench
+                .call(Method::POST, "/v1/api-keys", Some(body))
+                .await
+                .code(),
+            wanted
+        );
+    }
+}
+
+#[tokio::test]
+async fn without_a_key_nothing_is_answered() {
+    let bench = bench();
+    for route in openapi()["paths"].as_object().unwrap() {
+        let (path, operations) = route;
+        for (method, operation) in operations.as_object().unwrap() {
+            let method = Method::from_bytes(method.to_ascii_uppercase().as_bytes()).unwrap();
+            let is_open = operation["security"] == json!([]);
+            let reply = bench
+                .send(request(method, path).body(Body::empty()).unwrap())
+                .await;
+            if is_open {
+                assert_eq!(reply.status, StatusCode::OK, "{path}");
+            } else {
+                assert_eq!(
+                    (reply.status, &*reply.code()),
+                    (StatusCode::UNAUTHORIZED, "key_missing"),
+                    "{path}"
+                );
+                assert!(reply.headers.contains_key("www-authenticate"));
+            }
+        }
+    }
+    let bearer = bench
+        .send(
+            request(Method::GET, "/v1/memories")
+                .header("authorization", format!("bearer {}", bench.key))
+                .body(Body::empty())
+                .unwrap(),
+        )
+        .await;
+    assert_eq!(bearer.status, StatusCode::OK);
+}
+
+/// Every described operation is answered by its handler, and none is answered that is not described.
+#[tokio::test]
+async fn the_openapi_document_is_what_the_router_answers() {
+    let bench = bench();
+    let served = bench
+        .send(
+            request(Method::GET, "/v1/openapi.json")
+                .body(Body::empty())
+                .unwrap(),
+        )
+        .await
+        .json();
+    assert_eq!(served, openapi());
+    let document = served.as_object().unwrap();
+    assert_eq!(document["openapi"], "3.1.0");
+    let text = served.to_string();
+    for reference in text.split("\"$ref\":\"#/components/schemas/").skip(1) {
+        let name = reference.split('"').next().unwrap();
+        assert!(
+            served["components"]["schemas"][name].is_object(),
+            "no schema {name}"
+        );
+    }
+    let mut ids = Vec::new();
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for method in ["GET", "POST", "PATCH", "DELETE", "PUT"] {
+            let described = operations.get(method.to_ascii_lowercase());
+            let method = Method::from_bytes(method.as_bytes()).unwrap();
+            let reply = bench.call(method.clone(), path, None).await;
+            match described {
+                Some(operation) => {
+                    ids.push(operation["operationId"].as_str().unwrap().to_owned());
+                    assert!(
+                        reply.status != StatusCode::METHOD_NOT_ALLOWED,
+                        "{method} {path}"
+                    );
+                    if reply.status == StatusCode::NOT_FOUND {
+                        assert_ne!(reply.code(), "no_such_path", "{method} {path}");
+                    }
+                }
+                None => assert_eq!(reply.code(), "no_such_method", "{method} {path}"),
+            }
+        }
+    }
+    let count = ids.len();
+    ids.sort();
+    ids.dedup();
+    assert_eq!(
+        (ids.len(), count),
+        (count, count),
+        "operation ids are unique"
+    );
+    for path in [
+        "/v1/memories",
+        "/v1/memories/search",
+        "/v1/memories/{id}",
+        "/v1/profile",
+        "/v1/profile/bio",
+        "/v1/integrations/files",
+        "/v1/integrations/chat",
+        "/v1/integrations/{id}/status",
+        "/v1/api-keys",
+    ] {
+        assert!(document["paths"][path].is_object(), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn wrong_requests_get_a_code_and_a_sentence() {
+    let bench = bench();
+    let json = |body: Value| Some(body);
+    for (method, path, body, wanted) in [
+        (
+            Method::POST,
+            "/v1/memories",
+            json(json!({ "messages": [] })),
+            "messages_count",
+        ),
+        (
+            Method::POST,
+            "/v1/memories",
+            json(json!({ "messages": [{ "role": "user", "content": " " }] })),
+            "field_empty",
+        ),
+        (
+            Method::POST,
+            "/v1/memories",
+            json(json!({ "messages": [{ "role": "god", "content": "x" }] })),
+            "bad_json",
+        ),
+        (
+            Method::POST,
+            "/v1/memories",
+            json(json!({ "messages": [{ "role": "user", "content": "a\u{1b}[0m" }] })),
+            "field_control",
+        ),
+        (
+            Method::POST,
+            "/v1/memories",
+            json(json!({ "messages": [], "more": 1 })),
+            "bad_json",
+        ),
+        (
+            Method::POST,
+            "/v1/memories/search",
+            json(json!({ "query": "x", "limit": 101 })),
+            "limit_range",
+        ),
+        (
+            Method::POST,
+            "/v1/memories/search",
+            json(json!({ "query": "x".repeat(5000) })),
+            "field_too_long",
+        ),
+        (
+            Method::POST,
+            "/v1/memories/search",
+            json(json!({ "query": "x", "max_tokens": 0 })),
+            "max_tokens_range",
+        ),
+        (Method::GET, "/v1/memories?limit=no", None, "bad_query"),
+        (Method::GET, "/v1/memories?cursor=no", None, "refused"),
+        (Method::GET, "/v1/nothing", None, "no_such_path"),
+        (Method::PUT, "/v1/memories", None, "no_such_method"),
+        (Method::POST, "/v1/memories", None, "not_json"),
+    ] {
+        let reply = bench.call(method, path, body).await;
+        assert!(reply.status.is_client_error(), "{path}");
+        assert_eq!(reply.code(), wanted, "{path}: {}", reply.text);
+    }
+    let broken = bench
+        .send(
+            request(Method::POST, "/v1/memories")
+                .header("x-api-key", &bench.key)
+                .header("content-type", "application/json")
+                .body(Body::from("{"))
+                .unwrap(),
+        )
+        .await;
+    assert_eq!(broken.code(), "bad_json");
+}
+
+#[tokio::test]
+async fn what_fails_inside_is_not_told_outside_and_costs_one_answer() {
+    let bench = bench();
+    for text in ["the disk is full", "boom"] {
+        let reply = bench.call(Method::POST, "/v1/memories", add(text)).await;
+        assert_eq!(
+            (reply.status, &*reply.code()),
+            (StatusCode::INTERNAL_SERVER_ERROR, "internal")
+        );
+        assert!(
+            !reply.text.contains("secret") && !reply.text.contains("panic"),
+            "{}",
+            reply.text
+        );
+    }
+    // The notebook's lock is poisoned by now; a memory of its own answers or says that it cannot.
+    assert_eq!(
+        bench
+            .call(Method::GET, "/v1/openapi.json", None)
+            .await
+            .status,
+        StatusCode::OK
+    );
+}
+
+#[tokio::test]
+async fn a_body_over_the_limit_is_refused() {
+    let bench = bench_with(|config| config.body_len = 1000);
+    let reply = bench
+        .call(Method::POST, "/v1/memories", add(&"x".repeat(2000)))
+        .await;
+    assert_eq!(
+        (reply.status, &*reply.code()),
+        (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large")
+    );
+    let reply = bench
+        .call(
+            Method::POST,
+            "/v1/integrations/chat",
+            add(&"x".repeat(2000)),
+        )
+        .await;
+    assert_eq!(reply.code(), "body_too_large");
+}
+
+#[tokio::test]
+async fn each_key_has_its_own_rate_and_guessing_is_slow() {
+    let bench = bench_with(|config| config.per_minute = 3);
+    let other = bench
+        .gateway
+        .issue_key("other", &Scope::ALL, None)
+        .unwrap()
+        .key;
+    for _ in 0..3 {
+        assert_eq!(
+            bench.call(Method::GET, "/v1/memories", None).await.status,
+            StatusCode::OK
+        );
+    }
+    let reply = bench.call(Method::GET, "/v1/memories", None).await;
+    assert_eq!(
+        (reply.status, &*reply.code()),
+        (StatusCode::TOO_MANY_REQUESTS, "too_many_requests")
+    );
+    assert_eq!(reply.headers["retry-after"], "20");
+    assert_eq!(
+        bench
+            .call_as(&other, Method::GET, "/v1/memories", None)
+            .await
+            .status,
+        StatusCode::OK
+    );
+    bench.clock.store(START_MS + 20_000, Ordering::Relaxed);
+    assert_eq!(
+        bench.call(Method::GET, "/v1/memories", None).await.status,
+        StatusCode::OK
+    );
+    let mut last = StatusCode::OK;
+    for _ in 0..4 {
+        last = bench
+            .call_as("tally_0_wrong", Method::GET, "/v1/memories", None)
+            .await
+            .status;
+    }
+    assert_eq!(last, StatusCode::TOO_MANY_REQUESTS);
+}
+
+#[tokio::test]
+async fn a_request_by_another_name_or_from_another_page_goes_no_further() {
+    let bench = bench_with(|config| config.origins = vec!["https://app.example".to_owned()]);
+    let with = |headers: &[(&str, &str)]| {
+        let mut request = axum::http::Request::builder()
+            .uri("/v1/memories")
+            .header("x-api-key", &bench.key);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(Body::empty()).unwrap()
+    };
+    for (headers, fine) in [
+        (&[("host", "localhost:7411")][..], true),
+        (&[("host", "127.0.0.1")], true),
+        (&[("host", "[::1]:7411")], true),
+        (&[("host", "LOCALHOST:7411")], true),
+        (&[("host", "evil.example:7411")], false),
+        (&[("host", "localhost.evil.example")], false),
+        (&[("host", "")], false),
+        (&[], false),
+        (
+            &[
+                ("host", "localhost:7411"),
+                ("origin", "http://localhost:7411"),
+            ],
+            true,
+        ),
+        (
+            &[
+                ("host", "localhost:7411"),
+                ("origin", "https://app.example"),
+            ],
+            true,
+        ),
+        (
+            &[
+                ("host", "localhost:7411"),
+                ("origin", "http://localhost:9999"),
+            ],
+            false,
+        ),
+        (
+            &[
+                ("host", "localhost:7411"),
+                ("origin", "http://evil.example"),
+            ],
+            false,
+        ),
+        (&[("host", "localhost:7411"), ("origin", "null")], false),
+    ] {
+        let reply = bench.send(with(headers)).await;
+        assert_eq!(
+            reply.status == StatusCode::OK,
+            fine,
+            "{headers:?}: {}",
+            reply.text
+        );
+        if !fine {
+            assert!(matches!(&*reply.code(), "origin_refused" | "no_host"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_answer_carries_its_headers() {
+    let bench = bench();
+    for path in [
+        "/v1/memories",
+        "/v1/nothing",
+        "/healthz",
+        "/console/sign-in",
+    ] {
+        let reply = bench.call(Method::GET, path, None).await;
+        for name in [
+            "x-request-id",
+            "x-content-type-options",
+            "referrer-policy",
+            "content-security-policy",
+            "cache-control",
+        ] {
+            assert!(reply.headers.contains_key(name), "{path} {name}");
+        }
+        assert!(!reply.headers.contains_key("access-control-allow-origin"));
+    }
+}
+
+#[tokio::test]
+async fn an_open_server_needs_no_key_and_a_wrong_one_is_still_wrong() {
+    let bench = bench_with(|config| config.open = true);
+    let reply = bench
+        .send(
+            request(Method::GET, "/v1/memories")
+                .body(Body::empty())
+                .unwrap(),
+        )
+        .await;
+    assert_eq!(reply.status, StatusCode::OK);
+    assert_eq!(
+        bench
+            .call_as("tally_0_x", Method::GET, "/v1/memories", None)
+            .await
+            .code(),
+        "key_unknown"
+    );
+}
