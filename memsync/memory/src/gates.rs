@@ -204,6 +204,10 @@ pub(crate) fn own_subject(episode: &Episode) -> String {
 fn subject(proposed: &str, episode: &Episode, words: &str, sentence: &str) -> Result<String, Gate> {
     let proposed = proposed.trim();
     let own = own_subject(episode);
+    // "I'm …" is about whoever says it, whatever a model makes of the rest.
+    if speech::begins_with_the_speaker(words) {
+        return Ok(own);
+    }
     let is_speaker = proposed == own || proposed == extract::speaker(episode);
     if is_speaker {
         return if speech::is_first_person(words) || speech::is_first_person(sentence) {
@@ -317,6 +321,9 @@ mod tests {
         assert_eq!(other.subject, "Lena");
         assert_eq!(other.entities, ["Ghent", "Lena"]);
         assert_eq!(other.slot.map(|slot| slot.name).as_deref(), Some("job"));
+        let both = "I'm allergic to peanuts and my sister Lena works as a nurse in Ghent";
+        let own = judged(Role::Owner, text, both, "Lena").expect("it was said");
+        assert_eq!(own.subject, "user", "grammar goes before the model");
         let person = judged(Role::Person, "I live in Ghent.", "I live in Ghent", "Anna")
             .expect("it was said");
         assert_eq!(
@@ -379,18 +386,24 @@ mod tests {
                 "user",
                 G::Template,
             ),
-            (Role::Owner, "I like tea.", "I like tea", "Eve", G::Subject),
             (
                 Role::Owner,
-                "I like tea.",
-                "I like tea",
+                "My tea is cold.",
+                "My tea is cold",
+                "Eve",
+                G::Subject,
+            ),
+            (
+                Role::Owner,
+                "My tea is cold.",
+                "My tea is cold",
                 "assistant",
                 G::Subject,
             ),
             (
                 Role::Person,
-                "I like tea.",
-                "I like tea",
+                "My tea is cold.",
+                "My tea is cold",
                 "user",
                 G::Subject,
             ),

@@ -33,6 +33,7 @@ mod model;
 mod moment;
 pub mod profile;
 pub mod record;
+mod relate;
 pub mod secrets;
 mod similar;
 mod slots;
@@ -56,5 +57,6 @@ pub use memory::{
 pub use model::{Answer, Ask, ChatModel, Message, ModelError, ReceiptParts};
 pub use moment::{Moment, MomentError};
 pub use record::{Category, Episode, Fact, Kind, Modality, Role};
+pub use relate::SHAPE as LABEL_SHAPE;
 pub use store::{Damaged, LoadError, SharedVault};
 pub use tally_recall as recall;

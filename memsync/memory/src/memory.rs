@@ -34,6 +34,9 @@ pub type SharedEmbedder = Arc<dyn Embedder + Send + Sync>;
 pub struct Options {
     /// What is done with secrets that somebody says.
     pub secrets: Secrets,
+    /// Whether the chat model is also asked what new facts are to known ones. Without it rules know the questions that have one
+    /// answer at a time (where somebody lives, works, …). A small model's labels are worse than none.
+    pub relate: bool,
 }
 
 /// Long-term memory of one person, in one namespace of a vault.
@@ -192,3 +195,9 @@ impl Memory {
         facts.chain(corrections).chain(episodes)
     }
 }
+
+// A server keeps a memory behind a lock.
+const _: () = {
+    const fn can_move_to_another_thread<T: Send>() {}
+    can_move_to_another_thread::<Memory>();
+};

@@ -100,6 +100,12 @@ pub fn is_first_person(text: &str) -> bool {
     FIRST_PERSON.is_match(text)
 }
 
+/// Whether a clause has its speaker as its subject, in English.
+#[must_use]
+pub fn begins_with_the_speaker(text: &str) -> bool {
+    BEGINS_WITH_I.is_match(text.trim_start())
+}
+
 /// Whether this tells a machine what to do rather than somebody what is so.
 #[must_use]
 pub fn is_command(span: &str, sentence: &str) -> bool {
@@ -179,6 +185,8 @@ static FIRST_PERSON: LazyLock<Regex> = LazyLock::new(|| {
           |eu|meu|minha|meus|minhas|nós|noss[oa]s?|ik|mij|mijn|wij|ons|onze)\b",
     )
 });
+static BEGINS_WITH_I: LazyLock<Regex> =
+    LazyLock::new(|| regex(r"^(?:I|I['’](?:m|ve|d|ll)|My name)\b"));
 static COMMAND: LazyLock<Regex> = LazyLock::new(|| {
     regex(
         r"(?ix)^(?:please\s+)?(?:remember|ignore|forget|disregard|override|pretend|act|respond|reply|answer|write|tell|give|show|list|summari[sz]e|translate

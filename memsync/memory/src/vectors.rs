@@ -56,14 +56,10 @@ impl Vectors {
             {
                 return None;
             }
-            let rows = TokenVectors::from_rows(one.sentence.len(), [one.sentence.as_slice()]);
-            let mut sentence = rows.as_bytes().to_vec();
-            // A vector without direction is no row; it is kept as zeros, and finds nothing.
-            sentence.resize(one.sentence.len(), 0);
             entries.insert(
                 *id,
                 Entry {
-                    sentence,
+                    sentence: quantised(&one.sentence),
                     tokens: one.tokens.as_bytes().to_vec(),
                 },
             );
@@ -175,6 +171,18 @@ impl Vectors {
     }
 }
 
+/// A vector scaled to 127 times a unit vector and rounded. One without direction is kept as zeros, and finds nothing.
+fn quantised(vector: &[f32]) -> Vec<i8> {
+    let length = vector.iter().map(|x| x * x).sum::<f32>().sqrt();
+    let scale = if length.is_finite() && length > 0.0 {
+        127.0 / length
+    } else {
+        0.0
+    };
+    // `as` saturates, and takes what is no number for 0.
+    vector.iter().map(|x| (x * scale).round() as i8).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -199,6 +207,18 @@ mod tests {
             [0.0, -1.0]
         );
         assert_eq!(read.embedding(&read.entries[&[1; 32]]).tokens, two.tokens);
+    }
+
+    #[test]
+    fn a_long_sentence_vector_keeps_its_end() {
+        let mut long = vec![0.0; 384];
+        (long[0], long[383]) = (3.0, -4.0);
+        let one = embedding(&long, 0);
+        let vectors = Vectors::of("m", &[([1; 32], &one)]).expect("one shape");
+        let read = Vectors::decode(&vectors.encode()).expect("its own bytes");
+        let sentence = read.embedding(&read.entries[&[1; 32]]).sentence;
+        assert_eq!(sentence.len(), 384);
+        assert!((sentence[0] - 0.6).abs() < 0.01 && (sentence[383] + 0.8).abs() < 0.01);
     }
 
     #[test]

@@ -7,7 +7,8 @@ use tally_memory::profile::Length;
 use tally_memory::speech::recalled;
 use tally_memory::verify::{Trust, codes};
 use tally_memory::{
-    Category, ChangeError, Gate, Layer, LearnError, Memory, MemoryId, Mode, Role, Search, Turn,
+    Category, ChangeError, Gate, Layer, LearnError, Memory, MemoryId, Mode, Options, Role, Search,
+    Turn,
 };
 use tally_receipt::{Label, Policy, Role as KeyRole, Status, Timestamp, TrustedKey};
 
@@ -312,6 +313,84 @@ fn a_crash_between_what_was_said_and_what_is_learnt_loses_and_doubles_nothing() 
         .expect("learnt");
     assert_eq!(about_user(&memory).len(), 7);
     assert_eq!(memory.counts().unlearnt_lines, 0);
+}
+
+/// Labels everything that it is shown as brought up to date, and finds what the parrot finds.
+struct Labeller;
+
+impl tally_memory::ChatModel for Labeller {
+    fn name(&self) -> &str {
+        "labeller"
+    }
+
+    fn ask(
+        &self,
+        ask: &tally_memory::Ask,
+    ) -> Result<tally_memory::Answer, tally_memory::ModelError> {
+        if ask.messages[0].content.starts_with("Extract") {
+            return Parrot::default().ask(ask);
+        }
+        Ok(tally_memory::Answer {
+            text:
+                r#"{"labels":[{"label":"updates","number":1},{"label":"contradicts","number":7}]}"#
+                    .into(),
+            model: "labeller".into(),
+            prompt_tokens: 1,
+            output_tokens: 1,
+            took_ms: 1,
+            is_cut: false,
+            receipt: None,
+        })
+    }
+}
+
+#[test]
+fn a_model_labels_and_time_decides() {
+    let (_computer, vault) = Computer::new();
+    let options = Options {
+        relate: true,
+        ..Options::default()
+    };
+    let mut memory = Memory::open(vault.clone(), "memory", options).expect("it opens");
+    let diet = [
+        says(0, "I eat no meat at all."),
+        says(30, "I eat meat again."),
+    ];
+    memory.remember(&diet).expect("remembered");
+    let learnt = memory
+        .learn(&Labeller, at(40), usize::MAX, |_| ())
+        .expect("learnt");
+    assert_eq!(learnt.facts.len(), 2);
+    // Both came from one prompt, so the first was not known yet: nothing was compared.
+    assert_eq!(memory.log().len(), 1);
+    memory
+        .remember(&[says(50, "I eat meat only on Sundays.")])
+        .expect("remembered");
+    memory
+        .learn(&Labeller, at(60), usize::MAX, |_| ())
+        .expect("learnt");
+    assert_eq!(memory.log().len(), 3);
+    let links = memory
+        .facts()
+        .iter()
+        .filter_map(|id| memory.show(id))
+        .map(|shown| shown.fact.links.len())
+        .sum::<usize>();
+    assert_eq!(links, 1, "a number that was not shown names nothing");
+    assert_eq!(memory.facts_as_of(at(70), at(1_000)).len(), 2);
+    assert_eq!(memory.facts_as_of(at(40), at(1_000)).len(), 2);
+    // Whoever is forgotten leaves no label behind.
+    let labelled = memory
+        .facts()
+        .into_iter()
+        .find(|id| {
+            memory
+                .show(id)
+                .is_some_and(|shown| !shown.fact.links.is_empty())
+        })
+        .expect("one");
+    let forgot = memory.forget(&[labelled], "", at(71)).expect("forgotten");
+    assert_eq!(forgot.calls.len(), 2);
 }
 
 #[test]

@@ -141,7 +141,10 @@ fn secrets_are_in_no_index_no_prompt_and_kept_only_where_the_owner_says_so() {
     let text = "My card is 4111 1111 1111 1111. I use the key sk-abcdefghijkl0123456789mnop. I like rye bread.";
     for policy in [Secrets::Drop, Secrets::Keep] {
         let (_computer, vault) = Computer::new();
-        let options = Options { secrets: policy };
+        let options = Options {
+            secrets: policy,
+            ..Options::default()
+        };
         let mut memory = Memory::open(vault.clone(), "memory", options).expect("it opens");
         let report = memory.remember(&[says(0, text)]).expect("remembered");
         let kept = &memory.episode(&report.new[0]).expect("it is there").0.text;

@@ -6,6 +6,7 @@
 mod adapt;
 mod failure;
 mod home;
+mod memories;
 mod secret;
 mod setup;
 mod trust;
@@ -63,6 +64,9 @@ enum Verb {
     /// Encrypted memory that its owner carries.
     #[command(subcommand)]
     Vault(verbs::vault::Verb),
+    /// What was said and learnt: searched, corrected, audited.
+    #[command(subcommand)]
+    Memory(verbs::memory::Verb),
     /// Measure this machine, beside the peer or the physical limit in the same run.
     Bench(verbs::bench::Args),
     /// Serve one model to the process that started this one.
@@ -104,6 +108,7 @@ fn dispatch(verb: Verb, json: bool) -> Outcome {
         Verb::Agent(verb) => verbs::agent::run(verb, json),
         Verb::Model(verb) => verbs::model::run(verb, json),
         Verb::Vault(verb) => verbs::vault::run(verb, json),
+        Verb::Memory(verb) => verbs::memory::run(verb, json),
         Verb::Bench(args) => verbs::bench::run(&args, json),
         Verb::Probe => verbs::model::probe::judge(),
         Verb::Worker => unreachable!("handled before the command line is parsed"),

@@ -3,6 +3,7 @@
 pub(crate) mod agent;
 pub(crate) mod bench;
 pub(crate) mod demo;
+pub(crate) mod memory;
 pub(crate) mod model;
 pub(crate) mod replay;
 pub(crate) mod run;

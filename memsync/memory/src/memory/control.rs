@@ -14,7 +14,9 @@ use crate::ids::{CallId, EpisodeId, FactId, MemoryId, RemarkId, SpanHash};
 use crate::memory::Memory;
 use crate::memory::recalling::Cited;
 use crate::moment::Moment;
-use crate::record::{Call, Confirmation, Correction, Fact, Forgotten, Record, RecordError};
+use crate::record::{
+    Call, Confirmation, Correction, Fact, Forgotten, Line, Purpose, Record, RecordError,
+};
 use crate::store::{self, LoadError};
 use crate::timeline::{Place, Standing};
 
@@ -299,13 +301,27 @@ impl Memory {
                 MemoryId::Correction(id) => ops.extend(&self.state.corrections[id].ops),
             }
         }
+        let spans: BTreeSet<Line> = going
+            .iter()
+            .filter_map(|id| self.state.fact_of(id))
+            .flat_map(|(_, fact)| fact.evidence)
+            .map(|one| Line {
+                episode: one.episode,
+                start: one.start,
+                end: one.end,
+            })
+            .collect();
         for (id, call) in &self.state.calls {
-            if call
-                .value
-                .lines
+            let call = &call.value;
+            let shown = call.lines.iter().any(|line| {
+                going.contains(&MemoryId::Episode(line.episode)) || spans.contains(line)
+            });
+            // What a call that labelled was shown stands in its openings.
+            let labelled = call
+                .facts
                 .iter()
-                .any(|line| going.contains(&MemoryId::Episode(line.episode)))
-            {
+                .any(|fact| going.contains(&MemoryId::Fact(*fact)));
+            if shown || labelled {
                 calls.insert(*id);
             }
         }
@@ -332,6 +348,7 @@ impl Memory {
         let again: BTreeSet<_> = calls
             .iter()
             .filter_map(|id| self.state.calls.get(id))
+            .filter(|call| call.value.purpose == Purpose::Extract)
             .flat_map(|call| call.value.lines.iter())
             .filter(|line| !going.contains(&MemoryId::Episode(line.episode)))
             .copied()
@@ -557,9 +574,9 @@ impl Memory {
 const NO_MODEL: &str = "none";
 
 /// Says that lines were asked about, when the record of the call that did is gone.
-fn asked_about(lines: Vec<crate::record::Line>, now: Moment) -> Call {
+fn asked_about(lines: Vec<Line>, now: Moment) -> Call {
     Call {
-        purpose: crate::record::Purpose::Extract,
+        purpose: Purpose::Extract,
         shape: crate::extract::SHAPE.to_owned(),
         model: NO_MODEL.to_owned(),
         at: now,

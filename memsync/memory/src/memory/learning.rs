@@ -4,7 +4,7 @@
 //! the call, which also says that these lines were asked about. So after a crash a window was learnt from or it was not, and
 //! going on asks about what is left. A fact that was written without its call's record is found again as a duplicate.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tally_recall::EmbedError;
 use tally_vault::WriteError;
@@ -15,9 +15,10 @@ use crate::gates::{self, Gate};
 use crate::ids::{CallId, EpisodeId, FactId, MemoryId, SpanHash};
 use crate::memory::remembering::{Remembered, TurnError};
 use crate::memory::{Memory, Turn};
-use crate::model::{self, Answer, ChatModel, ModelError};
+use crate::model::{self, Answer, Ask, ChatModel, ModelError};
 use crate::moment::Moment;
-use crate::record::{Call, Episode, Fact, Kind, Line, Purpose, Record};
+use crate::record::{Call, Episode, Fact, Kind, Line, Link, Purpose, Record};
+use crate::relate;
 use crate::similar::{Gist, TWIN};
 use crate::store::{self, LoadError};
 use crate::verify;
@@ -121,7 +122,7 @@ impl Memory {
         report.remaining = conversations.iter().map(|(_, lines)| lines.len()).sum();
         for (_, lines) in conversations {
             for window in extract::windows(&lines) {
-                if report.calls.len() == most_calls {
+                if report.calls.len() >= most_calls {
                     return Ok(report);
                 }
                 let judged = {
@@ -139,7 +140,7 @@ impl Memory {
                     };
                     ask_about(model, &shown, said_at)?
                 };
-                self.keep(judged, window.clone(), now, &mut report)?;
+                self.keep(judged, window.clone(), model, now, &mut report)?;
                 report.remaining -= window.len();
                 progress(report.remaining);
             }
@@ -200,10 +201,17 @@ impl Memory {
         &mut self,
         mut judged: Judged,
         lines: Vec<Line>,
+        model: &dyn ChatModel,
         now: Moment,
         report: &mut Learnt,
     ) -> Result<(), LearnError> {
         self.stop_known(&mut judged)?;
+        let mut labelled: Vec<Call> = Vec::new();
+        if self.options.relate {
+            for fact in &mut judged.facts {
+                labelled.extend(self.relate(fact, model, now)?);
+            }
+        }
         let mut refused: BTreeMap<String, u32> = BTreeMap::new();
         for one in &judged.refused {
             *refused.entry(one.gate.as_str().to_owned()).or_default() += 1;
@@ -212,36 +220,47 @@ impl Memory {
             refused.insert("unreadable".to_owned(), 1);
         }
         let answer = &judged.answer;
-        let receipt = answer.receipt.as_ref();
         let call = Call {
-            purpose: Purpose::Extract,
-            shape: extract::SHAPE.to_owned(),
-            model: printable(&answer.model),
-            at: now,
-            took_ms: answer.took_ms,
-            prompt_tokens: answer.prompt_tokens,
-            output_tokens: answer.output_tokens,
             lines,
-            facts: Vec::new(),
-            answer: cut(&answer.text),
             refused,
-            receipt: receipt.map(|one| model::encode(&one.envelope)),
-            openings: receipt
-                .and_then(|one| one.openings.as_deref())
-                .map(model::encode),
+            ..call(Purpose::Extract, extract::SHAPE, answer, now)
         };
         let id = call.id();
-        let digest = receipt.map(|one| ReceiptDigest(*blake3::hash(&one.envelope).as_bytes()));
+        let digest = answer
+            .receipt
+            .as_ref()
+            .map(|one| ReceiptDigest(*blake3::hash(&one.envelope).as_bytes()));
         for fact in &mut judged.facts {
             fact.call = id;
         }
         let facts: Vec<FactId> = judged.facts.iter().map(Fact::id).collect();
-        let records: Vec<_> = judged
-            .facts
+        for other in &labelled {
+            report.prompt_tokens += u64::from(other.prompt_tokens);
+            report.output_tokens += u64::from(other.output_tokens);
+            report.calls.push(other.id());
+        }
+        let mut records: Vec<_> = labelled
             .into_iter()
-            .map(Record::Fact)
-            .chain([Record::Call(call)])
-            .map(|record| (record.record_type(), record.encode(), digest))
+            .map(|other| {
+                let digest = other
+                    .receipt
+                    .as_deref()
+                    .and_then(model::decode)
+                    .map(|envelope| ReceiptDigest(*blake3::hash(&envelope).as_bytes()));
+                (Record::Call(other), digest)
+            })
+            .collect();
+        records.extend(
+            judged
+                .facts
+                .into_iter()
+                .map(|fact| (Record::Fact(fact), digest)),
+        );
+        // The call comes last: it says that the lines are done with.
+        records.push((Record::Call(call), digest));
+        let records: Vec<_> = records
+            .into_iter()
+            .map(|(record, digest)| (record.record_type(), record.encode(), digest))
             .collect();
         {
             let mut turn = self.store.turn()?;
@@ -256,6 +275,87 @@ impl Memory {
         report.prompt_tokens += u64::from(judged.answer.prompt_tokens);
         report.output_tokens += u64::from(judged.answer.output_tokens);
         Ok(())
+    }
+
+    /// Asks the model what a fact is to those about the same subject that stand when it begins and share a word with it, and links
+    /// it to them.
+    fn relate(
+        &self,
+        fact: &mut Fact,
+        model: &dyn ChatModel,
+        now: Moment,
+    ) -> Result<Option<Call>, LearnError> {
+        let words = |text: &str| -> BTreeSet<String> {
+            text.to_lowercase()
+                .split(|character: char| !character.is_alphanumeric())
+                .filter(|word| word.len() > 3)
+                .map(str::to_owned)
+                .collect()
+        };
+        let own = words(&fact.text);
+        let mut near: Vec<(usize, FactId, &str)> = self
+            .state
+            .facts
+            .iter()
+            .filter(|(id, other)| {
+                other.value.subject == fact.subject
+                    && self
+                        .state
+                        .places()
+                        .get(&MemoryId::Fact(**id))
+                        .is_some_and(|place| place.stands_at(fact.observed.max(fact.begins())))
+            })
+            .map(|(id, other)| {
+                let common = words(&other.value.text).intersection(&own).count();
+                let category = other.value.categories == fact.categories;
+                (
+                    common * 2 + usize::from(category),
+                    *id,
+                    other.value.text.as_str(),
+                )
+            })
+            .filter(|(score, ..)| *score > 0)
+            .collect();
+        near.sort_by_key(|(score, id, _)| (std::cmp::Reverse(*score), *id));
+        near.truncate(relate::KNOWN_MAX);
+        if near.is_empty() {
+            return Ok(None);
+        }
+        let known: Vec<&str> = near.iter().map(|(.., text)| *text).collect();
+        let question = relate::ask(&known, &fact.text);
+        let answer = answer(model, &question)?;
+        let labels = relate::read(&answer.text, near.len());
+        let mut refused = BTreeMap::new();
+        match labels {
+            Some(labels) => {
+                let links: BTreeSet<Link> = labels
+                    .into_iter()
+                    .map(|(at, label)| Link {
+                        to: near[at].1,
+                        label,
+                    })
+                    .collect();
+                fact.links = links.into_iter().collect();
+            }
+            None => {
+                refused.insert("unreadable".to_owned(), 1);
+            }
+        }
+        Ok(Some(Call {
+            // What was shown of the new fact, so that forgetting it finds this call.
+            lines: fact
+                .evidence
+                .iter()
+                .map(|one| Line {
+                    episode: one.episode,
+                    start: one.start,
+                    end: one.end,
+                })
+                .collect(),
+            facts: near.iter().map(|(_, id, _)| *id).collect(),
+            refused,
+            ..call(Purpose::Label, relate::SHAPE, &answer, now)
+        }))
     }
 
     /// Refuses what is known already, within the answer too, and what was forgotten.
@@ -393,18 +493,7 @@ fn ask_about(
         .iter()
         .filter_map(|(line, episode)| extract::line_text(episode, line))
         .collect();
-    let ask = extract::ask(&prompt);
-    let mut attempt = 1;
-    let answer = loop {
-        match model.ask(&ask) {
-            Ok(answer) => break answer,
-            Err(error) if error.is_transient && attempt < ATTEMPTS => attempt += 1,
-            Err(error) => return Err(error.into()),
-        }
-    };
-    if let Some(receipt) = &answer.receipt {
-        verify::fresh(receipt, &ask, &answer.text).map_err(LearnError::Receipt)?;
-    }
+    let answer = answer(model, &extract::ask(&prompt))?;
     let (candidates, is_readable) = match extract::read(&answer.text) {
         Ok(candidates) => (candidates, true),
         Err(_) => (Vec::new(), false),
@@ -429,6 +518,44 @@ fn ask_about(
         refused,
         is_readable,
     })
+}
+
+/// Asks, again where that may help, and takes no answer whose receipt does not hold.
+fn answer(model: &dyn ChatModel, ask: &Ask) -> Result<Answer, LearnError> {
+    let mut attempt = 1;
+    let answer = loop {
+        match model.ask(ask) {
+            Ok(answer) => break answer,
+            Err(error) if error.is_transient && attempt < ATTEMPTS => attempt += 1,
+            Err(error) => return Err(error.into()),
+        }
+    };
+    if let Some(receipt) = &answer.receipt {
+        verify::fresh(receipt, ask, &answer.text).map_err(LearnError::Receipt)?;
+    }
+    Ok(answer)
+}
+
+/// The record of a call, but for what it was about.
+fn call(purpose: Purpose, shape: &str, answer: &Answer, now: Moment) -> Call {
+    let receipt = answer.receipt.as_ref();
+    Call {
+        purpose,
+        shape: shape.to_owned(),
+        model: printable(&answer.model),
+        at: now,
+        took_ms: answer.took_ms,
+        prompt_tokens: answer.prompt_tokens,
+        output_tokens: answer.output_tokens,
+        lines: Vec::new(),
+        facts: Vec::new(),
+        answer: cut(&answer.text),
+        refused: BTreeMap::new(),
+        receipt: receipt.map(|one| model::encode(&one.envelope)),
+        openings: receipt
+            .and_then(|one| one.openings.as_deref())
+            .map(model::encode),
+    }
 }
 
 fn cosine(a: &[f32], b: &[f32]) -> f32 {

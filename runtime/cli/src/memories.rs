@@ -1,0 +1,321 @@
+//! Memories as the command line sees them: where one is, which models it asks, and what time it is.
+//!
+//! `tally-memory` states what it needs of models as two traits; this file fits the inference service to them. Both wait for the
+//! service, so they are called from threads that may.
+
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use clap::Args as ClapArgs;
+use tally_inference as service;
+use tally_memory::recall::{EmbedError, Embedder, Embedding, TokenVectors};
+use tally_memory::{
+    Answer, Ask, ChatModel, LoadError, Memory, ModelError, Moment, Options, ReceiptParts,
+    SharedEmbedder,
+};
+use tally_vault::Vault;
+use tokio::runtime::Handle;
+
+use crate::failure::Failure;
+use crate::home::Home;
+use crate::setup::{self, Models};
+use crate::vaults::{MEMORY, Which, opening, reading};
+
+/// Which memory.
+#[derive(ClapArgs, Clone, Debug)]
+pub(crate) struct WhichMemory {
+    #[command(flatten)]
+    pub(crate) vault: Which,
+    /// The namespace of the vault that it lies in.
+    #[arg(long, default_value = MEMORY, value_name = "NAME")]
+    pub(crate) namespace: String,
+    /// The embedding model to search with: a name, or `none` for words alone; else the only one there is.
+    #[arg(long, value_name = "MODEL", env = "TALLY_EMBEDDING")]
+    pub(crate) embedding: Option<String>,
+}
+
+/// What a command that uses memory has open.
+pub(crate) struct Opened {
+    pub(crate) memory: Memory,
+    pub(crate) models: Models,
+    /// Waits for models. After everything else, so that it is dropped last.
+    pub(crate) runtime: tokio::runtime::Runtime,
+}
+
+impl WhichMemory {
+    /// Opens it for reading.
+    pub(crate) fn read(&self) -> Result<Opened, Failure> {
+        self.open(self.vault.read()?, Options::default())
+    }
+
+    /// Opens it for reading and writing.
+    pub(crate) fn write(&self, options: Options) -> Result<Opened, Failure> {
+        self.open(self.vault.write()?, options)
+    }
+
+    fn open(&self, vault: Vault, options: Options) -> Result<Opened, Failure> {
+        let home = Home::open()?;
+        let key = Arc::new(home.node_key()?);
+        let runtime = crate::runtime()?;
+        let models = runtime.block_on(setup::models(&home, &key, None))?;
+        let embedder = runtime.block_on(embedder(
+            &home,
+            &models,
+            self.embedding.as_deref(),
+            runtime.handle(),
+        ))?;
+        let memory = Memory::open_with(
+            Arc::new(Mutex::new(vault)),
+            &self.namespace,
+            options,
+            embedder,
+        )
+        .map_err(loading)?;
+        for damaged in memory.damaged() {
+            eprintln!(
+                "tally: record {} of type {} was passed over: {}",
+                damaged.operation, damaged.record_type, damaged.error
+            );
+        }
+        Ok(Opened {
+            memory,
+            models,
+            runtime,
+        })
+    }
+}
+
+impl Opened {
+    /// A chat model of this machine; the default one where none is named.
+    pub(crate) fn chat(&self, model: Option<&str>) -> LocalChat {
+        LocalChat::new(
+            self.models.service.clone(),
+            model.unwrap_or_default(),
+            self.runtime.handle().clone(),
+        )
+    }
+}
+
+/// Why a memory did not open.
+pub(crate) fn loading(error: LoadError) -> Failure {
+    match error {
+        LoadError::NoSuchNamespace(_) => Failure::misuse(&error).advise(
+            "tally vault status lists the namespaces; tally vault init makes a vault with `memory`",
+        ),
+        LoadError::InUse => Failure::environment(&error),
+        LoadError::Vault(error) => opening(error, std::path::Path::new("the vault")),
+        LoadError::Read(error) => reading(error),
+        other => Failure::environment(&other),
+    }
+}
+
+/// What this machine's clock shows.
+pub(crate) fn now() -> Result<Moment, Failure> {
+    Ok(Moment::of_clock(crate::trust::moment(None)?.unix_ms()))
+}
+
+/// A day, or a moment, as a person types it.
+pub(crate) fn moment(text: &str) -> Result<Moment, Failure> {
+    let full = match text.len() {
+        10 => format!("{text}T00:00:00.000Z"),
+        20 => format!("{}.000Z", text.trim_end_matches('Z')),
+        _ => text.to_owned(),
+    };
+    crate::trust::moment(Some(&full))
+        .map(|at| Moment::of_clock(at.unix_ms()))
+        .map_err(|_| {
+            Failure::misuse(format_args!("{text:?} is no time"))
+                .advise("for example 2026-11-21 or 2026-11-21T12:00:00Z")
+        })
+}
+
+/// The embedding model that is asked for, or the only one there is.
+async fn embedder(
+    home: &Home,
+    models: &Models,
+    asked: Option<&str>,
+    handle: &Handle,
+) -> Result<Option<SharedEmbedder>, Failure> {
+    if asked == Some("none") {
+        return Ok(None);
+    }
+    let store = setup::store(home).await?;
+    let record = match asked {
+        Some(name) => Some(
+            store
+                .resolve(name)
+                .await
+                .map_err(crate::verbs::model::failure)?,
+        ),
+        None => {
+            let all = store.list().await.map_err(crate::verbs::model::failure)?;
+            let mut embedding = all
+                .into_iter()
+                .filter(|record| record.kind() == service::ModelKind::Embedding);
+            match (embedding.next(), embedding.next()) {
+                (Some(_), Some(_)) => {
+                    return Err(Failure::misuse("this machine has several embedding models")
+                        .advise("name one with --embedding, or none"));
+                }
+                (one, _) => one,
+            }
+        }
+    };
+    Ok(record.map(|record| {
+        Arc::new(LocalEmbedder {
+            service: models.service.clone(),
+            name: record.name.to_string(),
+            weights: record.weights.to_string(),
+            handle: handle.clone(),
+        }) as SharedEmbedder
+    }))
+}
+
+/// An embedding model of this machine.
+struct LocalEmbedder {
+    service: service::Service,
+    name: String,
+    /// What vectors are known by: the same weights under another name give the same vectors.
+    weights: String,
+    handle: Handle,
+}
+
+impl Embedder for LocalEmbedder {
+    fn model(&self) -> &str {
+        &self.weights
+    }
+
+    fn embed(&self, texts: &[String]) -> Result<Vec<Embedding>, EmbedError> {
+        let failed = |reason: String| EmbedError {
+            texts: texts.len(),
+            reason,
+        };
+        let mut embeddings = Vec::with_capacity(texts.len());
+        for batch in texts.chunks(service::MAX_EMBED_TEXTS) {
+            let nonce = nonce().map_err(|error| failed(error.to_string()))?;
+            let embedded = self
+                .handle
+                .block_on(self.service.embed(
+                    &self.name,
+                    batch.to_vec(),
+                    nonce,
+                    service::Links::default(),
+                ))
+                .map_err(|error| failed(error.to_string()))?;
+            embeddings.extend(embedded.vectors.into_iter().map(|sentence| Embedding {
+                sentence,
+                tokens: TokenVectors::default(),
+            }));
+        }
+        Ok(embeddings)
+    }
+}
+
+/// A chat model of this machine.
+pub(crate) struct LocalChat {
+    service: service::Service,
+    name: String,
+    handle: Handle,
+}
+
+impl LocalChat {
+    /// The model of this name; the store's default for the empty one.
+    pub(crate) fn new(service: service::Service, name: &str, handle: Handle) -> Self {
+        Self {
+            service,
+            name: name.to_owned(),
+            handle,
+        }
+    }
+
+    async fn answer(&self, ask: &Ask) -> Result<Answer, service::InferenceError> {
+        let began = Instant::now();
+        let messages = ask
+            .messages
+            .iter()
+            .map(|one| {
+                let role = match one.role {
+                    "system" => service::Role::System,
+                    _ => service::Role::User,
+                };
+                service::Message::new(role, one.content.clone())
+            })
+            .collect();
+        let request = service::ChatRequest {
+            messages,
+            response: match ask.schema {
+                Some(schema) => service::ResponseFormat::JsonSchema(schema.to_owned()),
+                None => service::ResponseFormat::Text,
+            },
+            sampling: service::Sampling {
+                max_tokens: ask.max_tokens,
+                ..service::Sampling::default()
+            },
+            ..service::ChatRequest::ask(&self.name, "")
+        };
+        let nonce = nonce().expect("the system's random source worked when the key was read");
+        let mut generation = self
+            .service
+            .chat(request, nonce, service::Links::default())
+            .await?;
+        let mut text = String::new();
+        let mut completion = None;
+        while let Some(event) = generation.next().await? {
+            match event {
+                service::Event::Text(more) => text.push_str(&more),
+                service::Event::ToolCall(_) => {}
+                service::Event::Done(done) => completion = Some(done),
+            }
+        }
+        let usage = completion.map(|done| done.usage).unwrap_or_default();
+        let name = if self.name.is_empty() {
+            self.service
+                .loaded()
+                .into_iter()
+                .find(|one| one.weights == generation.weights())
+                .map_or_else(
+                    || generation.weights().to_string(),
+                    |one| one.name.to_string(),
+                )
+        } else {
+            self.name.clone()
+        };
+        Ok(Answer {
+            text,
+            model: name,
+            prompt_tokens: usage.prompt_tokens,
+            output_tokens: usage.completion_tokens,
+            took_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            is_cut: completion.is_some_and(|done| done.finish == service::FinishReason::Length),
+            receipt: generation.receipt().map(|receipt| ReceiptParts {
+                envelope: receipt.envelope.clone(),
+                openings: Some(receipt.openings().to_json()),
+            }),
+        })
+    }
+}
+
+impl ChatModel for LocalChat {
+    fn name(&self) -> &str {
+        if self.name.is_empty() {
+            "the default model"
+        } else {
+            &self.name
+        }
+    }
+
+    fn ask(&self, ask: &Ask) -> Result<Answer, ModelError> {
+        self.handle
+            .block_on(self.answer(ask))
+            .map_err(|error| ModelError {
+                is_transient: error.is_retryable(),
+                message: error.to_string(),
+            })
+    }
+}
+
+fn nonce() -> Result<service::ClientNonce, getrandom::Error> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes)?;
+    Ok(service::ClientNonce::from_bytes(bytes))
+}

@@ -1,0 +1,83 @@
+//! `tally memory`: long-term memory on a vault. `docs/memory.md` is the format.
+
+mod add;
+mod control;
+mod look;
+mod transfer;
+mod verify;
+
+use clap::Subcommand;
+
+use crate::failure::Outcome;
+
+/// What to do with a memory.
+#[derive(Subcommand)]
+pub(crate) enum Verb {
+    /// Remember what was said, and learn from it.
+    #[command(
+        after_help = "Examples:\n  tally memory add \"I'm allergic to peanuts\"\n  tally memory add 'The museum opens at 9:30' --role document --app web\n  tally memory add --turns chat.jsonl          one object a line: role, speaker, text, at, app, thread\n  tally memory add --turns chat.jsonl --dry-run          what would be learnt"
+    )]
+    Add(add::Add),
+    /// Learn from what was said and no model was asked about yet.
+    #[command(
+        after_help = "Examples:\n  tally memory learn\n  tally memory learn --model qwen3 --calls 100"
+    )]
+    Learn(add::Learn),
+    /// Find what was said and learnt.
+    #[command(
+        after_help = "Examples:\n  tally memory search 'what am I allergic to?'\n  tally memory search 'where did I live' --as-of 2024-06-01\n  tally memory search puppy --all --json\n  tally memory search puppy --context          as a model is given it"
+    )]
+    Search(look::Search),
+    /// Who you are, by what you said: each line with what it rests on.
+    #[command(after_help = "Examples:\n  tally memory profile\n  tally memory profile --bio short")]
+    Profile(look::Profile),
+    /// One memory, with everything that is known of it; or all facts.
+    #[command(after_help = "Examples:\n  tally memory show\n  tally memory show 3f2a41c09be2")]
+    Show(look::Show),
+    /// Say what is so instead.
+    #[command(
+        after_help = "Examples:\n  tally memory correct 3f2a41c09be2 'I live in Ghent'\n  tally memory correct 3f2a41c09be2 --wrong --why 'said by my brother'"
+    )]
+    Correct(control::Correct),
+    /// Say that a fact is so.
+    #[command(after_help = "Example:\n  tally memory confirm 3f2a41c09be2")]
+    Confirm(control::Confirm),
+    /// Destroy memories, and what was derived from them.
+    #[command(
+        after_help = "Example:\n  tally memory forget 3f2a41c09be2 --reason 'none of your business'"
+    )]
+    Forget(control::Forget),
+    /// What became of a memory.
+    #[command(after_help = "Example:\n  tally memory history 3f2a41c09be2")]
+    History(control::History),
+    /// Write everything to a file that other programs or people read.
+    #[command(
+        after_help = "Examples:\n  tally memory export --out memory.json\n  tally memory export --markdown\n  tally vault export vault.tvault          the vault itself"
+    )]
+    Export(transfer::Export),
+    /// Every call of a model, with what it cost and its receipt.
+    #[command(after_help = "Example:\n  tally memory log")]
+    Log(control::Log),
+    /// Check memories again, offline: which words, which prompt, which model, whose receipt.
+    #[command(
+        after_help = "Examples:\n  tally memory verify\n  tally memory verify 3f2a41c09be2 --policy policy.json"
+    )]
+    Verify(verify::Verify),
+}
+
+pub(crate) fn run(verb: Verb, json: bool) -> Outcome {
+    match verb {
+        Verb::Add(args) => add::add(&args, json),
+        Verb::Learn(args) => add::learn(&args, json),
+        Verb::Search(args) => look::search(&args, json),
+        Verb::Profile(args) => look::profile(&args, json),
+        Verb::Show(args) => look::show(&args, json),
+        Verb::Correct(args) => control::correct(&args, json),
+        Verb::Confirm(args) => control::confirm(&args, json),
+        Verb::Forget(args) => control::forget(&args, json),
+        Verb::History(args) => control::history(&args, json),
+        Verb::Export(args) => transfer::export(&args, json),
+        Verb::Log(args) => control::log(&args, json),
+        Verb::Verify(args) => verify::run(&args, json),
+    }
+}

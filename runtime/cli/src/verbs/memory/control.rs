@@ -1,0 +1,233 @@
+//! `tally memory correct`, `confirm`, `forget`, `history` and `log`.
+
+use clap::Args as ClapArgs;
+use tally_memory::{ChangeError, MemoryId, Options};
+
+use super::look::{day, find, short};
+use crate::failure::{Failure, Outcome};
+use crate::memories::{self, WhichMemory};
+use crate::ui::{Progress, printable, say};
+use crate::vaults;
+
+/// Say what is so instead.
+#[derive(ClapArgs)]
+pub(crate) struct Correct {
+    /// The fact: its id, or the beginning of it.
+    id: String,
+    /// What is so.
+    #[arg(required_unless_present = "wrong", conflicts_with = "wrong")]
+    text: Option<String>,
+    /// It is simply wrong.
+    #[arg(long)]
+    wrong: bool,
+    /// From when on; else since the fact's own beginning.
+    #[arg(long, value_name = "TIME")]
+    from: Option<String>,
+    /// Until when.
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+    /// Why; it stays in the history.
+    #[arg(long, default_value = "")]
+    why: String,
+    #[command(flatten)]
+    which: WhichMemory,
+}
+
+/// Say that a fact is so.
+#[derive(ClapArgs)]
+pub(crate) struct Confirm {
+    /// The fact: its id, or the beginning of it.
+    id: String,
+    #[command(flatten)]
+    which: WhichMemory,
+}
+
+/// Destroy memories.
+#[derive(ClapArgs)]
+pub(crate) struct Forget {
+    /// The memories: their ids, or the beginnings of them.
+    #[arg(required = true)]
+    ids: Vec<String>,
+    /// Why; it stays in the vault's audit trail.
+    #[arg(long, default_value = "")]
+    reason: String,
+    #[command(flatten)]
+    which: WhichMemory,
+}
+
+/// What became of a memory.
+#[derive(ClapArgs)]
+pub(crate) struct History {
+    /// The memory: its id, or the beginning of it.
+    id: String,
+    #[command(flatten)]
+    which: WhichMemory,
+}
+
+/// Every call of a model.
+#[derive(ClapArgs)]
+pub(crate) struct Log {
+    #[command(flatten)]
+    which: WhichMemory,
+}
+
+/// Who must act when something is not changed.
+fn changing(error: ChangeError) -> Failure {
+    match error {
+        ChangeError::Write(error) => vaults::writing(error),
+        ChangeError::Load(error) => memories::loading(error),
+        other => Failure::misuse(&other),
+    }
+}
+
+pub(crate) fn correct(args: &Correct, json: bool) -> Outcome {
+    let from = args.from.as_deref().map(memories::moment).transpose()?;
+    let until = args.until.as_deref().map(memories::moment).transpose()?;
+    let mut opened = args.which.write(Options::default())?;
+    let id = find(&opened.memory, &args.id)?;
+    let text = args.text.as_deref().unwrap_or_default();
+    if text.trim().is_empty() && !args.wrong {
+        return Err(Failure::misuse("the correction is empty")
+            .advise("to say that the fact is simply wrong: --wrong"));
+    }
+    let new = opened
+        .memory
+        .correct(&id, text, from, until, &args.why, memories::now()?)
+        .map_err(changing)?;
+    if json {
+        say!("{}", serde_json::json!({ "id": new, "of": id }));
+    } else {
+        say!("{new}");
+    }
+    Ok(())
+}
+
+pub(crate) fn confirm(args: &Confirm, json: bool) -> Outcome {
+    let mut opened = args.which.write(Options::default())?;
+    let id = find(&opened.memory, &args.id)?;
+    opened
+        .memory
+        .confirm(&id, memories::now()?)
+        .map_err(changing)?;
+    if json {
+        say!("{}", serde_json::json!({ "id": id, "confirmed": true }));
+    } else {
+        eprintln!("confirmed");
+    }
+    Ok(())
+}
+
+pub(crate) fn forget(args: &Forget, json: bool) -> Outcome {
+    let mut opened = args.which.write(Options::default())?;
+    let ids: Vec<MemoryId> = args
+        .ids
+        .iter()
+        .map(|name| find(&opened.memory, name))
+        .collect::<Result<_, _>>()?;
+    let bar = Progress::spinner("forgetting");
+    let done = opened
+        .memory
+        .forget(&ids, &args.reason, memories::now()?)
+        .map_err(changing)?;
+    drop(bar);
+    if json {
+        say!(
+            "{}",
+            serde_json::json!({
+                "memories": done.memories, "calls": done.calls, "unproved": done.unproved, "remains": done.remains,
+            })
+        );
+        return Ok(());
+    }
+    eprintln!(
+        "{} memories destroyed in this copy of the vault, and {} records of calls",
+        done.memories.len(),
+        done.calls.len()
+    );
+    if !done.unproved.is_empty() {
+        eprintln!(
+            "note: {} other facts came from the same calls; they stay, and their receipts are gone",
+            done.unproved.len()
+        );
+    }
+    for place in done.remains {
+        eprintln!("note: {place}");
+    }
+    Ok(())
+}
+
+pub(crate) fn history(args: &History, json: bool) -> Outcome {
+    let opened = args.which.read()?;
+    let id = find(&opened.memory, &args.id)?;
+    let events = opened.memory.history(&id).map_err(changing)?;
+    if json {
+        let events: Vec<serde_json::Value> = events
+            .iter()
+            .map(|event| {
+                serde_json::json!({
+                    "at": event.at.to_string(), "what": event.what, "sentence": event.sentence,
+                    "other": event.other, "by": event.by, "operation": event.operation,
+                })
+            })
+            .collect();
+        say!("{}", serde_json::json!({ "id": id, "history": events }));
+        return Ok(());
+    }
+    for event in events {
+        let other = event.other.map(|id| format!("  {}", short(&id)));
+        say!(
+            "{}  {:<9}  {}{}",
+            event.at,
+            event.what,
+            printable(&event.sentence),
+            other.unwrap_or_default()
+        );
+    }
+    Ok(())
+}
+
+pub(crate) fn log(args: &Log, json: bool) -> Outcome {
+    let opened = args.which.read()?;
+    let calls = opened.memory.log();
+    let (mut read, mut wrote, mut took) = (0_u64, 0_u64, 0_u64);
+    for (_, call) in &calls {
+        read += u64::from(call.prompt_tokens);
+        wrote += u64::from(call.output_tokens);
+        took += call.took_ms;
+    }
+    if json {
+        let calls: Vec<serde_json::Value> = calls
+            .iter()
+            .map(|(id, call)| serde_json::json!({ "id": id, "call": call }))
+            .collect();
+        say!(
+            "{}",
+            serde_json::json!({ "calls": calls, "prompt_tokens": read, "output_tokens": wrote, "took_ms": took })
+        );
+        return Ok(());
+    }
+    for (id, call) in &calls {
+        let refused: u32 = call.refused.values().sum();
+        say!(
+            "{}  {}  {:<8} {}  {} + {} tokens, {} ms, {} refused, {}",
+            &id.to_string()[..12],
+            day(call.at),
+            call.purpose.as_str(),
+            printable(&call.model),
+            call.prompt_tokens,
+            call.output_tokens,
+            call.took_ms,
+            refused,
+            if call.receipt.is_some() {
+                "receipt"
+            } else {
+                "no receipt"
+            }
+        );
+    }
+    eprintln!(
+        "{} calls, {read} tokens read, {wrote} written, {took} ms",
+        calls.len()
+    );
+    Ok(())
+}
