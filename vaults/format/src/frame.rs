@@ -210,6 +210,16 @@ impl<'a> FrameRef<'a> {
         }
     }
 
+    /// The box in the bytes of a frame that was read before and that has one, `anew` if a rebox is beside it. For who kept the
+    /// seal: nothing is parsed or checked.
+    ///
+    /// # Panics
+    /// If these are fewer bytes than stand before the box.
+    #[must_use]
+    pub fn box_in(bytes: &'a [u8], anew: bool) -> &'a [u8] {
+        &bytes[HEADER_LEN + Seal::LEN + if anew { Rebox::LEN } else { 0 }..]
+    }
+
     /// The frame as it is stored.
     #[must_use]
     pub const fn encoded(&self) -> &'a [u8] {

@@ -39,6 +39,7 @@ mod read;
 mod replica;
 mod rewrite;
 mod scan;
+mod seals;
 mod segment;
 mod set;
 mod standing;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 
 use tally_vault_format::{
-    BoxBuffer, BoxError, FrameError, FrameRef, KeyId, NamespaceId, OpId, Opened, SealId, VaultId,
+    BoxBuffer, BoxError, FrameRef, KeyId, NamespaceId, OpId, Opened, Packer, open_box,
 };
 use tally_vault_state::{Fact, Operation};
 
@@ -23,7 +23,8 @@ const WINDOW_LEN: usize = 1 << 20;
 
 /// What became of one seal's boxes.
 pub(crate) struct Outcome {
-    pub(crate) id: SealId,
+    /// The seal, by its row in the set.
+    pub(crate) number: u32,
     /// The operations, once for each box that was opened: a second is opened only for bodies that the first lacks.
     pub(crate) operations: Vec<Vec<Operation>>,
     /// Operations whose bodies the best box lacks.
@@ -47,11 +48,7 @@ pub(crate) enum OpenBoxError {
     #[error(transparent)]
     Io(#[from] io::Error),
     #[error(transparent)]
-    Frame(#[from] FrameError),
-    #[error(transparent)]
     Box(#[from] BoxError),
-    #[error("the frame is not the one that was there")]
-    Moved,
 }
 
 impl<'a> FrameReader<'a> {
@@ -95,26 +92,25 @@ impl<'a> FrameReader<'a> {
             .ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
     }
 
-    /// Opens a box. Whether the frame is the one that was verified is checked again: the disk may not be ours.
+    /// Opens a box of a seal, by its place among them.
+    ///
+    /// Neither the frame nor the hash of the box is checked again: under the seal that is kept in memory a box opens only to
+    /// the operations that were sealed, wherever its bytes come from.
     pub(crate) fn open<'b>(
         &mut self,
-        vault: &VaultId,
-        id: &SealId,
-        stored: &StoredBox,
+        stored: &Stored,
+        place: usize,
         keys: &Keys,
         buffer: &'b mut BoxBuffer,
     ) -> Result<Opened<'b>, OpenBoxError> {
-        let bytes = self.read(stored)?;
-        let frame = FrameRef::parse(vault, bytes)?;
-        if frame.seal_id() != *id {
-            return Err(OpenBoxError::Moved);
-        }
-        let namespace = frame.seal().namespace;
-        let key = keys.get(&namespace, &frame.key());
-        if namespace != NamespaceId::CONTROL && key.is_none() {
-            return Err(BoxError::NoKey.into());
-        }
-        frame.open(key, buffer)?.ok_or(OpenBoxError::Moved)
+        let (seal, one) = (&stored.seal, &stored.boxes[place]);
+        let key = keys.get(&seal.namespace, &one.key);
+        let packer = match one.rebox {
+            None => Packer::Author,
+            Some(_) => Packer::Anew,
+        };
+        let bytes = FrameRef::box_in(self.read(one)?, one.rebox.is_some());
+        Ok(open_box(seal, packer, bytes, key, buffer)?)
     }
 }
 
@@ -143,24 +139,23 @@ pub(crate) fn ranked(stored: &Stored, keys: &Keys, numbers: &KeyNumbers) -> Vec<
     places
 }
 
-/// Opens the boxes of these seals and passes what came of each to `take`, in the order of the list.
+/// Opens the boxes of these seals, by their rows in the set, and passes what came of each to `take`, in the order of the list.
 pub(crate) fn open_all(
     environment: &Environment,
-    vault: &VaultId,
     set: &Set,
     keys: &Keys,
     numbers: &KeyNumbers,
-    seals: &[SealId],
+    seals: &[u32],
     mut take: impl FnMut(Outcome),
 ) {
-    let shares: Vec<&[SealId]> = seals.chunks(SHARE).collect();
+    let shares: Vec<&[u32]> = seals.chunks(SHARE).collect();
     let work =
-        |reader: &mut FrameReader<'_>, buffer: &mut BoxBuffer, share: &[SealId]| -> Vec<Outcome> {
+        |reader: &mut FrameReader<'_>, buffer: &mut BoxBuffer, share: &[u32]| -> Vec<Outcome> {
             share
                 .iter()
-                .filter_map(|id| {
-                    let stored = set.seals.get(id)?;
-                    Some(open_one(reader, vault, *id, stored, keys, numbers, buffer))
+                .map(|number| {
+                    let (_, stored) = set.seals.row(*number);
+                    open_one(reader, *number, stored, keys, numbers, buffer)
                 })
                 .collect()
         };
@@ -215,26 +210,23 @@ pub(crate) fn open_all(
 
 fn open_one(
     reader: &mut FrameReader<'_>,
-    vault: &VaultId,
-    id: SealId,
+    number: u32,
     stored: &Stored,
     keys: &Keys,
     numbers: &KeyNumbers,
     buffer: &mut BoxBuffer,
 ) -> Outcome {
     let mut outcome = Outcome {
-        id,
-        operations: Vec::new(),
+        number,
+        operations: Vec::with_capacity(1),
         bodiless: Vec::new(),
         unreadable: Vec::new(),
     };
     for place in ranked(stored, keys, numbers) {
-        match reader.open(vault, &id, &stored.boxes[place], keys, buffer) {
+        match reader.open(stored, place, keys, buffer) {
             Ok(opened) => {
-                let operations: Vec<Operation> = opened
-                    .iter()
-                    .map(|one| Operation::new(one.id, &one.op))
-                    .collect();
+                let mut operations: Vec<Operation> = Vec::with_capacity(opened.len());
+                operations.extend(opened.iter().map(|one| Operation::new(one.id, &one.op)));
                 let bodiless = operations
                     .iter()
                     .filter(|op| matches!(op.fact, Fact::Redacted));

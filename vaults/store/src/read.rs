@@ -148,13 +148,7 @@ impl Vault {
             let stored = &self.set.seals[&seal];
             let mut last = None;
             for place in ranked(stored, &self.keys, &numbers) {
-                match reader.open(
-                    &self.id,
-                    &seal,
-                    &stored.boxes[place],
-                    &self.keys,
-                    &mut buffer,
-                ) {
+                match reader.open(stored, place, &self.keys, &mut buffer) {
                     Ok(opened) => {
                         for op in opened.iter() {
                             if let Ok(at) = ids.binary_search(&op.id)
@@ -206,13 +200,7 @@ impl Vault {
             return Err(ReadError::NoKey(row.namespace));
         }
         for place in places {
-            match reader.open(
-                &self.id,
-                &row.seal,
-                &stored.boxes[place],
-                &self.keys,
-                &mut buffer,
-            ) {
+            match reader.open(stored, place, &self.keys, &mut buffer) {
                 Ok(opened) => {
                     if let Some(op) = opened.iter().find(|op| op.id == *id)
                         && op.op.content().is_some()
@@ -233,7 +221,6 @@ impl Vault {
         match error {
             OpenBoxError::Io(error) => FileError::at(self.layout.root())(error).into(),
             OpenBoxError::Box(error) => ReadError::Box { id, error },
-            OpenBoxError::Frame(_) | OpenBoxError::Moved => ReadError::BodyMissing(id),
         }
     }
 

@@ -19,7 +19,7 @@ use crate::layout::{BLOBS, KEYS, SEGMENTS, TAILS};
 use crate::open_boxes::{FrameReader, ranked};
 use crate::scan::{self, Boxed};
 use crate::segment::SegmentWriter;
-use crate::set::{News, Set, StoredBox, bare_frame, list};
+use crate::set::{News, Set, Stored, StoredBox, bare_frame, list};
 use crate::vault::Vault;
 use crate::write::{Draft, Writer};
 
@@ -247,11 +247,9 @@ impl Vault {
                     if !done.contains(&frame.id) && !left.contains(&frame.id) {
                         let (packer, key) = &packers[&stored.seal.namespace];
                         let places = ranked(stored, &self.keys, &numbers);
-                        let boxes: Vec<&StoredBox> =
-                            places.iter().map(|place| &stored.boxes[*place]).collect();
                         let mut opener = FrameReader::new(environment, &self.set);
                         let ops =
-                            collect(&mut opener, self, &frame.id, &boxes, &redacted, &mut buffer);
+                            collect(&mut opener, self, stored, &places, &redacted, &mut buffer);
                         let packed = ops.and_then(|ops| {
                             anew(
                                 &packer.identity,
@@ -325,7 +323,7 @@ impl Vault {
         let _: News = set
             .read_folder(&self.environment, &self.layout, &self.id)
             .map_err(FileError::at(self.layout.root()))?;
-        for (id, stored) in &mut set.seals {
+        for (id, stored) in set.seals.iter_mut() {
             if let Some(known) = self.set.seals.get(id) {
                 stored.opened = known.opened;
                 stored.bodiless.clone_from(&known.bodiless);
@@ -432,14 +430,14 @@ impl Vault {
 fn collect(
     reader: &mut FrameReader<'_>,
     vault: &Vault,
-    id: &SealId,
-    boxes: &[&StoredBox],
+    stored: &Stored,
+    places: &[usize],
     redacted: &HashSet<OpId>,
     buffer: &mut BoxBuffer,
 ) -> Option<Vec<Op>> {
     let mut ops: Option<Vec<Op>> = None;
-    for one in boxes {
-        let Ok(opened) = reader.open(&vault.id, id, one, &vault.keys, buffer) else {
+    for place in places {
+        let Ok(opened) = reader.open(stored, *place, &vault.keys, buffer) else {
             continue;
         };
         let lacks = |op: &Op| matches!(op.body, Body::Redacted(_));

@@ -3,7 +3,7 @@
 //! The set grows as files are read and never believes a name. Operations stay on the disk: what is kept of a frame is its
 //! seal and the places of its boxes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -17,7 +17,8 @@ use crate::fs::{self, EntryKind};
 use crate::layout::{self, Layout, SEGMENTS, TAILS};
 use crate::parallel;
 use crate::scan::{self, Boxed, Flaw, FlawKind, Found, Scanned};
-use crate::standing::{self, Candidate, Chain};
+use crate::seals::Seals;
+use crate::standing::{self, Chain};
 
 /// A file of frames.
 pub(crate) struct FrameFile {
@@ -79,7 +80,7 @@ pub(crate) struct News {
 #[derive(Default)]
 pub(crate) struct Set {
     pub(crate) files: Vec<FrameFile>,
-    pub(crate) seals: HashMap<SealId, Stored>,
+    pub(crate) seals: Seals,
     pub(crate) chains: BTreeMap<MemberId, Chain>,
     /// Findings about frames that were dropped.
     pub(crate) dropped: Vec<Finding>,
@@ -171,51 +172,29 @@ impl Set {
 
     /// Takes in what was read from files.
     fn absorb(&mut self, environment: &Environment, read: Vec<(usize, u64, Scanned)>) -> News {
-        let mut candidates: HashMap<SealId, Candidate> = HashMap::new();
-        for (_, _, scanned) in &read {
-            for found in &scanned.frames {
-                if self.seals.contains_key(&found.id) {
-                    continue;
-                }
-                candidates
-                    .entry(found.id)
-                    .and_modify(|known| {
-                        if known.seal.signature != found.seal.signature
-                            && known
-                                .others
-                                .iter()
-                                .all(|other| other.signature != found.seal.signature)
-                        {
-                            known.others.push(found.seal);
-                        }
-                    })
-                    .or_insert_with(|| Candidate {
-                        seal: found.seal,
-                        others: Vec::new(),
-                    });
-            }
-        }
-        for (id, candidate) in
-            standing::judge(&mut candidates, &mut self.chains, environment.threads)
-        {
+        let found: Vec<(SealId, &Seal)> = read
+            .iter()
+            .flat_map(|(_, _, scanned)| &scanned.frames)
+            .filter(|found| !self.seals.contains_key(&found.id))
+            .map(|found| (found.id, &found.seal))
+            .collect();
+        let judged = standing::judge(found, &mut self.chains, environment.threads);
+        for (id, seal) in judged.forged {
             self.dropped.push(Finding::new(
                 Code::SealForged,
-                candidate.seal.author.to_string(),
-                format!("seal {} {id}", candidate.seal.counter),
+                seal.author.to_string(),
+                format!("seal {} {id}", seal.counter),
             ));
         }
-        self.seals.reserve(candidates.len());
-        for (id, candidate) in candidates {
-            self.seals.insert(
-                id,
-                Stored {
-                    seal: candidate.seal,
-                    boxes: Vec::new(),
-                    opened: false,
-                    bodiless: Vec::new(),
-                    noted: false,
-                },
-            );
+        self.seals.reserve(judged.standing.len());
+        for (id, seal) in judged.standing {
+            self.seals.get_or_insert_with(id, || Stored {
+                seal: *seal,
+                boxes: Vec::new(),
+                opened: false,
+                bodiless: Vec::new(),
+                noted: false,
+            });
         }
 
         let mut news = News::default();
@@ -281,6 +260,8 @@ impl Set {
                     }
                     return moved;
                 }
+                // One box is what nearly all have.
+                stored.boxes.reserve_exact(1);
                 stored.boxes.push(StoredBox {
                     file,
                     offset: found.offset,
@@ -307,18 +288,14 @@ impl Set {
         let seal = *frame.seal();
         let id = frame.seal_id();
         let len = u32::try_from(frame.encoded().len()).expect("a frame is bounded");
-        let stored = self.seals.entry(id).or_insert_with(|| {
+        let stored = self.seals.get_or_insert_with(id, || {
             let link = standing::Link {
                 id,
                 previous: seal.previous,
                 signed: true,
             };
-            self.chains
-                .entry(seal.author)
-                .or_default()
-                .entry(seal.counter)
-                .or_default()
-                .push(link);
+            let chain = self.chains.entry(seal.author).or_default();
+            standing::add_link(chain, seal.counter, link);
             Stored {
                 seal,
                 boxes: Vec::new(),
@@ -327,6 +304,7 @@ impl Set {
                 noted: true,
             }
         });
+        stored.boxes.reserve_exact(1);
         stored.boxes.push(StoredBox {
             file,
             offset,
@@ -385,7 +363,7 @@ impl Set {
             })
             .sum();
         let links: usize = self.chains.values().map(BTreeMap::len).sum();
-        self.seals.capacity() * size_of::<(SealId, Stored)>()
+        self.seals.memory()
             + boxes
             + links * size_of::<(u64, Vec<standing::Link>, standing::Link)>()
     }

@@ -3,19 +3,12 @@
 //! One signature is checked for each end of an author's chain; the seals behind it stand by their hash. Frames that hold
 //! the same seal with different signatures are one seal, which stands if one of the signatures is good.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 
-use tally_vault_format::{MemberId, Seal, SealId};
+use tally_vault_format::{MemberId, Seal, SealId, Signature};
 
 use crate::parallel;
-
-/// One seal as it was found, perhaps several times.
-pub(crate) struct Candidate {
-    pub(crate) seal: Seal,
-    /// The same seal with other signatures, as found in other frames.
-    pub(crate) others: Vec<Seal>,
-}
 
 /// The seals of one author that stand, by counter. More than one under a counter is a fork.
 pub(crate) type Chain = BTreeMap<u64, Vec<Link>>;
@@ -29,94 +22,104 @@ pub(crate) struct Link {
     pub(crate) signed: bool,
 }
 
-/// What became of one author's candidates.
-pub(crate) struct Judged {
-    author: MemberId,
-    /// With the checked form of the seal, if its signature was checked.
-    standing: Vec<(u64, Link, Option<Seal>)>,
-    forged: Vec<SealId>,
+/// Puts a link where it belongs. Most counters have one, so room is made for one.
+pub(crate) fn add_link(chain: &mut Chain, counter: u64, link: Link) {
+    chain
+        .entry(counter)
+        .or_insert_with(|| Vec::with_capacity(1))
+        .push(link);
 }
 
-/// Judges candidates, none of which stand yet, beside the chains that do. Returns those that do not stand. The signature
-/// that a candidate carries afterwards is one that was checked, if any was.
-pub(crate) fn judge(
-    candidates: &mut HashMap<SealId, Candidate>,
+/// What became of the seals that were found.
+#[derive(Default)]
+pub(crate) struct Judged<'f> {
+    /// Each once, by author and counter, ascending. The signature is one that was checked, if any was.
+    pub(crate) standing: Vec<(SealId, &'f Seal)>,
+    pub(crate) forged: Vec<(SealId, &'f Seal)>,
+}
+
+/// Judges seals, none of which stand yet, beside the chains that do, and adds to these. A seal may be given several times.
+pub(crate) fn judge<'f>(
+    mut found: Vec<(SealId, &'f Seal)>,
     chains: &mut BTreeMap<MemberId, Chain>,
     threads: NonZeroUsize,
-) -> Vec<(SealId, Candidate)> {
-    let mut by_author: BTreeMap<MemberId, Vec<(u64, SealId, &Candidate)>> = BTreeMap::new();
-    for (id, candidate) in &*candidates {
-        by_author.entry(candidate.seal.author).or_default().push((
-            candidate.seal.counter,
-            *id,
-            candidate,
-        ));
-    }
-    let authors: Vec<_> = by_author.into_iter().collect();
-    let judged = parallel::map(&authors, threads, |(author, seals)| {
-        judge_author(*author, seals, chains.get(author))
+) -> Judged<'f> {
+    // Stable, because what lies in a file is mostly in order, and because the first of several equal seals is kept.
+    found.sort_by(|(a_id, a), (b_id, b)| {
+        (a.author, a.counter, a_id).cmp(&(b.author, b.counter, b_id))
     });
-
-    let mut dropped = Vec::new();
-    for one in judged {
-        for id in one.forged {
-            dropped.extend(candidates.remove(&id).map(|candidate| (id, candidate)));
-        }
-        if one.standing.is_empty() {
+    let authors: Vec<_> = found
+        .chunk_by(|(_, a), (_, b)| a.author == b.author)
+        .collect();
+    let results = parallel::map(&authors, threads, |seals| {
+        judge_author(seals, chains.get(&seals[0].1.author))
+    });
+    let mut judged = Judged::default();
+    for (standing, forged) in results {
+        judged.forged.extend(forged);
+        let Some((_, first)) = standing.first() else {
             continue;
-        }
-        let chain = chains.entry(one.author).or_default();
-        for (counter, link, checked) in one.standing {
-            if let (Some(seal), Some(candidate)) = (checked, candidates.get_mut(&link.id)) {
-                candidate.seal = seal;
-            }
-            chain.entry(counter).or_default().push(link);
-        }
-    }
-    dropped
-}
-
-fn judge_author(
-    author: MemberId,
-    seals: &[(u64, SealId, &Candidate)],
-    known: Option<&Chain>,
-) -> Judged {
-    let mut descending: Vec<_> = seals.iter().collect();
-    descending.sort_by_key(|(counter, id, _)| std::cmp::Reverse((*counter, *id)));
-    let mut judged = Judged {
-        author,
-        standing: Vec::new(),
-        forged: Vec::new(),
-    };
-    // What a standing seal of the next counter names. A seal vouches only for its own author and the counter below.
-    let mut vouched: HashSet<(u64, SealId)> = HashSet::new();
-    for (counter, id, candidate) in descending {
-        let above = known.and_then(|chain| chain.get(&counter.checked_add(1)?));
-        let is_vouched = vouched.remove(&(*counter, *id))
-            || above.is_some_and(|links| links.iter().any(|link| link.previous == *id));
-        let checked = if is_vouched {
-            None
-        } else {
-            let good = std::iter::once(&candidate.seal)
-                .chain(&candidate.others)
-                .find(|seal| seal.verify().is_ok());
-            if good.is_none() {
-                judged.forged.push(*id);
-                continue;
-            }
-            good.copied()
         };
-        let previous = candidate.seal.previous;
-        vouched.insert((counter - 1, previous));
-        judged.standing.push((
-            *counter,
-            Link {
-                id: *id,
-                previous,
-                signed: checked.is_some(),
-            },
-            checked,
-        ));
+        let chain = chains.entry(first.author).or_default();
+        for (link, seal) in standing.into_iter().rev() {
+            add_link(chain, seal.counter, link);
+            judged.standing.push((link.id, seal));
+        }
     }
     judged
+}
+
+/// The seals of one author: those that stand, from the newest down, and those that do not.
+type Verdict<'f> = (Vec<(Link, &'f Seal)>, Vec<(SealId, &'f Seal)>);
+
+/// `seals` ascend by counter and id.
+fn judge_author<'f>(seals: &[(SealId, &'f Seal)], known: Option<&Chain>) -> Verdict<'f> {
+    let (mut standing, mut forged) = (Vec::with_capacity(seals.len()), Vec::new());
+    // What standing seals name: under the counter that is being judged, and under the one below it. A seal vouches only for
+    // its own author and the counter below.
+    let mut counter = None;
+    let (mut vouched, mut below) = (Vec::new(), Vec::new());
+    for same in seals.chunk_by(|(a, _), (b, _)| a == b).rev() {
+        let (id, seal) = same[0];
+        let next = seal.counter.checked_add(1);
+        if counter != Some(seal.counter) {
+            std::mem::swap(&mut vouched, &mut below);
+            below.clear();
+            if next != counter {
+                vouched.clear();
+            }
+            counter = Some(seal.counter);
+        }
+        let above = known.and_then(|chain| chain.get(&next?));
+        let is_vouched = vouched.contains(&id)
+            || above.is_some_and(|links| links.iter().any(|link| link.previous == id));
+        let good = if is_vouched { Some(seal) } else { signed(same) };
+        let Some(seal) = good else {
+            forged.push((id, seal));
+            continue;
+        };
+        below.push(seal.previous);
+        let link = Link {
+            id,
+            previous: seal.previous,
+            signed: !is_vouched,
+        };
+        standing.push((link, seal));
+    }
+    (standing, forged)
+}
+
+/// Of the same seal, found several times, one whose signature is good.
+fn signed<'f>(same: &[(SealId, &'f Seal)]) -> Option<&'f Seal> {
+    let mut tried: Vec<Signature> = Vec::new();
+    for (_, seal) in same {
+        if tried.contains(&seal.signature) {
+            continue;
+        }
+        if seal.verify().is_ok() {
+            return Some(seal);
+        }
+        tried.push(seal.signature);
+    }
+    None
 }

@@ -399,7 +399,7 @@ impl Vault {
         };
         let admitted = self.admitted_with(&other.set);
         let mut news: Vec<(SealId, Vec<usize>)> = Vec::new();
-        for (id, stored) in &other.set.seals {
+        for (id, stored) in other.set.seals.iter() {
             if !admitted.contains(&stored.seal.author) {
                 taken.refused += 1;
                 continue;

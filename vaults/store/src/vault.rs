@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use tally_vault_format::{
     Card, Genesis, GrantId, Identity, KeyringId, MemberId, MemberKind, NamespaceId, OpId,
-    OpenSlotError, RecipientId, Right, SealId, Slot, Time, VaultId, from_phrase, recipient_id,
+    OpenSlotError, RecipientId, Right, Slot, Time, VaultId, from_phrase, recipient_id,
 };
 use tally_vault_state::{Delivery, Fold, GrantRow, GrantStanding, LogRow, NamespaceKeys, View};
 
@@ -493,57 +493,42 @@ impl Vault {
     /// Opens the keyrings that may be opened, and then the boxes.
     pub(crate) fn read_data(&mut self) -> Result<(), OpenError> {
         let numbers = self.open_keyrings();
-        let mut wanted: Vec<SealId> = Vec::new();
-        for (id, stored) in &self.set.seals {
+        let mut wanted: Vec<(usize, u64, u32)> = Vec::new();
+        for (number, stored) in self.set.seals.numbered() {
             if !stored.opened
                 && stored.seal.namespace != NamespaceId::CONTROL
                 && stored.boxes.iter().any(|one| {
                     !one.unreadable && self.keys.get(&stored.seal.namespace, &one.key).is_some()
                 })
             {
-                wanted.push(*id);
+                let first = &stored.boxes[0];
+                wanted.push((first.file, first.offset, number));
             }
         }
         // As they lie on the disk.
-        wanted.sort_by_cached_key(|id| {
-            let first = &self.set.seals[id].boxes[0];
-            (first.file, first.offset)
-        });
+        wanted.sort_unstable();
+        let wanted: Vec<u32> = wanted.into_iter().map(|(_, _, number)| number).collect();
         let mut outcomes = Vec::new();
         let fold = &mut self.fold;
         let redactions = &mut self.redactions;
         let (set, keys) = (&self.set, &self.keys);
-        open_boxes::open_all(
-            &self.environment,
-            &self.id,
-            set,
-            keys,
-            &numbers,
-            &wanted,
-            |outcome| {
-                let Some(stored) = set.seals.get(&outcome.id) else {
-                    return;
-                };
-                let mut opened = false;
-                for operations in &outcome.operations {
-                    for op in operations
-                        .iter()
-                        .filter(|op| op.kind == tally_vault_format::OpKind::Redact)
-                    {
-                        redactions.extend_from_slice(&op.targets);
-                    }
-                    // What opens has the ids that were sealed, so the fold has nothing to refuse.
-                    opened |= fold
-                        .insert(outcome.id, &stored.seal, Some(operations))
-                        .is_ok();
+        open_boxes::open_all(&self.environment, set, keys, &numbers, &wanted, |outcome| {
+            let (id, stored) = set.seals.row(outcome.number);
+            let mut opened = false;
+            for operations in &outcome.operations {
+                for op in operations
+                    .iter()
+                    .filter(|op| op.kind == tally_vault_format::OpKind::Redact)
+                {
+                    redactions.extend_from_slice(&op.targets);
                 }
-                outcomes.push((outcome.id, opened, outcome.bodiless, outcome.unreadable));
-            },
-        );
-        for (id, opened, bodiless, unreadable) in outcomes {
-            let Some(stored) = self.set.seals.get_mut(&id) else {
-                continue;
-            };
+                // What opens has the ids that were sealed, so the fold has nothing to refuse.
+                opened |= fold.insert(*id, &stored.seal, Some(operations)).is_ok();
+            }
+            outcomes.push((outcome.number, opened, outcome.bodiless, outcome.unreadable));
+        });
+        for (number, opened, bodiless, unreadable) in outcomes {
+            let (_, stored) = self.set.seals.row_mut(number);
             stored.opened |= opened;
             stored.bodiless = bodiless;
             for (place, why) in unreadable {
