@@ -303,9 +303,13 @@ class Attacks(Case):
             for length in (len(whole) - 1, len(whole) - len(frames[-1]) + 1):
                 tail.write_bytes(whole[:length])
                 self.assertEqual(codes(read(path / "v", "seed", seed)), ["tail.cut"])
-            for junk in (bytes(100), frames[-1][:-1] + b"x"):
+            altered = frames[-1][:-1] + b"x"
+            for junk in (altered, altered + bytes(900), bytes(100) + altered[100:], frames[-1][:400] + bytes(900)):
                 tail.write_bytes(whole[:-len(frames[-1])] + junk)
                 self.assertEqual(codes(read(path / "v", "seed", seed)), ["tail.cut"])
+            tail.write_bytes(whole + bytes(900))
+            report = read(path / "v", "seed", seed)
+            self.assertEqual((texts(report), codes(report)), (["four", "one", "three", "two"], []))
             tail.write_bytes(whole[:12] + b"\xff" + whole[13:])
             report = read(path / "v", "seed", seed)
             self.assertIn("frame.damaged", codes(report))

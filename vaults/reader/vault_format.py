@@ -317,14 +317,15 @@ def files(path):
 
 def read_frames(data, vault, tail, take):
     """Passes each frame of a segment or a tail to take and yields the words for what is none; goes on behind damage where
-    the vault's id promises the next seal (Files, Frame)."""
-    need(data[:10] == b"TALLYSEG\0\1", "file.header")
-    at = 10
-    while at < len(data):
+    the vault's id promises the next seal. Zeros at the end of a tail are room (Files, Frame)."""
+    at, header = 10, b"TALLYSEG\0\1"
+    torn = tail and (header.startswith(data[:10]) or not any(data[:10])) and vault not in data
+    need(data[:10] == header, "tail.cut" if torn else "file.header")
+    while at < len(data) and not (tail and not data[at] and not any(data[at:])):
         end = at + 6 + int.from_bytes(data[at + 2:at + 6], "big")
         try:
             frame = read_frame(data[at:end], vault)
-            need(not (tail and end == len(data) and frame.box is not None and frame.altered), "tail.cut")
+            need(not (tail and frame.box is not None and frame.altered and not any(data[end:])), "tail.cut")
             take(frame)
             at = end
         except Refused as refused:

@@ -99,6 +99,13 @@ pub(crate) fn segment(bytes: &[u8]) {
         }
     }
     assert_eq!(end, bytes.len());
+
+    // As a tail with room behind it, these are the same frames.
+    let room = [bytes, &[0; 600]].concat();
+    let tail = Frames::of_tail(&vault(), &room).expect("the same header");
+    assert!(tail.clone().all(|frame| frame.is_ok()));
+    let segment = Frames::of_segment(&vault(), bytes).expect("read before");
+    assert_eq!(tail.count(), segment.count());
 }
 
 /// An operation that is read is written back byte for byte, and so is what it says.

@@ -1,4 +1,4 @@
-//! A segment: a header and frames. A tail has the same bytes and is still growing.
+//! A segment: a header and frames. A tail has the same bytes, perhaps with room behind them, and is still growing.
 
 use crate::{FrameError, FrameRef, VaultId};
 
@@ -48,6 +48,7 @@ pub struct Frames<'a> {
     vault: VaultId,
     bytes: &'a [u8],
     offset: usize,
+    is_tail: bool,
 }
 
 impl<'a> Frames<'a> {
@@ -74,6 +75,18 @@ impl<'a> Frames<'a> {
             vault: *vault,
             bytes,
             offset: SEGMENT_HEADER.len(),
+            is_tail: false,
+        })
+    }
+
+    /// As [`of_segment`](Self::of_segment), of a tail, whose room is passed over.
+    ///
+    /// # Errors
+    /// What is wrong with the header.
+    pub fn of_tail(vault: &VaultId, bytes: &'a [u8]) -> Result<Self, SegmentError> {
+        Ok(Self {
+            is_tail: true,
+            ..Self::of_segment(vault, bytes)?
         })
     }
 
@@ -88,11 +101,13 @@ impl<'a> Iterator for Frames<'a> {
     type Item = Result<(usize, FrameRef<'a>), SegmentError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.offset == self.bytes.len() {
+        let rest = &self.bytes[self.offset..];
+        // A frame begins with another byte, so this is quick.
+        if rest.is_empty() || self.is_tail && rest.iter().all(|byte| *byte == 0) {
             return None;
         }
         let offset = self.offset;
-        match FrameRef::parse_prefix(&self.vault, &self.bytes[offset..]) {
+        match FrameRef::parse_prefix(&self.vault, rest) {
             Ok((frame, len)) => {
                 self.offset += len;
                 Some(Ok((offset, frame)))

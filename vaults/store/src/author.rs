@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use tally_vault_format::{MemberId, NamespaceId, OpId, SealId, Time};
+use tally_vault_format::{MemberId, NamespaceId, OpId, SealId, Time, VaultId};
 
 use crate::environment::Environment;
 use crate::layout::Layout;
-use crate::scan::FlawKind;
+use crate::scan::{self, FlawKind};
 use crate::set::Set;
 use crate::tail::{self, Placed, Tail, TailError};
 
@@ -70,6 +70,7 @@ impl Author {
         &mut self,
         environment: &Environment,
         layout: &Layout,
+        vault: &VaultId,
         set: &mut Set,
         member: &MemberId,
         frames: &[u8],
@@ -93,7 +94,7 @@ impl Author {
         }
         let placed = match &mut self.tail {
             Some((tail, file)) => tail.append(frames).map(|placed| (*file, placed.offset)),
-            None => begin(environment, layout, member, frames).map(|(tail, placed)| {
+            None => begin(environment, layout, vault, member, frames).map(|(tail, placed)| {
                 let file = set.own_file(&placed.path, true);
                 self.tail = Some((tail, file));
                 (file, placed.offset)
@@ -135,14 +136,15 @@ impl Author {
 fn begin(
     environment: &Environment,
     layout: &Layout,
+    vault: &VaultId,
     member: &MemberId,
     frames: &[u8],
 ) -> Result<(Tail, Placed), TailError> {
     match Tail::begin(environment, layout, member, frames) {
         Err(TailError::Io(error)) if error.kind() == io::ErrorKind::AlreadyExists => {
             let path = layout.tail(member);
-            let len = environment.fs.open(&path)?.len()?;
-            tail::close(environment, layout, &path, len)?;
+            let found = scan::scan(&*environment.fs, &path, vault, true, 0)?;
+            tail::close(environment, layout, &path, found.good_len)?;
             Tail::begin(environment, layout, member, frames)
         }
         other => other,
@@ -174,13 +176,13 @@ fn find_tail(
     }
     if !is_whole {
         // Damage stays where it is, in a file that nobody appends to.
-        let len = environment.fs.open(&path)?.len()?;
-        let segment = tail::close(environment, layout, &path, len)?;
+        let segment = tail::close(environment, layout, &path, file.good_len)?;
         set.files[number].path = segment;
         set.files[number].is_tail = false;
         return Ok(None);
     }
-    let tail = Tail::resume(environment, layout, member, file.good_len)?;
+    let is_room = file.flaws.is_empty();
+    let tail = Tail::resume(environment, layout, member, file.good_len, is_room)?;
     let file = &mut set.files[number];
     file.len = file.good_len;
     file.flaws.clear();

@@ -115,7 +115,7 @@ codes! {
         "a box was made anew by somebody who may not do that; what it holds was read, and the author's own box is kept",
         "nothing is lost; ask who can write into the folder";
     TailCut = "tail.cut", Note,
-        "the last frame of a tail is incomplete: its writing was interrupted and never acknowledged",
+        "the last frame of a tail is incomplete or altered, as when its writing was interrupted before it was acknowledged",
         "nothing; the next writer cuts it off";
     TailForeign = "tail.foreign", Warning,
         "a tail holds frames of somebody else than the author it is named after",

@@ -10,7 +10,7 @@
 //! Out of scope: which files there are (`layout`), and in which order they are written (`durable`, `tail`).
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Write as _};
+use std::io::{self, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
 /// What a name in a folder stands for.
@@ -58,13 +58,19 @@ pub trait Input: Send + Sync {
     }
 }
 
-/// A file open for writing at its end.
+/// A file open for writing.
 pub trait Output: Send {
     /// Writes all of `bytes` behind what is there.
     ///
     /// # Errors
     /// What the file system says; then some of the bytes may have been written.
     fn write(&mut self, bytes: &[u8]) -> io::Result<()>;
+
+    /// Writes all of `bytes` at `offset`, which is not behind the end, over what is there and beyond.
+    ///
+    /// # Errors
+    /// What the file system says; then some of the bytes may have been written.
+    fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()>;
 
     /// Returns once everything written is on the disk.
     ///
@@ -125,7 +131,7 @@ pub trait Fs: Send + Sync {
     /// What the file system says; one that is there is `AlreadyExists`.
     fn create(&self, path: &Path) -> io::Result<Box<dyn Output>>;
 
-    /// Opens a regular file that is there, to write at its end.
+    /// Opens a regular file that is there, to write to it.
     ///
     /// # Errors
     /// As [`open`](Self::open).
@@ -213,7 +219,13 @@ impl Input for RealInput {
 
 impl Output for RealOutput {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        // The end, wherever it is: files are cut, and written at other places, between two calls.
+        self.0.seek(SeekFrom::End(0))?;
         self.0.write_all(bytes)
+    }
+
+    fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        std::os::unix::fs::FileExt::write_all_at(&self.0, bytes, offset)
     }
 
     fn sync(&mut self) -> io::Result<()> {
@@ -310,7 +322,7 @@ impl Fs for RealFs {
     fn append(&self, path: &Path) -> io::Result<Box<dyn Output>> {
         Ok(Box::new(RealOutput(open_regular(
             path,
-            OpenOptions::new().append(true),
+            OpenOptions::new().write(true),
         )?)))
     }
 

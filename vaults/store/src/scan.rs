@@ -4,9 +4,9 @@
 //! where the frame's length leads, if a frame begins there, and otherwise at the next place where the vault's id stands as
 //! it does in a seal that its author signed.
 //!
-//! At the end of a tail there may be what was never acknowledged: a frame that runs over the end, whose box is not
-//! the sealed one, or zeros. It is cut off by the next writer, but only if no frame lies behind its beginning: one whose
-//! length was damaged must not take acknowledged frames with it.
+//! A tail ends in room, which is zeros. Between its last frame and the room there may be what was never acknowledged: what
+//! is no frame, or one whose box is not the sealed one. It is cut off by the next writer, but only if no frame lies behind
+//! its beginning: one whose length was damaged must not take acknowledged frames with it.
 
 use std::io;
 use std::path::Path;
@@ -68,7 +68,7 @@ pub(crate) enum FlawKind {
     Damaged,
     /// A frame of another vault.
     Foreign,
-    /// Never acknowledged: the end of a tail.
+    /// Never acknowledged: between the last frame of a tail and its room.
     Cut,
     /// A frame whose box is not the sealed one.
     BoxAltered,
@@ -80,7 +80,7 @@ pub(crate) enum FlawKind {
 pub(crate) struct Scanned {
     pub(crate) frames: Vec<Found>,
     pub(crate) flaws: Vec<Flaw>,
-    /// Where the next frame would go: behind the last byte that belongs to the file.
+    /// Where the next frame would go: behind the last byte that belongs to the file, and before the room of a tail.
     pub(crate) good_len: u64,
     /// How long the file was.
     pub(crate) len: u64,
@@ -140,11 +140,14 @@ pub(crate) fn scan(
         good_len: from,
         len,
     };
+    let mut resyncs = 0;
     let mut offset = from;
     if from == 0 {
         let header = window.get(0, SEGMENT_HEADER.len())?;
         if header != SEGMENT_HEADER {
-            let cut = is_tail && SEGMENT_HEADER.starts_with(header);
+            // The first sector of the first write did not reach the disk, or only a part of it was written.
+            let torn = SEGMENT_HEADER.starts_with(header) || header.iter().all(|byte| *byte == 0);
+            let cut = is_tail && torn && resync(&mut window, vault, 0, &mut resyncs)?.is_none();
             let kind = if cut { FlawKind::Cut } else { FlawKind::Header };
             scanned.flaws.push(Flaw {
                 offset: 0,
@@ -159,14 +162,15 @@ pub(crate) fn scan(
         offset = SEGMENT_HEADER.len() as u64;
         scanned.good_len = offset;
     }
-    let mut resyncs = 0;
     while offset < len {
+        if is_tail && is_zero(&mut window, offset)? {
+            break;
+        }
         let read = read_frame(&mut window, vault, offset)?;
         match read {
             Read::Frame(found) => {
                 let end = offset + u64::from(found.len);
-                let last = end == len;
-                if is_tail && last && found.boxed == Boxed::Altered {
+                if is_tail && found.boxed == Boxed::Altered && is_zero(&mut window, end)? {
                     // The pages of an unacknowledged write reach the disk in any order.
                     scanned.flaws.push(Flaw {
                         offset,
@@ -194,7 +198,6 @@ pub(crate) fn scan(
                     Some(next) if next < len && is_frame(&mut window, vault, next)? => Some(next),
                     _ => resync(&mut window, vault, offset + 1, &mut resyncs)?,
                 };
-                let over_the_end = error == FrameError::Truncated;
                 match next {
                     Some(next) => {
                         scanned.flaws.push(Flaw {
@@ -204,11 +207,11 @@ pub(crate) fn scan(
                         });
                         offset = next;
                     }
-                    None if is_tail && (over_the_end || is_zero(&mut window, offset)?) => {
+                    None if is_tail && resyncs < RESYNC_MAX => {
                         scanned.flaws.push(Flaw {
                             offset,
                             kind: FlawKind::Cut,
-                            detail: format!("at byte {offset} of {len}"),
+                            detail: format!("at byte {offset} of {len}: {error}"),
                         });
                         return Ok(scanned);
                     }
@@ -342,7 +345,12 @@ fn resync(
     Ok(None)
 }
 
+/// Whether there are only zeros from here to the end.
 fn is_zero(window: &mut Window<'_>, from: u64) -> io::Result<bool> {
+    // Nearly always this is a frame, which begins with another byte.
+    if window.get(from, 1)?.first().is_some_and(|byte| *byte != 0) {
+        return Ok(false);
+    }
     let mut at = from;
     while at < window.len {
         let bytes = window.get(at, WINDOW_LEN)?;

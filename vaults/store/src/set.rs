@@ -28,7 +28,7 @@ pub(crate) struct FrameFile {
     pub(crate) well_named: bool,
     /// How long it was when it was read.
     pub(crate) len: u64,
-    /// Where reading goes on when it has grown.
+    /// Where reading goes on when it has grown: in a tail, where its room begins.
     pub(crate) good_len: u64,
     /// How many frames are in it, and how many of them, when it was read, brought something that no other file had.
     pub(crate) frames: usize,
@@ -109,8 +109,9 @@ impl Set {
                     Some(known) => {
                         let file = &mut self.files[known];
                         file.present = true;
-                        if entry.len != file.len {
-                            let from = if entry.len > file.len && file.flaws.is_empty() {
+                        // A tail grows into its room, which does not show in its length.
+                        if entry.len != file.len || is_tail {
+                            let from = if entry.len >= file.good_len && file.flaws.is_empty() {
                                 file.good_len
                             } else {
                                 0

@@ -1,5 +1,8 @@
 //! The file an author appends to: one write and one sync, then the frame is acknowledged.
 //!
+//! * Behind the frames there is room: zeros that were written ahead. An append into the room changes neither the length
+//!   nor the blocks of the file, so that its sync is one write to the disk and none to the file system's journal. Where the
+//!   room is too short, the frames are written with new room behind them, by the same one write and sync.
 //! * A frame that is half written is cut off again, and was never acknowledged. When even that fails nothing more is
 //!   written until the vault is opened anew.
 //! * After a failed sync nothing is known about the last bytes, so the tail is given up as well, cut or not.
@@ -26,11 +29,18 @@ use crate::layout::{self, Layout, SEGMENT_LEN, SEGMENTS, TAILS, TEMPORARY};
 /// A tail that was made long by one large batch is still copied in one piece.
 const TAIL_LEN_MAX: u64 = 1 << 30;
 
+/// Room is made in steps of half of what the tail has, between these: little for small vaults, few for large ones.
+const ROOM_STEP_LEAST: u64 = 16 << 10;
+const ROOM_STEP_MOST: u64 = 1 << 20;
+
 /// The end of one author's frames.
 pub(crate) struct Tail {
     path: PathBuf,
     output: Box<dyn Output>,
+    /// Where the last frame ends.
     len: u64,
+    /// Where the file ends: between the two are zeros that are on the disk.
+    room_end: u64,
     /// Nothing is known about the end of the file any more.
     lost: bool,
 }
@@ -51,24 +61,28 @@ pub(crate) enum TailError {
 }
 
 impl Tail {
-    /// Continues the tail that is there, cutting off what was never acknowledged behind `good_len`.
+    /// Continues the tail that is there. Behind `good_len` is room if `is_room`, and else what was never acknowledged, which
+    /// is cut off.
     pub(crate) fn resume(
         environment: &Environment,
         layout: &Layout,
         author: &MemberId,
         good_len: u64,
+        is_room: bool,
     ) -> io::Result<Self> {
         let path = layout.tail(author);
-        let found = environment.fs.open(&path)?.len()?;
+        let mut room_end = environment.fs.open(&path)?.len()?;
         let mut output = environment.fs.append(&path)?;
-        if found > good_len {
+        if room_end > good_len && !is_room {
             output.truncate(good_len)?;
             output.sync()?;
+            room_end = good_len;
         }
         Ok(Self {
             path,
             output,
             len: good_len,
+            room_end,
             lost: false,
         })
     }
@@ -82,9 +96,11 @@ impl Tail {
     ) -> Result<(Self, Placed), TailError> {
         let path = layout.tail(author);
         let mut output = environment.fs.create(&path)?;
+        let mut bytes = [SEGMENT_HEADER, frames].concat();
+        let len = bytes.len() as u64;
+        add_room(&mut bytes, 0);
         let begun = output
-            .write(SEGMENT_HEADER)
-            .and_then(|()| output.write(frames))
+            .write_at(&bytes, 0)
             .and_then(|()| output.sync())
             .and_then(|()| environment.fs.sync_dir(&layout.folder(TAILS)));
         if let Err(error) = begun {
@@ -99,7 +115,8 @@ impl Tail {
         let tail = Self {
             path: path.clone(),
             output,
-            len: offset + frames.len() as u64,
+            len,
+            room_end: bytes.len() as u64,
             lost: false,
         };
         Ok((tail, Placed { path, offset }))
@@ -111,12 +128,25 @@ impl Tail {
             return Err(TailError::Lost);
         }
         let offset = self.len;
-        if let Err(error) = self.output.write(frames) {
+        let end = offset + frames.len() as u64;
+        let written = if end <= self.room_end {
+            self.output.write_at(frames, offset)
+        } else {
+            let mut bytes = frames.to_vec();
+            add_room(&mut bytes, offset);
+            let written = self.output.write_at(&bytes, offset);
+            if written.is_ok() {
+                self.room_end = offset + bytes.len() as u64;
+            }
+            written
+        };
+        if let Err(error) = written {
             self.lost = self
                 .output
                 .truncate(offset)
                 .and_then(|()| self.output.sync())
                 .is_err();
+            self.room_end = offset;
             return Err(error.into());
         }
         if let Err(error) = self.output.sync() {
@@ -128,7 +158,7 @@ impl Tail {
                 .and_then(|()| self.output.sync());
             return Err(error.into());
         }
-        self.len += frames.len() as u64;
+        self.len = end;
         Ok(Placed {
             path: self.path.clone(),
             offset,
@@ -157,6 +187,18 @@ impl Tail {
     pub(crate) fn close(&self, environment: &Environment, layout: &Layout) -> io::Result<PathBuf> {
         close(environment, layout, &self.path, self.len)
     }
+}
+
+/// Puts room behind frames that will lie at `offset`.
+fn add_room(bytes: &mut Vec<u8>, offset: u64) {
+    let end = offset + bytes.len() as u64;
+    let step = (end / 2)
+        .next_power_of_two()
+        .clamp(ROOM_STEP_LEAST, ROOM_STEP_MOST);
+    // No more than what a tail is closed at; a batch that reaches beyond is the last.
+    let room_end = end.next_multiple_of(step).min(SEGMENT_LEN).max(end);
+    let room = usize::try_from(room_end - end).expect("at most a step");
+    bytes.resize(bytes.len() + room, 0);
 }
 
 /// Makes a segment of a tail's first `len` bytes.

@@ -333,6 +333,7 @@ impl Vault {
         let placed = author.append(
             &self.environment,
             &self.layout,
+            &self.id,
             &mut self.set,
             &member,
             &frames,

@@ -879,6 +879,21 @@ fn rights(manifest: &mut Manifest) {
     story.tell(manifest, "capability");
 }
 
+/// Which sector of a write did not reach the disk.
+enum Missing {
+    First,
+    InTheSeal,
+    InTheBox,
+}
+
+fn tail(files: &mut BTreeMap<String, Vec<u8>>) -> &mut Vec<u8> {
+    files
+        .iter_mut()
+        .find(|(name, _)| name.starts_with("tail/"))
+        .unwrap()
+        .1
+}
+
 fn files(manifest: &mut Manifest) {
     let mut story = simple(
         "tail-torn",
@@ -900,6 +915,65 @@ fn files(manifest: &mut Manifest) {
         assert!(tail.ends_with(&kept));
         tail.extend_from_slice(&torn[..torn.len() - 10]);
     });
+
+    simple(
+        "tail-room",
+        "zeros at the end of a tail: room for what its author writes next",
+    )
+    .tell_folder(manifest, "success", |files| {
+        tail(files).resize(4_096, 0);
+    });
+    for (name, what, at) in [
+        (
+            "tail-room-torn",
+            "a write into the room of which a sector is missing, inside the box: it was never acknowledged",
+            Missing::InTheBox,
+        ),
+        (
+            "tail-room-headless",
+            "a write into the room of which the first sector is missing: it was never acknowledged",
+            Missing::First,
+        ),
+        (
+            "tail-room-sealless",
+            "a write into the room of which a sector is missing, inside the seal: it was never acknowledged",
+            Missing::InTheSeal,
+        ),
+    ] {
+        let mut story = simple(name, what);
+        let root = story.root();
+        let before = (story.statuses.clone(), story.records.clone());
+        story.add(&root, GrantId::ROOT, &"never acknowledged ".repeat(60));
+        (story.statuses, story.records) = before;
+        let torn = story.frames.pop().unwrap();
+        story.findings.insert("tail.cut");
+        story.tell_folder(manifest, "success", |files| {
+            let tail = tail(files);
+            let start = tail.len();
+            tail.extend_from_slice(&torn);
+            // The sectors that the frame lies in, as parts of the frame.
+            let sector = |number: usize| {
+                let at = (start / 512 + number) * 512;
+                at.max(start)..at + 512
+            };
+            let missing = match at {
+                Missing::First => sector(0),
+                Missing::InTheSeal => {
+                    // So that a sector ends inside the seal.
+                    let (at, seal) = (sector(1), start + 6..start + 358);
+                    assert!(at.start < seal.end && at.start > seal.start + 64);
+                    at
+                }
+                Missing::InTheBox => {
+                    let at = sector(2);
+                    assert!(at.start > start + 358 && at.end < start + torn.len());
+                    at
+                }
+            };
+            tail[missing].fill(0);
+            tail.resize(8_192, 0);
+        });
+    }
 
     let mut story = simple(
         "segment-damaged",

@@ -11,6 +11,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use tally_vault::fs::{Entry, EntryKind, Fs, Input, Lock, LockError, Output};
 
+/// What a disk writes whole or not at all, in bytes.
+const SECTOR: usize = 512;
+
 /// What happens at the chosen step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -29,7 +32,7 @@ pub(crate) enum Survives {
     Synced,
     /// All that was written.
     Everything,
-    /// What was synced, and of the rest what the seed says: some names, and some prefix of the bytes behind.
+    /// What was synced, and of the rest what the seed says: some names, some length, and some sectors.
     Some(u64),
 }
 
@@ -181,23 +184,20 @@ impl Sim {
                 Survives::Synced => inode.durable.clone(),
                 Survives::Everything => inode.now.clone(),
                 Survives::Some(_) => {
-                    let common = inode.durable.len().min(inode.now.len());
-                    if inode.now[..common] == inode.durable[..common] {
-                        // Appended or cut: some length between the two.
-                        let longer = if inode.now.len() > common {
-                            &inode.now
-                        } else {
-                            &inode.durable
-                        };
-                        let extra = longer.len() - common;
-                        let kept =
-                            common + usize::try_from(draw() % (extra as u64 + 1)).expect("fits");
-                        longer[..kept].to_vec()
-                    } else if draw() % 2 == 0 {
-                        inode.durable.clone()
-                    } else {
-                        inode.now.clone()
+                    // Some length between the two, and each sector as it was or as it is: where nothing was, zeros.
+                    let (old, new) = (&inode.durable, &inode.now);
+                    let shorter = old.len().min(new.len());
+                    let extra = old.len().max(new.len()) - shorter;
+                    let len = shorter + usize::try_from(draw() % (extra as u64 + 1)).expect("fits");
+                    let mut bytes = vec![0; len];
+                    for start in (0..len).step_by(SECTOR) {
+                        let source = if draw() % 2 == 0 { old } else { new };
+                        let end = (start + SECTOR).min(len).min(source.len());
+                        if start < end {
+                            bytes[start..end].copy_from_slice(&source[start..end]);
+                        }
                     }
+                    bytes
                 }
             };
             next.inodes.push(Inode {
@@ -342,6 +342,24 @@ impl Output for SimOutput {
                 Err(error)
             }
         }
+    }
+
+    fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let mut state = self.sim.state();
+        let step = state.step("write", &self.path, true)?;
+        let file = &mut state.inodes[self.inode].now;
+        let start = usize::try_from(offset).expect("fits");
+        assert!(start <= file.len(), "no hole is written");
+        let (written, result) = match step {
+            Step::Go => (bytes, Ok(())),
+            Step::Half(error) => (&bytes[..bytes.len() / 2], Err(error)),
+        };
+        let end = start + written.len();
+        if file.len() < end {
+            file.resize(end, 0);
+        }
+        file[start..end].copy_from_slice(written);
+        result
     }
 
     fn sync(&mut self) -> io::Result<()> {
