@@ -146,8 +146,9 @@ pub(crate) fn open(
         expect: None,
         accept_rollback,
     };
-    let vault = Vault::open(Environment::of_this_computer(), place, options)
+    let mut vault = Vault::open(Environment::of_this_computer(), place, options)
         .map_err(|error| opening(error, &place.folder))?;
+    announce_closed(&mut vault);
     for finding in vault.findings_when_opened() {
         if finding.code.severity() > Severity::Note {
             eprintln!("tally: {}", printable(&finding.to_string()));
@@ -155,6 +156,38 @@ pub(crate) fn open(
         }
     }
     Ok(vault)
+}
+
+/// Says which grants opening closed, because they had ended.
+pub(crate) fn announce_closed(vault: &mut Vault) {
+    let closed = vault.closed_when_opened().clone();
+    if closed.grants.is_empty() {
+        return;
+    }
+    let names = Names::of(vault).unwrap_or_default();
+    let rows = vault.grants();
+    for id in &closed.grants {
+        if let Some(row) = rows.iter().find(|row| row.id == *id) {
+            let end = row.expires.map_or_else(String::new, moment);
+            eprintln!(
+                "tally: the grant of {} ended at {end}: it is closed, and nothing that comes under it counts any more",
+                printable(&names.text(&row.card.member())),
+            );
+        }
+    }
+    let text = |ids: &[NamespaceId]| {
+        let names: Vec<String> = ids.iter().map(|id| namespace_text(vault, id)).collect();
+        printable(&names.join(", "))
+    };
+    if !closed.rotated.is_empty() {
+        eprintln!("       new keys for {}", text(&closed.rotated));
+    }
+    if !closed.not_rotated.is_empty() {
+        eprintln!(
+            "       the keys of {} are unchanged: an admin of them has to rotate",
+            text(&closed.not_rotated)
+        );
+    }
 }
 
 /// The root's seed, from 24 words or from shares of 32 words, one a line.
@@ -183,10 +216,12 @@ pub(crate) fn opening(error: OpenError, folder: &Path) -> Failure {
             "make one: tally vault init --vault {}",
             folder.display()
         )),
-        OpenError::WrongPassphrase
-        | OpenError::OtherRoot
-        | OpenError::Stranger { .. }
-        | OpenError::Substituted { .. } => Failure::no(&error),
+        OpenError::Substituted { .. } => Failure::no(&error).advise(
+            "put the vault's own folder back; if you exchanged it yourself, move the new one elsewhere and name that folder with --vault",
+        ),
+        OpenError::WrongPassphrase | OpenError::OtherRoot | OpenError::Stranger { .. } => {
+            Failure::no(&error)
+        }
         OpenError::Phrase(_) => Failure::misuse(&error),
         OpenError::Genesis(_) | OpenError::SlotsRefused(_) => Failure::no(&error)
             .advise("tally vault check --locked says what is wrong with the folder"),
@@ -202,10 +237,12 @@ pub(crate) fn writing(error: WriteError) -> Failure {
     match error {
         _ if full => Failure::environment(&error)
             .advise("the disk is full: nothing was acknowledged, and nothing that was is lost"),
-        WriteError::NotPermitted { .. }
-        | WriteError::NotBelow(_)
-        | WriteError::Wider(_)
-        | WriteError::RolledBack { .. } => Failure::no(&error),
+        WriteError::RolledBack { .. } => Failure::no(&error).advise(
+            "wait for your sync tool to finish, or sync with a newer copy; to go on from here with a new device key: --accept-rollback",
+        ),
+        WriteError::NotPermitted { .. } | WriteError::NotBelow(_) | WriteError::Wider(_) => {
+            Failure::no(&error)
+        }
         WriteError::File(_)
         | WriteError::Random(_)
         | WriteError::Device(_)

@@ -78,9 +78,7 @@ pub enum OpenError {
     #[error("the file VAULT: {0}")]
     Genesis(#[from] GenesisError),
     /// Another vault lies where this device knows one.
-    #[error(
-        "this folder held vault {expected} and holds vault {found} now: somebody exchanged it. To use the new one, open it by its id"
-    )]
+    #[error("this folder held vault {expected} and holds vault {found} now: somebody exchanged it")]
     Substituted {
         /// The vault that was expected.
         expected: VaultId,
@@ -188,9 +186,7 @@ pub enum WriteError {
     #[error("content: {0}")]
     Content(String),
     /// The folder is older than what this device wrote.
-    #[error(
-        "the folder was set back: this device wrote up to seal {wrote} and finds {found}. Get the newer copy, or open the vault with `accept_rollback`"
-    )]
+    #[error("the folder was set back: this device wrote up to seal {wrote} and finds {found}")]
     RolledBack {
         /// The newest seal that this device wrote.
         wrote: u64,

@@ -158,7 +158,7 @@ codes! {
         "nothing; `tally vault log` shows them";
     GrantExpired = "grant.expired", Note,
         "a grant has ended by this computer's clock and nobody revoked it, so an operation dated back would still count",
-        "open the vault with a passphrase and run `tally vault revoke` on it";
+        "open the vault for writing with the passphrase: the grant is closed then, by the device that gave it at once and by others a week later; or run `tally vault revoke` on it";
     KeySpoiled = "key.spoiled", Warning,
         "the newest key of a namespace was made by or given to a member that was removed",
         "rotate the namespace: `tally vault rotate`";

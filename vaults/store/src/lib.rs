@@ -26,6 +26,7 @@ mod check;
 mod durable;
 mod environment;
 mod error;
+mod expiry;
 mod finding;
 pub mod fs;
 mod keys;

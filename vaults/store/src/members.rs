@@ -63,7 +63,7 @@ pub struct Share {
 }
 
 /// What a revocation did.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Revoked {
     /// The grants that were revoked: the one that was named, and those below it that were not kept.
     pub grants: Vec<GrantId>,
@@ -424,8 +424,7 @@ impl Vault {
         if self.lock.is_none() {
             return Err(WriteError::ReadOnly);
         }
-        let row = self
-            .valid_grant(grant)
+        self.valid_grant(grant)
             .ok_or(WriteError::NoSuchGrant(*grant))?;
         if *grant == GrantId::ROOT {
             return Err(WriteError::NotBelow(*grant));
@@ -434,60 +433,84 @@ impl Vault {
         let below = self.fold.view().grants_below(grant);
         let mut ended = vec![*grant];
         ended.extend(below.iter().filter(|one| !keep.contains(one)));
-        let mut subjects: Vec<MemberId> = vec![row.card.member()];
-        let mut drafts = Vec::with_capacity(ended.len());
-        for one in &ended {
-            let view = self.fold.view();
-            let subject = view
-                .grant(one)
-                .ok_or(WriteError::NoSuchGrant(*one))?
-                .card
-                .member();
-            subjects.push(subject);
-            let revocation = Revocation {
-                frontier: view.frontier(&subject),
-            };
-            drafts.push(Draft::new(
-                OpKind::Revoke,
-                vec![one.operation()],
-                &Content::Revocation(revocation),
-            ));
-        }
-        // Whose keys have to change: asked before the revocation, which ends the rights.
-        let now = self.now();
-        let mut to_rotate = Vec::new();
-        for namespace in self.fold.view().namespaces() {
-            let view = self.fold.view();
-            let reads = |member: &MemberId| {
-                view.right(member, &namespace, now)
-                    .max(view.right(member, &namespace, Time(0)))
-                    >= Some(Right::Read)
-            };
-            if subjects.iter().any(reads) {
-                to_rotate.push(namespace);
-            }
-        }
-        let mut rng = Rng::new(&self.environment).map_err(WriteError::Random)?;
-        self.write(&writer, &NamespaceId::CONTROL, drafts, &mut rng)?;
-        if self
-            .holder
-            .device
-            .as_ref()
-            .is_some_and(|device| subjects.contains(&device.member()))
-        {
-            self.holder.device = None;
-        }
-        if self
-            .holder
-            .member
-            .as_ref()
-            .is_some_and(|member| subjects.contains(&member.member()))
-        {
-            self.holder.member = None;
-        }
+        let subjects = self.subjects_of(&ended)?;
+        // Asked before the revocation, which ends the rights.
+        let to_rotate = self.readable_by(&subjects);
+        self.write_revocations(&writer, &ended)?;
         let kept = below.into_iter().filter(|one| keep.contains(one)).collect();
+        let (rotated, not_rotated) = self.rotate_each(to_rotate)?;
+        Ok(Revoked {
+            grants: ended,
+            kept,
+            rotated,
+            not_rotated,
+        })
+    }
+
+    /// Whom these grants are for.
+    pub(crate) fn subjects_of(&mut self, grants: &[GrantId]) -> Result<Vec<MemberId>, WriteError> {
+        let view = self.fold.view();
+        grants
+            .iter()
+            .map(|id| {
+                Ok(view
+                    .grant(id)
+                    .ok_or(WriteError::NoSuchGrant(*id))?
+                    .card
+                    .member())
+            })
+            .collect()
+    }
+
+    /// The namespaces that any of these may read, or could before its grant ended.
+    pub(crate) fn readable_by(&mut self, members: &[MemberId]) -> Vec<NamespaceId> {
+        let now = self.now();
+        let view = self.fold.view();
+        let mut namespaces = view.namespaces();
+        namespaces.retain(|namespace| {
+            members.iter().any(|member| {
+                view.right(member, namespace, now)
+                    .max(view.right(member, namespace, Time(0)))
+                    >= Some(Right::Read)
+            })
+        });
+        namespaces
+    }
+
+    /// Revokes grants in one frame, each as far as its subject's logs are known here.
+    pub(crate) fn write_revocations(
+        &mut self,
+        writer: &Writer,
+        grants: &[GrantId],
+    ) -> Result<(), WriteError> {
+        let subjects = self.subjects_of(grants)?;
+        let view = self.fold.view();
+        let drafts = grants.iter().zip(&subjects).map(|(grant, subject)| {
+            let revocation = Revocation {
+                frontier: view.frontier(subject),
+            };
+            Draft::new(
+                OpKind::Revoke,
+                vec![grant.operation()],
+                &Content::Revocation(revocation),
+            )
+        });
+        let drafts = drafts.collect();
+        let mut rng = Rng::new(&self.environment).map_err(WriteError::Random)?;
+        self.write(writer, &NamespaceId::CONTROL, drafts, &mut rng)?;
+        let is_gone = |identity: &mut Arc<Identity>| subjects.contains(&identity.member());
+        self.holder.device.take_if(is_gone);
+        self.holder.member.take_if(is_gone);
+        Ok(())
+    }
+
+    /// Gives namespaces new keys. Returns those that have them, and those of which nobody here is an admin.
+    pub(crate) fn rotate_each(
+        &mut self,
+        namespaces: Vec<NamespaceId>,
+    ) -> Result<(Vec<NamespaceId>, Vec<NamespaceId>), WriteError> {
         let (mut rotated, mut not_rotated) = (Vec::new(), Vec::new());
-        for namespace in to_rotate {
+        for namespace in namespaces {
             match self.rotate(&namespace) {
                 Ok(()) => rotated.push(namespace),
                 Err(
@@ -500,16 +523,11 @@ impl Vault {
                 Err(error) => return Err(error),
             }
         }
-        Ok(Revoked {
-            grants: ended,
-            kept,
-            rotated,
-            not_rotated,
-        })
+        Ok((rotated, not_rotated))
     }
 
     /// Who of those here stands above a grant, or is its subject, and under which grant.
-    fn writer_above(&mut self, grant: &GrantId) -> Result<Writer, WriteError> {
+    pub(crate) fn writer_above(&mut self, grant: &GrantId) -> Result<Writer, WriteError> {
         let holders = self.holder.all();
         if holders.is_empty() {
             return Err(WriteError::Locked);

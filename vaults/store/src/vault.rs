@@ -19,6 +19,7 @@ use crate::fs::{self, EntryKind, Lock, LockError};
 use crate::keys::Keys;
 use crate::layout::{FOLDERS, Layout, SLOTS, TEMPORARY};
 use crate::local::{Head, Local, SealedIdentityError, Seen};
+use crate::members::Revoked;
 use crate::open_boxes::{self, KeyNumbers};
 use crate::set::{Set, list};
 
@@ -125,6 +126,8 @@ pub struct Vault {
     pub(crate) latest: Time,
     /// What was found while opening, apart from what the set and the fold tell.
     pub(crate) findings: Vec<Finding>,
+    /// Grants that had ended and were closed when the vault was opened.
+    pub(crate) closed: Revoked,
 }
 
 /// Whose keys are here.
@@ -190,6 +193,8 @@ impl Vault {
         if vault.lock.is_some() {
             // A redaction that was interrupted, or that came from another copy. Whoever may not do it leaves it to others.
             let _ = vault.finish_redactions();
+            // What was not closed is named by `check`, and tried again when the vault is opened next.
+            vault.closed = vault.close_ended().unwrap_or_default();
         }
         Ok(vault)
     }
@@ -221,6 +226,7 @@ impl Vault {
             set_back: BTreeSet::new(),
             latest: Time(0),
             findings: Vec::new(),
+            closed: Revoked::default(),
         }
     }
 

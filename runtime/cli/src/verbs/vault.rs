@@ -124,6 +124,11 @@ pub(crate) fn run(verb: Verb, json: bool) -> Outcome {
 /// One object on stdout, with what every answer has.
 fn answer(vault: &tally_vault::Vault, more: serde_json::Value) {
     let mut object = serde_json::json!({ "vault": vault.id().to_string() });
+    let closed = vault.closed_when_opened();
+    if !closed.grants.is_empty() {
+        let texts: Vec<String> = closed.grants.iter().map(ToString::to_string).collect();
+        object["closed_because_ended"] = texts.into();
+    }
     if let (Some(object), serde_json::Value::Object(more)) = (object.as_object_mut(), more) {
         object.extend(more);
     }

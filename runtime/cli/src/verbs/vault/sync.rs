@@ -22,7 +22,7 @@ use tally_vault_sync::{Fault, Limits, Refusal, Report, SyncError, initiate, resp
 
 use crate::failure::{Failure, OrFail, Outcome};
 use crate::ui::{Progress, grouped, printable, say};
-use crate::vaults::{Names, Which, agent_identity, opening, vault_id, writing};
+use crate::vaults::{Names, Which, agent_identity, announce_closed, opening, vault_id, writing};
 
 /// How long another program of this computer may hold the vault before a session gives up.
 const LOCK_PATIENCE: Duration = Duration::from_secs(20);
@@ -327,7 +327,10 @@ async fn open_copy(here: &Here) -> Result<DiskCopy, Failure> {
             opened => opened,
         };
         match opened {
-            Ok(vault) => return DiskCopy::of(vault).map_err(broken),
+            Ok(mut vault) => {
+                announce_closed(&mut vault);
+                return DiskCopy::of(vault).map_err(broken);
+            }
             Err(OpenError::InUse) if begun.elapsed() < LOCK_PATIENCE => {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
