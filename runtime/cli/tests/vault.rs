@@ -473,49 +473,363 @@ fn any_two_of_three_shares_recover_and_one_does_not() {
     );
 }
 
-#[test]
-fn what_somebody_did_to_the_folder_is_named() {
-    let machine = Machine::bare();
+/// What `vault check` names, and whether it calls the vault sound.
+fn check(machine: &Machine, folder: &Path) -> (bool, Vec<String>) {
+    let folder = folder.to_str().expect("the path is UTF-8");
+    let ended = vault(machine, &["check", "--json", "--vault", folder]);
+    let answer = ended.json();
+    let sound = answer["sound"].as_bool().expect("it says so");
+    assert_eq!(ended.code(), i32::from(!sound), "{}", ended.stderr());
+    let findings = answer["findings"].as_array().expect("a list");
+    let code = |finding: &Value| finding["code"].as_str().expect("a code").to_owned();
+    let codes: std::collections::BTreeSet<String> = findings.iter().map(code).collect();
+    (sound, codes.into_iter().collect())
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a folder can be made");
+    for path in files(from) {
+        let there = to.join(path.strip_prefix(from).expect("it is inside"));
+        std::fs::create_dir_all(there.parent().expect("it is in a folder")).expect("made");
+        std::fs::copy(&path, there).expect("the file can be copied");
+    }
+}
+
+/// The files of one kind, the longest first.
+fn longest(folder: &Path, kind: &str) -> Vec<PathBuf> {
+    let mut found = files(&folder.join(kind));
+    found.sort_by_key(|path| std::cmp::Reverse(path.metadata().expect("it is there").len()));
+    found
+}
+
+/// Changes the bytes of a file.
+fn edit(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+    let mut bytes = std::fs::read(path).expect("the file can be read");
+    change(&mut bytes);
+    std::fs::write(path, bytes).expect("the file can be written");
+}
+
+/// The frames of a file, each with its header, without the room of a tail.
+fn frames(path: &Path) -> Vec<Vec<u8>> {
+    let bytes = std::fs::read(path).expect("the file can be read");
+    let (mut frames, mut at) = (Vec::new(), 10);
+    while bytes.get(at) == Some(&0xf1) {
+        let len = u32::from_be_bytes(bytes[at + 2..at + 6].try_into().expect("four"));
+        let end = at + 6 + len as usize;
+        frames.push(bytes[at..end].to_vec());
+        at = end;
+    }
+    frames
+}
+
+fn write_frames(path: &Path, frames: &[Vec<u8>]) {
+    let bytes = [b"TALLYSEG\x00\x01", frames.concat().as_slice()].concat();
+    std::fs::write(path, bytes).expect("the file can be written");
+}
+
+/// A vault of two computers, as the first has it: segments of both, and a tail. Also the second, and another vault.
+fn attacked() -> (Machine, Machine, Machine) {
+    let (machine, second, other) = (Machine::bare(), Machine::bare(), Machine::bare());
     init(&machine, &["memory"]);
-    for text in ["one", "two", "three"] {
+    let carried = machine.path("carried");
+    let carry = carried.to_str().expect("the path is UTF-8");
+    vault(&machine, &["export", carry]).ok();
+    vault(&second, &["import", carry]).ok();
+    for text in ["b one", "b two", "b three"] {
+        vault(&second, &["add", text]).ok();
+    }
+    let theirs = folder(&second);
+    vault(
+        &machine,
+        &["import", theirs.to_str().expect("the path is UTF-8")],
+    )
+    .ok();
+    for text in ["a one", "a two", "a three"] {
         vault(&machine, &["add", text]).ok();
     }
-    let tail = files(&folder(&machine).join("tail"))
-        .into_iter()
-        .max_by_key(|path| path.metadata().unwrap().len())
-        .unwrap();
-    let sound = std::fs::read(&tail).unwrap();
-    let mut cut = sound.clone();
-    cut.truncate(sound.len() - 700);
-    std::fs::write(&tail, &cut).unwrap();
-    let ended = vault(&machine, &["check", "--json"]);
-    assert_eq!(ended.code(), 1);
-    let codes = |ended: &Ended| -> Vec<String> {
-        ended.json()["findings"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|finding| finding["code"].as_str().unwrap().to_owned())
-            .collect()
-    };
+    init(&other, &["memory"]);
+    vault(&other, &["add", "of another vault"]).ok();
+    (machine, second, other)
+}
+
+/// What somebody does to a vault's folder.
+type Attack<'a> = (&'a str, Box<dyn Fn(&Path) + 'a>, &'a [&'a str], bool);
+
+#[test]
+fn what_somebody_did_to_the_folder_is_named() {
+    let (machine, second, other) = attacked();
+    let pristine = machine.path("pristine");
+    copy_folder(&folder(&machine), &pristine);
+    let (foreign, theirs) = (folder(&other), folder(&second));
+    assert_eq!(check(&machine, &folder(&machine)), (true, vec![]));
+
+    let attacks: Vec<Attack<'_>> = vec![
+        (
+            "a segment whose byte was changed in a box",
+            Box::new(|at| {
+                edit(&longest(at, "seg")[0], |bytes| {
+                    *bytes.last_mut().unwrap() ^= 1
+                })
+            }),
+            &["box.altered", "file.misnamed"],
+            false,
+        ),
+        (
+            "a segment that was cut",
+            Box::new(|at| {
+                edit(&longest(at, "seg")[0], |bytes| {
+                    bytes.truncate(bytes.len() - 9)
+                })
+            }),
+            &["author.rolled-back", "file.misnamed", "frame.damaged"],
+            false,
+        ),
+        (
+            "two segments that changed their names",
+            Box::new(|at| {
+                let seg = longest(at, "seg");
+                let aside = at.join("aside");
+                std::fs::rename(&seg[0], &aside).unwrap();
+                std::fs::rename(&seg[1], &seg[0]).unwrap();
+                std::fs::rename(&aside, &seg[1]).unwrap();
+            }),
+            &["file.misnamed"],
+            true,
+        ),
+        (
+            "a segment that is there twice",
+            Box::new(|at| {
+                let seg = &longest(at, "seg")[0];
+                std::fs::copy(seg, seg.with_file_name(format!("{}.seg", "07".repeat(32)))).unwrap();
+            }),
+            &["file.doubled", "file.misnamed"],
+            true,
+        ),
+        (
+            "frames in another order",
+            Box::new(|at| {
+                let seg = &longest(at, "seg")[0];
+                let mut frames = frames(seg);
+                assert!(frames.len() > 1);
+                frames.reverse();
+                write_frames(seg, &frames);
+            }),
+            &["file.misnamed"],
+            true,
+        ),
+        (
+            "operations in the middle withheld",
+            Box::new(|at| {
+                let tail = &longest(at, "tail")[0];
+                let mut frames = frames(tail);
+                frames.remove(frames.len() - 2);
+                write_frames(tail, &frames);
+            }),
+            &["seal.gap"],
+            false,
+        ),
+        (
+            "the newest operation of an author withheld",
+            Box::new(|at| {
+                let tail = &longest(at, "tail")[0];
+                let mut frames = frames(tail);
+                frames.pop();
+                write_frames(tail, &frames);
+            }),
+            &["author.rolled-back"],
+            false,
+        ),
+        (
+            "a file of another vault",
+            Box::new(|at| {
+                let seg = &longest(&foreign, "seg")[0];
+                std::fs::copy(seg, at.join("seg").join(seg.file_name().unwrap())).unwrap();
+            }),
+            &["frame.foreign"],
+            false,
+        ),
+        (
+            "a file that is none",
+            Box::new(|at| std::fs::write(at.join("seg").join("notes.txt"), "hello").unwrap()),
+            &["file.header"],
+            false,
+        ),
+        (
+            "a slot that asks for less work",
+            Box::new(|at| {
+                // Memory, in the middle of its 1024s: 10 bytes, vault, card.
+                edit(&longest(at, "slots")[0], |bytes| {
+                    bytes[10 + 32 + 129 + 1] ^= 1
+                });
+            }),
+            &["slot.damaged"],
+            false,
+        ),
+        (
+            "a slot of another vault's member",
+            Box::new(|at| {
+                let slot = &longest(&foreign, "slots")[0];
+                std::fs::copy(slot, at.join("slots").join(slot.file_name().unwrap())).unwrap();
+            }),
+            &["slot.damaged"],
+            false,
+        ),
+        (
+            "a keyring of other keys",
+            Box::new(|at| {
+                let ring = &longest(&foreign, "keys")[0];
+                std::fs::copy(ring, &longest(at, "keys")[0]).unwrap();
+            }),
+            &["keyring.damaged", "keyring.missing"],
+            false,
+        ),
+        (
+            "a VAULT that was changed",
+            Box::new(|at| edit(&at.join("VAULT"), |bytes| bytes[40] ^= 1)),
+            &["genesis.damaged"],
+            false,
+        ),
+        (
+            "a write that was interrupted",
+            Box::new(|at| {
+                let tail = &longest(at, "tail")[0];
+                let mut frames = frames(tail);
+                let torn = frames.last().unwrap()[..300].to_vec();
+                frames.push(torn);
+                write_frames(tail, &frames);
+            }),
+            &["tail.cut"],
+            true,
+        ),
+        (
+            "a record's large content changed",
+            Box::new(|at| {
+                // Copies leave out folders that are empty.
+                std::fs::create_dir_all(at.join("blob")).unwrap();
+                let blob = at.join("blob").join(format!("{}.blob", "05".repeat(32)));
+                std::fs::write(blob, [5; 400]).unwrap();
+            }),
+            &["blob.damaged"],
+            false,
+        ),
+    ];
+    let place = folder(&machine);
+    for (what, attack, codes, sound) in attacks {
+        std::fs::remove_dir_all(&place).unwrap();
+        copy_folder(&pristine, &place);
+        attack(&place);
+        let found = check_any(&machine, &place);
+        for code in codes {
+            assert!(found.1.iter().any(|one| one == code), "{what}: {found:?}");
+        }
+        assert_eq!(found.0, sound, "{what}: {found:?}");
+    }
+
+    // Set back to what the second computer was given.
+    std::fs::remove_dir_all(&place).unwrap();
+    copy_folder(&theirs, &place);
+    let (_, codes) = check(&machine, &place);
     assert!(
-        codes(&ended).contains(&"author.rolled-back".to_owned()),
-        "{:?}",
-        codes(&ended)
+        codes.contains(&"author.rolled-back".to_owned()),
+        "{codes:?}"
     );
-    let refused = vault(&machine, &["add", "four"]);
-    assert_eq!(refused.code(), 1, "nothing is sealed over what is missing");
-    let mut flipped = sound.clone();
-    let middle = flipped.len() / 2;
-    flipped[middle] ^= 1;
-    std::fs::write(&tail, &flipped).unwrap();
-    let ended = vault(&machine, &["check", "--json"]);
-    assert_eq!(ended.code(), 1, "{}", ended.stdout());
-    std::fs::write(&tail, &sound).unwrap();
+    vault(&machine, &["add", "four"]).exits(1).says("set back");
+
+    // Another vault altogether, with the same passphrase.
+    std::fs::remove_dir_all(&place).unwrap();
+    copy_folder(&foreign, &place);
+    vault(&machine, &["check"])
+        .exits(1)
+        .says("somebody exchanged it");
+
+    std::fs::remove_dir_all(&place).unwrap();
+    copy_folder(&pristine, &place);
     vault(&machine, &["check"]).ok().says("sound");
     let locked = machine
         .tally(["vault", "check", "--locked", "--json"])
         .ok()
         .json();
     assert_eq!(locked["sound"], true);
+}
+
+/// As [`check`]; a vault whose slot no passphrase is tried on is checked without.
+fn check_any(machine: &Machine, folder: &Path) -> (bool, Vec<String>) {
+    let text = folder.to_str().expect("the path is UTF-8");
+    if vault(machine, &["status", "--json", "--vault", text]).code() == 0 {
+        return check(machine, folder);
+    }
+    let ended = machine.tally(["vault", "check", "--locked", "--json", "--vault", text]);
+    let answer = ended.json();
+    let findings = answer["findings"].as_array().expect("a list").iter();
+    let codes = findings.map(|finding| finding["code"].as_str().expect("a code").to_owned());
+    (
+        answer["sound"].as_bool().expect("it says so"),
+        codes.collect(),
+    )
+}
+
+#[test]
+fn a_device_restored_from_a_backup_forks_and_both_sides_count() {
+    let machine = Machine::bare();
+    init(&machine, &["memory"]);
+    vault(&machine, &["add", "before"]).ok();
+    let backup = Machine::bare();
+    copy_folder(
+        &machine.path("home").join("vault"),
+        &backup.path("home").join("vault"),
+    );
+    let known = |machine: &Machine| machine.path("home").join("vaults");
+    copy_folder(&known(&machine), &known(&backup));
+    vault(&machine, &["add", "here"]).ok();
+    vault(&backup, &["add", "there"]).ok();
+    let theirs = folder(&backup);
+    let ended = vault(
+        &machine,
+        &["import", theirs.to_str().expect("the path is UTF-8")],
+    );
+    assert_eq!(ended.code(), 0, "{}", ended.stderr());
+    let (sound, codes) = check(&machine, &folder(&machine));
+    assert!(
+        !sound && codes.contains(&"author.forked".to_owned()),
+        "{codes:?}"
+    );
+    let answer = vault(&machine, &["get", "--json", "--namespace", "memory"])
+        .ok()
+        .json();
+    let mut texts: Vec<String> = records(&answer).into_iter().map(|(_, text)| text).collect();
+    texts.sort();
+    assert_eq!(texts, ["before", "here", "there"]);
+}
+
+#[test]
+fn a_grant_that_ended_is_closed_and_said_so() {
+    let machine = Machine::bare();
+    init(&machine, &["memory"]);
+    let soon = std::time::SystemTime::now() + std::time::Duration::from_secs(2);
+    let seconds = soon
+        .duration_since(std::time::UNIX_EPOCH)
+        .expect("after 1970")
+        .as_secs();
+    let end = tally_capability::Moment::from_epoch_seconds(seconds).to_string();
+    vault(
+        &machine,
+        &[
+            "share",
+            "--agent",
+            "planner",
+            "memory=append",
+            "--expires",
+            &end,
+        ],
+    )
+    .ok();
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    let (sound, codes) = check(&machine, &folder(&machine));
+    assert_eq!((sound, codes), (true, vec!["grant.expired".to_owned()]));
+    let ended = vault(&machine, &["add", "after it"]).ok();
+    let said = ended.stderr();
+    assert!(said.contains("the grant of planner ended"), "{said}");
+    assert!(said.contains("new keys for memory"), "{said}");
+    let (sound, codes) = check(&machine, &folder(&machine));
+    assert_eq!((sound, codes), (true, vec![]));
 }
