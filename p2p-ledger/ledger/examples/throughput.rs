@@ -83,8 +83,25 @@ fn main() {
         assert!(shown.verdict.is_verified());
     }
     let verify = (spent() - start).as_secs_f64() * 1e6 / f64::from(rounds);
+    let leaves: Vec<_> = (0..1_000_000u64)
+        .map(|n| tally_log::leaf_hash(&n.to_be_bytes()))
+        .collect();
+    let start = spent();
+    let mut frontier = tally_log::Frontier::new();
+    frontier.extend(leaves.iter().copied());
+    black_box(frontier.root());
+    let append = (spent() - start).as_secs_f64() * 1e9 / leaves.len() as f64;
+    let entries = vec![[7u8; Entry::BYTES]; 100_000];
+    let (mut tiler, mut bytes_on_disk) = (tally_log::Tiler::new(), 0);
+    let start = spent();
+    let files = tiler
+        .append(entries.iter().map(|entry| &entry[..]))
+        .expect("entries are short");
+    let tile = (spent() - start).as_secs_f64() * 1e9 / entries.len() as f64;
+    bytes_on_disk += files.iter().map(|file| file.bytes.len()).sum::<usize>();
+    let disk = bytes_on_disk as f64 / entries.len() as f64;
     println!(
-        "{{\"receipts\":{RECEIPTS},\"nodes\":{NODES},\"settle\":[{}],\"verifyProofMicros\":{verify:.1}}}",
+        "{{\"appendNanosPerLeaf\":{append:.0},\"tileNanosPerEntry\":{tile:.0},\"logBytesPerReceipt\":{disk:.1},\"receipts\":{RECEIPTS},\"nodes\":{NODES},\"settle\":[{}],\"verifyProofMicros\":{verify:.1}}}",
         rows.join(",")
     );
 }

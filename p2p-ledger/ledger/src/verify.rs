@@ -311,7 +311,7 @@ fn judge_checkpoint(
             code::COSIGNED,
             "not-cosigned",
             if judgement.log_signed {
-                format!("{found} of {of} cosigners are not those that the policy asks for")
+                format!("{found} of the {of} cosigners that are known here have seen it, and more or others must")
             } else {
                 "no log that the policy names has signed the checkpoint".into()
             },
