@@ -2,8 +2,12 @@
 //!
 //! An agent (a component built from `sample-agents/answer-with-sources`) answers a question from a document with a local
 //! model; every inference has a receipt; the run is executed again without the model; then copies of the evidence are
-//! altered, and the check says what no longer holds. The run, its journal and the receipts stay in the data directory.
+//! altered, and the check says what no longer holds. Last, the agents of two apps share a vault ([`vault`]). The run, its
+//! journal, the receipts and the vault stay in the data directory.
 
+mod vault;
+
+use std::cell::RefCell;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -116,7 +120,19 @@ async fn story(args: &Args, json: bool) -> Outcome {
         .await;
     let live_time = began.elapsed();
     drop(progress);
+    // Told last, and done while the model is loaded.
+    let told = RefCell::new(Vec::new());
+    let shared = match agent.parent() {
+        Some(components) if result.is_ok() && vault::can(components) => {
+            let _progress = Progress::spinner("two agents share a vault");
+            let folder = journal_path.with_extension("vault");
+            let keep = |line: &str| told.borrow_mut().push(line.to_owned());
+            Some(vault::step(&engine, &home, components, folder, &live.services, &keep).await)
+        }
+        _ => None,
+    };
     live.models.service.shut_down().await;
+    let shared = shared.transpose()?;
     let report = result.map_err(|error| run::run_failure(&error, &journal_path))?;
     let Ended::Replied(reply) = &report.outcome else {
         return Err(Failure::no(format_args!(
@@ -228,10 +244,16 @@ async fn story(args: &Args, json: bool) -> Outcome {
         ));
     }
 
+    if shared.is_some() {
+        tell("\n6  The agents of two apps share what somebody remembers, each inside its grant.\n");
+        told.into_inner().iter().for_each(|line| tell(line));
+    }
+
     if json {
         say!(
             "{}",
             serde_json::json!({
+                "vault": shared.as_ref().map(vault::Shown::to_json),
                 "answer": reply.text,
                 "model": model_name,
                 "journal": journal_path,
@@ -251,6 +273,14 @@ async fn story(args: &Args, json: bool) -> Outcome {
             agent.display()
         );
         say!("   tally replay {} --view", journal_path.display());
+        match &shared {
+            Some(shown) => say!(
+                "   tally vault log --vault {} --as {}",
+                shown.folder.display(),
+                vault::READER
+            ),
+            None => say!("(The vault was not shown: its agents are not among the components.)"),
+        }
     }
     Ok(())
 }
