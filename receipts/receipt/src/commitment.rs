@@ -439,6 +439,14 @@ impl Openings {
             .map(|opening| &opening.value)
     }
 
+    /// The salt of `field`: whoever knows the value can then show that the receipt commits to it.
+    pub fn salt(&self, field: Field) -> Option<&Salt> {
+        self.openings
+            .iter()
+            .find(|opening| opening.field == field)
+            .map(|opening| &opening.salt)
+    }
+
     /// Only the openings of `fields`: the part that its holder wants to show.
     #[must_use]
     pub fn only(&self, fields: &[Field]) -> Self {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tally_engine::contract as guest;
 use tally_engine::{BoxFuture, CallContext, Embeddings, Generation, Inference, ReceiptBytes};
 use tally_inference as service;
-use tally_receipt::Digest;
+use tally_receipt::{Digest, Field};
 
 /// The models of this machine, as the engine sees them. Prompts never leave it.
 pub(crate) struct LocalModels {
@@ -69,7 +69,7 @@ impl Inference for LocalModels {
     ) -> BoxFuture<'a, Result<Box<dyn Generation>, guest::Error>> {
         Box::pin(async move {
             let nonce = service::ClientNonce::from_bytes(context.nonce);
-            let generation = self
+            let mut generation = self
                 .service
                 .chat(
                     chat_request(request, context.tokens_left),
@@ -78,6 +78,7 @@ impl Inference for LocalModels {
                 )
                 .await
                 .map_err(error)?;
+            generation.was_asked(context.asked);
             Ok(Box::new(Running {
                 generation,
                 kept: Some(self.kept.clone()),
@@ -142,7 +143,13 @@ fn bytes_of(receipt: &service::SignedReceipt) -> ReceiptBytes {
         envelope: receipt.envelope.clone(),
         digest: receipt.digest,
         signer: receipt.signer.to_string(),
+        asked_salt: salt(receipt, Field::Asked),
+        answered_salt: salt(receipt, Field::OutputText).or_else(|| salt(receipt, Field::Output)),
     }
+}
+
+fn salt(receipt: &service::SignedReceipt, field: Field) -> Option<[u8; 32]> {
+    receipt.openings().salt(field).map(|salt| *salt.as_bytes())
 }
 
 fn links(context: &CallContext) -> Result<service::Links, guest::Error> {

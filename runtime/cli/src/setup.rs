@@ -443,7 +443,8 @@ fn read_text(path: &Path) -> Result<String, Failure> {
         return Err(Failure::misuse(format_args!(
             "{} has {size} bytes; an input has at most {MAX_TEXT_BYTES}",
             path.display()
-        )));
+        ))
+        .advise("shorten it, or give the agent a part of it at a time"));
     }
     as_text(
         std::fs::read(path).or_misuse(format_args!("read {}", path.display()))?,

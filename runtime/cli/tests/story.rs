@@ -69,6 +69,18 @@ fn status<'a>(verdict: &'a serde_json::Value, code: &str) -> &'a str {
         .expect("a status is text")
 }
 
+/// The checks whose code begins so.
+fn checks_of(verdict: &serde_json::Value, code: &str) -> Vec<serde_json::Value> {
+    let checks = verdict["files"][0]["checks"].as_array();
+    let checks = checks.expect("a verdict lists its checks").iter();
+    let named = |check: &&serde_json::Value| {
+        check["code"]
+            .as_str()
+            .is_some_and(|it| it.starts_with(code))
+    };
+    checks.filter(named).cloned().collect()
+}
+
 #[test]
 fn a_run_has_receipts_and_a_journal_that_verifies_and_replays_without_the_model() {
     let machine = Machine::with_model();
@@ -92,6 +104,11 @@ fn a_run_has_receipts_and_a_journal_that_verifies_and_replays_without_the_model(
     ] {
         assert_eq!(status(&verdict, code), "pass", "{verdict:#}");
     }
+    let words = checks_of(&verdict, "journal-words");
+    assert!(!words.is_empty(), "{verdict:#}");
+    for check in words {
+        assert_eq!(check["status"], "pass", "{check:#}");
+    }
 
     // Another machine: no model, no key, no cache.
     let elsewhere = Machine::bare();
@@ -99,6 +116,7 @@ fn a_run_has_receipts_and_a_journal_that_verifies_and_replays_without_the_model(
         .ok()
         .json();
     assert_eq!(again["identical"], true, "{again:#}");
+    assert_eq!(again["words"][0]["status"], "pass", "{again:#}");
     assert!(
         !elsewhere.path("home/keys/node.key").exists(),
         "a replay needs no key and makes none"

@@ -60,10 +60,13 @@ impl std::fmt::Debug for Idle {
 
 impl Baseline {
     /// Links an agent against the least host.
-    pub fn new(engine: &Engine, component: &Component) -> Result<Self> {
+    ///
+    /// Each setting has the value `setting`, so that the guest has the same words in its hands as under the host that it is
+    /// compared with.
+    pub fn new(engine: &Engine, component: &Component, setting: &str) -> Result<Self> {
         let engine = engine.pool(component.pool()).engine.clone();
         let mut linker = Linker::new(&engine);
-        link(&mut linker)?;
+        link(&mut linker, setting.to_owned())?;
         let wasi = component.inspection().uses_wasi();
         if wasi {
             wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
@@ -106,7 +109,7 @@ fn nothing<T>() -> std::result::Result<T, Error> {
     Err(Error::Unavailable(String::new()))
 }
 
-fn link(linker: &mut Linker<Least>) -> Result<()> {
+fn link(linker: &mut Linker<Least>, setting: String) -> Result<()> {
     linker.instance("tally:agent/types@0.1.0")?;
     let mut env = linker.instance(fx::ENV_NOW.interface)?;
     env.func_wrap(fx::ENV_NOW.function, |_, (): ()| {
@@ -122,8 +125,8 @@ fn link(linker: &mut Linker<Least>) -> Result<()> {
                 as usize
         ]),))
     })?;
-    env.func_wrap(fx::ENV_SETTING.function, |_, (_name,): (String,)| {
-        Ok((Option::<String>::None,))
+    env.func_wrap(fx::ENV_SETTING.function, move |_, (_name,): (String,)| {
+        Ok((Some(setting.clone()),))
     })?;
     env.func_wrap(
         fx::ENV_LOG.function,

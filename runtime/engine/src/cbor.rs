@@ -145,10 +145,12 @@ fn put_text(out: &mut Vec<u8>, text: &str) {
 #[inline]
 fn put_field(out: &mut Vec<u8>, name: &str) {
     put_text(out, name);
-    let start = out.len() - name.len();
-    for byte in &mut out[start..] {
-        if *byte == b'_' {
-            *byte = b'-';
+    if name.bytes().any(|byte| byte == b'_') {
+        let start = out.len() - name.len();
+        for byte in &mut out[start..] {
+            if *byte == b'_' {
+                *byte = b'-';
+            }
         }
     }
 }
@@ -236,6 +238,7 @@ struct MapEncoder<'a> {
 }
 
 impl<'a> MapEncoder<'a> {
+    #[inline]
     fn begin(out: &'a mut Vec<u8>, len: usize) -> Result<Self, CborError> {
         if len > FIELDS_MAX {
             return Err(CborError(format!(
@@ -251,6 +254,7 @@ impl<'a> MapEncoder<'a> {
         })
     }
 
+    #[inline]
     fn entry(&mut self) -> Result<(), CborError> {
         let slot = self
             .starts
@@ -261,16 +265,19 @@ impl<'a> MapEncoder<'a> {
         Ok(())
     }
 
+    #[inline]
     fn finish(self) {
-        let Self {
-            out,
-            starts,
-            len,
-            grown,
-        } = self;
-        if grown.is_some() {
-            return;
+        if self.grown.is_none() {
+            self.sort();
         }
+    }
+
+    /// Puts the entries in order, unless they are.
+    #[inline(never)]
+    fn sort(self) {
+        let Self {
+            out, starts, len, ..
+        } = self;
         let starts = &starts[..len];
         let entry = |out: &[u8], i: usize| -> (usize, usize) {
             (starts[i], starts.get(i + 1).copied().unwrap_or(out.len()))

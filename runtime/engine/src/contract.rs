@@ -98,7 +98,7 @@ impl Error {
     /// The error as a sentence for a person.
     pub fn sentence(&self) -> String {
         match self {
-            Self::Denied(what) => format!("not granted: {what}"),
+            Self::Denied(what) => format!("denied: {what}"),
             Self::Invalid(why) => format!("the request is malformed: {why}"),
             Self::Exhausted(kind) => format!("a limit of the run is used up: {}", kind.name()),
             Self::Unavailable(why) => format!("not available now: {why}"),

@@ -24,12 +24,17 @@ use wasmtime::component::Linker;
 pub(crate) type AgentPre = contract::agent::AgentPre<Host>;
 pub(crate) type ToolPre = contract::tool::ToolPre<Host>;
 
+/// What every run of a plan is given.
+pub(crate) struct Given {
+    pub(crate) engine: crate::config::Engine,
+    pub(crate) settings: Box<[(String, String)]>,
+    pub(crate) tools: ToolSet,
+}
+
 /// What a run is made of and every frame of it shares.
 pub(crate) struct Shared {
-    pub(crate) engine: crate::config::Engine,
+    pub(crate) given: Arc<Given>,
     pub(crate) services: Services,
-    pub(crate) settings: Arc<[(String, String)]>,
-    pub(crate) tools: Arc<ToolSet>,
     pub(crate) run: RunId,
     /// The hash of the journal's first entry; none without a journal.
     pub(crate) first_entry: Option<EntryHash>,

@@ -50,5 +50,5 @@ pub use services::{
     NoOutput, NoVault, OutputSink, ReceiptBytes, Services, SystemClock, SystemEntropy, Vault,
     VaultQuery,
 };
-pub use session::{Denial, EnvironmentError, JournalTo, Used};
+pub use session::{Denial, EnvironmentError, JournalTo, RunJournal, Used};
 pub use tool::{ToolError, ToolPlugin};

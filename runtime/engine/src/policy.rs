@@ -4,7 +4,6 @@
 
 use crate::component::{ComponentKind, LoadError};
 use crate::host::Host;
-use std::borrow::Cow;
 use tally_capability::Limits;
 use tally_capability::{Ask, Decision, Effective, Moment, World};
 pub use tally_capability::{Grant, Manifest, ResolveError};
@@ -76,34 +75,30 @@ pub(crate) fn parse_manifest(
 }
 
 /// The answer to one call.
-pub(crate) enum Verdict {
+pub(crate) enum Verdict<'a> {
     /// By this rule.
-    Allowed(Cow<'static, str>),
+    Allowed(&'a str),
     /// For this reason.
     Denied(String),
 }
 
-impl Verdict {
+impl<'a> Verdict<'a> {
     /// The contract gives it to every guest.
-    pub(crate) fn given(_: &Host) -> Self {
-        Self::Allowed(Cow::Borrowed("contract"))
+    pub(crate) fn given(_: &'a Host) -> Self {
+        Self::Allowed("contract")
     }
 
     /// Whoever holds the handle was granted it when it was made.
-    pub(crate) fn handle(_: &Host) -> Self {
-        Self::Allowed(Cow::Borrowed("handle"))
+    pub(crate) fn handle(_: &'a Host) -> Self {
+        Self::Allowed("handle")
     }
 }
 
 impl Host {
     /// Asks the policy. The clock is looked at only when the grant ends.
-    pub(crate) fn ask(&self, ask: Ask<'_>) -> Verdict {
+    pub(crate) fn ask<'a>(&'a self, ask: Ask<'a>) -> Verdict<'a> {
         match self.decide(ask) {
-            Decision::Allowed { rule } => Verdict::Allowed(match ask {
-                Ask::Output => Cow::Borrowed("output"),
-                Ask::Random => Cow::Borrowed("random"),
-                _ => Cow::Owned(rule.to_owned()),
-            }),
+            Decision::Allowed { rule } => Verdict::Allowed(rule),
             Decision::Denied(denial) => Verdict::Denied(denial.to_string()),
         }
     }

@@ -91,7 +91,7 @@ mod tests {
     use super::*;
     use crate::services::SystemEntropy;
     use tally_journal::{
-        Completeness, EngineFingerprint, Journal, MemorySink, RunId, SettledTerms, Terms,
+        Brought, Completeness, EngineFingerprint, Journal, MemorySink, RunId, SettledTerms, Terms,
         Timestamp, Writer,
     };
     use tally_receipt::limits::MAX_RECEIPTS_IN_RUN;
@@ -141,7 +141,7 @@ mod tests {
                     decision: tally_journal::Decision::Allowed { rule: "contract" },
                     fuel: 1,
                     response: b"\xf6",
-                    receipt: Some(receipt.as_bytes()),
+                    receipt: Some(Brought::closed(receipt.as_bytes())),
                     callee: None,
                 })
                 .unwrap();

@@ -16,10 +16,10 @@ use crate::cbor;
 use crate::component::{Component, ComponentKind};
 use crate::config::Engine;
 use crate::contract::{Error, Input, Reply};
-use crate::host::Shared;
+use crate::host::{Given, Shared};
 use crate::limits::{self, Exhausted};
 use crate::policy::{Grant, Policy};
-use crate::run::{self, Ended, Frame, Outcome, Plan, RunError, RunReport, Start};
+use crate::run::{self, Deadline, Ended, Frame, Outcome, Plan, RunError, RunReport, Start};
 use crate::services::{Entropy, NoInference, NoOutput, NoVault, Services};
 use crate::session::{AnySink, Session, SharedSession, Stop};
 use crate::tool::{Nowhen, ToolError, ToolPlugin, ToolSet};
@@ -576,10 +576,12 @@ impl Engine {
             entropy: Arc::new(NoChance),
         };
         let shared = Arc::new(Shared {
-            engine: self.clone(),
+            given: Arc::new(Given {
+                engine: self.clone(),
+                settings: Box::default(),
+                tools: ToolSet::new(tools.into_iter().map(Arc::new).collect())?,
+            }),
             services,
-            settings: Arc::from([]),
-            tools: Arc::new(ToolSet::new(tools.into_iter().map(Arc::new).collect())?),
             run: genesis.run_id,
             first_entry: None,
             seed: genesis.wasi_seed,
@@ -598,7 +600,7 @@ impl Engine {
                 session.clone(),
                 shared,
                 &input,
-                None,
+                Deadline::never(),
                 None,
             )
             .await;

@@ -11,14 +11,14 @@ use crate::component::{Component, ComponentKind, Pre};
 use crate::config::{Engine, Pool, YIELD_FUEL};
 use crate::contract::{Error, Input, Reply};
 use crate::effects;
-use crate::host::{Host, Shared, wasi::Wasi};
+use crate::host::{Given, Host, Shared, wasi::Wasi};
 use crate::limits::{self, Exhausted, Limits, MemoryExceeded, MemoryMeter};
 use crate::policy::{Grant, Policy, ResolveError};
 use crate::receipt::{Proof, Signing};
 use crate::replay::{Cursor, Divergence};
 use crate::services::{NoOutput, OutputSink, Services};
 use crate::session::{
-    AnySink, Denial, EnvironmentError, JournalTo, Session, SharedSession, Stop, Used,
+    AnySink, Denial, EnvironmentError, JournalTo, RunJournal, Session, SharedSession, Stop, Used,
 };
 use crate::tool::{ToolError, ToolPlugin, ToolSet};
 use std::collections::BTreeMap;
@@ -28,15 +28,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 use tally_journal::{
-    BranchPoint, Digest, End, Genesis, Head, MemorySink, Outcome as Ending, RunId, SettledTerms,
-    Terms, Timestamp, WriteError, Writer,
+    BranchPoint, Digest, End, Genesis, Head, Outcome as Ending, RunId, SettledTerms, Terms,
+    Timestamp, WriteError, Writer,
 };
 use wasmtime::{AsContextMut as _, Store, Trap};
 
 /// Bytes copied across the boundary in one call, beyond the request itself: other arguments and what lists cost.
 const COPY_SLACK: u64 = 1 << 20;
-/// What a journal in memory has room for before it grows, in bytes: a first entry and some calls.
-const JOURNAL_LEN: usize = 4096;
 /// Handles of resources that one store may hold, ours and WASI's.
 const STORE_HANDLES: usize = 1_000;
 
@@ -65,11 +63,10 @@ pub struct Plan(Arc<PlanInner>);
 struct PlanInner {
     component: Component,
     policy: Arc<Policy>,
-    tools: Arc<ToolSet>,
-    settings: Arc<[(String, String)]>,
+    given: Arc<Given>,
     genesis: Genesis,
     /// What past runs needed room in serves the next.
-    spare: Mutex<Vec<Spare>>,
+    spare: Mutex<Vec<Box<Spare>>>,
 }
 
 /// Room for a run: its first entry, and its session with nothing in it.
@@ -129,8 +126,11 @@ impl Plan {
         Ok(Self(Arc::new(PlanInner {
             component: component.clone(),
             policy: Arc::new(policy),
-            tools: Arc::new(tools),
-            settings: settings.into(),
+            given: Arc::new(Given {
+                engine: engine.clone(),
+                settings: settings.into(),
+                tools,
+            }),
             genesis,
             spare: Mutex::default(),
         })))
@@ -146,32 +146,34 @@ impl Plan {
         self.0.policy.limits()
     }
 
-    fn spare(&self) -> Spare {
+    fn spare(&self) -> Box<Spare> {
         let spare = self
             .0
             .spare
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .pop();
-        spare.unwrap_or_else(|| Spare {
-            genesis: self.0.genesis.clone(),
-            session: SharedSession::new(Session::new(
-                None,
-                None,
-                Box::new(NoOutput),
-                *self.limits(),
-            )),
+        spare.unwrap_or_else(|| {
+            Box::new(Spare {
+                genesis: self.0.genesis.clone(),
+                session: SharedSession::new(Session::new(
+                    None,
+                    None,
+                    Box::new(NoOutput),
+                    *self.limits(),
+                )),
+            })
         })
     }
 
     /// Keeps the room of a run that is over, whose session has been cleared.
-    fn give_back(&self, mut genesis: Genesis, session: SharedSession) {
-        if genesis.input.capacity() > 64 << 10 {
-            genesis.input = Vec::new();
+    fn give_back(&self, mut room: Box<Spare>) {
+        if room.genesis.input.capacity() > 64 << 10 {
+            room.genesis.input = Vec::new();
         }
         let mut spare = self.0.spare.lock().unwrap_or_else(PoisonError::into_inner);
-        if spare.len() < SPARE_MAX && session.is_alone() {
-            spare.push(Spare { genesis, session });
+        if spare.len() < SPARE_MAX && room.session.is_alone() {
+            spare.push(room);
         }
     }
 }
@@ -314,12 +316,12 @@ pub struct RunReport {
     pub outcome: Outcome,
     /// What it used.
     pub used: Used,
-    /// How long it took, waiting for a slot included.
+    /// How long it took by the clock of its services, waiting for a slot included.
     pub wall: Duration,
     /// Where its journal stands.
     pub head: Option<Head>,
     /// The journal, when it was kept in memory.
-    pub journal: Option<Vec<u8>>,
+    pub journal: Option<RunJournal>,
     /// Digests of the inference receipts, in order.
     pub receipts: Vec<Digest>,
     /// What the policy refused, in order.
@@ -352,7 +354,6 @@ impl Engine {
         start: Start,
         from: Option<From>,
     ) -> Result<RunReport, RunError> {
-        let began = Instant::now();
         let Start {
             run_id,
             input,
@@ -386,10 +387,8 @@ impl Engine {
             None => (seed.try_into().expect("32 bytes are left"), started),
         };
 
-        let Spare {
-            mut genesis,
-            session,
-        } = plan.spare();
+        let mut room = plan.spare();
+        let Spare { genesis, session } = &mut *room;
         genesis.run_id = run_id;
         genesis.input.clear();
         cbor::encode_into(&mut genesis.input, &input).map_err(EnvironmentError::Encoding)?;
@@ -414,14 +413,12 @@ impl Engine {
             let mut session = session.lock();
             let sink = match journal {
                 JournalTo::Nowhere => None,
-                JournalTo::Memory => Some(AnySink::Memory(MemorySink::reusing(
-                    Vec::with_capacity(JOURNAL_LEN),
-                ))),
+                JournalTo::Memory => Some(AnySink::Memory(RunJournal::new())),
                 JournalTo::Sink(sink) => Some(AnySink::Boxed(sink)),
             };
             let frame = std::mem::take(&mut session.buffers.frame);
             let writer = sink
-                .map(|sink| Writer::reusing(frame, sink, &genesis))
+                .map(|sink| Writer::reusing(frame, sink, genesis))
                 .transpose()
                 .map_err(RunError::JournalStart)?;
             let cursor = from.map(|from| from.cursor);
@@ -430,17 +427,15 @@ impl Engine {
             first_entry
         };
         let shared = Arc::new(Shared {
-            engine: self.clone(),
+            given: plan.0.given.clone(),
             services,
-            settings: plan.0.settings.clone(),
-            tools: plan.0.tools.clone(),
             run: run_id,
             first_entry,
             seed,
             clock_base: duration(clock_base),
         });
         let pool = self.pool(plan.0.component.pool());
-        let deadline = began.checked_add(Duration::from_millis(limits.wall.get()));
+        let deadline = Deadline::within(Duration::from_millis(limits.wall.get()));
         let frame = self
             .agent(
                 pool,
@@ -456,18 +451,11 @@ impl Engine {
             .await;
         let report = {
             let mut session = session.lock();
-            let report = conclude(
-                &mut session,
-                frame,
-                &genesis,
-                &shared,
-                signing.as_ref(),
-                began,
-            );
+            let report = conclude(&mut session, frame, &genesis, &shared, signing.as_ref());
             session.clear();
             report
         };
-        plan.give_back(genesis, session);
+        plan.give_back(room);
         report
     }
 
@@ -485,7 +473,7 @@ impl Engine {
         session: SharedSession,
         shared: Arc<Shared>,
         input: &Input,
-        deadline: Option<Instant>,
+        mut deadline: Deadline,
         cancel: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     ) -> Frame<Result<Reply, Error>> {
         let Pre::Agent(pre) = &component.0.pre else {
@@ -511,7 +499,7 @@ impl Engine {
             // Nobody overtakes those who wait: then there is no permit to be had at once.
             Err(_) => {
                 let waiting = pin!(pool.admission.acquire());
-                let Ok(permit) = bounded(deadline, None, waiting).await else {
+                let Ok(permit) = bounded(&mut deadline, None, waiting).await else {
                     return Frame {
                         result: Err(Ended::Limit(Exhausted::WallTime)),
                         fuel: 0,
@@ -531,7 +519,7 @@ impl Engine {
                     .call_handle(&mut store, input)
                     .await
             });
-            bounded(deadline, cancel, call).await
+            bounded(&mut deadline, cancel, call).await
         };
         close(store, result)
     }
@@ -553,7 +541,6 @@ fn conclude(
     genesis: &Genesis,
     shared: &Shared,
     signing: Option<&Signing>,
-    began: Instant,
 ) -> Result<RunReport, RunError> {
     let Frame {
         result,
@@ -621,15 +608,15 @@ fn conclude(
         }
         let (sink, frame) = writer.into_parts();
         session.buffers.frame = frame;
-        if let AnySink::Memory(sink) = sink {
-            journal = Some(sink.into_bytes());
+        if let AnySink::Memory(kept) = sink {
+            journal = Some(kept);
         }
     }
     Ok(RunReport {
         run_id: genesis.run_id,
         outcome,
         used: session.used,
-        wall: began.elapsed(),
+        wall: duration(ended).saturating_sub(duration(genesis.started)),
         head,
         journal,
         receipts: std::mem::take(&mut session.receipts),
@@ -734,9 +721,43 @@ pub(crate) enum Interrupted {
     Cancelled,
 }
 
+/// By when a call must have returned.
+///
+/// The clock is first looked at when the call does not return at once, and the time counts from there: a run that never
+/// waits costs no look, and one that computes is late by the few milliseconds up to its first yield.
+#[derive(Debug)]
+pub(crate) struct Deadline {
+    within: Option<Duration>,
+    at: Option<Instant>,
+}
+
+impl Deadline {
+    pub(crate) const fn never() -> Self {
+        Self {
+            within: None,
+            at: None,
+        }
+    }
+
+    pub(crate) const fn within(time: Duration) -> Self {
+        Self {
+            within: Some(time),
+            at: None,
+        }
+    }
+
+    /// The moment; none when there is none, or none that this machine's clock can name.
+    fn at(&mut self, now: Instant) -> Option<Instant> {
+        if self.at.is_none() {
+            self.at = self.within.and_then(|time| now.checked_add(time));
+        }
+        self.at
+    }
+}
+
 /// Waits for `call` until the deadline or until it is cancelled. A call that never waits costs no timer.
 pub(crate) async fn bounded<T>(
-    deadline: Option<Instant>,
+    deadline: &mut Deadline,
     mut cancel: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     mut call: Pin<&mut impl Future<Output = T>>,
 ) -> Result<T, Interrupted> {
@@ -750,9 +771,10 @@ pub(crate) async fn bounded<T>(
         {
             return Poll::Ready(Err(Interrupted::Cancelled));
         }
-        if let Some(deadline) = deadline {
+        let now = Instant::now();
+        if let Some(deadline) = deadline.at(now) {
             // A guest that computes is polled again at once, before any timer would ring: look at the clock too.
-            if Instant::now() >= deadline {
+            if now >= deadline {
                 return Poll::Ready(Err(Interrupted::Deadline));
             }
             let timer =

@@ -32,6 +32,8 @@ pub struct CallContext {
     pub previous: Option<Digest>,
     /// Tokens, of prompt and completion together, that the run may still use.
     pub tokens_left: u64,
+    /// The request as it stands in the journal. A receipt that commits to these bytes can be compared with the journal.
+    pub asked: Vec<u8>,
 }
 
 /// The nonce of inference call `step` of the run whose journal's first entry holds `seed` and `run`.
@@ -59,6 +61,10 @@ pub struct ReceiptBytes {
     pub digest: Digest,
     /// The public key that signed it, 32 bytes in lower-case hexadecimal.
     pub signer: String,
+    /// Opens the receipt's commitment to the request. It is kept in the journal, where the request stands in the clear.
+    pub asked_salt: Option<[u8; 32]>,
+    /// Opens its commitment to the text of a generation, or to the vectors of an embedding. As `asked_salt`.
+    pub answered_salt: Option<[u8; 32]>,
 }
 
 /// Vectors, and the receipt for them.

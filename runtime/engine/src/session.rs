@@ -22,8 +22,8 @@ use std::borrow::Cow;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tally_journal::{
-    Call, Callee, Decision, Digest, FrameId, Intent, MemorySink, Seq, Sink, Timestamp, WriteError,
-    Writer,
+    Brought, Call, Callee, Decision, Digest, FrameId, Intent, Seq, SettledTerms, Sink, Timestamp,
+    WriteError, Writer,
 };
 use wasmtime::StoreContextMut;
 
@@ -47,33 +47,97 @@ impl std::fmt::Debug for JournalTo {
     }
 }
 
+/// A journal that was kept in memory. Its terms stand apart, since all runs of a plan share them: they are put before the
+/// entries when somebody asks for the bytes.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RunJournal {
+    terms: Option<Arc<SettledTerms>>,
+    entries: Vec<u8>,
+}
+
+impl RunJournal {
+    pub(crate) fn new() -> Self {
+        Self {
+            terms: None,
+            entries: Vec::with_capacity(ENTRIES_LEN),
+        }
+    }
+
+    fn opening(&self) -> &[u8] {
+        self.terms.as_ref().map_or(&[], |terms| terms.opening())
+    }
+
+    /// How many bytes it has.
+    #[allow(
+        clippy::len_without_is_empty,
+        reason = "a journal has a first entry, or it is none"
+    )]
+    pub fn len(&self) -> usize {
+        self.opening().len() + self.entries.len()
+    }
+
+    /// The journal, as a file would hold it.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        [self.opening(), &self.entries].concat()
+    }
+}
+
+impl std::fmt::Debug for RunJournal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "RunJournal({} bytes)", self.len())
+    }
+}
+
+impl From<RunJournal> for Vec<u8> {
+    fn from(journal: RunJournal) -> Self {
+        journal.to_bytes()
+    }
+}
+
+/// What the entries of a journal in memory have room for before they grow, in bytes: a first entry and some calls. What
+/// is a little larger costs an allocator far more.
+const ENTRIES_LEN: usize = 1000;
+
 pub(crate) enum AnySink {
-    Memory(MemorySink),
+    Memory(RunJournal),
     Boxed(Box<dyn Sink + Send>),
 }
 
 impl Sink for AnySink {
+    fn open(&mut self, terms: &Arc<SettledTerms>) -> std::io::Result<()> {
+        match self {
+            Self::Memory(journal) => {
+                journal.terms = Some(terms.clone());
+                Ok(())
+            }
+            Self::Boxed(sink) => sink.open(terms),
+        }
+    }
     fn append(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         match self {
-            Self::Memory(sink) => sink.append(bytes),
+            Self::Memory(journal) => {
+                journal.entries.extend_from_slice(bytes);
+                Ok(())
+            }
             Self::Boxed(sink) => sink.append(bytes),
         }
     }
+    #[inline]
     fn buffer(&mut self) -> Option<&mut Vec<u8>> {
         match self {
-            Self::Memory(sink) => sink.buffer(),
+            Self::Memory(journal) => Some(&mut journal.entries),
             Self::Boxed(sink) => sink.buffer(),
         }
     }
     fn flush(&mut self) -> std::io::Result<()> {
         match self {
-            Self::Memory(sink) => sink.flush(),
+            Self::Memory(_) => Ok(()),
             Self::Boxed(sink) => sink.flush(),
         }
     }
     fn sync(&mut self) -> std::io::Result<()> {
         match self {
-            Self::Memory(sink) => sink.sync(),
+            Self::Memory(_) => Ok(()),
             Self::Boxed(sink) => sink.sync(),
         }
     }
@@ -265,10 +329,11 @@ impl Session {
         *divergence = None;
     }
 
-    /// Lets go of everything that belongs to a run.
+    /// Lets go of what a run was given; [`restart`](Self::restart) does the rest.
     pub(crate) fn clear(&mut self) {
-        let (limits, clock) = (self.limits, self.clock);
-        self.restart(None, None, Box::new(NoOutput), limits, clock);
+        self.writer = None;
+        self.replay = None;
+        self.output = Box::new(NoOutput);
         self.buffers.clear();
     }
 
@@ -374,20 +439,38 @@ impl Response for Option<String> {
 }
 
 /// A live call between [`begin`] and [`finish`].
-pub(crate) struct Pending {
+pub(crate) struct Pending<'a> {
     effect: &'static Effect,
     request: Vec<u8>,
     fuel: u64,
-    rule: Cow<'static, str>,
+    rule: Cow<'a, str>,
     intent: Option<Seq>,
 }
 
+impl Pending<'_> {
+    /// The same, without what it borrows: for a call that waits.
+    fn keep(self) -> Pending<'static> {
+        Pending {
+            effect: self.effect,
+            request: self.request,
+            fuel: self.fuel,
+            rule: Cow::Owned(self.rule.into_owned()),
+            intent: self.intent,
+        }
+    }
+
+    /// The request as it will stand in the journal.
+    pub(crate) fn request(&self) -> &[u8] {
+        &self.request
+    }
+}
+
 /// What [`begin`] found.
-pub(crate) enum Begun<R> {
+pub(crate) enum Begun<'a, R> {
     /// The answer is settled and journaled: refused, or replayed.
     Answered(R),
     /// Make the call, then [`finish`] it.
-    Live(Pending),
+    Live(Pending<'a>),
 }
 
 /// Stands in the journal for a request that was refused for its size.
@@ -399,13 +482,13 @@ struct TooLarge {
 /// Opens a host call.
 ///
 /// `leaves` says whether the effect leaves the machine.
-pub(crate) fn begin<Q: Serialize, R: Response>(
-    cx: &mut StoreContextMut<'_, Host>,
+pub(crate) fn begin<'h, Q: Serialize, R: Response>(
+    cx: &'h mut StoreContextMut<'_, Host>,
     effect: &'static Effect,
     request: &Q,
-    ask: impl FnOnce(&Host) -> Verdict,
+    ask: impl FnOnce(&'h Host) -> Verdict<'h>,
     leaves: bool,
-) -> wasmtime::Result<Begun<R>> {
+) -> wasmtime::Result<Begun<'static, R>> {
     if cx.data().has_printed() {
         crate::host::wasi::drain(cx)?;
     }
@@ -413,18 +496,78 @@ pub(crate) fn begin<Q: Serialize, R: Response>(
 }
 
 /// [`begin`] without looking at what a WASI build printed.
-pub(crate) fn open<Q: Serialize, R: Response>(
-    cx: &mut StoreContextMut<'_, Host>,
+pub(crate) fn open<'h, Q: Serialize, R: Response>(
+    cx: &'h mut StoreContextMut<'_, Host>,
     effect: &'static Effect,
     request: &Q,
-    ask: impl FnOnce(&Host) -> Verdict,
+    ask: impl FnOnce(&'h Host) -> Verdict<'h>,
     leaves: bool,
-) -> wasmtime::Result<Begun<R>> {
+) -> wasmtime::Result<Begun<'static, R>> {
     let left = cx.get_fuel()?;
-    let host = cx.data();
-    let fuel = host.fuel_limit - left;
+    let host: &'h Host = cx.data();
     let mut session = host.session.lock();
-    let session = &mut *session;
+    let begun = open_in(host, &mut session, left, effect, request, ask, leaves)?;
+    Ok(match begun {
+        Begun::Answered(response) => Begun::Answered(response),
+        Begun::Live(pending) => Begun::Live(pending.keep()),
+    })
+}
+
+/// A call that the host answers without waiting: [`begin`] and [`finish`] with the session locked once.
+///
+/// `answer` is called for a live call that is allowed, and may not lock the session. `after` comes last, live or not.
+#[inline]
+pub(crate) fn at_once<'h, Q: Serialize, R: Response>(
+    cx: &'h mut StoreContextMut<'_, Host>,
+    effect: &'static Effect,
+    request: &Q,
+    ask: impl FnOnce(&'h Host) -> Verdict<'h>,
+    answer: impl FnOnce(&Host, &mut Session) -> wasmtime::Result<R>,
+    after: impl FnOnce(&Host, &mut Session, &R, Origin) -> wasmtime::Result<()>,
+) -> wasmtime::Result<R> {
+    if cx.data().has_printed() {
+        crate::host::wasi::drain(cx)?;
+    }
+    let left = cx.get_fuel()?;
+    let host: &'h Host = cx.data();
+    let session = &mut *host.session.lock();
+    let (response, origin) = match open_in(host, session, left, effect, request, ask, false)? {
+        Begun::Answered(response) => (response, Origin::Settled),
+        Begun::Live(pending) => {
+            let response = answer(host, session)?;
+            finish_in(session, host.frame, pending, &response, None, None)?;
+            (response, Origin::Made)
+        }
+    };
+    after(host, session, &response, origin)?;
+    Ok(response)
+}
+
+/// Where the answer to a call comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// The host made it now.
+    Made,
+    /// It was refused, or recorded.
+    Settled,
+}
+
+/// Nothing comes after.
+pub(crate) fn nothing<R>(_: &Host, _: &mut Session, _: &R, _: Origin) -> wasmtime::Result<()> {
+    Ok(())
+}
+
+/// [`open`] for who has the session locked. `left` is the guest's fuel.
+fn open_in<'h, Q: Serialize, R: Response>(
+    host: &'h Host,
+    session: &mut Session,
+    left: u64,
+    effect: &'static Effect,
+    request: &Q,
+    ask: impl FnOnce(&'h Host) -> Verdict<'h>,
+    leaves: bool,
+) -> wasmtime::Result<Begun<'h, R>> {
+    let fuel = host.fuel_limit - left;
     if session.failure.is_some() {
         return Err(Stop::Environment.raise());
     }
@@ -487,7 +630,7 @@ pub(crate) fn open<Q: Serialize, R: Response>(
                     effect,
                     request: bytes,
                     fuel,
-                    rule,
+                    rule: Cow::Borrowed(rule),
                     intent,
                 }));
             }
@@ -547,9 +690,9 @@ pub(crate) fn open<Q: Serialize, R: Response>(
 /// Closes a live host call: writes its entry.
 pub(crate) fn finish<R: Response>(
     cx: &mut StoreContextMut<'_, Host>,
-    pending: Pending,
+    pending: Pending<'_>,
     response: &R,
-    receipt: Option<&[u8]>,
+    receipt: Option<Brought<&[u8]>>,
     callee: Option<Callee>,
 ) -> wasmtime::Result<()> {
     let host = cx.data();
@@ -567,9 +710,9 @@ pub(crate) fn finish<R: Response>(
 pub(crate) fn finish_in<R: Response>(
     session: &mut Session,
     frame: u32,
-    pending: Pending,
+    pending: Pending<'_>,
     response: &R,
-    receipt: Option<&[u8]>,
+    receipt: Option<Brought<&[u8]>>,
     callee: Option<Callee>,
 ) -> wasmtime::Result<()> {
     let Pending {
@@ -641,7 +784,7 @@ fn replayed<R: Response>(
                 });
             }
             if let Some(receipt) = call.receipt {
-                let digest = Digest::from_bytes(*blake3::hash(receipt).as_bytes());
+                let digest = Digest::from_bytes(*blake3::hash(receipt.envelope).as_bytes());
                 session.receipts.push(digest);
                 session.previous = Some(digest);
             }

@@ -7,15 +7,15 @@
 use crate::component::{Component, ComponentKind, Pre};
 use crate::config::Engine;
 use crate::contract::{Error, ToolSpec};
-use crate::host::{Host, Shared, wasi::Wasi};
+use crate::host::{Given, Host, Shared, wasi::Wasi};
 use crate::limits::{Limits, MemoryMeter};
 use crate::policy::{Grant, Policy, ResolveError};
-use crate::run::{Ended, bounded, close, open};
+use crate::run::{Deadline, Ended, bounded, close, open};
 use crate::services::{Clock, Entropy, NoInference, NoOutput, NoVault, Services};
 use crate::session::{Session, SharedSession, Stop};
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tally_capability::{Calls, Fuel};
 use tally_journal::{Digest, RunId, Timestamp};
 
@@ -160,10 +160,12 @@ impl ToolPlugin {
             entropy: Arc::new(Zeros),
         };
         let shared = Arc::new(Shared {
-            engine: engine.clone(),
+            given: Arc::new(Given {
+                engine: engine.clone(),
+                settings: Box::default(),
+                tools: ToolSet::default(),
+            }),
             services: nothing,
-            settings: Arc::from([]),
-            tools: Arc::new(ToolSet::default()),
             run: RunId::from_bytes([0; 16]),
             first_entry: None,
             seed: [0; 32],
@@ -191,7 +193,7 @@ impl ToolPlugin {
                 let tool = pre.instantiate_async(&mut store).await?;
                 tool.tally_agent_tools().call_list(&mut store).await
             });
-            bounded(Instant::now().checked_add(LIST_WALL), None, call).await
+            bounded(&mut Deadline::within(LIST_WALL), None, call).await
         };
         let run = close(store, result);
         let specs = match run.result {
@@ -347,7 +349,7 @@ pub(crate) async fn call(
             "a plugin is a tool, or it is not made",
         ));
     };
-    let engine = shared.engine.clone();
+    let engine = shared.given.engine.clone();
     let pool = engine.pool(plugin.component.pool());
     let _permit = pool
         .tools
@@ -366,7 +368,7 @@ pub(crate) async fn call(
                 .await
         });
         // The caller's own deadline covers its tools.
-        bounded(None, None, call).await
+        bounded(&mut Deadline::never(), None, call).await
     };
     let run = close(store, result);
     let answer = match run.result {

@@ -15,7 +15,7 @@ use tally_receipt::{Predicate, Receipt, SigningKey};
 #[tokio::test]
 async fn no_altered_byte_survives_reading_and_replay() {
     let report = run("receipt").await;
-    let bytes = report.journal.unwrap();
+    let bytes = report.journal.unwrap().to_bytes();
     for i in 0..bytes.len() {
         for flip in [0x01, 0x80] {
             let mut altered = bytes.clone();
@@ -116,7 +116,7 @@ async fn a_forged_answer_of_a_tool_is_found_when_the_tool_is_at_hand() {
 #[tokio::test]
 async fn a_journal_cut_anywhere_is_replayed_to_the_cut() {
     let report = run("every-call name").await;
-    let bytes = report.journal.unwrap();
+    let bytes = report.journal.unwrap().to_bytes();
     let whole = Journal::parse(bytes.clone()).unwrap().len();
     let mut cuts = 0;
     for len in (0..bytes.len()).step_by(61) {

@@ -238,6 +238,12 @@ pub enum ModelFault {
     /// llama.cpp aborted while it loaded the file.
     #[error("llama.cpp crashed while loading it; the file is damaged or of an unsupported kind")]
     CrashedLoading,
+    /// Its worker was killed while it loaded the file: by somebody, or by the kernel for want of memory.
+    #[error(
+        "its worker was killed while it loaded, as the system does when memory is short; free some and try again, or use a \
+         smaller model or context"
+    )]
+    KilledLoading,
     /// There is not enough memory for the weights or the context.
     #[error("not enough memory for it; use a smaller model or a smaller context")]
     OutOfMemory,

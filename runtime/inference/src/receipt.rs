@@ -13,7 +13,7 @@ use tally_receipt::{
 };
 
 use crate::gguf::GgufHeader;
-use crate::request::{ChatRequest, ClientNonce, Lane, Links, Sampling};
+use crate::request::{ChatRequest, ClientNonce, Lane, Links, Sampling, ToolCall};
 use crate::sampler::{SAMPLER_ID, SEED_CONTEXT};
 use crate::weights::{WeightsDigest, WeightsHold};
 use crate::wire::Loaded;
@@ -208,7 +208,10 @@ pub(crate) struct ChatRecord<'a> {
     pub(crate) prompt: Vec<u32>,
     pub(crate) cached: u32,
     pub(crate) output: Vec<u32>,
+    /// What the client sent, where that was not `request`.
+    pub(crate) asked: Option<Vec<u8>>,
     pub(crate) text: String,
+    pub(crate) calls: Vec<ToolCall>,
     pub(crate) grammar: Option<[u8; 32]>,
     pub(crate) finish: crate::event::FinishReason,
     pub(crate) duration_ms: u64,
@@ -231,7 +234,12 @@ pub(crate) fn chat(
     record: ChatRecord<'_>,
 ) -> Result<SignedReceipt, String> {
     let mut commitments = Commitments::new(signer);
-    let asked = serde_json::to_string(record.request).map_err(|error| error.to_string())?;
+    let asked = match record.asked {
+        Some(bytes) => CommittedValue::Bytes(bytes),
+        None => CommittedValue::Text(
+            serde_json::to_string(record.request).map_err(|error| error.to_string())?,
+        ),
+    };
     let (prompt_count, output_count) = (count(record.prompt.len()), count(record.output.len()));
     let tools = serde_json::to_vec(&record.request.tools).map_err(|error| error.to_string())?;
     let inference = Inference {
@@ -239,7 +247,7 @@ pub(crate) fn chat(
         model: identity.model.clone(),
         tokenizer: identity.tokenizer,
         template: Some(identity.template),
-        asked: Some(commitments.commit(Field::Asked, CommittedValue::Text(asked))),
+        asked: Some(commitments.commit(Field::Asked, asked)),
         prompt: Prompt {
             commitment: commitments.commit(Field::Prompt, CommittedValue::Tokens(record.prompt)),
             count: prompt_count,
@@ -253,7 +261,9 @@ pub(crate) fn chat(
         output: Output {
             commitment: commitments.commit(Field::Output, CommittedValue::Tokens(record.output)),
             count: output_count,
-            text: Some(commitments.commit(Field::OutputText, CommittedValue::Text(record.text))),
+            text: Some(
+                commitments.commit(Field::OutputText, handed_out(record.text, record.calls)),
+            ),
             finish: match record.finish {
                 crate::event::FinishReason::Stop => FinishReason::Stop,
                 crate::event::FinishReason::StopString => FinishReason::StopString,
@@ -268,6 +278,17 @@ pub(crate) fn chat(
         duration_ms: Count::new(record.duration_ms).map_err(|error| error.to_string())?,
     };
     sign(signer, inference, commitments)
+}
+
+/// The text that was handed out; with the tool calls, where there are any.
+fn handed_out(text: String, calls: Vec<ToolCall>) -> CommittedValue {
+    if calls.is_empty() {
+        return CommittedValue::Text(text);
+    }
+    let calls = calls
+        .into_iter()
+        .flat_map(|call| [call.id, call.name, call.arguments_json]);
+    CommittedValue::Texts(std::iter::once(text).chain(calls).collect())
 }
 
 /// The receipt of an embedding.

@@ -306,7 +306,9 @@ impl Service {
             prompt,
             grammar,
             output: Vec::new(),
+            asked: None,
             text: String::new(),
+            calls: Vec::new(),
             events: VecDeque::new(),
             receipt: None,
             ended: false,
@@ -745,7 +747,9 @@ pub struct Generation {
     prompt: Vec<u32>,
     grammar: Option<[u8; 32]>,
     output: Vec<u32>,
+    asked: Option<Vec<u8>>,
     text: String,
+    calls: Vec<ToolCall>,
     events: VecDeque<Event>,
     receipt: Option<SignedReceipt>,
     ended: bool,
@@ -777,6 +781,12 @@ impl Generation {
                 return Err(error);
             }
         }
+    }
+
+    /// Says what the client sent, where that was something else than the [`ChatRequest`]: the receipt then commits to these
+    /// bytes. Without effect once the generation has ended.
+    pub fn was_asked(&mut self, request: Vec<u8>) {
+        self.asked = Some(request);
     }
 
     /// Asks for the end. What was written until then, [`FinishReason::Cancelled`] and a receipt follow; or whatever
@@ -839,6 +849,7 @@ impl Generation {
             self.text.push_str(&text);
             self.events.push_back(Event::Text(text));
         }
+        self.calls.extend_from_slice(&calls);
         self.events.extend(calls.into_iter().map(Event::ToolCall));
     }
 
@@ -862,7 +873,9 @@ impl Generation {
             prompt: std::mem::take(&mut self.prompt),
             cached: cached_tokens,
             output: std::mem::take(&mut self.output),
+            asked: self.asked.take(),
             text: std::mem::take(&mut self.text),
+            calls: std::mem::take(&mut self.calls),
             grammar: self.grammar,
             finish,
             duration_ms: milliseconds_since(self.began),
@@ -929,9 +942,8 @@ fn start_failure(record: &ModelRecord, failure: StartFailure) -> InferenceError 
             architecture: record.header.architecture.clone(),
         },
         StartFailure::Fault(LoadFault::OutOfMemory)
-        | StartFailure::Lost(WorkerLoss::OutOfMemory | WorkerLoss::Killed, _) => {
-            ModelFault::OutOfMemory
-        }
+        | StartFailure::Lost(WorkerLoss::OutOfMemory, _) => ModelFault::OutOfMemory,
+        StartFailure::Lost(WorkerLoss::Killed, _) => ModelFault::KilledLoading,
         StartFailure::Lost(_, _) => ModelFault::CrashedLoading,
     };
     InferenceError::ModelUnusable { model, fault }

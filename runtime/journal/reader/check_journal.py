@@ -6,6 +6,7 @@
 import base64
 import io
 import json
+import struct
 import sys
 
 import blake3
@@ -26,6 +27,8 @@ tuple_of = lambda *types: lambda x: isinstance(x, list) and len(x) == len(types)
 or_null = lambda f: lambda x: x is None or f(x)
 value = lambda x: b(x) or tuple_of(b32)(x)
 request = lambda x: value(x) or u(x)
+salted = lambda x: tuple_of(value, or_null(b32), or_null(b32))(x) and x[1:] != [None, None]
+receipt = lambda x: value(x) or salted(x)
 entry = lambda *content: [u, u, *content, lambda x: b(x, 16, 16), b32]
 sentence = lambda kinds: tuple_of(lambda x: u(x, kinds), lambda x: t(x, 4096))
 
@@ -45,7 +48,7 @@ SHAPES = {
     GENESIS: entry(value, pairs(b32), b32, or_null(u), u, or_null(tuple_of(b32, u))),
     INTENT: entry(frame_number, u, effect, value, u),
     ENTER: entry(frame_number, frame_number, b32, t, value, b),
-    CALL: entry(frame_number, u, effect, request, sentence(2), u, value, or_null(value), or_null(tuple_of(frame_number, u))),
+    CALL: entry(frame_number, u, effect, request, sentence(2), u, value, or_null(receipt), or_null(tuple_of(frame_number, u))),
     END: entry(sentence(6), or_null(value), u, u),
     BLOB: [u, lambda x: b(x, MAX_INLINE + 1, 64 << 20)],
     SEAL: [u, lambda x: b(x, 0, 64 << 20)],
@@ -145,6 +148,23 @@ def run_receipt(envelope):
     return run
 
 
+def commitment(field, salt, kind, content):
+    key = blake3.blake3(salt, derive_key_context="tally-receipt v1 2026-11-21 commitment").digest()
+    field = b"urn:tally:inference:v1#" + field.encode()
+    return blake3.blake3(b"\0".join([field, kind, content]), key=key).hexdigest()
+
+
+def joined(texts):
+    return b"".join(struct.pack("<I", len(x.encode())) + x.encode() for x in texts)
+
+
+def decoded(value):
+    try:
+        return cbor2.loads(value)
+    except Exception:
+        return None
+
+
 class Reader:
     def __init__(self, data):
         self.frames, self.tail = split(data)
@@ -208,6 +228,11 @@ class Reader:
             raise Refused("value-stray", n)
         self.waiting = []
 
+    def bytes(self, value):
+        if isinstance(value, int):
+            return self.bytes(self.entries[value].fields[5])  # the request of an intent
+        return value if isinstance(value, bytes) else self.blobs[value[0]]
+
     def rules(self, frame):
         f, n = frame.fields, len(self.entries)
         if frame.kind in (INTENT, CALL) and f[2] not in self.open or frame.kind == ENTER and f[3] not in self.open:
@@ -228,7 +253,7 @@ class Reader:
                     raise Refused("out-of-order", n)
                 del self.open[f[10][0]]
             if f[9] is not None:
-                self.receipts.append(f[9] if isinstance(f[9], bytes) else self.blobs[f[9][0]])
+                self.receipts.append(self.bytes(f[9][0] if salted(f[9]) else f[9]))
 
     def read(self):
         ended = seal = None
@@ -261,7 +286,8 @@ class Reader:
                 if ended:
                     raise Refused("out-of-order", n)
                 # Only a value in a blob is a list of one byte string.
-                self.values([v for v in frame.fields[2:-2] if tuple_of(b32)(v)])
+                held = [v[0] if frame.kind == CALL and salted(v) else v for v in frame.fields[2:-2]]
+                self.values([v for v in held if tuple_of(b32)(v)])
                 self.rules(frame)
                 self.entries.append(frame)
                 ended = frame.kind == END
@@ -275,7 +301,67 @@ class Reader:
             self.check_seal(run_receipt(seal))
         state = "sealed" if seal is not None else "ended" if ended else "open"
         return {"accepted": state, "entries": len(self.entries), "head": self.entries[-1].hash.hex(),
-                "in_doubt": sorted(self.intents)}
+                "words": self.words(), "in_doubt": sorted(self.intents)}
+
+    def words(self):
+        """By entry, whether the receipt that it brought commits to what was asked and answered."""
+        found, generations, functions = {}, {}, self.terms.fields[9]
+        for n, entry in enumerate(self.entries):
+            f = entry.fields
+            if entry.kind != CALL:
+                continue
+            interface, _, function = functions[f[3]].partition("#")
+            if not interface.startswith("tally:agent/inference@"):
+                function = None
+            asked, told, exchange = self.bytes(f[5]), decoded(self.bytes(f[8])), None
+            told, arguments = told.get("ok") if isinstance(told, dict) else None, decoded(asked)
+            key = (f[2], arguments.get("self")) if isinstance(arguments, dict) else None
+            if function == "chat" and u(told):
+                model = arguments["request"].get("model") if isinstance(arguments.get("request"), dict) else None
+                generations[f[2], told] = ["chat", model, (b"bytes", asked), [""]]
+            elif function == "[method]generation.next" and key in generations and isinstance(told, dict):
+                texts = generations[key][3]
+                if "text" in told:
+                    texts[0] += told["text"]
+                texts += [told["tool-call"][x] for x in ("id", "name", "arguments-json")] if "tool-call" in told else []
+            elif function == "[method]generation.receipt" and key in generations:
+                operation, model, request, texts = generations[key]
+                said = (b"text", texts[0].encode()) if len(texts) == 1 else (b"texts", joined(texts))
+                exchange = operation, model, request, said
+            elif function == "embed" and isinstance(told, list):
+                vectors = b"".join(struct.pack("<f", x) for vector in told for x in vector)
+                exchange = "embed", arguments["model"], (b"texts", joined(arguments["texts"])), (b"bytes", vectors)
+            if f[9] is not None:
+                reason = self.judge(f[9] if salted(f[9]) else [f[9], None, None], exchange, n)
+                found.update({str(n): reason} if reason else {})
+        return found
+
+    def judge(self, brought, exchange, n):
+        try:
+            statement = json.loads(base64.b64decode(json.loads(self.bytes(brought[0]))["payload"], validate=True))
+            said = statement["predicate"]
+        except (ValueError, KeyError, TypeError):
+            return None  # no receipt at all: that is another check's to say
+        if exchange is None or statement["predicateType"] != "urn:tally:inference:v1":
+            return "nothing-asked"
+        operation, model, request, answer = exchange
+        first, weights = self.entries[0].fields, said["model"]["weights"]
+        listed = {name: digest.hex() for name, digest in first[3]}
+        taken_over = first[7] is not None and n <= first[7][1]
+        if said["operation"] != operation:
+            return "other-operation"
+        expected = [listed[model]] if model in listed else listed.values() if model == "" else [weights]
+        if weights not in expected and not taken_over:
+            return "other-model"
+        field = "/output/text" if operation == "chat" else "/output/commitment"
+        committed = said["output"]["text" if operation == "chat" else "commitment"]
+        if said["asked"] is None or committed is None:
+            return "nothing-committed"
+        if None in brought[1:]:
+            return "no-salt"
+        if commitment("/asked", brought[1], *request) != said["asked"]:
+            return "other-request"
+        return "pass" if commitment(field, brought[2], *answer) == committed else "other-answer"
 
     def check_seal(self, run):
         terms, end, head = self.terms.fields, self.entries[-1].fields, run["journal"]
@@ -299,13 +385,13 @@ class Reader:
 
 def check(data):
     try:
-        if len(data) < 12 and data and (MAGIC + b"\1\0\0\0").startswith(data):
+        if len(data) < 12 and data and (MAGIC + b"\2\0\0\0").startswith(data):
             raise Refused("cut-in-header")
         if len(data) < 12 or data[:8] != MAGIC:
             raise Refused("not-a-journal")
         version = int.from_bytes(data[8:12], "little")
-        if version != 1:
-            raise Refused("newer-format" if version else "unknown-format")
+        if version != 2:
+            raise Refused("newer-format" if version > 2 else "older-format" if version else "unknown-format")
         return Reader(data).read()
     except Refused as refused:
         return {"refused": refused.code, "entry": refused.entry}

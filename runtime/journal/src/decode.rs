@@ -9,8 +9,8 @@ use tally_receipt::Digest;
 
 use crate::encode::{self, Beginning, Kind, Lead, Stored, TAIL_LEN, arity, signpost};
 use crate::entry::{
-    BranchPoint, Call, Callee, Decision, EffectClass, End, EngineFingerprint, Enter, FrameId,
-    Intent, Outcome, Seq, Terms, Timestamp,
+    BranchPoint, Brought, Call, Callee, Decision, EffectClass, End, EngineFingerprint, Enter,
+    FrameId, Intent, Outcome, Seq, Terms, Timestamp,
 };
 use crate::hash::EntryHash;
 use crate::limits::{
@@ -37,6 +37,20 @@ pub(crate) enum Frame<'a> {
     Seal(&'a [u8]),
 }
 
+impl Frame<'_> {
+    /// What every entry has; none of a frame that is no entry.
+    fn lead(&self) -> Option<&Lead> {
+        match self {
+            Self::Genesis(lead, _)
+            | Self::Intent(lead, _)
+            | Self::Enter(lead, _)
+            | Self::Call(lead, _)
+            | Self::End(lead, _) => Some(lead),
+            Self::Terms(_) | Self::Blob(_) | Self::Seal(_) => None,
+        }
+    }
+}
+
 /// The functions of the terms, by which entries name theirs. None are known before the terms are.
 pub(crate) type Functions<'a> = &'a [Cow<'static, str>];
 
@@ -57,6 +71,9 @@ pub(crate) fn strict<'a>(
         Frame::End(lead, entry) => encode::end(scratch, lead, entry),
         Frame::Blob(value) => encode::attached(scratch, Kind::Blob, value),
         Frame::Seal(value) => encode::attached(scratch, Kind::Seal, value),
+    }
+    if let Some(lead) = frame.lead() {
+        scratch.extend_from_slice(&encode::tail(lead));
     }
     if scratch != payload {
         return Err(Malformed(
@@ -210,6 +227,31 @@ fn optional<'a>(d: &mut Decoder<'a>) -> Result<Option<Stored<'a>>> {
         Ok(None)
     } else {
         stored(d).map(Some)
+    }
+}
+
+/// A receipt, with its salts where it has any. Two nulls in place of salts are caught by the comparison with what would be
+/// written.
+fn brought<'a>(d: &mut Decoder<'a>) -> Result<Option<Brought<Stored<'a>>>> {
+    if is_null(d)? {
+        return Ok(None);
+    }
+    if !matches!(d.probe().array(), Ok(Some(3))) {
+        return stored(d).map(Brought::closed).map(Some);
+    }
+    array_of(d, 3)?;
+    Ok(Some(Brought {
+        envelope: stored(d)?,
+        asked: salt(d)?,
+        answered: salt(d)?,
+    }))
+}
+
+fn salt(d: &mut Decoder<'_>) -> Result<Option<[u8; 32]>> {
+    if is_null(d)? {
+        Ok(None)
+    } else {
+        fixed(d).map(Some)
     }
 }
 
@@ -393,7 +435,7 @@ fn call<'a>(
         decision,
         fuel: unsigned(d)?,
         response: stored(d)?,
-        receipt: optional(d)?,
+        receipt: brought(d)?,
         callee: if is_null(d)? {
             None
         } else {

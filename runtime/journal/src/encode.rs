@@ -1,10 +1,10 @@
 //! Entries to bytes: deterministic CBOR (RFC 8949, section 4.2.1), written straight into a buffer that is used again
-//! for every entry. The reader encodes what it decoded with these same functions and compares, so there is exactly one
+//! for every entry: what an entry says, and apart from it the [`tail`] that is the same in all. The reader encodes what it decoded with these same functions and compares, so there is exactly one
 //! way to write each entry.
 
 use crate::entry::{
-    BranchPoint, Call, Decision, End, Enter, FrameId, Genesis, Intent, Outcome, Seq, Terms,
-    Timestamp,
+    BranchPoint, Brought, Call, Decision, End, Enter, FrameId, Genesis, Intent, Outcome, Seq,
+    Terms, Timestamp,
 };
 use crate::hash::EntryHash;
 use std::borrow::Cow;
@@ -141,6 +141,22 @@ fn stored(out: &mut Vec<u8>, value: Stored<'_>) {
     }
 }
 
+/// The envelope alone where there is no salt; else a list, which is no blob's since it has three items.
+fn brought(out: &mut Vec<u8>, receipt: &Brought<Stored<'_>>) {
+    let salts = [receipt.asked, receipt.answered];
+    if salts == [None, None] {
+        return stored(out, receipt.envelope);
+    }
+    array(out, 3);
+    stored(out, receipt.envelope);
+    for salt in salts {
+        match salt {
+            None => out.push(NULL),
+            Some(salt) => bytes(out, &salt),
+        }
+    }
+}
+
 fn timestamp(out: &mut Vec<u8>, at: Timestamp) {
     unsigned(out, at.as_nanoseconds());
 }
@@ -179,13 +195,13 @@ fn numbers<const N: usize>(out: &mut Vec<u8>, kind: Kind, numbers: [u64; N]) {
 
 /// What an entry ends with: run and predecessor, at places counted from the end, so that [`signpost`] finds them.
 #[inline]
-fn tail(out: &mut Vec<u8>, lead: &Lead) {
+pub(crate) fn tail(lead: &Lead) -> [u8; TAIL_LEN] {
     let mut tail = [0; TAIL_LEN];
     tail[0] = RUN_HEAD;
     tail[1..=RUN_LEN].copy_from_slice(lead.run.as_bytes());
     tail[1 + RUN_LEN..3 + RUN_LEN].copy_from_slice(&PREV_HEAD);
     tail[3 + RUN_LEN..].copy_from_slice(lead.prev.as_bytes());
-    out.extend_from_slice(&tail);
+    tail
 }
 
 const RUN_LEN: usize = 16;
@@ -196,6 +212,8 @@ const PREV_HEAD: [u8; 2] = [BYTES | 24, PREV_LEN as u8];
 pub(crate) const TAIL_LEN: usize = 1 + RUN_LEN + 2 + PREV_LEN;
 /// Bytes of the last element.
 pub(crate) const PREV_ITEM_LEN: usize = 2 + PREV_LEN;
+/// Bytes of the last element but one.
+pub(crate) const RUN_ITEM_LEN: usize = 1 + RUN_LEN;
 
 /// Run and predecessor of what looks like an entry, by its last bytes. None when they are something else.
 pub(crate) fn signpost(payload: &[u8]) -> Option<(RunId, EntryHash)> {
@@ -273,7 +291,6 @@ pub(crate) fn genesis(out: &mut Vec<u8>, at: &Lead, entry: &Beginning<'_>) {
             unsigned(out, entry.get());
         }
     }
-    tail(out, at);
 }
 
 /// `function` is the place of the function among the terms'.
@@ -289,7 +306,6 @@ pub(crate) fn intent(
     unsigned(out, u64::from(entry.class.code()));
     stored(out, entry.request);
     unsigned(out, entry.fuel);
-    tail(out, at);
 }
 
 pub(crate) fn enter(out: &mut Vec<u8>, at: &Lead, entry: &Enter<'_, Stored<'_>>) {
@@ -300,7 +316,49 @@ pub(crate) fn enter(out: &mut Vec<u8>, at: &Lead, entry: &Enter<'_, Stored<'_>>)
     text(out, entry.export);
     stored(out, entry.request);
     bytes(out, entry.grant);
-    tail(out, at);
+}
+
+/// What most calls are: allowed or denied without an intent, a receipt or a tool's run, all of it inline. The same bytes as
+/// [`call`] gives.
+#[derive(Clone, Copy)]
+pub(crate) struct Plain<'a> {
+    pub(crate) frame: FrameId,
+    /// The place of the function among the terms'.
+    pub(crate) function: usize,
+    pub(crate) class: u8,
+    pub(crate) request: &'a [u8],
+    pub(crate) decision: Decision<'a>,
+    pub(crate) fuel: u64,
+    pub(crate) response: &'a [u8],
+}
+
+#[inline]
+pub(crate) fn plain(out: &mut Vec<u8>, at: &Lead, call: &Plain<'_>) {
+    numbers(
+        out,
+        Kind::Call,
+        [
+            at.seq.get(),
+            u64::from(call.frame.get()),
+            call.function as u64,
+            u64::from(call.class),
+        ],
+    );
+    bytes(out, call.request);
+    decision(out, &call.decision);
+    unsigned(out, call.fuel);
+    bytes(out, call.response);
+    out.extend_from_slice(&[NULL, NULL]);
+}
+
+#[inline]
+fn decision(out: &mut Vec<u8>, decision: &Decision<'_>) {
+    let (code, sentence) = match *decision {
+        Decision::Allowed { rule } => (0, rule),
+        Decision::Denied { reason } => (1, reason),
+    };
+    out.extend_from_slice(&[ARRAY | 2, UNSIGNED | code]);
+    text(out, sentence);
 }
 
 /// `function` is the place of the function among the terms'.
@@ -316,17 +374,12 @@ pub(crate) fn call(out: &mut Vec<u8>, at: &Lead, entry: &Call<'_, Stored<'_>>, f
         ],
     );
     stored(out, entry.request);
-    let (code, sentence) = match entry.decision {
-        Decision::Allowed { rule } => (0, rule),
-        Decision::Denied { reason } => (1, reason),
-    };
-    out.extend_from_slice(&[ARRAY | 2, UNSIGNED | code]);
-    text(out, sentence);
+    decision(out, &entry.decision);
     unsigned(out, entry.fuel);
     stored(out, entry.response);
     match entry.receipt {
         None => out.push(NULL),
-        Some(receipt) => stored(out, receipt),
+        Some(receipt) => brought(out, &receipt),
     }
     // No field of its own for the intent: a request that is a number names it.
     match entry.callee {
@@ -337,7 +390,6 @@ pub(crate) fn call(out: &mut Vec<u8>, at: &Lead, entry: &Call<'_, Stored<'_>>, f
             unsigned(out, callee.fuel);
         }
     }
-    tail(out, at);
 }
 
 pub(crate) fn end(out: &mut Vec<u8>, at: &Lead, entry: &End<'_, Stored<'_>>) {
@@ -359,7 +411,6 @@ pub(crate) fn end(out: &mut Vec<u8>, at: &Lead, entry: &End<'_, Stored<'_>>) {
     }
     unsigned(out, entry.fuel);
     timestamp(out, entry.ended);
-    tail(out, at);
 }
 
 /// A blob or a seal: its kind and its bytes.

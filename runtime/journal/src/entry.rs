@@ -280,6 +280,38 @@ pub struct Callee {
     pub fuel: u64,
 }
 
+/// A receipt that a call brought, and what shows that it is about the words in the journal: the journal holds them in the
+/// clear, so with the salts whoever reads it can compute the receipt's commitments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Brought<V> {
+    /// The DSSE envelope, as JSON.
+    pub envelope: V,
+    /// Opens the receipt's commitment to the request.
+    pub asked: Option<[u8; 32]>,
+    /// Opens the receipt's commitment to the answer: to the text of a generation, or to the vectors of an embedding.
+    pub answered: Option<[u8; 32]>,
+}
+
+impl<V> Brought<V> {
+    /// A receipt of which nothing can be opened.
+    pub const fn closed(envelope: V) -> Self {
+        Self {
+            envelope,
+            asked: None,
+            answered: None,
+        }
+    }
+
+    /// The same with another envelope.
+    pub fn map<W>(self, envelope: impl FnOnce(V) -> W) -> Brought<W> {
+        Brought {
+            envelope: envelope(self.envelope),
+            asked: self.asked,
+            answered: self.answered,
+        }
+    }
+}
+
 /// A host call that has returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Call<'a, V = &'a [u8]> {
@@ -299,8 +331,8 @@ pub struct Call<'a, V = &'a [u8]> {
     pub fuel: u64,
     /// What the guest was told: a value.
     pub response: V,
-    /// The DSSE envelope, as JSON, of the receipt that this call brought.
-    pub receipt: Option<V>,
+    /// The receipt that this call brought.
+    pub receipt: Option<Brought<V>>,
     /// The tool run that this call started and that is now over.
     pub callee: Option<Callee>,
 }

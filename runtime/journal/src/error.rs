@@ -81,9 +81,17 @@ pub enum JournalError {
     NotAJournal,
     /// Written by a later version of this program.
     #[error(
-        "the journal has format version {found} and this program reads up to {FORMAT_VERSION}: use a newer one"
+        "the journal has format version {found} and this program reads version {FORMAT_VERSION}: use a newer one"
     )]
     NewerFormat {
+        /// The version in the header.
+        found: u32,
+    },
+    /// Written by an earlier version of this program.
+    #[error(
+        "the journal has format version {found} and this program reads version {FORMAT_VERSION}: use the program that wrote it"
+    )]
+    OlderFormat {
         /// The version in the header.
         found: u32,
     },
@@ -263,6 +271,7 @@ impl JournalError {
         match self {
             Self::NotAJournal => "journal.not-a-journal",
             Self::NewerFormat { .. } => "journal.newer-format",
+            Self::OlderFormat { .. } => "journal.older-format",
             Self::UnknownFormat { .. } => "journal.unknown-format",
             Self::CutInHeader { .. } => "journal.cut-in-header",
             Self::Empty => "journal.empty",
@@ -294,6 +303,7 @@ impl JournalError {
         match self {
             Self::NotAJournal
             | Self::NewerFormat { .. }
+            | Self::OlderFormat { .. }
             | Self::UnknownFormat { .. }
             | Self::CutInHeader { .. }
             | Self::Empty

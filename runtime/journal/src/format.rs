@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! file   = header frame*
-//! header = 89 54 4c 59 4a 0d 0a 1a   version: u32 little-endian (1)
+//! header = 89 54 4c 59 4a 0d 0a 1a   version: u32 little-endian (2)
 //! frame  = length: u32 little-endian   payload: length bytes   check: first 8 bytes of frame_hash(payload)
 //! ```
 //!
@@ -12,8 +12,8 @@
 
 /// First bytes of every journal.
 pub const MAGIC: [u8; 8] = *b"\x89TLYJ\r\n\x1a";
-/// The version of the format that this crate writes and reads.
-pub const FORMAT_VERSION: u32 = 1;
+/// The version of the format that this crate writes and reads. Version 1 had no salts beside its receipts.
+pub const FORMAT_VERSION: u32 = 2;
 /// Magic and version.
 pub(crate) const HEADER: [u8; HEADER_LEN] = {
     let mut header = [0; HEADER_LEN];

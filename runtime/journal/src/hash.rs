@@ -19,6 +19,8 @@
 use std::fmt;
 use std::sync::LazyLock;
 
+use blake3::platform::{self, Platform};
+
 use crate::encode::{PREV_ITEM_LEN, TAIL_LEN, signpost};
 
 /// Domain of the hash of every frame.
@@ -54,6 +56,35 @@ impl fmt::Debug for EntryHash {
     }
 }
 
+/// The hash of an entry after `prev`, of whose payload `covered` is hashed.
+#[inline]
+pub(crate) fn entry_hash(prev: &EntryHash, covered: &[u8]) -> EntryHash {
+    EntryHash(if covered.len() <= BLOCK_LEN {
+        one_block(&prev.0, covered)
+    } else {
+        *blake3::keyed_hash(&prev.0, covered).as_bytes()
+    })
+}
+
+const BLOCK_LEN: usize = 64;
+/// First and last block of a chunk, the root of the tree, under a key.
+const ONE_BLOCK_KEYED: u8 = 1 << 0 | 1 << 1 | 1 << 3 | 1 << 4;
+
+/// BLAKE3 `keyed_hash` of at most one block: one compression, without the bookkeeping for more. Nearly every entry is that
+/// short.
+///
+/// `blake3::platform` is hidden from that crate's pages and may change in any version of it; `Cargo.lock` fixes the version,
+/// and a test compares.
+#[inline]
+fn one_block(key: &[u8; 32], content: &[u8]) -> [u8; 32] {
+    let mut block = [0; BLOCK_LEN];
+    block[..content.len()].copy_from_slice(content);
+    let mut words = platform::words_from_le_bytes_32(key);
+    let len = content.len() as u8; // at most 64
+    Platform::detect().compress_in_place(&mut words, &block, len, 0, ONE_BLOCK_KEYED);
+    platform::le_bytes_from_words_32(&words)
+}
+
 pub(crate) fn frame_hash(payload: &[u8]) -> EntryHash {
     // The kind of an entry is one byte after a list head of one byte: 0 for the first, 1 to 4 for the others.
     let tail = match payload.get(1) {
@@ -66,4 +97,24 @@ pub(crate) fn frame_hash(payload: &[u8]) -> EntryHash {
         None => blake3::keyed_hash(&FRAME_KEY, payload),
     };
     EntryHash(*hash.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_short_way_gives_the_keyed_hash() {
+        let content: Vec<u8> = (0..200).map(|i| i * 7 + 3).collect();
+        let prev = EntryHash::from_bytes(*blake3::hash(b"before").as_bytes());
+        for len in 0..=content.len() {
+            let covered = &content[..len];
+            let expected = blake3::keyed_hash(prev.as_bytes(), covered);
+            assert_eq!(
+                entry_hash(&prev, covered).as_bytes(),
+                expected.as_bytes(),
+                "{len}"
+            );
+        }
+    }
 }

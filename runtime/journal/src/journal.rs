@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use tally_receipt::{Digest, Receipt, Run, RunPredicate};
+use tally_receipt::{Check, Digest, Receipt, Run, RunPredicate};
 
 use crate::decode::{self, Frame, Malformed};
 use crate::diagnose;
@@ -21,6 +21,7 @@ use crate::hash::EntryHash;
 use crate::seal::{self, Contradiction, Sealed};
 use crate::state::State;
 use crate::terms::SettledTerms;
+use crate::words;
 
 /// How far a run came before its journal ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -132,7 +133,7 @@ impl Journal {
             Body::Call(Call {
                 receipt: Some(receipt),
                 ..
-            }) => Some((entry.seq, receipt)),
+            }) => Some((entry.seq, receipt.envelope)),
             _ => None,
         })
     }
@@ -192,6 +193,11 @@ impl Journal {
             run.input,
             run.output,
         ))
+    }
+
+    /// What the receipts inside say of the words beside them: a check for each, as [`Self::verify`] makes them too.
+    pub fn words(&self) -> Vec<Check> {
+        words::compare(self).checks
     }
 
     /// Takes the seal if it is one, and over this.
@@ -307,7 +313,7 @@ impl Journal {
                 decision,
                 fuel,
                 response: self.value(response),
-                receipt: receipt.map(|receipt| self.value(receipt)),
+                receipt: receipt.map(|receipt| receipt.map(|envelope| self.value(envelope))),
                 callee,
             }),
             Frame::End(
@@ -484,7 +490,9 @@ impl Reader<'_> {
                 let values = [
                     entry.request,
                     entry.response,
-                    entry.receipt.unwrap_or(Stored::Inline(&[])),
+                    entry
+                        .receipt
+                        .map_or(Stored::Inline(&[]), |receipt| receipt.envelope),
                 ];
                 self.values(&values)?;
                 let ruled = self.state.call(&entry);
@@ -716,6 +724,7 @@ fn check_header(bytes: &[u8]) -> Result<(), JournalError> {
     match found {
         FORMAT_VERSION => Ok(()),
         0 => Err(JournalError::UnknownFormat { found }),
+        ..FORMAT_VERSION => Err(JournalError::OlderFormat { found }),
         _ => Err(JournalError::NewerFormat { found }),
     }
 }

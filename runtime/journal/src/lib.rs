@@ -67,11 +67,12 @@ mod terms;
 pub mod value;
 mod verify;
 pub mod view;
+mod words;
 mod writer;
 
 pub use entry::{
-    Body, BranchPoint, Call, Callee, Decision, EffectClass, End, EngineFingerprint, Enter, Entry,
-    FrameId, Genesis, Head, Intent, Outcome, Seq, Terms, Timestamp,
+    Body, BranchPoint, Brought, Call, Callee, Decision, EffectClass, End, EngineFingerprint, Enter,
+    Entry, FrameId, Genesis, Head, Intent, Outcome, Seq, Terms, Timestamp,
 };
 pub use error::{Evidence, JournalError, Place};
 #[cfg(feature = "file")]

@@ -1,6 +1,9 @@
 //! Where a journal's bytes go.
 
 use std::io;
+use std::sync::Arc;
+
+use crate::terms::SettledTerms;
 
 /// Takes a journal's bytes in order.
 ///
@@ -13,8 +16,16 @@ pub trait Sink {
     /// Whatever the medium says. The journal takes no further entry after one.
     fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
 
-    /// Where everything taken so far stands, of a sink that keeps it all in memory: the writer then puts an entry there
-    /// itself, whole, instead of having it copied by [`append`](Self::append). It touches nothing that was there before.
+    /// Takes what a journal begins with: the header and the terms, which are the same for every run of a plan.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append).
+    fn open(&mut self, terms: &Arc<SettledTerms>) -> io::Result<()> {
+        self.append(terms.opening())
+    }
+
+    /// Where everything taken since [`open`](Self::open) stands, of a sink that keeps it in memory: the writer then puts an entry
+    /// there itself, whole, instead of having it copied by [`append`](Self::append). It touches nothing that was there before.
     fn buffer(&mut self) -> Option<&mut Vec<u8>> {
         None
     }
@@ -33,6 +44,10 @@ pub trait Sink {
 }
 
 impl<S: Sink + ?Sized> Sink for &mut S {
+    fn open(&mut self, terms: &Arc<SettledTerms>) -> io::Result<()> {
+        (**self).open(terms)
+    }
+
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         (**self).append(bytes)
     }
@@ -51,6 +66,10 @@ impl<S: Sink + ?Sized> Sink for &mut S {
 }
 
 impl<S: Sink + ?Sized> Sink for Box<S> {
+    fn open(&mut self, terms: &Arc<SettledTerms>) -> io::Result<()> {
+        (**self).open(terms)
+    }
+
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         (**self).append(bytes)
     }

@@ -30,6 +30,7 @@ pub(crate) struct State {
 }
 
 impl State {
+    #[inline]
     fn executing(&self, frame: FrameId) -> Result<(), Broken> {
         if self.ended {
             return Err(Broken("comes after the end of the run"));
@@ -69,6 +70,12 @@ impl State {
         self.last_frame = entry.frame.get();
         self.frames.push((entry.frame, entry.parent));
         Ok(())
+    }
+
+    /// [`call`](Self::call) for one that answers no intent and closes no frame.
+    #[inline]
+    pub(crate) fn plain_call(&self, frame: FrameId) -> Result<(), Broken> {
+        self.executing(frame)
     }
 
     #[inline]

@@ -77,7 +77,8 @@ impl SettledTerms {
         self.hash
     }
 
-    pub(crate) fn opening(&self) -> &[u8] {
+    /// What a journal under these terms begins with: its header, and the frame of the terms.
+    pub fn opening(&self) -> &[u8] {
         &self.opening
     }
 }
@@ -92,6 +93,7 @@ impl Deref for SettledTerms {
 
 impl Terms {
     /// The place of a function, by which entries name it.
+    #[inline]
     pub(crate) fn function(&self, name: &str) -> Option<usize> {
         // Whoever writes many entries passes the names that it settled: then there is nothing to compare but addresses.
         self.functions

@@ -11,6 +11,7 @@ use tally_receipt::{Check, Context, Receipt, SignatureVerifier, Verdict, Verifie
 use crate::entry::Seq;
 use crate::journal::{Completeness, Journal};
 use crate::seal::{Contradiction, contradiction};
+use crate::words;
 
 /// Codes of the checks of this method, beside those of `signature`. They do not change.
 pub mod code {
@@ -26,6 +27,9 @@ pub mod code {
     pub const END: &str = "journal-end";
     /// A receipt inside the journal holds. Followed by a space and the entry's number.
     pub const RECEIPT: &str = "journal-receipt";
+    /// What the agent asked and was told is what a receipt inside commits to. Followed by a space and the number of the
+    /// entry that brought the receipt.
+    pub const WORDS: &str = "journal-words";
     /// The receipts inside the journal name this run, each another step, each the one before it.
     pub const LINKS: &str = "journal-links";
 }
@@ -60,11 +64,14 @@ impl Verifier for JournalVerifier {
         checks.push(chain(journal));
         checks.push(ended(journal));
         checks.extend(agreement(receipt, journal));
+        let words = words::compare(journal);
         checks.extend(inside(journal, context));
+        checks.extend(words.checks);
         let mut not_proved = signature.not_proved().to_vec();
         not_proved.push(Cow::Borrowed(
             "that executing the component gives this journal: replay shows that",
         ));
+        not_proved.extend(unreceipted(&words.without_receipt));
         Verdict::new(METHOD, NEEDED, checks, not_proved)
     }
 }
@@ -91,12 +98,31 @@ impl Journal {
         ] {
             checks.push(Check::not_established(code, reason, sentence));
         }
+        let words = words::compare(self);
         checks.extend(inside(self, context));
-        let not_proved = vec![Cow::Borrowed(
+        checks.extend(words.checks);
+        let mut not_proved = vec![Cow::Borrowed(
             "that this journal was written by a run at all",
         )];
+        not_proved.extend(unreceipted(&words.without_receipt));
         Verdict::new(METHOD, NEEDED, checks, not_proved)
     }
+}
+
+/// Which answers of models are nobody's word but the runner's.
+fn unreceipted(began: &[Seq]) -> Option<Cow<'static, str>> {
+    const NAMED: usize = 8;
+    if began.is_empty() {
+        return None;
+    }
+    let mut named: Vec<String> = began.iter().take(NAMED).map(ToString::to_string).collect();
+    if began.len() > NAMED {
+        named.push(format!("{} more", began.len() - NAMED));
+    }
+    Some(Cow::Owned(format!(
+        "that a model answered what entries {} asked: the agent took no receipt for it",
+        named.join(", ")
+    )))
 }
 
 fn chain(journal: &Journal) -> Check {

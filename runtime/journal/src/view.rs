@@ -93,7 +93,8 @@ pub fn to_json(journal: &Journal, entry: &Entry<'_>) -> Value {
                     Decision::Allowed { rule } => json!({"allowed": rule}),
                     Decision::Denied { reason } => json!({"denied": reason}),
                 },
-                "fuel": fuel, "response": shown(response), "receipt": receipt.map(text_or_hex),
+                "fuel": fuel, "response": shown(response),
+                "receipt": receipt.map(|receipt| text_or_hex(receipt.envelope)),
                 "callee": callee.map(|callee| json!({"frame": callee.frame.get(), "fuel": callee.fuel})),
             })
         }
@@ -234,7 +235,10 @@ fn description(journal: &Journal, entry: &Entry<'_>) -> Description {
                 details.push(format!("announced by entry {intent}"));
             }
             if let Some(receipt) = call.receipt {
-                details.push(format!("brought a receipt of {} bytes", receipt.len()));
+                details.push(format!(
+                    "brought a receipt of {} bytes",
+                    receipt.envelope.len()
+                ));
             }
             if let Some(callee) = call.callee {
                 details.push(format!(

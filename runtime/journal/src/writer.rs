@@ -9,10 +9,10 @@ use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 
-use crate::encode::{self, Beginning, Kind, Lead, Stored};
+use crate::encode::{self, Beginning, Kind, Lead, Plain, RUN_ITEM_LEN, Stored, TAIL_LEN};
 use crate::entry::{Call, End, Enter, Genesis, Head, Intent, Outcome, Seq};
 use crate::format::{CHECK_LEN, LENGTH_LEN};
-use crate::hash::{EntryHash, frame_hash};
+use crate::hash::{EntryHash, entry_hash, frame_hash};
 use crate::limits::{
     MAX_FRAME_LEN, MAX_GRANT_LEN, MAX_INLINE_LEN, MAX_LIST_LEN, MAX_NAME_LEN, MAX_TEXT_LEN,
     MAX_VALUE_LEN,
@@ -118,7 +118,7 @@ impl<S: Sink> Writer<S> {
             failed: false,
             sealed: false,
         };
-        let opened = writer.sink.append(genesis.terms.opening());
+        let opened = writer.sink.open(&genesis.terms);
         writer.took(opened)?;
         let input = writer.store("the input", &genesis.input)?;
         let beginning = Beginning::new(genesis, input);
@@ -209,9 +209,18 @@ impl<S: Sink> Writer<S> {
     pub fn call(&mut self, call: &Call<'_>) -> Result<EntryHash, WriteError> {
         self.ready()?;
         let place = self.function(call.function)?;
+        if let Some(plain) = plain(call, place) {
+            self.state
+                .plain_call(plain.frame)
+                .map_err(|broken| self.out_of_order(broken))?;
+            return self.entry(|out, lead| encode::plain(out, lead, &plain));
+        }
         value("the request", call.request)?;
         value("the response", call.response)?;
-        value("the receipt", call.receipt.unwrap_or_default())?;
+        value(
+            "the receipt",
+            call.receipt.map_or(&[], |receipt| receipt.envelope),
+        )?;
         let (crate::Decision::Allowed { rule: sentence }
         | crate::Decision::Denied { reason: sentence }) = call.decision;
         at_most("the rule or reason", sentence.len(), MAX_TEXT_LEN)?;
@@ -237,7 +246,10 @@ impl<S: Sink> Writer<S> {
         let response = self.store("the response", call.response)?;
         let receipt = match call.receipt {
             None => None,
-            Some(receipt) => Some(self.store("the receipt", receipt)?),
+            Some(receipt) => {
+                let envelope = self.store("the receipt", receipt.envelope)?;
+                Some(receipt.map(|_| envelope))
+            }
         };
         if let Some(index) = answered {
             self.requests.swap_remove(index);
@@ -418,6 +430,8 @@ impl<S: Sink> Writer<S> {
         Ok(Stored::Blob(hash))
     }
 
+    /// Appends an entry: its length, what `encode` appends, run and predecessor, and its check.
+    #[inline]
     fn entry(&mut self, encode: impl FnOnce(&mut Vec<u8>, &Lead)) -> Result<EntryHash, WriteError> {
         let lead = Lead {
             seq: Seq::new(self.next),
@@ -431,7 +445,29 @@ impl<S: Sink> Writer<S> {
                 (&mut self.frame, false)
             }
         };
-        let hash = frame(out, |out| encode(out, &lead));
+        let start = out.len();
+        out.extend_from_slice(&[0; LENGTH_LEN]);
+        encode(out, &lead);
+        let mut end = [0; TAIL_LEN + CHECK_LEN];
+        end[..TAIL_LEN].copy_from_slice(&encode::tail(&lead));
+        // The first entry covers the run, the others only their predecessor: see `hash`.
+        let covered_of_end = if lead.seq == Seq::GENESIS {
+            RUN_ITEM_LEN
+        } else {
+            0
+        };
+        out.extend_from_slice(&end[..covered_of_end]);
+        let hash = entry_hash(&lead.prev, &out[start + LENGTH_LEN..]);
+        end[TAIL_LEN..].copy_from_slice(&hash.as_bytes()[..CHECK_LEN]);
+        if covered_of_end == 0 {
+            out.extend_from_slice(&end);
+        } else {
+            out.extend_from_slice(&end[covered_of_end..]);
+        }
+        let len = out.len() - start - LENGTH_LEN - CHECK_LEN;
+        debug_assert!(len <= MAX_FRAME_LEN, "each part is bounded to fit");
+        let len = u32::try_from(len).expect("values are bounded well below 4 GiB");
+        out[start..start + LENGTH_LEN].copy_from_slice(&len.to_le_bytes());
         if !in_place {
             self.hand_over()?;
         }
@@ -458,7 +494,27 @@ impl<S: Sink> Writer<S> {
     }
 }
 
-/// Appends one frame: its length, the payload that `encode` appends, and its check.
+/// The call as the shorter way to write it, where it is so plain that nothing has to be checked or stored first.
+#[inline]
+fn plain<'a>(call: &Call<'a>, function: usize) -> Option<Plain<'a>> {
+    let (crate::Decision::Allowed { rule: sentence }
+    | crate::Decision::Denied { reason: sentence }) = call.decision;
+    let short = call.request.len() <= MAX_INLINE_LEN
+        && call.response.len() <= MAX_INLINE_LEN
+        && sentence.len() <= MAX_TEXT_LEN;
+    let alone = call.intent.is_none() && call.receipt.is_none() && call.callee.is_none();
+    (short && alone).then_some(Plain {
+        frame: call.frame,
+        function,
+        class: call.class.code(),
+        request: call.request,
+        decision: call.decision,
+        fuel: call.fuel,
+        response: call.response,
+    })
+}
+
+/// Appends one frame that is no entry: its length, the payload that `encode` appends, and its check.
 #[inline]
 fn frame(out: &mut Vec<u8>, encode: impl FnOnce(&mut Vec<u8>)) -> EntryHash {
     let start = out.len();

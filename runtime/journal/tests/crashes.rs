@@ -112,6 +112,7 @@ fn recovered(found: &[u8]) -> Option<Journal> {
                 "journal.not-a-journal",
                 "journal.cut-in-header",
                 "journal.newer-format", // rubbish in the last bytes of the header
+                "journal.older-format",
                 "journal.unknown-format",
                 "journal.empty",
             ];

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use tally_journal::{
-    Body, Call, Callee, Decision, EffectClass, End, Enter, FrameId, Genesis, Intent, Journal,
-    MemorySink, Outcome, Seq, SettledTerms, Terms, Timestamp, WriteError, Writer, view,
+    Body, Brought, Call, Callee, Decision, EffectClass, End, Enter, FrameId, Genesis, Intent,
+    Journal, MemorySink, Outcome, Seq, SettledTerms, Terms, Timestamp, WriteError, Writer, view,
 };
 
 /// An entry to try, with everything that borrows owned.
@@ -161,7 +161,11 @@ fn write(genesis: &Genesis, steps: &[Step]) -> (Vec<u8>, Told) {
                     },
                     fuel: *fuel,
                     response: &response[..],
-                    receipt: (receipt.len().is_multiple_of(2)).then_some(&receipt[..]),
+                    receipt: (receipt.len().is_multiple_of(2)).then_some(Brought {
+                        envelope: &receipt[..],
+                        asked: receipt.len().is_multiple_of(4).then_some([1; 32]),
+                        answered: receipt.len().is_multiple_of(3).then_some([2; 32]),
+                    }),
                     callee: closes.then_some(Callee {
                         frame: FrameId::new(frame + 1),
                         fuel: *fuel,

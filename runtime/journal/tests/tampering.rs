@@ -58,6 +58,11 @@ fn every_byte_of_a_sealed_journal_flipped_is_found_and_placed() {
 }
 
 #[test]
+fn every_byte_of_a_journal_with_receipts_and_their_salts_flipped_is_found_and_placed() {
+    sweep(&common::spoken(common::Spoken::default()), &[0x01]);
+}
+
+#[test]
 fn every_byte_of_an_unsealed_journal_flipped_is_found_and_placed() {
     sweep(&common::small_ended(7), &MASKS);
 }
@@ -407,10 +412,16 @@ fn what_is_no_journal_is_named_as_such() {
         );
     }
     let mut newer = common::small_sealed(7);
-    newer[8] = 2;
+    newer[8] = 3;
     assert_eq!(
         Journal::parse(newer).unwrap_err(),
-        JournalError::NewerFormat { found: 2 }
+        JournalError::NewerFormat { found: 3 }
+    );
+    let mut older = common::small_sealed(7);
+    older[8] = 1;
+    assert_eq!(
+        Journal::parse(older).unwrap_err(),
+        JournalError::OlderFormat { found: 1 }
     );
     let mut no_version = common::small_sealed(7);
     no_version[8] = 0;

@@ -10,11 +10,12 @@ use std::fs;
 use std::path::PathBuf;
 
 use common::{
-    CHAT, END, HEADER_LEN, TAIL_LEN, frame, frames, genesis, mend_check, now, seal_with, terms_at,
+    CHAT, END, HEADER_LEN, Spoken, TAIL_LEN, frame, frames, genesis, mend_check, now, seal_with,
+    spoken, terms_at,
 };
 use serde_json::{Value, json};
-use tally_journal::{Call, Completeness, Journal, MemorySink, Writer, view};
-use tally_receipt::{Count, Digest, Envelope, Receipt, SigningKey};
+use tally_journal::{Call, Completeness, Journal, MemorySink, Writer, code, view};
+use tally_receipt::{Context, Count, Digest, Envelope, Receipt, SigningKey, Timestamp};
 
 /// The frames of a journal in another order.
 fn arranged(bytes: &[u8], order: &[usize]) -> Vec<u8> {
@@ -152,6 +153,7 @@ fn vectors() -> BTreeMap<&'static str, Vec<u8>> {
     } else {
         b'A'
     };
+    let said = Spoken::default();
     let small_blob = frame(&[&[0x82, 0x08, 0x43][..], b"abc"].concat());
     BTreeMap::from([
         ("good-sealed", sealed.clone()),
@@ -165,6 +167,70 @@ fn vectors() -> BTreeMap<&'static str, Vec<u8>> {
                 .into_sink()
                 .into_bytes(),
         ),
+        ("good-words", spoken(said)),
+        (
+            "good-words-without-salts",
+            spoken(Spoken {
+                salts: false,
+                ..said
+            }),
+        ),
+        (
+            "good-words-without-a-receipt",
+            spoken(Spoken {
+                taken: false,
+                ..said
+            }),
+        ),
+        (
+            "words-other-answer",
+            spoken(Spoken {
+                text: ["hel", "l"],
+                ..said
+            }),
+        ),
+        (
+            "words-other-request",
+            spoken(Spoken {
+                asked: b"\xa1\x67request\xa1\x65model\x60",
+                ..said
+            }),
+        ),
+        (
+            "words-other-tool-call",
+            spoken(Spoken {
+                arguments: "{ }",
+                ..said
+            }),
+        ),
+        (
+            "words-other-texts",
+            spoken(Spoken {
+                embedded: "another",
+                ..said
+            }),
+        ),
+        (
+            "words-other-vectors",
+            spoken(Spoken {
+                vector: [0.8, 0.6],
+                ..said
+            }),
+        ),
+        (
+            "words-other-model",
+            spoken(Spoken {
+                weights: common::digest(9),
+                ..said
+            }),
+        ),
+        (
+            "words-swapped-receipts",
+            spoken(Spoken {
+                swapped: true,
+                ..said
+            }),
+        ),
         (
             "not-a-journal",
             b"{\"payloadType\":\"application/vnd.in-toto+json\"}\n".to_vec(),
@@ -172,7 +238,12 @@ fn vectors() -> BTreeMap<&'static str, Vec<u8>> {
         ("text-translated", crlf),
         ("newer-format", {
             let mut bytes = sealed.clone();
-            bytes[8] = 2;
+            bytes[8] = 3;
+            bytes
+        }),
+        ("older-format", {
+            let mut bytes = sealed.clone();
+            bytes[8] = 1;
             bytes
         }),
         ("unknown-format", {
@@ -210,7 +281,7 @@ fn vectors() -> BTreeMap<&'static str, Vec<u8>> {
         (
             "function-not-in-the-terms",
             // In the entry of a frame below 24 the function is byte 4.
-            rewritten(&sealed, 2, |payload| payload[4] = 4),
+            rewritten(&sealed, 2, |payload| payload[4] = 7),
         ),
         ("altered-byte", flipped(&sealed, 2, 3, false)),
         ("altered-length", {
@@ -342,6 +413,19 @@ fn vectors() -> BTreeMap<&'static str, Vec<u8>> {
     ])
 }
 
+/// What the words of each receipt were found to be, by the entry that brought it.
+fn words(journal: &Journal) -> BTreeMap<String, String> {
+    let verdict = journal.verify(&Context::at(
+        Timestamp::from_unix_ms(1_800_000_000_000).unwrap(),
+    ));
+    let checks = verdict.checks().iter().filter_map(|check| {
+        let entry = check.code.strip_prefix(code::WORDS)?;
+        let found = check.reason.as_deref().unwrap_or("pass");
+        Some((entry.trim().to_owned(), found.to_owned()))
+    });
+    checks.collect()
+}
+
 /// What a reader must find.
 fn expected(bytes: &[u8]) -> Value {
     match Journal::parse(bytes) {
@@ -353,6 +437,7 @@ fn expected(bytes: &[u8]) -> Value {
             },
             "entries": journal.len(),
             "head": journal.head().hash.to_string(),
+            "words": words(&journal),
             "in_doubt": journal.in_doubt().map(|seq| seq.get()).collect::<Vec<_>>(),
         }),
         Err(fault) => json!({
@@ -374,7 +459,7 @@ fn the_vectors_are_what_this_format_gives() {
     for (name, verdict) in &verdicts {
         assert_eq!(
             verdict.get("accepted").is_some(),
-            name.starts_with("good-"),
+            name.starts_with("good-") || name.starts_with("words-"),
             "{name}: {verdict}"
         );
     }

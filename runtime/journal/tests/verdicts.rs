@@ -2,114 +2,38 @@
 
 mod common;
 
-use common::{CHAT, END, answer_to, genesis, runner, seal_with};
-use tally_journal::{
-    Call, Digest, Intent, Journal, JournalVerifier, MemorySink, RunId, Writer, code,
+use common::{
+    CHAT, END, SPOKEN_RECEIPTS, Spoken, answer_to, digest, genesis, links, node, now, receipt_of,
+    runner, seal_with, spoken,
 };
+use tally_journal::{Brought, Call, Digest, Journal, JournalVerifier, MemorySink, Writer, code};
 use tally_receipt::{
-    Commitment, Context, Count, EngineProfile, Field, FinishReason, Inference, InferencePredicate,
-    Label, Lane, Links, Model, Nonce, Operation, Output, Policy, Prompt, Real, Receipt, Role,
-    Sampling, Seed, SigningKey, Status, Timestamp, TrustedKey, Verifier,
+    Context, Count, Label, Links, Policy, Receipt, Role, SigningKey, Status, Timestamp, TrustedKey,
+    Verifier,
 };
-
-fn node() -> SigningKey {
-    SigningKey::from_seed(&[11; 32])
-}
-
-fn label(text: &str) -> Label {
-    Label::new(text).unwrap()
-}
-
-fn commitment(field: Field) -> Commitment {
-    common::commitment(field)
-}
 
 fn receipt(links: Option<Links>) -> Receipt {
-    let inference = Inference {
-        operation: Operation::Chat,
-        model: Model {
-            weights: Digest::of(b"weights"),
-            name: label("seed"),
-            architecture: label("llama"),
-            quantisation: label("f16"),
-        },
-        tokenizer: Digest::of(b"tokenizer"),
-        template: None,
-        asked: None,
-        prompt: Prompt {
-            commitment: commitment(Field::Prompt),
-            count: 3,
-            cached: 0,
-        },
-        grammar: None,
-        tools: None,
-        sampling: Some(Sampling {
-            sampler: label("gumbel"),
-            temperature: Real::new(0.0).unwrap(),
-            top_k: 0,
-            top_p: Real::new(1.0).unwrap(),
-            min_p: Real::new(0.0).unwrap(),
-            repeat_penalty: Real::new(1.0).unwrap(),
-            repeat_last_n: 0,
-            max_tokens: 10,
-            stop: None,
-        }),
-        seed: Seed {
-            node: node().public_key(),
-            derivation: label("blake3"),
-        },
-        engine: EngineProfile {
-            name: label("tally"),
-            version: label("0.1.0"),
-            llama_cpp: label("b1"),
-            backend: label("cpu"),
-            lane: Lane::Exact,
-            threads: 1,
-            context_tokens: 64,
-            batch_tokens: 64,
-            micro_batch_tokens: 64,
-            kv_key_type: label("f16"),
-            kv_value_type: label("f16"),
-            flash_attention: false,
-            gpu_layers: 0,
-            cpu_features: vec![],
-        },
-        output: Output {
-            commitment: commitment(Field::Output),
-            count: 2,
-            text: None,
-            finish: FinishReason::Stop,
-        },
-        nonce: Nonce::from_bytes([links.map_or(99, |links| u8::try_from(links.step).unwrap()); 32]),
-        links,
-        issued_at: Timestamp::from_unix_ms(1_700_000_005_000).unwrap(),
-        duration_ms: Count::saturating(5),
-    };
-    Receipt::sign(InferencePredicate::new(inference).unwrap(), &[&node()]).unwrap()
+    receipt_of(links, |_| {})
 }
 
-fn links(run: u8, step: u32, previous: Option<Digest>) -> Option<Links> {
-    Some(Links {
-        run: RunId::from_bytes([run; 16]),
-        step,
-        previous,
-    })
-}
-
-/// A sealed journal of run 7 whose calls brought `receipts`.
+/// A sealed journal of run 7 whose generation brought `receipts`, each without what would open it.
 fn journal(receipts: &[&[u8]]) -> Journal {
     let genesis = genesis(7);
     let mut writer = Writer::create(MemorySink::new(), &genesis).unwrap();
-    for (index, receipt) in receipts.iter().enumerate() {
-        let intent = Intent {
-            fuel: index as u64,
-            ..CHAT
-        };
-        let seq = writer.intent(&intent).unwrap();
+    let seq = writer.intent(&CHAT).unwrap();
+    writer
+        .call(&Call {
+            receipt: None,
+            ..answer_to(seq, &CHAT)
+        })
+        .unwrap();
+    for receipt in receipts {
         writer
             .call(&Call {
-                receipt: Some(*receipt),
-                ..answer_to(seq, &intent)
+                function: "tally:agent/inference@0.1.0#[method]generation.receipt",
+                request: b"\xa1\x64self\x01",
+                receipt: Some(Brought::closed(*receipt)),
+                ..now(300)
             })
             .unwrap();
     }
@@ -125,7 +49,7 @@ fn journal(receipts: &[&[u8]]) -> Journal {
 fn policy() -> Policy {
     let key = |key: &SigningKey, role| TrustedKey {
         key: key.public_key(),
-        owner: label("somebody"),
+        owner: Label::new("somebody").unwrap(),
         roles: vec![role],
         valid_from: Timestamp::from_unix_ms(0).unwrap(),
         valid_until: None,
@@ -173,7 +97,7 @@ fn a_sealed_journal_with_its_receipts_is_verified() {
         code::HEAD,
         code::END,
         code::LINKS,
-        "journal-receipt 2",
+        "journal-receipt 3",
     ] {
         assert_eq!(verdict.status_of(code), Some(Status::Pass), "{code}");
     }
@@ -193,7 +117,7 @@ fn without_a_policy_nobody_vouches_for_the_signer() {
     ));
     assert!(!verdict.is_verified() && !verdict.has_failed());
     assert_eq!(
-        verdict.status_of("journal-receipt 2"),
+        verdict.status_of("journal-receipt 3"),
         Some(Status::NotEstablished)
     );
 }
@@ -255,11 +179,11 @@ fn a_receipt_inside_that_was_altered_is_named_by_its_entry() {
     let policy = policy();
     let verdict = journal(&[&bad]).verify(&context(&policy));
     assert!(verdict.has_failed());
-    assert_eq!(verdict.status_of("journal-receipt 2"), Some(Status::Fail));
+    assert_eq!(verdict.status_of("journal-receipt 3"), Some(Status::Fail));
     assert_eq!(
         journal(&[b"{}"])
             .verify(&context(&policy))
-            .status_of("journal-receipt 2"),
+            .status_of("journal-receipt 3"),
         Some(Status::Fail)
     );
 }
@@ -288,4 +212,114 @@ fn a_run_receipt_of_another_journal_fails_by_name() {
     assert_eq!(reason(&other, code::END), "Fail other-end");
     let other = verify(&receipt(links(7, 0, None)).to_json());
     assert_eq!(reason(&other, code::RUN), "Fail not-a-run");
+}
+
+/// What the checks of the words found, by the entries that brought the receipts.
+fn found(said: Spoken) -> [String; 3] {
+    let journal = Journal::parse(spoken(said)).unwrap();
+    let policy = policy();
+    let verdict = journal.verify(&context(&policy));
+    let found = SPOKEN_RECEIPTS.map(|entry| reason(&verdict, &format!("{} {entry}", code::WORDS)));
+    let failed = found.iter().any(|found| found.starts_with("Fail"));
+    assert_eq!(verdict.has_failed(), failed, "{:?}", verdict.checks());
+    found
+}
+
+const PASS: &str = "Pass ";
+
+#[test]
+fn words_that_receipts_commit_to_are_the_words_of_the_journal() {
+    assert_eq!(found(Spoken::default()), [PASS; 3]);
+    let journal = Journal::parse(spoken(Spoken::default())).unwrap();
+    let policy = policy();
+    let verdict = journal.verify(&context(&policy));
+    assert!(verdict.is_verified(), "{:?}", verdict.checks());
+    let sentence = |entry: u64| {
+        let code = format!("{} {entry}", code::WORDS);
+        let check = verdict.checks().iter().find(|check| check.code == code);
+        check.unwrap().sentence.clone()
+    };
+    assert_eq!(
+        sentence(5),
+        "the receipt in entry 5 commits to what entry 1 asked and to the text that entries 3 to 4 brought"
+    );
+    assert_eq!(
+        sentence(8),
+        "the receipt in entry 8 commits to what entry 2 asked and to the text that entry 6 brought"
+    );
+    assert_eq!(
+        sentence(9),
+        "the receipt in entry 9 commits to what entry 9 asked and to the vectors that entry 9 brought"
+    );
+}
+
+#[test]
+fn a_word_that_no_receipt_commits_to_is_named_by_its_entries() {
+    let good = Spoken::default();
+    let answer = Spoken {
+        text: ["hel", "l"],
+        ..good
+    };
+    assert_eq!(found(answer), ["Fail other-answer", PASS, PASS]);
+    let request = Spoken {
+        asked: b"\xa1\x67request\xa1\x65model\x60",
+        ..good
+    };
+    assert_eq!(found(request), ["Fail other-request", PASS, PASS]);
+    let arguments = Spoken {
+        arguments: "{ }",
+        ..good
+    };
+    assert_eq!(found(arguments), [PASS, "Fail other-answer", PASS]);
+    let embedded = Spoken {
+        embedded: "another",
+        ..good
+    };
+    assert_eq!(found(embedded), [PASS, PASS, "Fail other-request"]);
+    let vector = Spoken {
+        vector: [0.8, 0.6],
+        ..good
+    };
+    assert_eq!(found(vector), [PASS, PASS, "Fail other-answer"]);
+    let weights = Spoken {
+        weights: digest(9),
+        ..good
+    };
+    assert_eq!(found(weights), ["Fail other-model", PASS, PASS]);
+    let swapped = Spoken {
+        swapped: true,
+        ..good
+    };
+    assert_eq!(
+        found(swapped),
+        ["Fail other-answer", "Fail other-answer", PASS]
+    );
+}
+
+#[test]
+fn words_are_not_established_where_the_journal_holds_no_salt() {
+    let closed = Spoken {
+        salts: false,
+        ..Spoken::default()
+    };
+    assert_eq!(found(closed), ["NotEstablished no-salt"; 3]);
+}
+
+#[test]
+fn an_answer_whose_receipt_was_not_taken_is_said_to_be_unproved() {
+    let journal = Journal::parse(spoken(Spoken {
+        taken: false,
+        ..Spoken::default()
+    }))
+    .unwrap();
+    let policy = policy();
+    let verdict = journal.verify(&context(&policy));
+    assert!(
+        verdict
+            .not_proved()
+            .iter()
+            .any(|sentence| sentence.contains("what entries 1 asked: the agent took no receipt")),
+        "{:?}",
+        verdict.not_proved()
+    );
 }

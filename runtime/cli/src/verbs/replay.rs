@@ -6,7 +6,8 @@
 //! | `--view` | nothing | prints every entry |
 //! | `--branch-from N` | component, models | replays to entry N, then goes on live, into a new journal |
 //!
-//! A replay does not check signatures: whether the journal is the one that was signed is `tally verify`.
+//! A replay does not check signatures: whether the journal is the one that was signed is `tally verify`. What the agent
+//! was told by models is compared with what their receipts commit to, here as there.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -17,7 +18,8 @@ use tally_engine::{
     BranchError, Component, Engine, JournalTo, ReplayError, ReplayOptions, ReplayReport,
     ReplayVerdict, Start, ToolPlugin,
 };
-use tally_journal::{Journal, Seq};
+use tally_journal::{Journal, JournalError, Seq};
+use tally_receipt::Status;
 
 use crate::failure::{Failure, OrFail, Outcome};
 use crate::home::Home;
@@ -33,7 +35,7 @@ use crate::verbs::verify::resembles_journal;
     tally replay run.tally --agent plan.wasm --tool text-tools.wasm      # executes the tools again, too\n  \
     tally replay run.tally --view\n  \
     tally replay run.tally --agent helper.wasm --branch-from 12 --grant-asked --journal other.tally\n\n\
-    Exit code 0 only when identical.")]
+    Exit code 0 only when identical, and the words of models are those that their receipts commit to.")]
 pub(crate) struct Args {
     /// The journal.
     journal: PathBuf,
@@ -95,6 +97,10 @@ pub(crate) fn read(path: &Path) -> Result<Journal, Failure> {
             }
             Ok(journal)
         }
+        Err(error @ (JournalError::NewerFormat { .. } | JournalError::OlderFormat { .. })) => Err(
+            Failure::environment(format_args!("{}: {error}", path.display()))
+                .advise("this says nothing against the journal"),
+        ),
         Err(error) => Err(Failure::no(format_args!("{}: {error}", path.display()))
             .advise("nothing was executed; `tally verify` says the same in full")),
     }
@@ -147,10 +153,17 @@ async fn compare(journal: &Arc<Journal>, agent: &Path, tools: &[ToolArg], json: 
         ReplayOptions::default(),
     )
     .await?;
+    let words = journal.words();
+    let others = words.iter().any(|check| check.status == Status::Fail);
     if json {
-        say!("{}", to_json(&report));
+        let mut object = to_json(&report);
+        object["words"] = serde_json::json!(words);
+        say!("{object}");
     } else {
         say!("replay: {}", sentence(&report));
+        for check in words.iter().filter(|check| check.status != Status::Pass) {
+            say!("  {}", printable(&check.sentence));
+        }
         for (frame, digest) in &report.not_executed_again {
             say!(
                 "  tool run {frame} was taken as recorded; to execute it too: --tool FILE of component {digest}"
@@ -160,7 +173,7 @@ async fn compare(journal: &Arc<Journal>, agent: &Path, tools: &[ToolArg], json: 
             say!("  entry {entry} announces an effect; whether it happened is not known");
         }
     }
-    if report.is_identical() {
+    if report.is_identical() && !others {
         Ok(())
     } else {
         Err(Failure::reported())

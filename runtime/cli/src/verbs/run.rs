@@ -7,6 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args as ClapArgs;
+use tally_engine::contract::Error;
 use tally_engine::{
     Engine, JournalTo, Outcome as Ended, Plan, PlanError, RunError, RunReport, Start,
 };
@@ -298,12 +299,16 @@ pub(crate) fn finish(report: &RunReport, journal: &Path, screen: &Screen, json: 
     } else if json {
         Err(Failure::reported())
     } else {
-        Err(
-            Failure::no(printable(&report.outcome.sentence())).advise(format_args!(
+        let failure = Failure::no(printable(&report.outcome.sentence()));
+        Err(match &report.outcome {
+            Ended::Failed(Error::Denied(_)) => failure.advise(
+                "grant it with --grant FILE, or all that the agent asks for with --grant-asked",
+            ),
+            _ => failure.advise(format_args!(
                 "tally replay {} --view shows each call",
                 journal.display()
             )),
-        )
+        })
     }
 }
 

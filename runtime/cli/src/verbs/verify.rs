@@ -3,13 +3,13 @@
 //! A file is a journal when it begins as one, and a receipt when it is JSON. Everything is checked that can be checked
 //! from the file alone; what cannot is listed as not established, and is never counted as a pass.
 //!
-//! A journal is verified when the method `journal` says so and every receipt inside was judged, too: a run whose models
-//! nobody vouches for is no verified run. Executing the agent again is `tally replay`.
+//! A journal is verified when the method `journal` says so and every receipt inside was judged, too, and is about the words
+//! beside it: a run whose models nobody vouches for is no verified run. Executing the agent again is `tally replay`.
 
 use std::path::{Path, PathBuf};
 
 use clap::Args as ClapArgs;
-use tally_journal::{Journal, code};
+use tally_journal::{Journal, JournalError, code};
 use tally_receipt::{Check, Context, Digest, Openings, Status, Verdict, verify_bytes};
 
 use crate::failure::{Failure, OrFail, Outcome};
@@ -170,9 +170,25 @@ pub(crate) fn judge_journal(bytes: Vec<u8>, context: &Context<'_>) -> Judgement 
         Ok(journal) => {
             let mut judgement = Judgement::new("journal", &journal.verify(context));
             judgement.verified &= judgement.checks.iter().all(|check| {
-                check.status == Status::Pass || !check.code.starts_with(code::RECEIPT)
+                check.status == Status::Pass
+                    || ![code::RECEIPT, code::WORDS]
+                        .iter()
+                        .any(|code| check.code.starts_with(code))
             });
             judgement
+        }
+        // Of another version of this program, which says nothing against it and nothing for it.
+        Err(error @ (JournalError::NewerFormat { .. } | JournalError::OlderFormat { .. })) => {
+            Judgement {
+                kind: "journal",
+                verified: false,
+                checks: vec![Check::not_established(
+                    code::CHAIN,
+                    error.code(),
+                    error.to_string(),
+                )],
+                not_proved: Vec::new(),
+            }
         }
         Err(error) => Judgement {
             kind: "journal",

@@ -6,7 +6,9 @@ use crate::contract::{Datetime, Error, Level};
 use crate::effects::{ENV_LOG, ENV_NOW, ENV_RANDOM, ENV_SETTING};
 use crate::limits::Exhausted;
 use crate::policy::Verdict;
-use crate::session::{Begun, EnvironmentError, Pending, Stop, begin, finish, finish_in};
+use crate::session::{
+    EnvironmentError, Origin, Pending, Session, Stop, at_once, finish_in, nothing,
+};
 use serde::Serialize;
 use tally_capability::Ask;
 use wasmtime::StoreContextMut;
@@ -49,104 +51,107 @@ pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
 }
 
 fn now(mut cx: StoreContextMut<'_, Host>) -> wasmtime::Result<Datetime> {
-    match begin(&mut cx, &ENV_NOW, &Nothing {}, Verdict::given, false)? {
-        Begun::Answered(now) => Ok(now),
-        Begun::Live(pending) => {
-            let host = cx.data();
-            let now = host.shared.services.clock.now();
-            let mut session = host.session.lock();
-            let now = session.advance(now);
-            let seconds = u32::try_from(now.seconds()).unwrap_or(u32::MAX);
-            let now = Datetime {
-                seconds,
+    at_once(
+        &mut cx,
+        &ENV_NOW,
+        &Nothing {},
+        Verdict::given,
+        |host, session| {
+            let now = session.advance(host.shared.services.clock.now());
+            Ok(Datetime {
+                seconds: u32::try_from(now.seconds()).unwrap_or(u32::MAX),
                 nanoseconds: now.nanoseconds(),
-            };
-            finish_in(&mut session, host.frame, pending, &now, None, None)?;
-            Ok(now)
-        }
-    }
+            })
+        },
+        nothing,
+    )
 }
 
 fn random(mut cx: StoreContextMut<'_, Host>, len: u32) -> wasmtime::Result<Result<Vec<u8>, Error>> {
-    let bytes: Result<Bytes, Error> = match begin(
+    let bytes: Result<Bytes, Error> = at_once(
         &mut cx,
         &ENV_RANDOM,
         &RandomRequest { len },
         |host| host.ask(Ask::Random),
-        false,
-    )? {
-        Begun::Answered(bytes) => bytes,
-        Begun::Live(pending) => {
-            let answer = if len > RANDOM_LEN_MAX {
-                Err(Error::Invalid(format!(
+        |host, session| {
+            if len > RANDOM_LEN_MAX {
+                return Ok(Err(Error::Invalid(format!(
                     "{len} random bytes asked for; the most is {RANDOM_LEN_MAX} at once"
-                )))
-            } else {
-                let mut bytes = vec![0; len as usize];
-                let host = cx.data();
-                if let Err(error) = host.shared.services.entropy.fill(&mut bytes) {
-                    return Err(host.session.lock().fail(EnvironmentError::Entropy(error)));
-                }
-                Ok(Bytes(bytes))
-            };
-            finish(&mut cx, pending, &answer, None, None)?;
-            answer
-        }
-    };
+                ))));
+            }
+            let mut bytes = vec![0; len as usize];
+            match host.shared.services.entropy.fill(&mut bytes) {
+                Ok(()) => Ok(Ok(Bytes(bytes))),
+                Err(error) => Err(session.fail(EnvironmentError::Entropy(error))),
+            }
+        },
+        nothing,
+    )?;
     Ok(bytes.map(|bytes| bytes.0))
 }
 
 fn setting(mut cx: StoreContextMut<'_, Host>, name: &str) -> wasmtime::Result<Option<String>> {
-    match begin(
+    at_once(
         &mut cx,
         &ENV_SETTING,
         &SettingRequest { name },
         |host| host.ask(Ask::Setting(name)),
-        false,
-    )? {
-        Begun::Answered(value) => Ok(value),
-        Begun::Live(pending) => {
-            let settings = &cx.data().shared.settings;
-            let value = settings
-                .iter()
-                .find(|(n, _)| n == name)
-                .map(|(_, value)| value.clone());
-            finish(&mut cx, pending, &value, None, None)?;
-            Ok(value)
-        }
-    }
+        |host, _| {
+            let mut settings = host.shared.given.settings.iter();
+            let found = settings.find(|(n, _)| n == name);
+            Ok(found.map(|(_, value)| value.clone()))
+        },
+        nothing,
+    )
 }
 
 fn log(mut cx: StoreContextMut<'_, Host>, level: Level, message: &str) -> wasmtime::Result<()> {
     let request = LogRequest { level, message };
-    let pending = match begin(&mut cx, &ENV_LOG, &request, Verdict::given, false)? {
-        Begun::Answered(()) => None,
-        Begun::Live(pending) => Some(pending),
-    };
-    record(&mut cx, pending, level, message)
+    at_once(
+        &mut cx,
+        &ENV_LOG,
+        &request,
+        Verdict::given,
+        |_, _| Ok(()),
+        |host, session, (), origin| show(host, session, level, message, origin),
+    )
 }
 
-/// Counts a line of the log, and unless it is replayed writes its entry and shows it.
-pub(super) fn record(
-    cx: &mut StoreContextMut<'_, Host>,
-    pending: Option<Pending>,
+/// Counts a line of the log, and unless it was recorded shows it.
+fn show(
+    host: &Host,
+    session: &mut Session,
     level: Level,
     message: &str,
+    origin: Origin,
 ) -> wasmtime::Result<()> {
-    let live = pending.is_some();
-    let host = cx.data();
-    let mut session = host.session.lock();
-    if let Some(pending) = pending {
-        finish_in(&mut session, host.frame, pending, &(), None, None)?;
-    }
     if !session.take_output(message.len()) {
         return Err(Stop::Limit(Exhausted::OutputBytes).raise());
     }
-    if live {
+    if origin == Origin::Made {
         session
             .output
             .log(host.frame, level, message)
             .map_err(|error| session.fail(EnvironmentError::Output(error)))?;
     }
     Ok(())
+}
+
+/// Journals and shows what a WASI build printed.
+pub(super) fn print(
+    cx: &mut StoreContextMut<'_, Host>,
+    pending: Option<Pending<'_>>,
+    level: Level,
+    message: &str,
+) -> wasmtime::Result<()> {
+    let host = cx.data();
+    let mut session = host.session.lock();
+    let origin = match pending {
+        Some(pending) => {
+            finish_in(&mut session, host.frame, pending, &(), None, None)?;
+            Origin::Made
+        }
+        None => Origin::Settled,
+    };
+    show(host, &mut session, level, message, origin)
 }

@@ -13,10 +13,11 @@ use crate::effects::{
 };
 use crate::policy::Verdict;
 use crate::services::{CallContext, Generation, ReceiptBytes, nonce};
-use crate::session::{Begun, begin, finish};
+use crate::session::{Begun, at_once, begin, finish, nothing};
 use serde::Serialize;
 use std::time::Duration;
 use tally_capability::Ask;
+use tally_journal::Brought;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource, ResourceType};
 
@@ -137,7 +138,7 @@ fn resolve(host: &Host, name: &str) -> String {
     }
 }
 
-fn ask_model(host: &Host, resolved: &str) -> Verdict {
+fn ask_model<'a>(host: &'a Host, resolved: &'a str) -> Verdict<'a> {
     if resolved.is_empty() {
         return Verdict::Denied("a default model: no model is both granted and present".into());
     }
@@ -178,7 +179,7 @@ fn step(host: &Host) -> u64 {
 }
 
 /// What the call links to.
-fn context(host: &Host, step: u64) -> CallContext {
+fn context(host: &Host, step: u64, asked: &[u8]) -> CallContext {
     let session = host.session.lock();
     CallContext {
         run: host.shared.run,
@@ -187,6 +188,7 @@ fn context(host: &Host, step: u64) -> CallContext {
         nonce: nonce(&host.shared.seed, &host.shared.run, step),
         previous: session.previous,
         tokens_left: session.tokens_left(),
+        asked: asked.to_vec(),
     }
 }
 
@@ -282,7 +284,7 @@ async fn chat(
     let host = cx.data();
     let already_open = host.generations.open;
     let handles = host.session.lock().limits.handles.get();
-    let context = context(host, step);
+    let context = context(host, step, pending.request());
     let max_tokens = request.sampling.max_tokens;
     let answer = if let Some(why) = malformed(&request) {
         Err(Error::Invalid(why))
@@ -456,7 +458,7 @@ async fn receipt(
         &mut cx,
         pending,
         &answer,
-        envelope.as_ref().map(|receipt| &receipt.envelope[..]),
+        envelope.as_ref().map(brought),
         None,
     )?;
     Ok(answer)
@@ -466,6 +468,15 @@ fn reference(receipt: &ReceiptBytes) -> ReceiptRef {
     ReceiptRef {
         digest: receipt.digest.to_string(),
         signer: receipt.signer.clone(),
+    }
+}
+
+/// A receipt as the journal keeps it.
+fn brought(receipt: &ReceiptBytes) -> Brought<&[u8]> {
+    Brought {
+        envelope: &receipt.envelope,
+        asked: receipt.asked_salt,
+        answered: receipt.answered_salt,
     }
 }
 
@@ -536,7 +547,7 @@ async fn embed(
         Begun::Live(pending) => pending,
     };
     let host = cx.data();
-    let context = context(host, step);
+    let context = context(host, step, pending.request());
     let wanted = texts.len();
     let mut receipt = None;
     let answer = if wanted > EMBED_TEXTS_MAX {
@@ -565,7 +576,7 @@ async fn embed(
         &mut cx,
         pending,
         &answer,
-        receipt.as_ref().map(|receipt| &receipt.envelope[..]),
+        receipt.as_ref().map(brought),
         None,
     )?;
     Ok(answer)
@@ -577,18 +588,12 @@ fn sound(vectors: &[Vec<f32>], wanted: usize) -> bool {
 }
 
 fn models(mut cx: StoreContextMut<'_, Host>) -> wasmtime::Result<Vec<String>> {
-    match begin(
+    at_once(
         &mut cx,
         &INFERENCE_MODELS,
         &Nothing {},
         Verdict::given,
-        false,
-    )? {
-        Begun::Answered(models) => Ok(models),
-        Begun::Live(pending) => {
-            let models = allowed_models(cx.data());
-            finish(&mut cx, pending, &models, None, None)?;
-            Ok(models)
-        }
-    }
+        |host, _| Ok(allowed_models(host)),
+        nothing,
+    )
 }

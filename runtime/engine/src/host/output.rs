@@ -3,7 +3,7 @@
 use super::Host;
 use crate::contract::{Error, ResourceKind};
 use crate::effects::OUTPUT_EMIT;
-use crate::session::{Begun, EnvironmentError, begin, finish_in};
+use crate::session::{EnvironmentError, Origin, at_once};
 use serde::Serialize;
 use tally_capability::Ask;
 use wasmtime::StoreContextMut;
@@ -25,36 +25,28 @@ pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
 /// The entry is written and handed to the operating system before the text is shown: nobody ever saw what the journal
 /// does not hold.
 fn emit(mut cx: StoreContextMut<'_, Host>, text: &str) -> wasmtime::Result<Result<(), Error>> {
-    match begin::<_, Result<(), Error>>(
+    at_once(
         &mut cx,
         &OUTPUT_EMIT,
         &EmitRequest { text },
         |host| host.ask(Ask::Output),
-        false,
-    )? {
-        Begun::Answered(result) => {
-            if result.is_ok() {
-                cx.data().session.lock().take_output(text.len());
-            }
-            Ok(result)
-        }
-        Begun::Live(pending) => {
-            let host = cx.data();
-            let mut session = host.session.lock();
-            let fits = session.take_output(text.len());
-            let result = if fits {
+        |_, session| {
+            Ok(if session.take_output(text.len()) {
                 Ok(())
             } else {
                 Err(Error::Exhausted(ResourceKind::OutputBytes))
-            };
-            finish_in(&mut session, host.frame, pending, &result, None, None)?;
-            if fits {
-                session
-                    .output
-                    .emit(text)
-                    .map_err(|error| session.fail(EnvironmentError::Output(error)))?;
+            })
+        },
+        |_, session, result, origin| match (origin, result) {
+            (Origin::Made, Ok(())) => session
+                .output
+                .emit(text)
+                .map_err(|error| session.fail(EnvironmentError::Output(error))),
+            (Origin::Settled, Ok(())) => {
+                session.take_output(text.len());
+                Ok(())
             }
-            Ok(result)
-        }
-    }
+            (_, Err(_)) => Ok(()),
+        },
+    )
 }

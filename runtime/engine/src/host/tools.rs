@@ -11,7 +11,7 @@ use crate::contract::{Error, ToolSpec};
 use crate::effects::{TOOLS_CALL, TOOLS_LIST};
 use crate::policy::Verdict;
 use crate::replay::{Difference, Divergence, RecordedFrame};
-use crate::session::{Begun, Stop, begin, finish};
+use crate::session::{Begun, Stop, at_once, begin, finish, nothing};
 use crate::tool::{self, ToolPlugin, ToolRun};
 use serde::Serialize;
 use std::sync::Arc;
@@ -43,22 +43,18 @@ pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
 }
 
 fn list(mut cx: StoreContextMut<'_, Host>) -> wasmtime::Result<Result<Vec<ToolSpec>, Error>> {
-    match begin::<_, Result<Vec<ToolSpec>, Error>>(
+    at_once(
         &mut cx,
         &TOOLS_LIST,
         &Nothing {},
         Verdict::given,
-        false,
-    )? {
-        Begun::Answered(specs) => Ok(specs),
-        Begun::Live(pending) => {
-            let host = cx.data();
+        |host, _| {
             let granted = |spec: &&ToolSpec| host.allows(Ask::Tool(&spec.name));
-            let specs = Ok(host.shared.tools.specs().filter(granted).cloned().collect());
-            finish(&mut cx, pending, &specs, None, None)?;
-            Ok(specs)
-        }
-    }
+            let specs = host.shared.given.tools.specs();
+            Ok(Ok(specs.filter(granted).cloned().collect()))
+        },
+        nothing,
+    )
 }
 
 async fn call(
@@ -93,7 +89,7 @@ async fn call(
         Begun::Answered(answer) => return Ok(answer),
         Begun::Live(pending) => pending,
     };
-    let Some(plugin) = cx.data().shared.tools.find(name) else {
+    let Some(plugin) = cx.data().shared.given.tools.find(name) else {
         let answer = Err(Error::Invalid(format!("no tool is named {name:?}")));
         finish(&mut cx, pending, &answer, None, None)?;
         return Ok(answer);
@@ -217,7 +213,7 @@ async fn call_again(
             }
         }
     }
-    let again = match host.shared.tools.by_digest(&recorded.component) {
+    let again = match host.shared.given.tools.by_digest(&recorded.component) {
         Some(plugin) => {
             let plugin = plugin.under(&recorded.grant);
             Some(

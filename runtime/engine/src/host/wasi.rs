@@ -383,7 +383,7 @@ pub(crate) fn drain(cx: &mut StoreContextMut<'_, Host>) -> wasmtime::Result<()> 
             Begun::Live(pending) => Some(pending),
         };
         let text = String::from_utf8_lossy(&request.bytes.0);
-        super::env::record(cx, pending, level, text.trim_end())?;
+        super::env::print(cx, pending, level, text.trim_end())?;
     }
     Ok(())
 }

@@ -174,6 +174,8 @@ impl Generation for Script {
                 envelope,
                 digest,
                 signer: "ab".repeat(32),
+                asked_salt: None,
+                answered_salt: None,
             })
         })
     }

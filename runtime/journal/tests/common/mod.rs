@@ -1,13 +1,18 @@
 //! A small run, for tests.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
+use minicbor::Encoder;
 use std::sync::Arc;
 use tally_journal::{
-    BranchPoint, Call, Callee, Decision, Digest, EffectClass, End, EngineFingerprint, Enter,
-    EntryHash, FrameId, Genesis, Head, Intent, MemorySink, Outcome, RunId, Seq, SettledTerms, Sink,
-    Terms, Timestamp, WriteError, Writer, statement,
+    BranchPoint, Brought, Call, Callee, Decision, Digest, EffectClass, End, EngineFingerprint,
+    Enter, EntryHash, FrameId, Genesis, Head, Intent, MemorySink, Outcome, RunId, Seq,
+    SettledTerms, Sink, Terms, Timestamp, WriteError, Writer, statement,
 };
-use tally_receipt::{Commitment, Field, Receipt, Run, RunPredicate, Salt, SigningKey, ValueRef};
+use tally_receipt::{
+    Commitment, Count, EngineProfile, Field, FinishReason, Inference, InferencePredicate, Label,
+    Lane, Links, Model, Nonce, Operation, Output, Prompt, Real, Receipt, Run, RunPredicate, Salt,
+    Sampling, Seed, SigningKey, ValueRef,
+};
 
 pub fn digest(byte: u8) -> Digest {
     Digest::from_bytes([byte; 32])
@@ -38,12 +43,18 @@ pub fn terms() -> Terms {
     }
 }
 
-pub const FUNCTIONS: [&str; 4] = [
+pub const FUNCTIONS: [&str; 7] = [
     "tally:agent/env@0.1.0#now",
     "tally:agent/env@0.1.0#random",
+    NEXT,
+    RECEIPT,
     "tally:agent/inference@0.1.0#chat",
+    EMBED,
     "tally:agent/tools@0.1.0#call",
 ];
+const NEXT: &str = "tally:agent/inference@0.1.0#[method]generation.next";
+const RECEIPT: &str = "tally:agent/inference@0.1.0#[method]generation.receipt";
+const EMBED: &str = "tally:agent/inference@0.1.0#embed";
 
 pub fn genesis(run: u8) -> Genesis {
     Genesis {
@@ -99,7 +110,7 @@ pub const CHAT: Intent<'static> = Intent {
     frame: FrameId::AGENT,
     function: "tally:agent/inference@0.1.0#chat",
     class: EffectClass::WriteRemote,
-    request: b"\xa1\x65model\x64seed",
+    request: b"\xa1\x67request\xa1\x65model\x64seed",
     fuel: 300,
 };
 
@@ -115,9 +126,9 @@ pub fn answer_to(seq: Seq, intent: &Intent<'static>) -> Call<'static> {
         },
         fuel: intent.fuel,
         response: b"\xa1\x62ok\x01",
-        receipt: Some(
+        receipt: Some(Brought::closed(
             br#"{"payloadType":"application/vnd.in-toto+json","payload":"","signatures":[]}"#,
-        ),
+        )),
         callee: None,
     }
 }
@@ -231,7 +242,11 @@ pub fn seal<S: Sink>(writer: &mut Writer<S>, genesis: &Genesis, receipts: Vec<Di
 pub fn sealed(run: u8) -> Vec<u8> {
     let mut writer = write_all(MemorySink::new(), run).unwrap();
     let receipt = answer_to(Seq::new(3), &CHAT).receipt.unwrap();
-    seal(&mut writer, &genesis(run), vec![Digest::of(receipt)]);
+    seal(
+        &mut writer,
+        &genesis(run),
+        vec![Digest::of(receipt.envelope)],
+    );
     writer.into_sink().into_bytes()
 }
 
@@ -345,4 +360,241 @@ pub fn mend_check(bytes: &mut [u8], at: &At) {
 pub fn frame(payload: &[u8]) -> Vec<u8> {
     let len = u32::try_from(payload.len()).unwrap();
     [&len.to_le_bytes()[..], payload, &hash(payload)[..8]].concat()
+}
+
+pub fn node() -> SigningKey {
+    SigningKey::from_seed(&[11; 32])
+}
+
+fn label(text: &str) -> Label {
+    Label::new(text).unwrap()
+}
+
+/// A receipt of an inference that commits to nothing that anybody knows, but for what `change` makes of it.
+pub fn receipt_of(links: Option<Links>, change: impl FnOnce(&mut Inference)) -> Receipt {
+    let mut inference = Inference {
+        operation: Operation::Chat,
+        model: Model {
+            weights: digest(4),
+            name: label("seed"),
+            architecture: label("llama"),
+            quantisation: label("f16"),
+        },
+        tokenizer: Digest::of(b"tokenizer"),
+        template: None,
+        asked: None,
+        prompt: Prompt {
+            commitment: commitment(Field::Prompt),
+            count: 3,
+            cached: 0,
+        },
+        grammar: None,
+        tools: None,
+        sampling: Some(Sampling {
+            sampler: label("gumbel"),
+            temperature: Real::new(0.0).unwrap(),
+            top_k: 0,
+            top_p: Real::new(1.0).unwrap(),
+            min_p: Real::new(0.0).unwrap(),
+            repeat_penalty: Real::new(1.0).unwrap(),
+            repeat_last_n: 0,
+            max_tokens: 10,
+            stop: None,
+        }),
+        seed: Seed {
+            node: node().public_key(),
+            derivation: label("blake3"),
+        },
+        engine: EngineProfile {
+            name: label("tally"),
+            version: label("0.1.0"),
+            llama_cpp: label("b1"),
+            backend: label("cpu"),
+            lane: Lane::Exact,
+            threads: 1,
+            context_tokens: 64,
+            batch_tokens: 64,
+            micro_batch_tokens: 64,
+            kv_key_type: label("f16"),
+            kv_value_type: label("f16"),
+            flash_attention: false,
+            gpu_layers: 0,
+            cpu_features: vec![],
+        },
+        output: Output {
+            commitment: commitment(Field::Output),
+            count: 2,
+            text: None,
+            finish: FinishReason::Stop,
+        },
+        nonce: Nonce::from_bytes([links.map_or(99, |links| u8::try_from(links.step).unwrap()); 32]),
+        links,
+        issued_at: tally_receipt::Timestamp::from_unix_ms(1_700_000_005_000).unwrap(),
+        duration_ms: Count::saturating(5),
+    };
+    change(&mut inference);
+    Receipt::sign(InferencePredicate::new(inference).unwrap(), &[&node()]).unwrap()
+}
+
+pub fn links(run: u8, step: u32, previous: Option<Digest>) -> Option<Links> {
+    Some(Links {
+        run: RunId::from_bytes([run; 16]),
+        step,
+        previous,
+    })
+}
+
+const ASKED_SALT: [u8; 32] = [21; 32];
+const ANSWERED_SALT: [u8; 32] = [22; 32];
+
+/// What stands in a journal of two generations, the second of which calls a tool, and an embedding. Their receipts are
+/// always over [`Spoken::default`], so whatever differs from that is a word that no receipt is about.
+#[derive(Clone, Copy)]
+pub struct Spoken {
+    pub asked: &'static [u8],
+    pub text: [&'static str; 2],
+    pub arguments: &'static str,
+    pub embedded: &'static str,
+    pub vector: [f32; 2],
+    pub weights: Digest,
+    pub salts: bool,
+    /// Whether the agent took the receipt of its first generation.
+    pub taken: bool,
+    /// Whether the receipts of the two generations changed places.
+    pub swapped: bool,
+}
+
+impl Default for Spoken {
+    fn default() -> Self {
+        Self {
+            asked: CHAT.request,
+            text: ["hel", "lo"],
+            arguments: "{}",
+            embedded: "a text",
+            vector: [0.6, 0.8],
+            weights: digest(4),
+            salts: true,
+            taken: true,
+            swapped: false,
+        }
+    }
+}
+
+pub const SPOKEN_RECEIPTS: [u64; 3] = [5, 8, 9];
+
+/// A sealed journal of run 7.
+pub fn spoken(said: Spoken) -> Vec<u8> {
+    let meant = Spoken::default();
+    let salted = |field, salt, value: ValueRef<'_>| {
+        Some(Commitment::new(field, &Salt::from_bytes(salt), value))
+    };
+    let asked = |value: ValueRef<'_>| salted(Field::Asked, ASKED_SALT, value);
+    let first = receipt_of(links(7, 0, None), |inference| {
+        inference.model.weights = said.weights;
+        inference.asked = asked(ValueRef::Bytes(meant.asked));
+        inference.output.text = salted(
+            Field::OutputText,
+            ANSWERED_SALT,
+            ValueRef::Text(&meant.text.concat()),
+        );
+    });
+    let second = receipt_of(links(7, 1, Some(first.digest())), |inference| {
+        inference.asked = asked(ValueRef::Bytes(meant.asked));
+        let texts = ["", "0", "clock", meant.arguments].map(str::to_owned);
+        inference.output.text = salted(Field::OutputText, ANSWERED_SALT, ValueRef::Texts(&texts));
+        inference.output.finish = FinishReason::ToolCalls;
+    });
+    let third = receipt_of(links(7, 2, Some(second.digest())), |inference| {
+        inference.operation = Operation::Embed;
+        inference.sampling = None;
+        inference.asked = asked(ValueRef::Texts(&[meant.embedded.to_owned()]));
+        let bytes = meant.vector.map(f32::to_le_bytes).concat();
+        inference.output.commitment =
+            salted(Field::Output, ANSWERED_SALT, ValueRef::Bytes(&bytes)).unwrap();
+        inference.output.count = 1;
+        inference.output.finish = FinishReason::Complete;
+    });
+    let receipts = [first, second, third].map(|receipt| receipt.to_json());
+    let brought = |index: usize| {
+        let index = if said.swapped && index < 2 {
+            1 - index
+        } else {
+            index
+        };
+        let closed = Brought::closed(&receipts[index][..]);
+        Some(if said.salts {
+            Brought {
+                asked: Some(ASKED_SALT),
+                answered: Some(ANSWERED_SALT),
+                ..closed
+            }
+        } else {
+            closed
+        })
+    };
+    let genesis = genesis(7);
+    let mut writer = Writer::create(MemorySink::new(), &genesis).unwrap();
+    let mut call = |function, request: &[u8], response: &[u8], receipt| {
+        writer
+            .call(&Call {
+                function,
+                class: EffectClass::ReadRemote,
+                request,
+                response,
+                receipt,
+                ..now(100)
+            })
+            .unwrap();
+    };
+    // Both at once, then each to its end.
+    call(CHAT.function, said.asked, b"\xa1\x62ok\x00", None);
+    call(CHAT.function, CHAT.request, b"\xa1\x62ok\x01", None);
+    let on = [b"\xa1\x64self\x00", b"\xa1\x64self\x01"];
+    for text in said.text {
+        let event = cbor(|e| {
+            e.map(1)?.str("ok")?.map(1)?.str("text")?.str(text)?;
+            Ok(())
+        });
+        call(NEXT, on[0], &event, None);
+    }
+    if said.taken {
+        call(RECEIPT, on[0], b"\xa1\x62ok\xf6", brought(0));
+    } else {
+        call(NEXT, on[0], b"\xa1\x62ok\xf6", None);
+    }
+    let event = cbor(|e| {
+        e.map(1)?.str("ok")?.map(1)?.str("tool-call")?.map(3)?;
+        e.str("id")?.str("0")?.str("name")?.str("clock")?;
+        e.str("arguments-json")?.str(said.arguments)?;
+        Ok(())
+    });
+    call(NEXT, on[1], &event, None);
+    call(NEXT, on[1], b"\xa1\x62ok\xf6", None);
+    call(RECEIPT, on[1], b"\xa1\x62ok\xf6", brought(1));
+    let request = cbor(|e| {
+        e.map(2)?.str("model")?.str("")?;
+        e.str("texts")?.array(1)?.str(said.embedded)?;
+        Ok(())
+    });
+    let vectors = cbor(|e| {
+        e.map(1)?.str("ok")?.array(1)?.array(2)?;
+        e.f32(said.vector[0])?.f32(said.vector[1])?;
+        Ok(())
+    });
+    call(EMBED, &request, &vectors, brought(2));
+    writer.end(&END).unwrap();
+    let inside = (0..3).filter(|index| said.taken || *index > 0);
+    let digests = inside
+        .map(|index| Digest::of(brought(index).unwrap().envelope))
+        .collect();
+    seal(&mut writer, &genesis, digests);
+    writer.into_sink().into_bytes()
+}
+
+type Encoded<T> = Result<T, minicbor::encode::Error<std::convert::Infallible>>;
+
+fn cbor(write: impl FnOnce(&mut Encoder<Vec<u8>>) -> Encoded<()>) -> Vec<u8> {
+    let mut encoder = Encoder::new(Vec::new());
+    write(&mut encoder).expect("memory takes everything");
+    encoder.into_writer()
 }

@@ -22,6 +22,8 @@ use tally_receipt::SigningKey;
 
 /// How long one figure is measured.
 const SPAN: Duration = Duration::from_millis(1500);
+/// What the agent's setting says, ours and the peer's.
+const SETTING: &str = "bench";
 /// Runs of one kind before it is the other's turn, so that both see the same machine.
 const TURN: usize = 20;
 
@@ -72,8 +74,9 @@ impl Subject {
         start
     }
 
-    async fn once(&self, journal: JournalTo) -> anyhow::Result<()> {
-        let report = self.engine.run(&self.plan, self.start(journal)).await?;
+    /// Runs what was prepared, and lets its report go.
+    async fn once(&self, start: Start) -> anyhow::Result<()> {
+        let report = self.engine.run(&self.plan, start).await?;
         match report.outcome {
             Outcome::Replied(_) | Outcome::Failed(_) => Ok(()),
             other => bail!("{}", other.sentence()),
@@ -87,7 +90,7 @@ async fn measure(engine: &Engine, path: &Path, in_detail: bool) -> anyhow::Resul
     let component = engine.load(&bytes, |_| {})?;
     let load = began.elapsed();
     let grant = Grant::as_asked(component.manifest());
-    let settings = BTreeMap::from([("name".to_owned(), "bench".to_owned())]);
+    let settings = BTreeMap::from([("name".to_owned(), SETTING.to_owned())]);
     let subject = Subject {
         engine: engine.clone(),
         plan: Plan::new(engine, &component, &grant, Vec::new(), settings)?,
@@ -95,8 +98,8 @@ async fn measure(engine: &Engine, path: &Path, in_detail: bool) -> anyhow::Resul
         services: Services::system(Arc::new(NoInference)),
         input: Input::text("hello"),
     };
-    let bare =
-        Baseline::new(engine, &subject.component).map_err(|error| anyhow::anyhow!("{error:#}"))?;
+    let bare = Baseline::new(engine, &subject.component, SETTING)
+        .map_err(|error| anyhow::anyhow!("{error:#}"))?;
 
     let probe = engine
         .run(&subject.plan, subject.start(JournalTo::Memory))
@@ -110,15 +113,18 @@ async fn measure(engine: &Engine, path: &Path, in_detail: bool) -> anyhow::Resul
     let (mut ours, mut unjournaled, mut least) = (Vec::new(), Vec::new(), Vec::new());
     let until = Instant::now() + SPAN * 3;
     while Instant::now() < until {
-        for _ in 0..TURN {
-            let began = Instant::now();
-            subject.once(JournalTo::Memory).await?;
-            ours.push(began.elapsed());
-        }
-        for _ in 0..TURN {
-            let began = Instant::now();
-            subject.once(JournalTo::Nowhere).await?;
-            unjournaled.push(began.elapsed());
+        for (journal, times) in [(true, &mut ours), (false, &mut unjournaled)] {
+            for _ in 0..TURN {
+                // The input is there before a run begins, here and for the peer.
+                let start = subject.start(if journal {
+                    JournalTo::Memory
+                } else {
+                    JournalTo::Nowhere
+                });
+                let began = Instant::now();
+                subject.once(start).await?;
+                times.push(began.elapsed());
+            }
         }
         for _ in 0..TURN {
             let began = Instant::now();
@@ -248,7 +254,7 @@ async fn throughput(subject: &Subject, tasks: usize) -> anyhow::Result<u64> {
         running.spawn(async move {
             let mut runs = 0u64;
             while Instant::now() < until {
-                subject.once(JournalTo::Memory).await?;
+                subject.once(subject.start(JournalTo::Memory)).await?;
                 runs += 1;
                 // Sixty-four agents share two threads.
                 tokio::task::yield_now().await;
