@@ -29,9 +29,7 @@ use crate::genesis::Genesis;
 use crate::id::ChainId;
 use crate::verify::{Trust, cosigner_name};
 use crate::vote::{Proposal, Round, Vote};
-use crate::wire::{DecodeError, Reader, Write};
-
-const MAGIC: &[u8; 8] = b"TALLYEV1";
+use crate::wire::{DecodeError, EVIDENCE_MAGIC, Reader, Write};
 
 /// Bytes of a file of evidence: two checkpoints and a key.
 pub const MAX_EVIDENCE_BYTES: usize = 2 * MAX_NOTE_BYTES + 1024;
@@ -152,8 +150,7 @@ impl Evidence {
 
     /// Whether bytes begin as evidence, or did before a few of them were altered.
     pub fn resembles(bytes: &[u8]) -> bool {
-        let same = bytes.iter().zip(MAGIC).filter(|(one, other)| one == other);
-        same.count() > MAGIC.len() / 2 && bytes.get(5..7) == Some(&MAGIC[5..7])
+        crate::wire::resembles(bytes, EVIDENCE_MAGIC)
     }
 
     /// Whether both signatures hold.
@@ -198,7 +195,7 @@ impl Evidence {
 
     /// Writes the evidence down.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = MAGIC.to_vec();
+        let mut bytes = EVIDENCE_MAGIC.to_vec();
         match self {
             Self::Votes {
                 chain,
@@ -252,7 +249,7 @@ impl Evidence {
     }
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        if reader.array("the beginning")? != *MAGIC {
+        if reader.array("the beginning")? != *EVIDENCE_MAGIC {
             return Err(DecodeError::Mismatch {
                 part: "the beginning",
             });

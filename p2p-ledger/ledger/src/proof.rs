@@ -30,7 +30,7 @@ use crate::certificate::{Certificate, CertificateError};
 use crate::id::{BlockDigest, ChainId, Epoch, Height, NodeId, Sequence, StateRoot};
 use crate::state::Entry;
 use crate::validators::ValidatorSet;
-use crate::wire::{DecodeError, Reader, Write};
+use crate::wire::{DecodeError, PROOF_MAGIC, Reader, Write};
 
 /// Bytes of a proof: a receipt, and a thousand changes of 256 validators.
 pub const MAX_PROOF_BYTES: usize = 64 << 20;
@@ -38,7 +38,6 @@ pub const MAX_PROOF_BYTES: usize = 64 << 20;
 /// Changes of validators in a proof.
 pub const MAX_EPOCHS: usize = 4096;
 
-const MAGIC: &[u8; 8] = b"TALLYPR1";
 const RECEIPT_INSIDE: u8 = 1;
 const IN_FULL: u8 = 2;
 const FINALITY: u8 = 4;
@@ -281,14 +280,13 @@ impl Proof {
 
     /// Whether bytes begin as a proof, or did before a few of them were altered.
     pub fn resembles(bytes: &[u8]) -> bool {
-        let same = bytes.iter().zip(MAGIC).filter(|(one, other)| one == other);
-        same.count() > MAGIC.len() / 2
+        crate::wire::resembles(bytes, PROOF_MAGIC)
     }
 
     /// Writes the proof down.
     pub fn to_bytes(&self) -> Vec<u8> {
         let flag = |set: bool, flag: u8| if set { flag } else { 0 };
-        let mut bytes = MAGIC.to_vec();
+        let mut bytes = PROOF_MAGIC.to_vec();
         bytes.put_u8(
             flag(self.receipt.is_some(), RECEIPT_INSIDE)
                 | flag(self.entry.in_full, IN_FULL)
@@ -345,7 +343,7 @@ impl Proof {
     }
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        if reader.array("the beginning")? != *MAGIC {
+        if reader.array("the beginning")? != *PROOF_MAGIC {
             return Err(DecodeError::Mismatch {
                 part: "the beginning",
             });
