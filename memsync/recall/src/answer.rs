@@ -90,7 +90,7 @@ pub struct Hit {
 pub struct Abstention {
     /// Whether to say "I do not know" rather than to answer from the hits.
     pub advised: bool,
-    /// The best match of the words was said by somebody whom the question does not ask about.
+    /// What matches best was clearly said by somebody else than the one whom the question is about.
     pub said_by_somebody_else: bool,
     /// Share of the question's words, each counted by its rarity, that occur in the best hits: 0 to 1.
     pub covered: f32,

@@ -13,8 +13,10 @@
 //!
 //! Out of scope: reading files and clocks, and embedding; `tally memory eval` does.
 
+mod baselines;
 mod locomo;
 mod metrics;
 
+pub use baselines::Baselines;
 pub use locomo::{Category, Conversation, DatasetError, Question, parse};
 pub use metrics::{AbstentionFigures, Figures, Measured};

@@ -101,3 +101,49 @@ pub fn estimate_tokens(text: &str) -> u32 {
     let words = text.unicode_words().count();
     u32::try_from(text.len().div_ceil(4).max(words)).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_folded_and_stemmed() {
+        assert_eq!(
+            terms("Ada's CAFÉS, and the children ran"),
+            ["ada", "cafe", "child", "run"]
+        );
+        assert_eq!(
+            terms("don\u{2019}t \u{4f60}\u{597d}"),
+            ["\u{4f60}", "\u{597d}"]
+        );
+        assert_eq!(terms("!?\u{1f600}"), [""; 0]);
+    }
+
+    #[test]
+    fn a_capital_inside_a_sentence_is_a_name() {
+        let names = |text: &str| -> Vec<String> {
+            words(text)
+                .into_iter()
+                .filter(|word| word.is_name)
+                .map(|word| word.folded)
+                .collect()
+        };
+        assert_eq!(
+            names("Yesterday I met Ben in Lisbon. Then we left. I'm home"),
+            ["ben", "lisbon"]
+        );
+    }
+
+    #[test]
+    fn a_text_asks_by_how_it_ends() {
+        assert!(is_question("Really? You did?") && is_question("Did you? \u{1f600}"));
+        assert!(!is_question("Did you? I did.") && !is_question(""));
+    }
+
+    #[test]
+    fn tokens_are_never_estimated_below_the_words() {
+        assert_eq!(estimate_tokens("a b c d e f"), 6);
+        assert_eq!(estimate_tokens("telescopes"), 3);
+        assert_eq!(estimate_tokens(""), 0);
+    }
+}

@@ -108,7 +108,8 @@ fn quantise(vector: &[f32]) -> Option<(Vec<i8>, f32)> {
     let largest = vector
         .iter()
         .fold(0.0f32, |largest, x| largest.max(x.abs()));
-    if !(largest.is_finite() && largest > 0.0) {
+    // `max` passes over what is no number.
+    if largest <= 0.0 || !vector.iter().all(|x| x.is_finite()) {
         return None;
     }
     // At most 127 in size, by the division.
@@ -126,4 +127,69 @@ pub(crate) fn dot(a: &[i8], b: &[i8]) -> i32 {
     a.iter().zip(b).fold(0, |sum, (a, b)| {
         sum.wrapping_add(i32::from(*a).wrapping_mul(i32::from(*b)))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_come_first_and_ties_by_slot() {
+        let mut index = ExactVectors::new();
+        for (slot, vector) in [
+            (3, [1.0, 0.0]),
+            (1, [0.0, 2.0]),
+            (0, [3.0, 0.0]),
+            (2, [1.0, 1.0]),
+        ] {
+            index.insert(slot, &vector);
+        }
+        let slots =
+            |found: Vec<(u32, f32)>| found.into_iter().map(|(slot, _)| slot).collect::<Vec<_>>();
+        assert_eq!(slots(index.nearest(&[1.0, 0.0], 3, &|_| true)), [0, 3, 2]);
+        assert_eq!(
+            slots(index.nearest(&[1.0, 0.0], 9, &|slot| slot != 0)),
+            [3, 2, 1]
+        );
+        assert_eq!(index.nearest(&[1.0, 0.0], 0, &|_| true), []);
+    }
+
+    #[test]
+    fn a_cosine_is_close_to_the_exact_one() {
+        let vector: Vec<f32> = (0..384)
+            .map(|n| ((n * 37 % 101) as f32 - 50.0) / 50.0)
+            .collect();
+        let other: Vec<f32> = (0..384)
+            .map(|n| ((n * 53 % 97) as f32 - 40.0) / 50.0)
+            .collect();
+        let length = |v: &[f32]| v.iter().map(|x| x * x).sum::<f32>().sqrt();
+        let exact = vector.iter().zip(&other).map(|(a, b)| a * b).sum::<f32>()
+            / length(&vector)
+            / length(&other);
+        let mut index = ExactVectors::new();
+        index.insert(0, &vector);
+        let found = index.similarity(&other, 0).expect("it is held");
+        assert!((found - exact).abs() < 0.003, "{found} {exact}");
+    }
+
+    #[test]
+    fn vectors_without_direction_or_of_another_width_are_not_held() {
+        let mut index = ExactVectors::new();
+        index.insert(0, &[0.0, 0.0]);
+        index.insert(1, &[f32::NAN, 1.0]);
+        index.insert(2, &[1.0, 1.0]);
+        index.insert(3, &[1.0]);
+        assert_eq!(index.nearest(&[1.0, 1.0], 9, &|_| true).len(), 1);
+        assert_eq!(index.nearest(&[1.0], 9, &|_| true), []);
+        assert_eq!(
+            (
+                index.similarity(&[1.0, 1.0], 0),
+                index.similarity(&[1.0], 2)
+            ),
+            (None, None)
+        );
+        index.remove(2);
+        index.remove(9);
+        assert_eq!(index.nearest(&[1.0, 1.0], 9, &|_| true), []);
+    }
 }

@@ -21,6 +21,11 @@ const TOKEN_MATCHED: usize = 150;
 /// What a neighbour's words count beside a document's own: the turn before explains more than the turn after.
 const NEIGHBOURS: [(isize, f32); 4] = [(-1, 0.75), (1, 0.4), (-2, 0.4), (2, 0.2)];
 
+/// By how much of the largest possible match somebody else must be ahead before it is they who said it.
+const CLEAR: f32 = 0.1;
+/// What a question loses of the largest possible match as something that somebody said.
+const ASKING: f32 = 0.3;
+
 /// One document under consideration.
 struct Candidate {
     slot: u32,
@@ -46,7 +51,7 @@ impl Index {
         let slots = self.candidates(query, &words);
         let mut candidates = self.score(query, &question, &words, slots);
         candidates.sort_by(|a, b| self.order(a, b));
-        let abstention = self.abstention(&question, &words, &candidates);
+        let abstention = self.abstention(&question, &candidates);
         let considered = candidates.len();
         let mut answer = self.fill(query, candidates);
         answer.abstention = abstention;
@@ -318,21 +323,49 @@ impl Index {
         entry.names.iter().any(|name| self.named(name).is_empty())
     }
 
-    fn abstention(
-        &self,
-        question: &Question,
-        words: &[f32],
-        candidates: &[Candidate],
-    ) -> Abstention {
-        let best = candidates.iter().map(|c| c.slot).max_by(|a, b| {
-            words[*a as usize]
-                .total_cmp(&words[*b as usize])
-                .then_with(|| self.tie(*b, *a))
-        });
-        let somebody_else = match (question.about, best.and_then(|slot| self.entry(slot))) {
-            (Some((speaker, _)), Some(entry)) => entry.speaker.is_some_and(|said| said != speaker),
-            _ => false,
+    /// Whether somebody else than the person asked about said what matches best, by a clear margin.
+    ///
+    /// What was never said is often a thing that the other one said. A question about it is no statement of it.
+    fn said_by_somebody_else(&self, question: &Question, candidates: &[Candidate]) -> bool {
+        // With two people named, either may have said it.
+        let Some((about, 1.0)) = question.about else {
+            return false;
         };
+        let with_tokens = candidates
+            .iter()
+            .any(|c| c.parts.iter().any(|(arm, _)| *arm == Arm::Tokens));
+        let whole = self.weights.words
+            + if with_tokens {
+                self.weights.tokens
+            } else {
+                0.0
+            };
+        let mut best = [0.0f32; 2];
+        for candidate in candidates {
+            let Some(entry) = self
+                .entry(candidate.slot)
+                .filter(|entry| entry.speaker.is_some())
+            else {
+                continue;
+            };
+            let matching = candidate
+                .parts
+                .iter()
+                .filter(|(arm, _)| matches!(arm, Arm::Words | Arm::Tokens));
+            let asks = if entry.is_question {
+                ASKING * whole
+            } else {
+                0.0
+            };
+            let best = &mut best[usize::from(entry.speaker == Some(about))];
+            *best = best.max(matching.map(|(_, part)| part).sum::<f32>() - asks);
+        }
+        let [others, theirs] = best;
+        others - theirs > CLEAR * whole
+    }
+
+    fn abstention(&self, question: &Question, candidates: &[Candidate]) -> Abstention {
+        let said_by_somebody_else = self.said_by_somebody_else(question, candidates);
         let asked = || question.concepts.iter().filter(|concept| concept.own > 0.0);
         let total: f32 = asked()
             .map(|concept| self.lexical.idf(&concept.asked))
@@ -349,8 +382,8 @@ impl Index {
             .map(|concept| self.lexical.idf(&concept.asked))
             .sum();
         Abstention {
-            advised: candidates.is_empty(),
-            said_by_somebody_else: somebody_else,
+            advised: candidates.is_empty() || said_by_somebody_else,
+            said_by_somebody_else,
             covered: if total > 0.0 { covered / total } else { 0.0 },
         }
     }

@@ -405,3 +405,106 @@ fn weekday(word: &str) -> Option<Weekday> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Said on Wednesday, 15 May 2024.
+    fn named(text: &str) -> Vec<(String, String, Precision)> {
+        let date = |day: Day| {
+            Date::from_julian_day(day)
+                .expect("a day of the calendar")
+                .to_string()
+        };
+        spans(&super::super::words(text), Moment(1_715_774_400))
+            .into_iter()
+            .map(|span| {
+                (
+                    date(*span.days.start()),
+                    date(*span.days.end()),
+                    span.precision,
+                )
+            })
+            .collect()
+    }
+
+    fn assert_day(text: &str, day: &str) {
+        assert_eq!(
+            named(text),
+            [(day.to_owned(), day.to_owned(), Precision::Day)],
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn days_are_read_in_the_ways_people_write_them() {
+        for text in [
+            "on 7 July, 2023",
+            "July 7th, 2023",
+            "7th of July 2023",
+            "2023-07-07",
+            "on Jul 7 2023",
+        ] {
+            assert_day(text, "2023-07-07");
+        }
+        assert_day("on 3 May", "2024-05-03");
+        assert_day("on December 24", "2023-12-24");
+    }
+
+    #[test]
+    fn what_is_relative_is_resolved_against_when_it_was_said() {
+        assert_day("yesterday evening", "2024-05-14");
+        assert_day("last Friday", "2024-05-10");
+        assert_day("next Wednesday", "2024-05-22");
+        assert_day("three days ago", "2024-05-12");
+        assert_eq!(
+            named("two weeks ago")[0],
+            ("2024-04-28".into(), "2024-05-04".into(), Precision::Week)
+        );
+        assert_eq!(named("last week")[0].2, Precision::Week);
+    }
+
+    #[test]
+    fn months_seasons_and_years_are_ranges() {
+        assert_eq!(
+            named("in February 2024"),
+            [("2024-02-01".into(), "2024-02-29".into(), Precision::Month)]
+        );
+        assert_eq!(named("in June")[0].0, "2023-06-01");
+        assert_eq!(named("the summer of 2022")[0].2, Precision::Season);
+        assert_eq!(
+            named("in 2021"),
+            [("2021-01-01".into(), "2021-12-31".into(), Precision::Year)]
+        );
+    }
+
+    #[test]
+    fn verbs_and_numbers_are_no_times() {
+        for text in [
+            "it may rain",
+            "they march on",
+            "we fall and rise",
+            "42 people",
+            "31 boats",
+            "30 February 2023",
+        ] {
+            let days: Vec<_> = named(text)
+                .into_iter()
+                .filter(|(_, _, precision)| *precision == Precision::Day)
+                .collect();
+            assert!(days.is_empty(), "{text}: {days:?}");
+        }
+        assert_eq!(named("it may rain"), []);
+    }
+
+    #[test]
+    fn moments_at_the_ends_of_time_are_no_error() {
+        for moment in [i64::MIN, i64::MAX] {
+            assert_eq!(
+                spans(&super::super::words("yesterday in May"), Moment(moment)),
+                []
+            );
+        }
+    }
+}

@@ -111,3 +111,48 @@ pub(super) fn base_form(folded: &str) -> Option<&'static str> {
 pub(crate) fn related(phrase: &[String]) -> &'static [(Phrase, Relation)] {
     RELATED.get(phrase).map_or(&[], Vec::as_slice)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stands_for(asked: &str, other: &str) -> bool {
+        related(&phrase(asked))
+            .iter()
+            .any(|(found, _)| *found == phrase(other))
+    }
+
+    #[test]
+    fn words_that_mean_the_same_stand_for_one_another() {
+        assert!(stands_for("children", "kids") && stands_for("kid", "child"));
+        assert!(stands_for("lost job", "fired") || stands_for("fire", "lay off"));
+    }
+
+    #[test]
+    fn an_instance_stands_for_its_category_and_not_the_reverse() {
+        assert!(stands_for("martial arts", "judo") && stands_for("European countries", "Portugal"));
+        assert!(!stands_for("judo", "martial arts"));
+    }
+
+    #[test]
+    fn every_line_of_the_tables_is_read() {
+        for line in lines(include_str!("../words/categories.txt")) {
+            let (categories, instances) =
+                line.split_once(':').expect("a category and its instances");
+            assert!(
+                !phrase(categories).is_empty() && instances.contains(','),
+                "{line}"
+            );
+        }
+        for line in lines(include_str!("../words/synonyms.txt")) {
+            assert!(line.split(',').count() > 1, "{line}");
+        }
+        for line in lines(include_str!("../words/irregular.txt")) {
+            assert!(
+                line.split_once(':')
+                    .is_some_and(|(_, forms)| !forms.trim().is_empty()),
+                "{line}"
+            );
+        }
+    }
+}
