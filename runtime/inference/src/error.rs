@@ -108,6 +108,9 @@ pub enum Refusal {
     /// A chat model was asked to embed.
     #[error("this is a chat model; it has no embeddings, name an embedding model")]
     ChatModelForEmbedding,
+    /// Token vectors were asked of a model whose sentence vectors are not made of them.
+    #[error("this model does not pool token vectors by their mean; ask for sentence vectors alone")]
+    NoTokenVectors,
     /// The prompt fills the context.
     #[error(
         "the prompt has {prompt_tokens} tokens and the context holds {context_tokens}, of which one must be left for the answer; shorten the conversation"

@@ -39,8 +39,8 @@ pub use request::{
     ResponseFormat, Role, Sampling, ToolCall, ToolChoice, ToolSpec,
 };
 pub use service::{
-    Embedded, EngineOptions, Generation, LoadedModel, Service, ServiceOptions, WorkerCommand,
-    WorkerLimits,
+    Embedded, EngineOptions, Generation, LoadedModel, Service, ServiceOptions, TokenRows,
+    WorkerCommand, WorkerLimits,
 };
 pub use store::{AddMode, AddOptions, ModelName, ModelRecord, ModelStore, StoreError};
 pub use weights::{WeightsDigest, WeightsHold};

@@ -228,6 +228,34 @@ pub struct Embedded {
     pub receipt: SignedReceipt,
 }
 
+/// The vectors of one text's words, as the model gives them: of no particular length.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TokenRows {
+    /// Entries of one vector.
+    pub width: usize,
+    /// *Shape* `[tokens, width]`, row by row. Marks of beginning and end are left out.
+    pub rows: Vec<f32>,
+}
+
+impl TokenRows {
+    /// Rows as the worker sends them; nothing when they are not whole or not finite.
+    fn read(width: usize, bytes: &[u8]) -> Option<Self> {
+        let row = width.checked_mul(size_of::<f32>()).filter(|row| *row > 0)?;
+        if !bytes.len().is_multiple_of(row) {
+            return None;
+        }
+        let rows: Vec<f32> = bytes
+            .as_chunks()
+            .0
+            .iter()
+            .map(|four| f32::from_le_bytes(*four))
+            .collect();
+        rows.iter()
+            .all(|x| x.is_finite())
+            .then_some(Self { width, rows })
+    }
+}
+
 impl Service {
     /// A service over the models of `store`. Nothing is loaded until it is asked for.
     #[must_use]
@@ -326,6 +354,33 @@ impl Service {
         nonce: ClientNonce,
         links: Links,
     ) -> Result<Embedded, InferenceError> {
+        let (embedded, _) = self.embed_as(model, texts, nonce, links, false).await?;
+        Ok(embedded)
+    }
+
+    /// Turns texts into vectors of length 1, and each word of them too. A text's vector is the mean of its tokens' vectors; it
+    /// differs from that of [`Service::embed`] by rounding alone. The receipt is for the vectors of the texts.
+    ///
+    /// # Errors
+    /// As [`Service::embed`], and [`Refusal::NoTokenVectors`] for a model that pools otherwise.
+    pub async fn embed_tokens(
+        &self,
+        model: &str,
+        texts: Vec<String>,
+        nonce: ClientNonce,
+        links: Links,
+    ) -> Result<(Embedded, Vec<TokenRows>), InferenceError> {
+        self.embed_as(model, texts, nonce, links, true).await
+    }
+
+    async fn embed_as(
+        &self,
+        model: &str,
+        texts: Vec<String>,
+        nonce: ClientNonce,
+        links: Links,
+        with_tokens: bool,
+    ) -> Result<(Embedded, Vec<TokenRows>), InferenceError> {
         let began = Instant::now();
         if texts.is_empty() || texts.len() > MAX_EMBED_TEXTS {
             return Err(InvalidRequest::TextCount { found: texts.len() }.into());
@@ -342,6 +397,9 @@ impl Service {
         if record.kind() == ModelKind::Chat {
             return Err(Refusal::ChatModelForEmbedding.into());
         }
+        if with_tokens && record.header.pooling.as_deref() != Some("mean") {
+            return Err(Refusal::NoTokenVectors.into());
+        }
         let slot = self.slot(record.weights);
         let running = self.ensure(&slot, &record).await?;
         let id = self.next_id();
@@ -351,16 +409,29 @@ impl Service {
             &ToWorker::Embed {
                 id,
                 texts: texts.clone(),
+                with_tokens,
             },
         )?;
-        let (tokens, vectors) = match pending.next().await? {
-            FromWorker::Embedded {
-                tokens, vectors, ..
-            } => (tokens, vectors),
-            _ => return Err(running.inconsistent("a text where vectors were asked for")),
-        };
         let width = running.worker.loaded().embedding_length as usize;
+        let mut rows = Vec::new();
+        let (tokens, vectors) = loop {
+            match pending.next().await? {
+                FromWorker::TokenVectors { rows: bytes, .. } if with_tokens => {
+                    let Some(read) =
+                        TokenRows::read(width, &bytes).filter(|_| rows.len() < texts.len())
+                    else {
+                        return Err(running.inconsistent("token vectors of another form"));
+                    };
+                    rows.push(read);
+                }
+                FromWorker::Embedded {
+                    tokens, vectors, ..
+                } => break (tokens, vectors),
+                _ => return Err(running.inconsistent("a text where vectors were asked for")),
+            }
+        };
         if vectors.len() != texts.len()
+            || (with_tokens && rows.len() != texts.len())
             || !vectors
                 .iter()
                 .all(|vector| vector.len() == width && is_unit(vector))
@@ -380,11 +451,12 @@ impl Service {
         let receipt = receipt::embed(&self.inner.signer, &running.identity, record)
             .map_err(InferenceError::Receipt)?;
         slot.succeeded();
-        Ok(Embedded {
+        let embedded = Embedded {
             vectors,
             tokens: count,
             receipt,
-        })
+        };
+        Ok((embedded, rows))
     }
 
     /// Loads a model now instead of at its first use.

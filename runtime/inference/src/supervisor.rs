@@ -498,7 +498,9 @@ impl Watched {
         let mut waiting = self.requests.lock();
         waiting.heard = Instant::now();
         let (id, is_last) = match &frame {
-            FromWorker::Accepted { id, .. } | FromWorker::Output { id, .. } => (*id, false),
+            FromWorker::Accepted { id, .. }
+            | FromWorker::Output { id, .. }
+            | FromWorker::TokenVectors { id, .. } => (*id, false),
             FromWorker::Refused { id, .. }
             | FromWorker::Busy { id, .. }
             | FromWorker::Finished { id, .. }

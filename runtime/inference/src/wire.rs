@@ -20,8 +20,11 @@ use crate::request::{Lane, Message, ResponseFormat, Sampling, ToolCall, ToolChoi
 
 /// Version of the frames.
 pub(crate) const PROTOCOL: u32 = 1;
-/// Longest frame. A request holds at most `MAX_REQUEST_BYTES` of text; 256 embeddings of 8192 numbers are 10 MiB.
+/// Longest frame. A request holds at most `MAX_REQUEST_BYTES` of text; 256 embeddings of 8192 numbers are 10 MiB, and the
+/// worker takes no text whose token vectors are longer than [`MAX_TOKEN_VECTORS_BYTES`].
 pub(crate) const MAX_FRAME_BYTES: usize = 16 << 20;
+/// Most bytes of one text's token vectors.
+pub(crate) const MAX_TOKEN_VECTORS_BYTES: usize = 15 << 20;
 
 /// One generation or embedding, within one worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -31,8 +34,15 @@ pub(crate) struct RequestId(pub(crate) u64);
 pub(crate) enum ToWorker {
     Load(Box<Load>),
     Chat(Box<Chat>),
-    Embed { id: RequestId, texts: Vec<String> },
-    Cancel { id: RequestId },
+    Embed {
+        id: RequestId,
+        texts: Vec<String>,
+        /// Each text's vector is made of its tokens' vectors, which are sent too.
+        with_tokens: bool,
+    },
+    Cancel {
+        id: RequestId,
+    },
 }
 
 /// The first frame.
@@ -106,6 +116,12 @@ pub(crate) enum FromWorker {
         id: RequestId,
         finish: FinishReason,
         cached_tokens: u32,
+    },
+    /// The vectors of one text's words, token by token, in binary32 LE; before the `Embedded` of their request.
+    TokenVectors {
+        id: RequestId,
+        #[serde(with = "serde_bytes")]
+        rows: Vec<u8>,
     },
     Embedded {
         id: RequestId,

@@ -363,6 +363,45 @@ async fn a_cancelled_generation_ends_with_a_receipt_and_frees_its_place() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn token_vectors_come_with_the_sentence_vectors_they_make() {
+    let world = World::new().await;
+    let service = world.service();
+    let texts = ["a tally stick", "the weather in Paris tomorrow"]
+        .map(str::to_owned)
+        .to_vec();
+    let (embedded, rows) = service
+        .embed_tokens(EMBED, texts.clone(), nonce(1), Links::default())
+        .await
+        .expect("vectors");
+    let pooled = service
+        .embed(EMBED, texts.clone(), nonce(1), Links::default())
+        .await
+        .expect("vectors");
+    assert_eq!(embedded.tokens, pooled.tokens);
+    for (ours, theirs) in embedded.vectors.iter().zip(&pooled.vectors) {
+        let cosine: f32 = ours.iter().zip(theirs).map(|(a, b)| a * b).sum();
+        assert!(cosine > 0.9999, "{cosine}");
+    }
+    assert_eq!(rows.len(), 2);
+    for rows in &rows {
+        assert_eq!((rows.width, rows.rows.len() % 64), (64, 0));
+        assert!(!rows.rows.is_empty());
+    }
+    assert!(rows[1].rows.len() > rows[0].rows.len());
+    // Alone or beside another text, in either order, a word's vector has the same bits.
+    let (_, again) = service
+        .embed_tokens(
+            EMBED,
+            vec![texts[1].clone(), texts[0].clone()],
+            nonce(2),
+            Links::default(),
+        )
+        .await
+        .expect("vectors");
+    assert_eq!([&again[1], &again[0]], [&rows[0], &rows[1]]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn embeddings_are_unit_vectors_of_their_text_alone() {
     let world = World::new().await;
     let service = world.service();

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, TryRecvError};
 
 use llama_cpp_2::context::LlamaContext;
-use llama_cpp_2::context::params::LlamaContextParams;
+use llama_cpp_2::context::params::{LlamaContextParams, LlamaPoolingType};
 use llama_cpp_2::llama_backend::LlamaBackend;
 use llama_cpp_2::llama_batch::LlamaBatch;
 use llama_cpp_2::model::LlamaModel;
@@ -18,7 +18,8 @@ use crate::gguf::ModelKind;
 use crate::request::Lane;
 use crate::sampler::TokenId;
 use crate::wire::{
-    self, Chat, FromWorker, Load, LoadFault, Loaded, RequestId, ToWorker, WireError,
+    self, Chat, FromWorker, Load, LoadFault, Loaded, MAX_TOKEN_VECTORS_BYTES, RequestId, ToWorker,
+    WireError,
 };
 use crate::worker::admission::Admission;
 use crate::worker::lanes::{self, ExactLane, Outcome, PREFILL_TOKENS, Shape, ThroughputLane};
@@ -76,11 +77,18 @@ pub(crate) fn run(
         }
         ModelKind::Embedding => {
             let tokens = context_tokens.min(MAX_EMBED_TOKENS);
-            let Some(context) = embedding_context(&model, &backend, tokens, load.threads) else {
+            let context =
+                |pooling| embedding_context(&model, &backend, tokens, load.threads, pooling);
+            let (Some(pooled), Some(token_context)) = (
+                context(LlamaPoolingType::Unspecified),
+                context(LlamaPoolingType::None),
+            ) else {
                 return fail(&mut out, LoadFault::OutOfMemory);
             };
             Lanes::Embed(Embedder {
-                context,
+                context: pooled,
+                token_context,
+                width: usize::try_from(model.n_embd_out()).unwrap_or(0),
                 batch: LlamaBatch::new(tokens as usize, 1),
                 tokens,
                 jobs: Admission::new(usize::MAX),
@@ -126,6 +134,7 @@ fn embedding_context<'m>(
     backend: &LlamaBackend,
     tokens: u32,
     threads: u32,
+    pooling: LlamaPoolingType,
 ) -> Option<LlamaContext<'m>> {
     let threads = i32::try_from(threads).unwrap_or(1).max(1);
     let params = LlamaContextParams::default()
@@ -136,6 +145,7 @@ fn embedding_context<'m>(
         .with_n_threads(threads)
         .with_n_threads_batch(threads)
         .with_embeddings(true)
+        .with_pooling_type(pooling)
         .with_flash_attention_policy(llama_cpp_sys_2::LLAMA_FLASH_ATTN_TYPE_DISABLED)
         .with_no_perf(true);
     model.new_context(backend, params).ok()
@@ -220,7 +230,11 @@ impl Engine<'_> {
         match message {
             ToWorker::Load(_) => Err(WireError::Malformed("a second load".into())),
             ToWorker::Chat(chat) => self.take_chat(&chat),
-            ToWorker::Embed { id, texts } => self.take_embed(id, &texts),
+            ToWorker::Embed {
+                id,
+                texts,
+                with_tokens,
+            } => self.take_embed(id, &texts, with_tokens),
             ToWorker::Cancel { id } => self.cancel(id),
         }
     }
@@ -261,14 +275,19 @@ impl Engine<'_> {
         }
     }
 
-    fn take_embed(&mut self, id: RequestId, texts: &[String]) -> Result<(), WireError> {
+    fn take_embed(
+        &mut self,
+        id: RequestId,
+        texts: &[String],
+        with_tokens: bool,
+    ) -> Result<(), WireError> {
         let Lanes::Embed(embedder) = &mut self.lanes else {
             return self.out.send(&FromWorker::Refused {
                 id,
                 refusal: Refusal::ChatModelForEmbedding,
             });
         };
-        match embedder.prepare(self.model, &self.vocabulary, id, texts) {
+        match embedder.prepare(self.model, &self.vocabulary, id, texts, with_tokens) {
             Err(refusal) => self.out.send(&FromWorker::Refused { id, refusal }),
             Ok(job) => {
                 embedder.jobs.push(id.0, job);
@@ -327,16 +346,16 @@ impl Engine<'_> {
                 }
                 Ok(())
             }
-            Lanes::Embed(embedder) => match embedder.step() {
+            Lanes::Embed(embedder) => match embedder.step(&self.vocabulary) {
                 None => Ok(()),
-                Some((id, Ok(job))) => {
-                    let tokens = job.texts.concat();
-                    self.out.send(&FromWorker::Embedded {
-                        id,
-                        tokens,
-                        vectors: job.vectors,
-                    })
+                Some((id, Ok(Embedding::Tokens { rows, last }))) => {
+                    self.out.send(&FromWorker::TokenVectors { id, rows })?;
+                    match last {
+                        None => Ok(()),
+                        Some(job) => self.out.embedded(id, job),
+                    }
                 }
+                Some((id, Ok(Embedding::Job(job)))) => self.out.embedded(id, job),
                 Some((id, Err(refusal))) => self.out.send(&FromWorker::Refused { id, refusal }),
             },
         }
@@ -352,6 +371,14 @@ impl Outbox {
     fn send(&mut self, message: &FromWorker) -> Result<(), WireError> {
         self.wrote = true;
         wire::write(&mut self.stream, message)
+    }
+
+    fn embedded(&mut self, id: RequestId, job: EmbedJob) -> Result<(), WireError> {
+        self.send(&FromWorker::Embedded {
+            id,
+            tokens: job.texts.concat(),
+            vectors: job.vectors,
+        })
     }
 
     fn report(&mut self, outcome: Outcome) -> Result<(), WireError> {
@@ -385,6 +412,10 @@ impl Outbox {
 /// Turns texts into vectors, one text per step.
 struct Embedder<'m> {
     context: LlamaContext<'m>,
+    /// The same model without pooling, for token vectors.
+    token_context: LlamaContext<'m>,
+    /// Entries of a vector.
+    width: usize,
     batch: LlamaBatch<'static>,
     /// Longest text, in tokens.
     tokens: u32,
@@ -395,6 +426,18 @@ struct EmbedJob {
     id: RequestId,
     texts: Vec<Vec<TokenId>>,
     vectors: Vec<Vec<f32>>,
+    with_tokens: bool,
+}
+
+/// What a step of embedding gives out.
+enum Embedding {
+    /// A job whose vectors are all made.
+    Job(EmbedJob),
+    /// The token vectors of one text, and its job if that was the last.
+    Tokens {
+        rows: Vec<u8>,
+        last: Option<EmbedJob>,
+    },
 }
 
 impl Embedder<'_> {
@@ -404,17 +447,24 @@ impl Embedder<'_> {
         vocabulary: &Vocabulary,
         id: RequestId,
         texts: &[String],
+        with_tokens: bool,
     ) -> Result<EmbedJob, Refusal> {
         let vocab = model.vocab();
+        let limit = if with_tokens {
+            let most = MAX_TOKEN_VECTORS_BYTES / (size_of::<f32>() * self.width.max(1));
+            self.tokens.min(u32::try_from(most).unwrap_or(u32::MAX))
+        } else {
+            self.tokens
+        };
         let mut tokenized = Vec::with_capacity(texts.len());
         for (text, index) in texts.iter().zip(0..) {
             let too_long = |tokens: usize| Refusal::TextTooLong {
                 index,
                 tokens: u32::try_from(tokens).unwrap_or(u32::MAX),
-                context_tokens: self.tokens,
+                context_tokens: limit,
             };
             let least = vocabulary.fewest_tokens(text.len());
-            if least > self.tokens as usize {
+            if least > limit as usize {
                 return Err(too_long(least));
             }
             // Control tokens in a text are letters, as in prompts.
@@ -423,7 +473,7 @@ impl Embedder<'_> {
                 .iter()
                 .map(|token| token.0.cast_unsigned())
                 .collect();
-            if tokens.len() > self.tokens as usize {
+            if tokens.len() > limit as usize {
                 return Err(too_long(tokens.len()));
             }
             if tokens.is_empty() {
@@ -435,39 +485,41 @@ impl Embedder<'_> {
             id,
             texts: tokenized,
             vectors: Vec::new(),
+            with_tokens,
         })
     }
 
     /// Embeds one text of the job whose turn it is; gives that job back with its last text.
-    fn step(&mut self) -> Option<(RequestId, Result<EmbedJob, Refusal>)> {
+    fn step(&mut self, vocabulary: &Vocabulary) -> Option<(RequestId, Result<Embedding, Refusal>)> {
         let mut job = self.jobs.pop()?;
-        let result = self.embed(&job.texts[job.vectors.len()]);
-        match result {
-            Err(refusal) => Some((job.id, Err(refusal))),
-            Ok(vector) => {
-                job.vectors.push(vector);
-                if job.vectors.len() == job.texts.len() {
-                    return Some((job.id, Ok(job)));
-                }
-                self.jobs.push(job.id.0, job);
-                None
-            }
+        let id = job.id;
+        let text = &job.texts[job.vectors.len()];
+        let embedded = if job.with_tokens {
+            self.embed_tokens(text, vocabulary)
+                .map(|(vector, rows)| (vector, Some(rows)))
+        } else {
+            self.embed(text).map(|vector| (vector, None))
+        };
+        let (vector, rows) = match embedded {
+            Err(refusal) => return Some((id, Err(refusal))),
+            Ok(embedded) => embedded,
+        };
+        job.vectors.push(vector);
+        let last = if job.vectors.len() == job.texts.len() {
+            Some(job)
+        } else {
+            self.jobs.push(id.0, job);
+            None
+        };
+        match (rows, last) {
+            (Some(rows), last) => Some((id, Ok(Embedding::Tokens { rows, last }))),
+            (None, Some(job)) => Some((id, Ok(Embedding::Job(job)))),
+            (None, None) => None,
         }
     }
 
     fn embed(&mut self, tokens: &[TokenId]) -> Result<Vec<f32>, Refusal> {
-        self.batch.clear();
-        for (token, position) in tokens.iter().zip(0..) {
-            self.batch
-                .add(vocabulary::llama(*token), position, &[0], true)
-                .expect("a batch has room for the longest text");
-        }
-        self.context.clear_kv_cache();
-        self.context
-            .decode(&mut self.batch)
-            .map_err(|error| Refusal::StepFailed {
-                reason: error.to_string(),
-            })?;
+        decode(&mut self.context, &mut self.batch, tokens)?;
         let last = i32::try_from(tokens.len()).unwrap_or(1) - 1;
         // A model that does not say how to pool is read at its last token.
         let vector = match self.context.embeddings_seq_ith(0) {
@@ -479,6 +531,55 @@ impl Embedder<'_> {
         };
         unit(vector).ok_or(Refusal::BrokenScores)
     }
+
+    /// A text's vector, which is the mean over all its tokens, and the vectors of those tokens that are words.
+    fn embed_tokens(
+        &mut self,
+        tokens: &[TokenId],
+        vocabulary: &Vocabulary,
+    ) -> Result<(Vec<f32>, Vec<u8>), Refusal> {
+        decode(&mut self.token_context, &mut self.batch, tokens)?;
+        let mut sum = vec![0.0; self.width];
+        let mut rows = Vec::with_capacity(tokens.len() * self.width * size_of::<f32>());
+        for (token, place) in tokens.iter().zip(0..) {
+            let vector = self
+                .token_context
+                .embeddings_ith(place)
+                .ok()
+                .filter(|vector| vector.len() == self.width)
+                .ok_or(Refusal::BrokenScores)?;
+            for (sum, x) in sum.iter_mut().zip(vector) {
+                *sum += x;
+            }
+            // The marks of a text's beginning and end are no words.
+            if !vocabulary.is_control(*token) && !vocabulary.ends_turn(*token) {
+                rows.extend(vector.iter().flat_map(|x| x.to_le_bytes()));
+            }
+        }
+        let vector = unit(&sum).ok_or(Refusal::BrokenScores)?;
+        Ok((vector, rows))
+    }
+}
+
+/// Computes all tokens of one text.
+fn decode(
+    context: &mut LlamaContext<'_>,
+    batch: &mut LlamaBatch<'static>,
+    tokens: &[TokenId],
+) -> Result<(), Refusal> {
+    batch.clear();
+    for (token, position) in tokens.iter().zip(0..) {
+        batch
+            .add(vocabulary::llama(*token), position, &[0], true)
+            .expect("a batch has room for the longest text");
+    }
+    context.clear_kv_cache();
+    context
+        .decode(batch)
+        .map_err(|error| Refusal::StepFailed {
+            reason: error.to_string(),
+        })
+        .map(drop)
 }
 
 /// The vector of length 1 in the same direction.
