@@ -4,6 +4,7 @@
 //! object and nothing else. Exit codes are in [`failure`].
 
 mod adapt;
+mod embedder;
 mod failure;
 mod home;
 mod memories;

@@ -8,7 +8,6 @@ use std::time::Instant;
 
 use clap::Args as ClapArgs;
 use tally_inference as service;
-use tally_memory::recall::{EmbedError, Embedder, Embedding, TokenVectors};
 use tally_memory::{
     Answer, Ask, ChatModel, LoadError, Memory, ModelError, Moment, Options, ReceiptParts,
     SharedEmbedder,
@@ -16,6 +15,7 @@ use tally_memory::{
 use tally_vault::Vault;
 use tokio::runtime::Handle;
 
+use crate::embedder::{LocalEmbedder, chosen};
 use crate::failure::Failure;
 use crate::home::Home;
 use crate::setup::{self, Models};
@@ -136,79 +136,14 @@ async fn embedder(
     asked: Option<&str>,
     handle: &Handle,
 ) -> Result<Option<SharedEmbedder>, Failure> {
-    if asked == Some("none") {
-        return Ok(None);
-    }
-    let store = setup::store(home).await?;
-    let record = match asked {
-        Some(name) => Some(
-            store
-                .resolve(name)
-                .await
-                .map_err(crate::verbs::model::failure)?,
-        ),
-        None => {
-            let all = store.list().await.map_err(crate::verbs::model::failure)?;
-            let mut embedding = all
-                .into_iter()
-                .filter(|record| record.kind() == service::ModelKind::Embedding);
-            match (embedding.next(), embedding.next()) {
-                (Some(_), Some(_)) => {
-                    return Err(Failure::misuse("this machine has several embedding models")
-                        .advise("name one with --embedding, or none"));
-                }
-                (one, _) => one,
-            }
-        }
-    };
+    let record = chosen(&setup::store(home).await?, asked).await?;
     Ok(record.map(|record| {
-        Arc::new(LocalEmbedder {
-            service: models.service.clone(),
-            name: record.name.to_string(),
-            weights: record.weights.to_string(),
-            handle: handle.clone(),
-        }) as SharedEmbedder
+        Arc::new(LocalEmbedder::new(
+            models.service.clone(),
+            &record,
+            handle.clone(),
+        )) as SharedEmbedder
     }))
-}
-
-/// An embedding model of this machine.
-struct LocalEmbedder {
-    service: service::Service,
-    name: String,
-    /// What vectors are known by: the same weights under another name give the same vectors.
-    weights: String,
-    handle: Handle,
-}
-
-impl Embedder for LocalEmbedder {
-    fn model(&self) -> &str {
-        &self.weights
-    }
-
-    fn embed(&self, texts: &[String]) -> Result<Vec<Embedding>, EmbedError> {
-        let failed = |reason: String| EmbedError {
-            texts: texts.len(),
-            reason,
-        };
-        let mut embeddings = Vec::with_capacity(texts.len());
-        for batch in texts.chunks(service::MAX_EMBED_TEXTS) {
-            let nonce = nonce().map_err(|error| failed(error.to_string()))?;
-            let embedded = self
-                .handle
-                .block_on(self.service.embed(
-                    &self.name,
-                    batch.to_vec(),
-                    nonce,
-                    service::Links::default(),
-                ))
-                .map_err(|error| failed(error.to_string()))?;
-            embeddings.extend(embedded.vectors.into_iter().map(|sentence| Embedding {
-                sentence,
-                tokens: TokenVectors::default(),
-            }));
-        }
-        Ok(embeddings)
-    }
 }
 
 /// A chat model of this machine.

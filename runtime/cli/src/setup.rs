@@ -285,7 +285,7 @@ pub(crate) fn worker_command() -> Result<WorkerCommand, Failure> {
 }
 
 /// Signs with this machine's key, by this machine's clock and randomness.
-fn signer(key: &Arc<SigningKey>) -> Signer {
+pub(crate) fn signer(key: &Arc<SigningKey>) -> Signer {
     Signer::new(
         SigningKey::from_seed(&key.to_seed()),
         || {

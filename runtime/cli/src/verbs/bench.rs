@@ -4,6 +4,7 @@
 
 mod engine;
 mod inference;
+mod memory;
 mod receipts;
 mod vault;
 
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, ValueEnum};
 
+use crate::embedder::LocalEmbedder;
 use crate::failure::{OrFail, Outcome};
 use crate::setup;
 use crate::ui::{Progress, say};
@@ -24,6 +26,8 @@ enum Name {
     Inference,
     /// Making and checking receipts; beside bare Ed25519.
     Receipts,
+    /// Recall at 10,000 and 100,000 memories, and their ingest; beside a scan of the bare vectors.
+    Memory,
     /// Sealing, appending, opening and merging a vault; beside raw ciphers, age and SQLite.
     Vault,
 }
@@ -31,7 +35,7 @@ enum Name {
 /// Measure this machine.
 #[derive(ClapArgs)]
 #[command(
-    after_help = "Examples:\n  tally bench receipts --json\n  tally bench engine --component bench-guest.wasm --component review-against-a-schema.wasm\n  tally bench inference --model some-chat-model.gguf --json\n  tally bench vault --folder . --json"
+    after_help = "Examples:\n  tally bench receipts --json\n  tally bench engine --component bench-guest.wasm --component review-against-a-schema.wasm\n  tally bench inference --model some-chat-model.gguf --json\n  tally bench memory --model all-minilm-l6-v2.f16.gguf --json\n  tally bench vault --folder . --json"
 )]
 pub(crate) struct Args {
     /// What to measure.
@@ -39,7 +43,8 @@ pub(crate) struct Args {
     /// For `engine`: components to start. The first is the one whose details are measured.
     #[arg(long = "component", value_name = "FILE")]
     components: Vec<PathBuf>,
-    /// For `inference`: a GGUF file; else a small model with seeded weights.
+    /// For `inference`: a GGUF file; else a small model with seeded weights. For `memory`: an embedding model, by name or file;
+    /// else the only one of this machine.
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
     /// For `vault`: where to work, on a disk; else the folder for temporary files.
@@ -62,6 +67,12 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
             args.model.as_deref(),
         )),
         Name::Receipts => receipts::run(),
+        Name::Memory => {
+            let runtime = crate::runtime()?;
+            let asked = args.model.as_deref().map(|model| model.to_string_lossy());
+            let embedder = LocalEmbedder::find(asked.as_deref(), runtime.handle())?;
+            memory::run(embedder.as_ref())
+        }
         Name::Vault => match &args.opened {
             Some(folder) => vault::opened(folder),
             None => vault::run(&vault::Options {

@@ -2,6 +2,7 @@
 
 mod add;
 mod control;
+mod eval;
 mod look;
 mod transfer;
 mod verify;
@@ -63,10 +64,16 @@ pub(crate) enum Verb {
         after_help = "Examples:\n  tally memory verify\n  tally memory verify 3f2a41c09be2 --policy policy.json"
     )]
     Verify(verify::Verify),
+    /// Measure how well memories are found, on conversations whose evidence is known.
+    #[command(
+        after_help = "Examples:\n  tally memory eval --dataset locomo10.json\n  tally memory eval --dataset locomo10.json --split conv-26 --embedding none --json"
+    )]
+    Eval(eval::Eval),
 }
 
 pub(crate) fn run(verb: Verb, json: bool) -> Outcome {
     match verb {
+        Verb::Eval(args) => eval::eval(&args, json),
         Verb::Add(args) => add::add(&args, json),
         Verb::Learn(args) => add::learn(&args, json),
         Verb::Search(args) => look::search(&args, json),

@@ -1,0 +1,383 @@
+//! `tally memory eval`: how much of the known evidence a search finds, on conversations in the shape of LoCoMo.
+//!
+//! Every conversation is an index of its own, and every question is asked of it in each of these ways, in one run:
+//!
+//! | system | |
+//! |---|---|
+//! | `bm25` | BM25 alone |
+//! | `dense` | cosine of sentence vectors alone, the names of speakers cut from the question |
+//! | `rrf` | both, by reciprocal rank fusion |
+//! | `tally-words` | our index without a model |
+//! | `tally` | our index |
+//!
+//! Without an embedding model the ways that need one are left out, and the report says so. `docs/recall.md` has the definitions
+//! of the figures and what was measured.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use clap::Args as ClapArgs;
+use serde_json::{Map, Value, json};
+use tally_recall::evaluation::{
+    self, AbstentionFigures, Baselines, Category, Conversation, Figures, Measured, Question,
+};
+use tally_recall::{Answer, Budget, DocumentId, Embedder, Embedding, Index, Mode, Query};
+
+use crate::embedder::LocalEmbedder;
+use crate::failure::{Failure, OrFail, Outcome};
+use crate::ui::{Progress, say};
+
+/// Texts embedded between two reports of progress.
+const BATCH: usize = 32;
+/// How deep rankings go.
+const DEPTH: usize = 100;
+
+/// Measure how well memories are found, on conversations whose evidence is known.
+#[derive(ClapArgs)]
+pub(crate) struct Eval {
+    /// Conversations in the shape of LoCoMo: a JSON file.
+    #[arg(long, value_name = "FILE")]
+    dataset: PathBuf,
+    /// Only these conversations; may be given several times.
+    #[arg(long = "split", value_name = "NAME")]
+    splits: Vec<String>,
+    /// The embedding model: a name, a GGUF file, or `none`; else the only one of this machine.
+    #[arg(long, value_name = "MODEL")]
+    embedding: Option<String>,
+}
+
+/// Figures of one way of searching.
+#[derive(Default)]
+struct System {
+    answerable: Figures,
+    categories: BTreeMap<Category, Figures>,
+    conversations: BTreeMap<String, Figures>,
+}
+
+impl System {
+    fn add(&mut self, conversation: &str, question: &Question, ranking: &[DocumentId]) {
+        let Some(measured) = Measured::of(ranking, &question.evidence) else {
+            return;
+        };
+        self.categories
+            .entry(question.category)
+            .or_default()
+            .add(&measured);
+        if question.category != Category::Adversarial {
+            self.answerable.add(&measured);
+            self.conversations
+                .entry(conversation.to_owned())
+                .or_default()
+                .add(&measured);
+        }
+    }
+
+    fn json(&self) -> Value {
+        let by = |entries: Vec<(&str, &Figures)>| -> Map<String, Value> {
+            entries
+                .into_iter()
+                .map(|(name, figures)| (name.to_owned(), figures_json(figures)))
+                .collect()
+        };
+        json!({
+            "all": figures_json(&self.answerable),
+            "categories": by(self.categories.iter().map(|(category, f)| (category.as_str(), f)).collect()),
+            "conversations": by(self.conversations.iter().map(|(name, f)| (name.as_str(), f)).collect()),
+        })
+    }
+}
+
+/// What is measured beside rankings.
+#[derive(Default)]
+struct Costs {
+    search_ms: Vec<f64>,
+    embed_ms: Vec<f64>,
+    tokens: Vec<f64>,
+    hits: usize,
+    repeated: usize,
+    ingest_s: f64,
+    index_s: f64,
+    abstention: AbstentionFigures,
+}
+
+pub(crate) fn eval(args: &Eval, json: bool) -> Outcome {
+    let bytes = std::fs::read(&args.dataset)
+        .or_environment(format_args!("read the dataset {}", args.dataset.display()))
+        .map_err(|failure| failure.advise("LoCoMo is published by its authors as locomo10.json; it is not part of this program"))?;
+    let hash = blake3::hash(&bytes);
+    let mut conversations =
+        evaluation::parse(&bytes).or_misuse(format_args!("use {}", args.dataset.display()))?;
+    for split in &args.splits {
+        if !conversations
+            .iter()
+            .any(|conversation| conversation.name == *split)
+        {
+            let names: Vec<&str> = conversations.iter().map(|c| c.name.as_str()).collect();
+            return Err(
+                Failure::misuse(format_args!("the dataset has no conversation {split:?}"))
+                    .advise(format_args!("it has {}", names.join(", "))),
+            );
+        }
+    }
+    if !args.splits.is_empty() {
+        conversations.retain(|conversation| args.splits.contains(&conversation.name));
+    }
+    let runtime = crate::runtime()?;
+    let embedder = LocalEmbedder::find(args.embedding.as_deref(), runtime.handle())?;
+    if embedder.is_none() {
+        eprintln!("tally: no embedding model: words and metadata alone are measured");
+    }
+
+    let progress = Progress::spinner("measuring");
+    let mut systems: BTreeMap<&str, System> = BTreeMap::new();
+    let mut costs = Costs::default();
+    for conversation in &conversations {
+        measure(
+            conversation,
+            embedder.as_ref(),
+            &mut systems,
+            &mut costs,
+            &progress,
+        )?;
+    }
+    drop(progress);
+
+    let turns: usize = conversations.iter().map(|c| c.turns.len()).sum();
+    let report = json!({
+        "dataset": {
+            "file": args.dataset.display().to_string(),
+            "blake3": hash.to_hex().as_str(),
+            "conversations": conversations.iter().map(|c| c.name.as_str()).collect::<Vec<_>>(),
+            "turns": turns,
+            "questions": conversations.iter().map(|c| c.questions.len()).sum::<usize>(),
+            "withoutEvidence": conversations.iter().map(|c| c.left_out).sum::<usize>(),
+        },
+        "embedding": embedder.as_ref().map(|e| json!({ "name": e.name(), "weights": e.model() })),
+        "systems": systems.iter().map(|(name, system)| ((*name).to_owned(), system.json())).collect::<Map<_, _>>(),
+        "abstention": {
+            "precision": costs.abstention.precision(),
+            "recall": costs.abstention.recall(),
+            "right": costs.abstention.right, "wrong": costs.abstention.wrong, "missed": costs.abstention.missed,
+        },
+        "latencyMs": {
+            "search": spread(&mut costs.search_ms),
+            "embedding": spread(&mut costs.embed_ms),
+        },
+        "answer": {
+            "tokens": spread(&mut costs.tokens),
+            "hits": costs.hits,
+            "repeatedShare": costs.repeated as f64 / costs.hits.max(1) as f64,
+        },
+        "ingest": {
+            "turnsPerSecond": turns as f64 / (costs.ingest_s + costs.index_s).max(1e-9),
+            "embeddingSeconds": costs.ingest_s,
+            "indexSeconds": costs.index_s,
+        },
+    });
+    if json {
+        say!("{report}");
+    } else {
+        table(&systems, &report);
+    }
+    Ok(())
+}
+
+fn measure<'s>(
+    conversation: &Conversation,
+    embedder: Option<&LocalEmbedder>,
+    systems: &mut BTreeMap<&'s str, System>,
+    costs: &mut Costs,
+    progress: &Progress,
+) -> Outcome {
+    let passages: Vec<String> = conversation
+        .turns
+        .iter()
+        .map(tally_recall::Document::passage)
+        .collect();
+    let began = Instant::now();
+    let vectors = embed(
+        embedder,
+        &passages,
+        &format!("{}: turns", conversation.name),
+        progress,
+    )?;
+    costs.ingest_s += began.elapsed().as_secs_f64();
+
+    let began = Instant::now();
+    let mut index = Index::new();
+    for (turn, vectors) in conversation.turns.iter().zip(&vectors) {
+        index
+            .insert(turn.clone(), vectors.as_ref())
+            .or_misuse(format_args!("use {}", conversation.name))?;
+    }
+    costs.index_s += began.elapsed().as_secs_f64();
+    let mut baselines = Baselines::default();
+    for (turn, vectors) in conversation.turns.iter().zip(vectors) {
+        baselines.insert(turn, vectors.map_or_else(Vec::new, |v| v.sentence));
+    }
+
+    let now = conversation.asked_at();
+    for question in &conversation.questions {
+        let began = Instant::now();
+        let embeddable = [index.embeddable(&question.text)];
+        let vectors = embed(
+            embedder,
+            &embeddable,
+            &format!("{}: questions", conversation.name),
+            progress,
+        )?;
+        let embedding = vectors.into_iter().next().flatten();
+        if embedding.is_some() {
+            costs.embed_ms.push(milliseconds(began));
+        }
+        let mut add = |system: &'s str, ranking: &[DocumentId]| {
+            systems
+                .entry(system)
+                .or_default()
+                .add(&conversation.name, question, ranking);
+        };
+        let deep = Query {
+            mode: Mode::All,
+            budget: Budget {
+                tokens: u32::MAX,
+                hits: DEPTH,
+            },
+            ..Query::new(question.text.clone(), now)
+        };
+        add("bm25", &baselines.bm25(&question.text));
+        add("tally-words", &ids(&index.search(&deep)));
+        if let Some(embedding) = &embedding {
+            add("dense", &baselines.dense(&embedding.sentence));
+            add("rrf", &baselines.fused(&question.text, &embedding.sentence));
+            add(
+                "tally",
+                &ids(&index.search(&Query {
+                    embedding: Some(embedding.clone()),
+                    ..deep.clone()
+                })),
+            );
+        }
+        // As a caller asks, with the default budget.
+        let query = Query {
+            embedding,
+            budget: Budget::default(),
+            ..deep
+        };
+        let began = Instant::now();
+        let answer = index.search(&query);
+        costs.search_ms.push(milliseconds(began));
+        costs.tokens.push(f64::from(answer.tokens));
+        costs.hits += answer.hits.len();
+        costs.repeated += repeated(&index, &answer);
+        costs.abstention.add(
+            answer.abstention.advised,
+            question.category != Category::Adversarial,
+        );
+    }
+    Ok(())
+}
+
+fn embed(
+    embedder: Option<&LocalEmbedder>,
+    texts: &[String],
+    what: &str,
+    progress: &Progress,
+) -> Result<Vec<Option<Embedding>>, Failure> {
+    let Some(embedder) = embedder else {
+        return Ok(vec![None; texts.len()]);
+    };
+    let mut vectors = Vec::with_capacity(texts.len());
+    for batch in texts.chunks(BATCH) {
+        vectors.extend(
+            embedder
+                .embed(batch)
+                .or_environment("embed")?
+                .into_iter()
+                .map(Some),
+        );
+        progress.says(format!("{what}, {} of {}", vectors.len(), texts.len()));
+    }
+    Ok(vectors)
+}
+
+fn ids(answer: &Answer) -> Vec<DocumentId> {
+    answer.hits.iter().map(|hit| hit.id).collect()
+}
+
+/// Hits whose text another hit of the same answer has too.
+fn repeated(index: &Index, answer: &Answer) -> usize {
+    let mut seen = std::collections::HashSet::new();
+    let texts = answer
+        .hits
+        .iter()
+        .filter_map(|hit| index.get(hit.id))
+        .map(|document| document.text.to_lowercase());
+    texts.filter(|text| !seen.insert(text.clone())).count()
+}
+
+fn milliseconds(since: Instant) -> f64 {
+    since.elapsed().as_secs_f64() * 1e3
+}
+
+/// Median, 95th percentile and mean.
+fn spread(values: &mut [f64]) -> Value {
+    if values.is_empty() {
+        return Value::Null;
+    }
+    values.sort_by(f64::total_cmp);
+    let at = |share: f64| values[((values.len() - 1) as f64 * share).round() as usize];
+    json!({ "p50": at(0.5), "p95": at(0.95), "mean": values.iter().sum::<f64>() / values.len() as f64 })
+}
+
+fn figures_json(figures: &Figures) -> Value {
+    let means = figures.means();
+    let percent = |share: f64| (share * 1000.0).round() / 10.0;
+    json!({
+        "questions": figures.questions(),
+        "recall@5": percent(means.recall_5),
+        "recall@10": percent(means.recall_10),
+        "any@10": percent(means.any_10),
+        "all@10": percent(means.all_10),
+        "mrr": (means.reciprocal_rank * 1000.0).round() / 1000.0,
+    })
+}
+
+fn table(systems: &BTreeMap<&str, System>, report: &Value) {
+    say!(
+        "{:12} {:>8} {:>9} {:>7} {:>7} {:>6}   recall@10 by category",
+        "",
+        "recall@5",
+        "recall@10",
+        "any@10",
+        "all@10",
+        "mrr"
+    );
+    for (name, system) in systems {
+        let means = system.answerable.means();
+        let categories: Vec<String> = system
+            .categories
+            .iter()
+            .map(|(category, figures)| {
+                format!(
+                    "{} {:.1}",
+                    category.as_str(),
+                    100.0 * figures.means().recall_10
+                )
+            })
+            .collect();
+        say!(
+            "{name:12} {:8.1} {:9.1} {:7.1} {:7.1} {:6.3}   {}",
+            100.0 * means.recall_5,
+            100.0 * means.recall_10,
+            100.0 * means.any_10,
+            100.0 * means.all_10,
+            means.reciprocal_rank,
+            categories.join(", ")
+        );
+    }
+    say!("abstention   {}", report["abstention"]);
+    say!("latency, ms  {}", report["latencyMs"]);
+    say!("answer       {}", report["answer"]);
+    say!("ingest       {}", report["ingest"]);
+}
