@@ -156,9 +156,9 @@ impl Memory {
     }
 }
 
-fn named<'a, I: Copy, T>(
-    map: &'a std::collections::BTreeMap<I, crate::state::Kept<T>>,
-) -> Vec<Named<I, &'a T>> {
+fn named<I: Copy, T>(
+    map: &std::collections::BTreeMap<I, crate::state::Kept<T>>,
+) -> Vec<Named<I, &T>> {
     map.iter()
         .map(|(id, one)| Named {
             id: *id,

@@ -94,10 +94,12 @@ fn pieces(text: &str, part: Range<usize>, room: usize) -> Vec<Range<usize>> {
     }
     found
         .into_iter()
-        .flat_map(|piece| {
-            let inside: Vec<Range<usize>> = speech::outside(&text[..piece.end], &[0..piece.start]);
-            inside
+        .map(|piece| {
+            let inside = &text[piece.clone()];
+            let start = piece.start + (inside.len() - inside.trim_start().len());
+            start..start + inside.trim().len()
         })
+        .filter(|piece| text[piece.clone()].chars().any(char::is_alphabetic))
         .collect()
 }
 

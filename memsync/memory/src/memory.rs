@@ -121,7 +121,7 @@ impl Memory {
                     .len(),
                 None => 0,
             },
-            unlearnt_lines: self.unlearnt().iter().map(|(_, lines)| lines.len()).sum(),
+            unlearnt_lines: self.unlearnt().iter().map(Vec::len).sum(),
         }
     }
 
@@ -149,7 +149,7 @@ impl Memory {
         let mut episodes: Vec<EpisodeId> = Vec::new();
         for found in news.found {
             if let crate::store::Content::Record(record) = &found.content {
-                match record {
+                match &**record {
                     crate::record::Record::Episode(one) => episodes.push(one.id()),
                     crate::record::Record::Fact(one) => {
                         self.known.insert(one.id(), &one.subject, &one.text);

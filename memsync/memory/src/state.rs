@@ -66,7 +66,7 @@ impl State {
                 self.vectors.push((op, vectors));
                 return;
             }
-            Content::Record(record) => record,
+            Content::Record(record) => *record,
         };
         let at = (op, written, author);
         match record {

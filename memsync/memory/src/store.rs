@@ -35,7 +35,7 @@ pub(crate) struct Found {
 /// What it holds.
 #[derive(Clone, Debug)]
 pub(crate) enum Content {
-    Record(Record),
+    Record(Box<Record>),
     Vectors(Vectors),
 }
 
@@ -181,7 +181,8 @@ impl Store {
             let content = if record_type == Vectors::RECORD_TYPE {
                 Vectors::decode(&bytes).map(|vectors| Some(Content::Vectors(vectors)))
             } else {
-                Record::decode(&record_type, &bytes).map(|record| record.map(Content::Record))
+                Record::decode(&record_type, &bytes)
+                    .map(|record| record.map(|record| Content::Record(Box::new(record))))
             };
             match content {
                 Ok(Some(content)) => {

@@ -119,8 +119,8 @@ impl Memory {
     ) -> Result<Learnt, LearnError> {
         let mut report = Learnt::default();
         let conversations = self.unlearnt();
-        report.remaining = conversations.iter().map(|(_, lines)| lines.len()).sum();
-        for (_, lines) in conversations {
+        report.remaining = conversations.iter().map(Vec::len).sum();
+        for lines in conversations {
             for window in extract::windows(&lines) {
                 if report.calls.len() >= most_calls {
                     return Ok(report);
@@ -454,10 +454,10 @@ impl Memory {
         })
     }
 
-    /// Lines that no model was asked about, by conversation, in the order in which they were said.
-    pub(crate) fn unlearnt(&self) -> Vec<((String, String), Vec<(Line, usize)>)> {
+    /// Lines that no model was asked about with their lengths, by conversation, in the order in which they were said.
+    pub(crate) fn unlearnt(&self) -> Vec<Vec<(Line, usize)>> {
         let mut found = Vec::new();
-        for ((app, thread), ids) in self.state.conversations() {
+        for ids in self.state.conversations().into_values() {
             let mut lines: Vec<(Line, usize)> = Vec::new();
             for id in ids {
                 let episode = &self.state.episodes[&id].value;
@@ -469,7 +469,7 @@ impl Memory {
                 }
             }
             if !lines.is_empty() {
-                found.push(((app.to_owned(), thread.to_owned()), lines));
+                found.push(lines);
             }
         }
         found
