@@ -231,13 +231,29 @@ class Generator:
         gold.sort(key=lambda g: low.find(g["basis"].lower()))
         return text, gold
 
-    def extract(self):
+    def dense(self):
+        """A turn or three with many facts: more to learn for each token."""
+        made = self.extract(crowded=True)
+        return made if 2 <= len(made["gold"]) <= 8 else self.dense()
+
+    def labels(self):
+        """The categories of many statements, at the place where an extraction names them. All begin alike."""
+        start = f"<|system|>{EXTRACT_SYSTEM}<|end|><|assistant|>" + '{"facts":[{"basis":"'
+        out, used = [], set()
+        for _ in range(20):
+            text, fact, _ = self.clause("user", used)
+            text = self.noise(text, self.style())
+            text = self.cap(text) if self.r.random() < 0.4 else text
+            out.append({"task": "label", "prompt": start + compact(text)[1:-1] + '","category":"', "target": fact["category"], "open": True})
+        return out
+
+    def extract(self, crowded=False):
         r = self.r
         gold, lines_ = [], []
         mode = r.random()
         if mode < 0.5:
             speaker = "user" if r.random() < 0.7 else self.w.name()
-            n = r.choices([0, 1, 2, 3], [0.24, 0.45, 0.22, 0.09])[0]
+            n = r.choice([2, 3, 3, 4, 5]) if crowded else r.choices([0, 1, 2, 3], [0.24, 0.45, 0.22, 0.09])[0]
             text, gold = self.turn(speaker, n, r.choice([1, 2]) if n == 0 else r.choices([0, 1, 2], [0.6, 0.3, 0.1])[0])
             lines_.append(f"{speaker}: {text}")
         else:
@@ -252,7 +268,7 @@ class Generator:
                 if speaker == "assistant":
                     lines_.append(f"assistant: {self.slots(r.choice(facts.ASSISTANT), {})}")
                     continue
-                n = r.choices([0, 1, 2], [0.35, 0.5, 0.15])[0]
+                n = r.choice([0, 1, 2, 2, 3]) if crowded else r.choices([0, 1, 2], [0.35, 0.5, 0.15])[0]
                 text, g = self.turn(speaker, n, 1 if n == 0 else r.choices([0, 1], [0.75, 0.25])[0])
                 lines_.append(f"{speaker}: {text}")
                 gold += g
@@ -315,9 +331,9 @@ class Generator:
                 q, slot = r.choice(options)
                 return line, self.slots(q, dict(values)), self.answer_text(slot, values), id(d), d
 
-    def answer(self):
+    def scene(self, n):
+        """Items that a context may hold, and whom they are about: ([(line, question, answer, key, group, person)], people, mode, seen)."""
         r = self.r
-        n = r.choices([1, 2, 3, 4, 5, 6, 8], [1, 2, 3, 3, 2, 2, 1])[0]
         mode = r.random()
         people = []
         for _ in range(2):
@@ -332,7 +348,7 @@ class Generator:
             phrase, g, subject = self.someone()
             people[1] = ((phrase, g), (phrase if r.random() < 0.3 else subject if subject in phrase.split()[-1:] and subject[0].isupper() else "my " + subject, g))
         items, seen = [], {}
-        for _ in range(n + 1):
+        for _ in range(n):
             if r.random() < (0.45 if mode < 0.8 else 1.0):
                 p, avoid = None, seen.setdefault("doc", set())
                 item = self.doc(avoid)
@@ -342,20 +358,59 @@ class Generator:
                 item = self.personal(p[0], p[1], avoid)
             avoid.add(item[3])
             items.append((*item, p))
+        return items, people, seen
+
+    def sibling(self, item, people, seen):
+        """A line of the same kind about somebody or something else, so that the kind alone does not answer; or None."""
+        _, q, _, _, like, p = item
+        other = next((o for o in people if o is not p), None)
+        if p is None:
+            made = self.doc(set(), like)
+            return (*made, None) if made[1] != q and re.search(r"\{", " ".join(f for f, _ in like[1])) and len(set(q.split()) ^ set(made[1].split())) > 1 else None
+        made = other and like[:2] not in seen.get(id(other), ()) and self.personal(other[0], other[1], set(), like)
+        if made:
+            seen.setdefault(id(other), set()).add(like[:2])
+        return (*made, other) if made else None
+
+    def asked(self, q, st):
+        """A question as people type it."""
+        r = self.r
+        q = self.noise(q, {**st, "contract": False})
+        if not st["lower"]:
+            q = self.cap(q)
+        if r.random() < 0.15:
+            q = re.sub(r"^(What|Who|Where|When|How|what|who|where|when|how) is ", r"\1's ", q)
+        if r.random() < 0.15:
+            q = q.rstrip("?")
+        return q
+
+    def context(self, lines_, st):
+        """The lines with their numbers, under a heading."""
+        r = self.r
+        lower = st["lower"] and r.random() < 0.3
+        lines_ = [(c if lower else self.cap(c)) + ("." if r.random() < 0.9 else "") for c in lines_]
+        head = r.choice(["Context:", "Context:", "Context:", "Context:", "Sources:", "Memories:", ""])
+        return (head + "\n" if head else "") + "\n".join(f"[{i + 1}] {c}" for i, c in enumerate(lines_))
+
+    def question(self, system, body, q, answer):
+        user = body + "\n" + self.r.choice(["Question: ", "Question: ", "Question: ", "Q: ", ""]) + q
+        return {"task": "answer", "messages": [("system", system), ("user", user)], "target": answer, "gold": answer}
+
+    def answer_system(self):
+        return ANSWER_SYSTEM if self.r.random() < 0.75 else self.r.choice(ANSWER_VARIANTS)
+
+    def answer(self):
+        r = self.r
+        n = r.choices([1, 2, 3, 4, 5, 6, 8], [1, 2, 3, 3, 2, 2, 1])[0]
+        items, people, seen = self.scene(n + 1)
         # Two documents of one kind may share words, so a question is used only when one line can answer it.
         target = r.randrange(len(items))
-        line, q, a, _, like, p = items[target]
-        # Often a line of the same kind about somebody or something else stands by, so that the kind alone does not answer.
+        line, q, a = items[target][:3]
         if r.random() < 0.45:
-            other = next((o for o in people if o is not p), None)
-            if p is None:
-                sibling = self.doc(set(), like)
-                sibling = sibling if sibling[1] != q and re.search(r"\{", " ".join(f for f, _ in like[1])) and len(set(q.split()) ^ set(sibling[1].split())) > 1 else None
-            else:
-                sibling = other and like[:2] not in seen.get(id(other), ()) and self.personal(other[0], other[1], set(), like)
+            sibling = self.sibling(items[target], people, seen)
             if sibling:
                 at = r.randint(0, len(items))
-                items.insert(at, (*sibling, None))
+                items.insert(at, sibling)
                 target += at <= target
         if r.random() < 0.26:
             context = [it[0] for i, it in enumerate(items) if i != target]
@@ -369,22 +424,49 @@ class Generator:
             answer = f"{a} [{source}]"
         if sum(1 for it in items if it[1] == q) > 1:
             return self.answer()
-        st = self.style()
-        st["typos"] = False
-        q = self.noise(q, {**st, "contract": False})
-        lower = st["lower"] and r.random() < 0.3
-        context = [(c if lower else self.cap(c)) + ("." if r.random() < 0.9 else "") for c in context]
-        if not st["lower"]:
-            q = self.cap(q)
-        if r.random() < 0.15:
-            q = re.sub(r"^(What|Who|Where|When|How|what|who|where|when|how) is ", r"\1's ", q)
-        if r.random() < 0.15:
-            q = q.rstrip("?")
-        head = r.choice(["Context:", "Context:", "Context:", "Context:", "Sources:", "Memories:", ""])
-        body = "\n".join(f"[{i + 1}] {c}" for i, c in enumerate(context))
-        user = (head + "\n" if head else "") + body + "\n" + r.choice(["Question: ", "Question: ", "Question: ", "Q: ", ""]) + q
-        system = ANSWER_SYSTEM if r.random() < 0.75 else r.choice(ANSWER_VARIANTS)
-        return {"task": "answer", "messages": [("system", system), ("user", user)], "target": answer, "gold": answer}
+        st = {**self.style(), "typos": False}
+        return self.question(self.answer_system(), self.context(context, st), self.asked(q, st), answer)
+
+    def answers(self):
+        """Many questions on one context, each as a sample of its own: what training shares the context of."""
+        r = self.r
+        items, people, seen = self.scene(r.choices([2, 3, 4, 5, 6, 7, 8], [2, 3, 4, 4, 3, 2, 1])[0])
+        for item in list(items):
+            if len(items) < 9 and r.random() < 0.5:
+                sibling = self.sibling(item, people, seen)
+                if sibling:
+                    items.insert(r.randint(0, len(items)), sibling)
+        out_of_it = set(r.sample(range(len(items)), min(len(items) - 1, max(len(items) - 8, r.choices([0, 1, 2, 3], [2, 4, 3, 1])[0]))))
+        context = [it[0] for i, it in enumerate(items) if i not in out_of_it]
+        if len(set(context)) < len(context):
+            return self.answers()
+        st = {**self.style(), "typos": False}
+        body, system, out = self.context(context, st), self.answer_system(), []
+        for i, (line, q, a, _, like, p) in enumerate(items):
+            if sum(1 for it in items if it[1] == q) > 1:
+                continue
+            if i in out_of_it:
+                if not any(a in c for c in context):
+                    out.append((q, DONT_KNOW))
+            else:
+                out.append((q, f"{a} [{context.index(line) + 1}]"))
+        if not out:
+            return self.answers()
+        r.shuffle(out)
+        return [self.question(system, body, self.asked(q, {**st, "typos": r.random() < 0.08}), a) for q, a in out[:6]] + self.places(system, body, context)
+
+    def places(self, system, body, context):
+        """Which line has these words: half of the skill of naming a source, on its own."""
+        r, out = self.r, []
+        for k in r.sample(range(len(context)), min(len(context), 4)):
+            words = body.split(f"[{k + 1}] ")[1].split("\n")[0].rstrip(".").split(" ")
+            n = r.randint(1, min(3, len(words)))
+            at = r.randint(0, len(words) - n)
+            phrase = " ".join(words[at:at + n])
+            if body.lower().count(phrase.lower()) == 1:
+                user = body + "\n" + r.choice(["Which line says: ", "Line with: ", "Source of: "]) + phrase
+                out.append({"task": "place", "messages": [("system", system), ("user", user)], "target": f"[{k + 1}]", "gold": k + 1})
+        return out
 
     # 3. Tool calls
 
@@ -400,51 +482,61 @@ class Generator:
             return self.w.fill(r.choice(["title", "genre"]))
         return self.w.fill(re.sub(r"(?<=[a-z])2$", "", slot) if slot != "n1-9992" else "n1-999")
 
-    def make_tool(self):
-        """(spec, request, arguments): a tool, a way to ask for it, and the right call."""
+    def make_tool(self, count=1):
+        """(spec, [(request, arguments)]): a tool, up to `count` ways to ask for it, and the right calls."""
         r = self.r
         which = r.random()
         if which < 0.5:
-            spec_args, request, values, name, desc = self.listed_tool()
-        elif which < 0.75:
+            spec_args, asked, name, desc = self.listed_tool(count)
+        elif which < (0.85 if self.split == "train" else 0.75):
             names, descs, heads, args = r.choice(T.ACTIONS)
             held = self.want_form
             pick = lambda xs: r.choice(xs[-1:] if held and len(xs) > 2 else xs[:-1] if len(xs) > 2 else xs)
-            name, desc, head = pick(names), r.choice(descs), pick(heads)
-            required = [a for i, a in enumerate(args) if i == 0 or r.random() < 0.7]
-            keys = set()
-            spec_args, request, values = [], head, {}
-            for keys_, typ, slot, ways in required:
+            name, desc = pick(names), r.choice(descs)
+            required, keys = [], set()
+            for keys_, typ, slot, ways in [a for i, a in enumerate(args) if i == 0 or r.random() < 0.7]:
                 k = r.choice(keys_)
                 if k in keys:
                     k = keys_[0] + "_2"
                 keys.add(k)
-                v = self.value(slot)
-                request += " " + r.choice(ways).replace("{v}", v)
-                spec_args.append((k, typ))
-                values[k] = int(v) if typ in ("integer", "number") else v
+                required.append((k, typ, slot, ways))
+            spec_args, asked = [(k, typ) for k, typ, _, _ in required], []
+            for _ in range(count):
+                request, values = pick(heads), {}
+                for k, typ, slot, ways in required:
+                    v = self.value(slot)
+                    request += " " + r.choice(ways).replace("{v}", v)
+                    values[k] = int(v) if typ in ("integer", "number") else v
+                asked.append((request, values))
         else:
             noun = self.w.pseudo() if r.random() < 0.5 else r.choice(LISTS["noun"])
             verb = r.choice(T.VERB)
             name = r.choice([f"{verb}_{noun}", f"{verb}_{noun}", f"{noun}_{verb}", f"{verb}{noun.capitalize()}", f"{noun}-{verb}"])
             desc = r.choice([f"{verb} a {noun}", f"{noun}: {verb}", f"lets you {verb} the {noun}", f"{verb}s {noun}s"])
-            request = r.choice([f"{verb} a {noun}", f"{verb} the {noun}", f"please {verb} a {noun}", f"can you {verb} the {noun}", f"I want to {verb} a {noun}", f"{verb} {noun}"])
-            spec_args, values, used = [], {}, set()
+            required, used = [], set()
             for _ in range(r.choice([0, 1, 1, 2, 2, 3])):
                 k = r.choice(T.KEYS)
                 slot, typ, ways = r.choice(T.INVENTED_ARG)
-                if k in values or (slot, ways[0]) in used:
+                if k in [one[0] for one in required] or (slot, ways[0]) in used:
                     continue
                 used.add((slot, ways[0]))
-                if r.random() < 0.25:
-                    ways = ["with {k} {v}", "{k} {v}", "and {k} {v}"]
-                v = self.value(slot)
-                request += " " + r.choice(ways).replace("{v}", v).replace("{k}", k)
-                spec_args.append((k, typ))
-                values[k] = int(v) if typ == "integer" else v
-        polite = r.random()
-        if self.want_form:
-            polite = 1
+                required.append((k, typ, slot, ["with {k} {v}", "{k} {v}", "and {k} {v}"] if r.random() < 0.25 else ways))
+            spec_args, asked = [(k, typ) for k, typ, _, _ in required], []
+            for _ in range(count if required else 1):
+                request, values = r.choice([f"{verb} a {noun}", f"{verb} the {noun}", f"please {verb} a {noun}", f"can you {verb} the {noun}", f"I want to {verb} a {noun}", f"{verb} {noun}"]), {}
+                for k, typ, slot, ways in required:
+                    v = self.value(slot)
+                    request += " " + r.choice(ways).replace("{v}", v).replace("{k}", k)
+                    values[k] = int(v) if typ == "integer" else v
+                asked.append((request, values))
+        props = {k: t if isinstance(t, dict) else {"type": t} for k, t in spec_args}
+        spec = {"name": name, "description": self.cap(desc) if r.random() < 0.5 else desc, "parameters": {"type": "object", "properties": props, "required": [k for k in props if all(k in values for _, values in asked)]}}
+        return spec, [(self.polite(request), values) for request, values in asked]
+
+    def polite(self, request):
+        """A request with what people put around it."""
+        r = self.r
+        polite = 1 if self.want_form else r.random()
         if polite < 0.12:
             request = "please " + request
         elif polite < 0.2:
@@ -453,37 +545,35 @@ class Generator:
             request += r.choice([", please", " please", ", thanks"])
         if r.random() < 0.6:
             request = self.cap(request)
-        request = request.replace("  ", " ").replace(" :", ":") + r.choice(["", "", "?", "."] if not request[-1] in "?." else [""])
-        props = {k: t if isinstance(t, dict) else {"type": t} for k, t in spec_args}
-        spec = {"name": name, "description": self.cap(desc) if r.random() < 0.5 else desc, "parameters": {"type": "object", "properties": props, "required": [k for k in props if k in values]}}
-        return spec, request, values
+        return request.replace("  ", " ").replace(" :", ":") + r.choice(["", "", "?", "."] if not request[-1] in "?." else [""])
 
-    def listed_tool(self):
-        """A tool of shapes/tools.txt. What the request does not say is mostly not listed, sometimes listed and left out."""
+    def listed_tool(self, count):
+        """A tool of shapes/tools.txt. What no request says is mostly not listed, sometimes listed and left out."""
         r = self.r
         names, descs, args, requests = r.choice(T.MORE_TOOLS[self.want_form])
-        request = r.choice(requests)
-        spec_args, values = [], {}
+        requests = r.sample(requests, min(count, len(requests)))
+        spec_args, asked = [], [[request, {}] for request in requests]
         for i, (keys, kind, slot) in enumerate(args, 1):
-            said = f"{{{i}}}" in request
-            if not said and r.random() < 0.75:
+            if not any(f"{{{i}}}" in request for request in requests) and r.random() < 0.75:
                 continue
             key = next(k for k in [r.choice(keys), *keys, keys[0] + "_2"] if k not in dict(spec_args))
             spec_args.append((key, {"type": kind, "enum": slot[1:-1].split("|")} if slot[0] == "(" else kind))
-            if not said:
-                continue
-            for _ in range(20):
-                v = r.choice(slot[1:-1].split("|")) if slot[0] == "(" else self.value(slot)
-                if v not in map(str, values.values()):
-                    break
-            values[key] = v
-            if kind == "integer":
-                values[key] = int(v)
-            elif kind == "number":
-                v += f".{r.randint(0, 9)}{r.choice('123456789')}" if r.random() < 0.15 else ""
-                values[key] = float(v) if "." in v else int(v)
-            request = request.replace(f"{{{i}}}", v)
-        return spec_args, request, values, r.choice(names), r.choice(descs)
+            for one in asked:
+                request, values = one
+                if f"{{{i}}}" not in request:
+                    continue
+                for _ in range(20):
+                    v = r.choice(slot[1:-1].split("|")) if slot[0] == "(" else self.value(slot)
+                    if v not in map(str, values.values()):
+                        break
+                values[key] = v
+                if kind == "integer":
+                    values[key] = int(v)
+                elif kind == "number":
+                    v += f".{r.randint(0, 9)}{r.choice('123456789')}" if r.random() < 0.15 else ""
+                    values[key] = float(v) if "." in v else int(v)
+                one[0] = request.replace(f"{{{i}}}", v)
+        return spec_args, [tuple(one) for one in asked], r.choice(names), r.choice(descs)
 
     def text_tool(self):
         """A call of the project's own tools, all of them in the list."""
@@ -514,26 +604,35 @@ class Generator:
                 call["value"] = float(call["value"]) if "." in call["value"] else int(call["value"])
         return specs, put(request), {"name": name, "arguments": call}
 
+    def text_tool_sample(self, system):
+        r = self.r
+        specs, request, gold = self.text_tool()
+        if r.random() < 0.3:
+            request = self.cap(request)
+        return {"task": "tool", "tools": specs, "messages": system + [("user", request + r.choice(["", "", "", "?", "."]))], "target": self.forced("<tool_call>" + compact(gold) + "</tool_call>"), "gold": gold}
+
+    def some_tools(self, n, count):
+        """Tools of different names and descriptions, each with up to `count` requests."""
+        made = []
+        while len(made) < n:
+            m = self.make_tool(count)
+            if all(m[0]["name"] != o[0]["name"] and m[0]["description"].lower() != o[0]["description"].lower() for o in made):
+                made.append(m)
+        return made
+
+    def tool_system(self):
+        r = self.r
+        return [("system", r.choice([CHAT_SYSTEM] + CHAT_VARIANTS[:3] + ["Use the tools.", "Plan and use the tools to help the user."]))] if r.random() < 0.3 else []
+
     def tool(self):
         r = self.r
         if r.random() < 0.18:
-            specs, request, gold = self.text_tool()
-            if r.random() < 0.3:
-                request = self.cap(request)
-            messages = ([("system", "You can call tools.")] if r.random() < 0.5 else []) + [("user", request + r.choice(["", "", "", "?", "."]))]
-            return {"task": "tool", "tools": specs, "messages": messages, "target": self.forced("<tool_call>" + compact(gold) + "</tool_call>"), "gold": gold}
-        n = r.choices([1, 2, 3, 4], [3, 3, 2, 1])[0]
-        made = []
-        while len(made) < n:
-            m = self.make_tool()
-            if all(m[0]["name"] != o[0]["name"] and m[0]["description"].lower() != o[0]["description"].lower() for o in made):
-                made.append(m)
-        i = r.randrange(n)
+            return self.text_tool_sample([("system", "You can call tools.")] if r.random() < 0.5 else [])
+        made = self.some_tools(r.choices([1, 2, 3, 4], [3, 3, 2, 1])[0], 1)
         specs = [m[0] for m in made]
-        spec, request, values = made[i]
-        messages = []
-        if r.random() < 0.3:
-            messages.append(("system", r.choice([CHAT_SYSTEM] + CHAT_VARIANTS[:3] + ["Use the tools.", "Plan and use the tools to help the user."])))
+        spec, asked = r.choice(made)
+        request, values = asked[0]
+        messages = self.tool_system()
         messages.append(("user", request))
         call = "<tool_call>" + compact({"name": spec["name"], "arguments": values}) + "</tool_call>"
         if r.random() < 0.3:  # the result is in: say it
@@ -547,9 +646,21 @@ class Generator:
             return {"task": "talk", "tools": specs, "messages": messages, "target": a, "gold": a}
         return {"task": "tool", "tools": specs, "messages": messages, "target": self.forced(call), "gold": {"name": spec["name"], "arguments": values}}
 
+    def tools(self):
+        """Many requests to one list of tools, each as a sample of its own."""
+        r = self.r
+        if r.random() < 0.2:
+            system = [("system", "You can call tools.")] if r.random() < 0.5 else []
+            return [self.text_tool_sample(system) for _ in range(6)]
+        made = self.some_tools(r.choices([1, 2, 3, 4], [1, 2, 3, 3])[0], 3)
+        specs, system = [m[0] for m in made], self.tool_system()
+        asked = [(spec["name"], request, values) for spec, asked in made for request, values in asked]
+        return [{"task": "tool", "tools": specs, "messages": system + [("user", request)], "target": self.forced("<tool_call>" + compact({"name": name, "arguments": values}) + "</tool_call>"), "gold": {"name": name, "arguments": values}}
+                for name, request, values in r.sample(asked, min(len(asked), 8))]
+
     def forced(self, call):
         """Now and then a call without its tags, which is how a call forced by a grammar is written."""
-        return call[len("<tool_call>"):-len("</tool_call>")] if self.split == "train" and self.r.random() < 0.12 else call
+        return call[len("<tool_call>"):-len("</tool_call>")] if self.split == "train" and self.r.random() < 0.3 else call
 
     def tool_result(self):
         r = self.r
@@ -659,6 +770,13 @@ class Generator:
         messages.append(("user", q))
         return {"task": "talk", "messages": messages, "target": a, "gold": a}
 
+    def copies(self):
+        """Every key of one list, each as a sample of its own."""
+        r = self.r
+        pairs = {self.w.pseudo().capitalize() if r.random() < 0.5 else self.w.name(): r.choice([self.w.city, self.w.code, self.w.pseudo, self.w.title, self.w.phone, self.w.street])() for _ in range(r.choice([4, 6, 8]))}
+        user = "\n".join(f"{a}: {b}" for a, b in pairs.items())
+        return [{"task": "copy", "messages": [("system", "Look up the key."), ("user", f"{user}\nKey: {k}")], "target": v, "gold": v} for k, v in pairs.items()]
+
     # Copying: the skill under all of the above, on its own.
 
     def copy(self):
@@ -674,6 +792,12 @@ class Generator:
         return {"task": "copy", "messages": [("system", "Repeat the text as JSON."), ("user", user)], "target": compact({a: b for a, b in pairs}), "gold": user}
 
     MIX = [("extract", 38), ("answer", 25), ("tool", 23), ("form", 6), ("talk", 3), ("copy", 5)]
+
+    # What training reads: groups share the beginning of their prompt, so that it is computed once.
+    GROUPS = [("extract", 34), ("dense", 14), ("labels", 7), ("answers", 18), ("answer", 4), ("tools", 15), ("tool", 8), ("form", 3), ("talk", 2), ("copies", 2)]
+
+    def group(self):
+        return self.sample(self.GROUPS)
 
     def sample(self, mix=None):
         mix = mix or self.MIX

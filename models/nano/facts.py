@@ -800,7 +800,7 @@ DOCS = [
 # documents; what stands above was shown to the model before such sentences were held out, and never is.
 
 FILES = pathlib.Path(__file__).parent / "shapes"
-PAST = set("was had did went came left lost grew took gave met would could should must will can cannot".split())
+PAST = set("was had did went came left lost grew took gave met got became kept stole quit lied flew would could should must will can cannot".split())
 ADVERBS = {"always", "never", "only", "just", "still", "mostly"}
 
 
@@ -830,7 +830,8 @@ def marked(text):
 
 
 def read_facts():
-    for line in lines("facts.txt"):
+    known = {form for g in GROUPS for form in g[2]}
+    for line in lines("facts.txt") + lines("facts-loose.txt"):
         if line.startswith("## "):
             category, kind, *one_thing = line[3:].split()
             GROUPS.append((category, kind, [], []))
@@ -839,7 +840,8 @@ def read_facts():
         elif line.startswith("? "):
             question, _, slot = line[2:].rpartition(" = ")
             GROUPS[-1][3].append((marked(question), slot))
-        else:
+        elif marked(line) not in known:  # a shape said twice belongs where it was said first
+            known.add(marked(line))
             GROUPS[-1][2].append(marked(line))
 
 

@@ -38,27 +38,52 @@ GGUF_NAMES = {"attn_norm": "attn_norm", "q": "attn_q", "k": "attn_k", "v": "attn
 # Preparing
 
 
+def shared_length(prompts):
+    """How many ids all prompts begin with, less the last of the shortest, which has to foretell its own answer."""
+    n = min(map(len, prompts)) - 1
+    first = prompts[0]
+    return next((i for i in range(n) if any(p[i] != first[i] for p in prompts)), n)
+
+
+def tree(pairs):
+    """One row of a (prompt, target) of ids or several with a common beginning: (ids, branch, answer).
+
+    Branch 0 is the common beginning. A later branch sees itself and branch 0, and counts its positions on from there, so
+    every branch is computed as if it stood alone. `answer` marks the ids to be learnt.
+    """
+    shared = shared_length([p for p, _ in pairs]) if len(pairs) > 1 else 0
+    ids, branch, answer = list(pairs[0][0][:shared]), [0] * shared, [False] * shared
+    for k, (p, t) in enumerate(pairs, 1 if shared else 0):
+        ids += p[shared:] + t
+        branch += [k] * (len(p) - shared + len(t))
+        answer += [False] * (len(p) - shared) + [True] * len(t)
+    return np.array(ids, np.uint16), np.array(branch, np.uint8), np.array(answer)
+
+
 def tokenise(tok, samples):
-    """Token ids and the length of the prompt for each sample."""
-    prompts = [tokens.render(s["messages"], s.get("tools")) for s in samples]
-    targets = [s["target"] for s in samples]
-    out = []
-    for p, t in zip(tok.encode_batch(prompts), tok.encode_batch(targets)):
-        ids = p.ids + t.ids + [tokens.END]
-        if len(ids) <= LONGEST:
-            out.append((ids, len(p.ids)))
+    """A row for each sample, or list of samples that share the beginning of their prompt; see `tree`."""
+    groups = [s if isinstance(s, list) else [s] for s in samples]
+    flat = [s for g in groups for s in g]
+    prompts = tok.encode_batch([s["prompt"] if "prompt" in s else tokens.render(s["messages"], s.get("tools")) for s in flat])
+    targets = tok.encode_batch([s["target"] for s in flat])
+    pairs, out = iter([(p.ids, t.ids + [tokens.END] * ("open" not in s)) for p, t, s in zip(prompts, targets, flat)]), []
+    for g in groups:
+        row = tree([next(pairs) for _ in g])
+        if len(row[0]) <= LONGEST:
+            out.append(row)
     return out
 
 
 def save_shard(path, rows):
-    flat = np.concatenate([np.array(ids, np.uint16) for ids, _ in rows])
-    np.savez(path, flat=flat, length=np.array([len(i) for i, _ in rows], np.uint16), prompt=np.array([p for _, p in rows], np.uint16))
+    flat, branch, answer = (np.concatenate([row[i] for row in rows]) for i in range(3))
+    np.savez(path, flat=flat, branch=branch, answer=np.packbits(answer), length=np.array([len(row[0]) for row in rows], np.uint16))
 
 
 def load_shard(path):
     z = np.load(path)
-    flat, length, prompt = z["flat"].astype(np.int64), z["length"].astype(np.int64), z["prompt"]
-    return [(flat[e - n:e], int(p)) for e, n, p in zip(np.cumsum(length), length, prompt)]
+    flat, branch, length = z["flat"].astype(np.int64), z["branch"], z["length"].astype(np.int64)
+    answer = np.unpackbits(z["answer"], count=len(flat)).astype(bool)
+    return [(flat[e - n:e], branch[e - n:e], answer[e - n:e]) for e, n in zip(np.cumsum(length), length)]
 
 
 def prepare(a):
@@ -73,11 +98,11 @@ def prepare(a):
     tok = tokens.load()
     for i in range(a.first_shard, a.first_shard + a.shards):
         g = corpus.Generator(f"{a.seed}.{i}", "train")
-        rows = tokenise(tok, [g.sample() for _ in range(SHARD)])
+        rows = tokenise(tok, [g.group() for _ in range(SHARD)])
         save_shard(work / f"tmp-{i}.npz", rows)
         os.replace(work / f"tmp-{i}.npz", work / f"shard-{i:03}.npz")
         n = sum(len(r[0]) for r in rows)
-        print(f"shard {i}: {len(rows)} samples, {n} tokens, {n / len(rows):.0f} each, targets {sum(len(r[0]) - r[1] for r in rows) / n:.2f}", flush=True)
+        print(f"shard {i}: {len(rows)} samples, {n} tokens, {n / len(rows):.0f} each, targets {sum(r[2].sum() for r in rows) / n:.2f}", flush=True)
 
 
 # The network. Imported late, so that `prepare` needs no torch.
@@ -123,17 +148,19 @@ def embedding(p, tw):
     return p["embed.own"] + p["embed.shared"][tw[0]] + p["embed.feature"][tw[1]]
 
 
-def hidden(torch, cfg, p, table, ids):
-    """The last hidden states, batch x time x width. Every row starts at position 0 and is padded at its end."""
+def hidden(torch, cfg, p, table, ids, position, branch):
+    """The last hidden states, batch x time x width. Rows are as `tree` makes them, padded at their end."""
     F = torch.nn.functional
     dt = torch.bfloat16
     b, t = ids.shape
     hd = cfg["width"] // cfg["heads"]
     inv = cfg["rope_base"] ** (-torch.arange(0, hd, 2, dtype=torch.float32) / hd)
-    angle = torch.arange(t, dtype=torch.float32)[:, None] * inv[None]
+    angle = position[:, None, :, None].float() * inv
     cos, sin = angle.cos().to(dt), angle.sin().to(dt)
 
-    mask = torch.full((t, t), float("-inf"), dtype=dt).triu(1)
+    order = torch.arange(t)
+    seen = (order[:, None] >= order) & ((branch[:, None, :] == 0) | (branch[:, None, :] == branch[:, :, None]))
+    mask = torch.where(seen, 0.0, float("-inf")).to(dt)[:, None]
 
     def rope(x):  # b h t hd
         x = x.unflatten(-1, (-1, 2))
@@ -211,16 +238,24 @@ def batches(rows, budget, r):
 
 
 def pad(torch, rows):
-    t = max(len(ids) for ids, _ in rows) - 1
-    x = torch.zeros(len(rows), t, dtype=torch.long)
-    y = torch.full((len(rows), t), -1, dtype=torch.long)
-    answer = torch.zeros(len(rows), t, dtype=torch.bool)
-    for i, (ids, prompt) in enumerate(rows):
-        ids = torch.from_numpy(ids)
-        x[i, :len(ids) - 1] = ids[:-1]
-        y[i, :len(ids) - 1] = ids[1:]
-        answer[i, prompt - 1:len(ids) - 1] = True
-    return x, y, answer
+    """Ids, positions and branches of a batch; what follows each id, or -1; and the weight of learning it, 0 in prompts.
+
+    An id of an answer of n ids weighs 1 / sqrt(n): a fact in JSON is mostly copying and punctuation, "9:30 [2]" is not.
+    """
+    b, t = len(rows), max(len(row[0]) for row in rows)
+    ids, position, branch, follows = (np.zeros((b, t), np.int64), np.zeros((b, t), np.int64), np.zeros((b, t), np.int64), np.full((b, t), -1, np.int64))
+    weight = np.zeros((b, t), np.float32)
+    for i, (x, k, answer) in enumerate(rows):
+        n, shared = len(x), int((k == 0).sum())
+        ids[i, :n], branch[i, :n] = x, k
+        start = np.r_[0, np.flatnonzero(np.diff(k)) + 1]
+        length = np.diff(np.r_[start, n])
+        position[i, :n] = np.arange(n) - np.repeat(np.where(k[start] > 0, start - shared, 0), length)
+        inside = k[1:] == k[:-1]
+        follows[i, :n - 1][inside] = x[1:][inside]
+        size = np.bincount(k, answer)[k[1:]]
+        weight[i, :n - 1] = np.where(inside & answer[1:], np.maximum(size, 1) ** -0.5, 0)
+    return tuple(map(torch.from_numpy, (ids, position, branch, follows, weight)))
 
 
 def evaluate(torch, cfg, p, table, sets):
@@ -233,8 +268,9 @@ def evaluate(torch, cfg, p, table, sets):
         for name, rows in sets.items():
             loss = count = exact = 0
             for group in batches(rows, 8192, random.Random(0)):
-                x, y, answer = pad(torch, [rows[i] for i in group])
-                h = hidden(torch, cfg, p, table, x)
+                x, position, branch, y, weight = pad(torch, [rows[i] for i in group])
+                h = hidden(torch, cfg, p, table, x, position, branch)
+                answer = weight > 0
                 logits = (h[answer] @ table.to(h.dtype).T).float()
                 gold = y[answer]
                 loss += torch.nn.functional.cross_entropy(logits, gold, reduction="sum").item()
@@ -249,6 +285,8 @@ def evaluate(torch, cfg, p, table, sets):
 
 def fit(a):
     import torch
+
+    from step import Step
 
     torch.set_num_threads(a.threads)
     work = pathlib.Path(a.work)
@@ -278,7 +316,7 @@ def fit(a):
     for split in EVAL_SPLITS:
         for task in ("extract", "answer", "tool"):
             g = corpus.Generator("eval-curve", split)
-            sets[f"{split}/{task}"] = [(np.array(i), n) for i, n in tokenise(tok, [getattr(g, task)() for _ in range(a.eval_size)])]
+            sets[f"{split}/{task}"] = tokenise(tok, [getattr(g, task)() for _ in range(a.eval_size)])
 
     def save():
         torch.save({"cfg": cfg, "p": {k: v.data for k, v in p.items()}, "state": state, "step": step, "seen": seen, "shard": shard, "cursor": cursor, "spent": spent, "decay_from": decay_from}, work / "saving.pt")
@@ -299,12 +337,7 @@ def fit(a):
     log.flush()
     asked_to_end = []
     signal.signal(signal.SIGTERM, lambda *_: asked_to_end.append(True))
-    def forward(p, table, ids):
-        return hidden(torch, cfg, p, table, ids)
-
-    # Compiling costs a minute and buys 40 % more tokens a second: half of an eager step goes into small operations.
-    if a.compile:
-        forward = torch.compile(forward, dynamic=True)
+    one_step = Step(cfg, work)
     torch.manual_seed(a.seed + step)
     last_save, window, since, began = time.time(), [], time.time(), seen
     while True:
@@ -320,17 +353,13 @@ def fit(a):
                 decay_from = step
                 started, a.decay_until = time.time(), float((work / "decay").read_text() or 0) or a.decay_until
                 print(f"decay from step {step}", flush=True)
-            x, y, answer = pad(torch, [rows[i] for i in plan[cursor]])
-            table = embedding(p, tw)
-            h = forward(p, table, x)
-            some = (y >= 0) & ~answer & (torch.rand(y.shape) < a.prompt_share)
-            low = table.to(h.dtype).T
-            la = torch.nn.functional.cross_entropy((h[answer] @ low).float(), y[answer])
-            lp = torch.nn.functional.cross_entropy((h[some] @ low).float(), y[some])
-            loss = la + a.prompt_weight * lp
-            loss.backward()
-            s = lr_scale()
+            batch = pad(torch, [rows[i] for i in plan[cursor]])
             with torch.no_grad():
+                la, lp, dtable = one_step(p, embedding(p, tw), batch, a.prompt_share, a.prompt_weight)
+                p["embed.own"].grad = dtable
+                p["embed.shared"].grad = torch.zeros_like(p["embed.shared"]).index_add_(0, tw[0], dtable)
+                p["embed.feature"].grad = torch.zeros_like(p["embed.feature"]).index_add_(0, tw[1], dtable)
+                s = lr_scale()
                 for k in matrices:
                     g, m = p[k].grad, state[k][0]
                     m.mul_(0.95).add_(g)
@@ -338,19 +367,13 @@ def fit(a):
                     p[k].mul_(1 - a.muon_lr * s * a.weight_decay)
                     p[k].add_(u, alpha=-a.muon_lr * s * max(1, u.shape[0] / u.shape[1]) ** 0.5)
                     p[k].grad = None
-                c1, c2 = 1 - 0.9 ** (step + 1), 1 - 0.98 ** (step + 1)
-                for k in others:
-                    g = p[k].grad
-                    m, v = state[k]
-                    m.mul_(0.9).add_(g, alpha=0.1)
-                    v.mul_(0.98).addcmul_(g, g, value=0.02)
-                    p[k].addcdiv_(m / c1, (v / c2).sqrt_().add_(1e-8), value=-a.adam_lr * s)
-                    p[k].grad = None
-            seen += int((y >= 0).sum())
+                torch._fused_adam_([p[k] for k in others], [p[k].grad for k in others], [state[k][0] for k in others], [state[k][1] for k in others], [], [torch.tensor(step + 1.0) for _ in others],
+                                   lr=a.adam_lr * s, beta1=0.9, beta2=0.98, weight_decay=0.0, eps=1e-8, amsgrad=False, maximize=False)
+            seen += int((batch[3] >= 0).sum())
             step += 1
             cursor += 1
             spent += min(time.time() - t0, 60.0)
-            window.append((la.item(), lp.item()))
+            window.append((la, lp))
             if step % 20 == 0:
                 la_, lp_ = np.mean(window, 0)
                 print(f"step {step} tokens {seen / 1e6:.2f}M answer {la_:.3f} prompt {lp_:.3f} {(seen - began) / (time.time() - since):.0f} tok/s", flush=True)
@@ -359,7 +382,7 @@ def fit(a):
             if step % a.eval_every == 0 or done:
                 with torch.no_grad():
                     result = evaluate(torch, cfg, p, embedding(p, tw), sets)
-                log.write(json.dumps({"step": step, "tokens": seen, "seconds": round(spent), "lr": round(s, 3), "loss": round(la.item(), 4), "eval": result}) + "\n")
+                log.write(json.dumps({"step": step, "tokens": seen, "seconds": round(spent), "lr": round(s, 3), "loss": round(la, 4), "eval": result}) + "\n")
                 log.flush()
                 print("eval " + " ".join(f"{k}={v[0]:.3f}/{v[1]:.2f}" for k, v in result.items()), flush=True)
                 since, began = time.time(), seen
@@ -383,7 +406,6 @@ def main():
     q.add_argument("--name", default="nano")
     q.add_argument("--threads", type=int, default=2)
     q.add_argument("--batch", type=int, default=4096, help="padded tokens in a step")
-    q.add_argument("--compile", action="store_true", help="compile the network; needs a C++ compiler")
     q.add_argument("--steps", type=int, default=0)
     q.add_argument("--warmup", type=int, default=60)
     q.add_argument("--decay-from", type=int)

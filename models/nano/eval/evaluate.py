@@ -25,6 +25,7 @@ HERE = pathlib.Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
 import corpus
+import quote
 import smalltalk
 import tokens
 
@@ -216,13 +217,16 @@ def main():
     p.add_argument("model")
     p.add_argument("tool")
     p.add_argument("--count", type=int, default=150, help="samples of each generated set and task")
+    p.add_argument("--tasks", default="extract,answer,tool,form,talk")
+    p.add_argument("--splits", default="hand,words,shapes,both")
     p.add_argument("--failures")
     p.add_argument("--json")
     a = p.parse_args()
-    cases = [("hand", s) for s in by_hand()]
-    for split in ("words", "shapes", "both"):
-        g = corpus.Generator("evaluate", split)
-        for task in ("extract", "answer", "tool", "form", "talk"):
+    splits, tasks = a.splits.split(","), a.tasks.split(",")
+    cases = [("hand", s) for s in by_hand() if s["task"] in tasks] if "hand" in splits else []
+    for split in [s for s in splits if s != "hand"]:
+        for task in tasks:
+            g = corpus.Generator(f"evaluate/{task}", split)
             for _ in range(a.count if task in ("extract", "answer", "tool") else a.count // 3):
                 cases.append((split, getattr(g, task)()))
     requests, what = [], []
@@ -230,19 +234,22 @@ def main():
         task, prompt = s["task"], tokens.render(s["messages"], s.get("tools"))
         ways = [("free", None)]
         if task == "extract":
-            ways = [("", FACTS)]
+            ways = [("", FACTS), ("quoted", quote.facts(s["messages"][-1][1]))]
+        elif task == "answer":
+            ways = [("", None), ("quoted", quote.answer(s["messages"][-1][1]))]
         elif task == "form":
             ways = [("", {"type": "object", "properties": {k: STRING for k in json.loads(s["target"])}, "required": list(json.loads(s["target"])), "additionalProperties": False})]
         elif task == "tool":
             ways = [("free", None), ("forced", call_schema(s["tools"]))]
         for how, schema in ways:
-            requests.append({"op": "generate", "prompt": prompt, "max": 400, **({"schema": json.dumps(schema)} if schema else {})})
+            grammar = {"grammar": schema} if isinstance(schema, str) else {"schema": json.dumps(schema)} if schema else {}
+            requests.append({"op": "generate", "prompt": prompt, "max": 400, **grammar})
             what.append((where, s, how))
     done = subprocess.run([a.tool, a.model], input="".join(json.dumps(r) + "\n" for r in requests), stdout=subprocess.PIPE, text=True, check=True)
     scores, failures = collections.defaultdict(Score), []
     for (where, s, how), line in zip(what, done.stdout.splitlines()):
         text, task = json.loads(line)["text"], s["task"]
-        score = scores[where, task]
+        score = scores[where, f"{task} {how}" if how == "quoted" else task]
         if task == "extract":
             right = score.extract(s, text)
         elif task == "answer":
