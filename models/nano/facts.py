@@ -800,7 +800,7 @@ DOCS = [
 # documents; what stands above was shown to the model before such sentences were held out, and never is.
 
 FILES = pathlib.Path(__file__).parent / "shapes"
-PAST = set("was had did went came left lost grew took gave met got became kept stole quit lied flew would could should must will can cannot".split())
+PAST = set("swelled was had did went came left lost grew took gave met got became kept stole quit lied flew would could should must will can cannot".split())
 ADVERBS = {"always", "never", "only", "just", "still", "mostly"}
 
 

@@ -64,6 +64,12 @@ class Step:
         change = np.concatenate([np.ones((b, 1), bool), k_[:, 1:] != k_[:, :-1]], 1)
         start = torch.from_numpy(np.maximum.accumulate(np.where(change, np.arange(t), 0), 1).astype(np.int32))
 
+        follows, weight = follows.reshape(-1), weight.reshape(-1)
+        answer = weight > 0
+        prompt = (follows >= 0) & ~answer & (torch.rand(n) < prompt_share)
+        weight = weight / weight.sum() + prompt * (prompt_weight / max(1, int(prompt.sum())))
+        some = (answer | prompt).nonzero()[:, 0]
+
         low = table.to(BF)
         x = low[ids.reshape(-1)]
         kept = []
@@ -79,40 +85,36 @@ class Step:
             y = torch.empty(n, d, dtype=BF)
             call("heads_to_rows", torch.bmm(s, v), y, b, t, heads, 0)
             mid = x + y @ w["o"].T
+            if i == cfg["layers"] - 1:  # from here on only what is learnt counts
+                mid = mid[some]
             h2, r2 = self.norm(mid, p[f"{i}.ffn_norm"])
             gu = h2 @ w["gu"].T
-            act = torch.empty(n, ff, dtype=BF)
-            call("swiglu_forward", gu, act, n, ff)
+            act = torch.empty(len(mid), ff, dtype=BF)
+            call("swiglu_forward", gu, act, len(mid), ff)
             kept.append((x, h, r, q, k, v, s, y, mid, h2, r2, gu, act, w))
             x = mid + act @ w["down"].T
         out, r_out = self.norm(x, p["out_norm"])
 
-        follows, weight = follows.reshape(-1), weight.reshape(-1)
-        answer = weight > 0
-        prompt = (follows >= 0) & ~answer & (torch.rand(n) < prompt_share)
-        weight = weight / weight.sum() + prompt * (prompt_weight / max(1, int(prompt.sum())))
-        some = (answer | prompt).nonzero()[:, 0]
-        picked = out[some]
-        z = picked @ low.T
+        z = out @ low.T
         losses = torch.empty(len(some))
         call("cross_entropy", z, follows[some], weight[some].contiguous(), losses, len(some), len(low))
         is_answer = answer[some]
         loss_answer, loss_prompt = (losses * weight[some])[is_answer].sum().item(), losses[~is_answer].mean().item() if len(some) > is_answer.sum() else 0.0
 
-        dtable = (z.T @ picked).float()
-        dout = torch.zeros_like(out)
-        dout[some] = z @ low
+        dtable = (z.T @ out).float()
         grads = {}
         dx = torch.zeros_like(x)
-        grads["out_norm"] = self.norm_back(dout, x, p["out_norm"], r_out, dx)
+        grads["out_norm"] = self.norm_back(z @ low, x, p["out_norm"], r_out, dx)
         for i in reversed(range(cfg["layers"])):
             x, h, r, q, k, v, s, y, mid, h2, r2, gu, act, w = kept.pop()
             grads[f"{i}.down"] = dx.T @ act
             dact = dx @ w["down"]
-            call("swiglu_backward", gu, dact, n, ff)
+            call("swiglu_backward", gu, dact, len(mid), ff)
             g = gu.T @ h2
             grads[f"{i}.gate"], grads[f"{i}.up"] = g[:ff], g[ff:]
             grads[f"{i}.ffn_norm"] = self.norm_back(gu @ w["gu"], mid, p[f"{i}.ffn_norm"], r2, dx)
+            if i == cfg["layers"] - 1:
+                dx = torch.zeros_like(x).index_copy_(0, some, dx)
             grads[f"{i}.o"] = dx.T @ y
             dy = torch.empty(b, heads, t, 64, dtype=BF)
             call("heads_to_rows", dx @ w["o"], dy, b, t, heads, 1)
