@@ -30,34 +30,49 @@ def words(text):
     return out
 
 
-def chain(rules, name, text, encode, end):
-    """Rules for the quotations of one line, each followed by `end`. Returns the rules one may begin with."""
-    line = words(text)
-    for i, (word, behind) in enumerate(line):
-        more = [literal(encode(behind)) + f" {name}{i + 1}"] if i + 1 < len(line) else []
-        rules.append(f"{name}{i} ::= {literal(encode(word))} ( {' | '.join([end, *more])} )")
-    return [f"{name}{i}" for i in range(len(line))]
+def quoted(names):
+    return " | ".join(literal(n) for n in names)
 
 
 def facts(said):
-    """The grammar of an extraction from lines `SPEAKER: text`."""
-    rules, starts, subjects = [], [], set()
+    """The grammar of an extraction from lines `SPEAKER: text`.
+
+    Quotations come in the order of the text and do not overlap. The subject of one is the speaker of its line or a word of
+    that line, with the next if both are capitalised. An assistant's lines are not quoted.
+    """
+    rules = ["category ::= " + quoted(CATEGORIES), 'kind ::= "semantic" | "episodic"']
+    at = 0  # words before this line; `from N` is any fact that begins at word N or later, or the end
     for k, line in enumerate(said.split("\n")):
         speaker, _, text = line.partition(": ")
         if speaker == "assistant":
             continue
-        subjects.add(speaker)
-        starts += chain(rules, f"w{k}x", text, inside, literal('"'))
-        found = [word for word, _ in words(text)]
-        found = [w.removesuffix("'s") for w in found]
-        subjects |= set(found) | {f"{a} {b}" for a, b in zip(found, found[1:]) if a[:1].isupper() and b[:1].isupper()}
-    if not starts:
+        line_words = words(text)
+        bare = [w.removesuffix("'s") for w, _ in line_words]
+        subjects = {speaker, *bare} | {f"{a} {b}" for a, b in zip(bare, bare[1:]) if a[:1].isupper() and b[:1].isupper()}
+        rules.append(f"subject{k} ::= {quoted(sorted(map(inside, subjects)))}")
+        rules.append(f"labels{k} ::= {literal(chr(34) + ',' + chr(34) + 'category' + chr(34) + ':' + chr(34))} category {literal(chr(34) + ',' + chr(34) + 'kind' + chr(34) + ':' + chr(34))} kind {literal(chr(34) + ',' + chr(34) + 'subject' + chr(34) + ':' + chr(34))} subject{k} {literal(chr(34) + '}')}")
+        for i, (word, behind) in enumerate(line_words):
+            n = at + i
+            more = f" | {literal(inside(behind))} word{n + 1}" if i + 1 < len(line_words) else ""
+            rules.append(f"word{n} ::= {literal(inside(word))} ( labels{k} rest{n + 1}{more} )")
+            rules.append(f"start{n} ::= word{n} | start{n + 1}")
+            rules.append(f"rest{n} ::= {literal(']}')} | {literal(',{' + chr(34) + 'basis' + chr(34) + ':' + chr(34))} start{n}")
+        at += len(line_words)
+    if not at:
         return 'root ::= "{\\"facts\\":[]}"'
-    quoted = lambda names: " | ".join(literal(n) for n in names)
-    rules += ["basis ::= " + " | ".join(starts), "category ::= " + quoted(CATEGORIES), "kind ::= " + quoted(["semantic", "episodic"]), "subject ::= " + quoted(sorted(map(inside, subjects))),
-              "fact ::= " + " ".join([literal('{"basis":"'), "basis", literal(',"category":"'), "category", literal('","kind":"'), "kind", literal('","subject":"'), "subject", literal('"}')]),
-              f'root ::= {literal("{" + chr(34) + "facts" + chr(34) + ":[")} ( fact ( "," fact ){{0,7}} )? "]}}"']
+    rules[:] = [r.replace(f" | start{at}", "") for r in rules]
+    rules.append(f"rest{at} ::= {literal(']}')}")
+    rules.append(f"root ::= {literal('{' + chr(34) + 'facts' + chr(34) + ':[')} ( {literal(']}')} | {literal('{' + chr(34) + 'basis' + chr(34) + ':' + chr(34))} start0 )")
     return "\n".join(rules)
+
+
+def chain(rules, name, text, end):
+    """Rules for the quotations of one line, each followed by `end`. Returns the rules one may begin with."""
+    line = words(text)
+    for i, (word, behind) in enumerate(line):
+        more = [literal(behind) + f" {name}{i + 1}"] if i + 1 < len(line) else []
+        rules.append(f"{name}{i} ::= {literal(word)} ( {' | '.join([end, *more])} )")
+    return [f"{name}{i}" for i in range(len(line))]
 
 
 def answer(user):
@@ -66,6 +81,6 @@ def answer(user):
     for m in re.finditer(r"^\[(\d+)\] (.*)$", user, re.M):
         text = m[2]
         for variant, k in ((text, ""), (text[:1].lower() + text[1:], "s")) if text[:1].isupper() else ((text, ""),):
-            made = chain(rules, f"w{m[1]}{k}x", variant, lambda t: t, literal(f" [{m[1]}]"))
+            made = chain(rules, f"w{m[1]}{k}x", variant, literal(f" [{m[1]}]"))
             starts += made[:1] if k else made
     return "\n".join([*rules, "root ::= " + " | ".join(starts)])
