@@ -8,6 +8,8 @@ tied embeddings), so llama.cpp runs it as it is. Two things are ours and leave n
   model to emit another token than it read; sharing makes these two tokens neighbours from the first step.
 * Hidden matrices are updated by Muon, embeddings and gains by Adam.
 
+Samples that begin alike share a row (`tree`), and the step is written out (`step.py`).
+
 `fit` writes a checkpoint every few minutes and continues from it. A file named `decay` in the work folder starts the
 final decay of the learning rate, to the time that it holds (seconds since 1970) or over --decay-steps; the step at which
 that happened is in the log, and `--decay-from` repeats it.
