@@ -442,9 +442,11 @@ pub(crate) fn end(text: &str) -> Result<Option<Time>, Failure> {
         return Ok(None);
     }
     if let Ok(moment) = text.parse::<tally_capability::Moment>() {
-        return Ok(Some(Time::from_millis(
-            moment.epoch_seconds().saturating_mul(1000),
-        )));
+        let end = Time::from_millis(moment.epoch_seconds().saturating_mul(1000));
+        if end.millis() <= now_ms() {
+            return Err(Failure::misuse(format_args!("{text} is past")));
+        }
+        return Ok(Some(end));
     }
     let (number, unit) = text
         .split_at_checked(text.len().saturating_sub(1))

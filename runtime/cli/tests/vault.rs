@@ -173,7 +173,19 @@ fn what_cannot_be_meant_is_said_in_a_sentence() {
     for (args, words) in [
         (&["add", "x", "--namespace", "nowhere"][..], "there are: "),
         (&["add", "x", "--type", "NOT A TYPE"], "type"),
+        (&["add"], "nothing to add"),
         (&["get", "zz"], "no record"),
+        (
+            &[
+                "share",
+                "--agent",
+                "a",
+                "memory=read",
+                "--expires",
+                "2001-01-01T00:00:00Z",
+            ],
+            "is past",
+        ),
         (&["share", "--agent", "a", "memory"], "NAMESPACE=RIGHT"),
         (&["share", "--agent", "a", "memory=write"], "no right"),
         (

@@ -113,6 +113,10 @@ pub(crate) fn add(args: Add, json: bool) -> Outcome {
                 .take(64 << 20)
                 .read_to_end(&mut bytes)
                 .or_environment("read stdin")?;
+            if bytes.is_empty() {
+                return Err(Failure::misuse("there is nothing to add: stdin is empty")
+                    .advise("give a text or a file (--file); '' is a text"));
+            }
         }
         None => {}
     }
