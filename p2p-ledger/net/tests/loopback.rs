@@ -1,0 +1,258 @@
+//! Endpoints on this machine's loopback: what the mesh and calls do, and what they refuse.
+
+use std::net::Ipv4Addr;
+use std::num::NonZeroUsize;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use commonware_codec::{Copying, DecodeExt as _};
+use commonware_cryptography::Signer as _;
+use commonware_cryptography::ed25519::{PrivateKey, PublicKey};
+use commonware_p2p::{Blocker as _, Receiver as _, Recipients, Sender as _};
+use tally_net::{
+    CallError, Caller, ChannelConfig, ChannelReceiver, ChannelSender, Config, Endpoint, EndpointId,
+    Limits, Mesh, Peer, Secret, Service, serve,
+};
+
+const LIMIT: usize = 100_000; // bytes
+
+fn key(n: u8) -> PublicKey {
+    PrivateKey::decode(Copying(&[n; 32][..]))
+        .expect("a seed")
+        .public_key()
+}
+
+struct Node {
+    endpoint: Endpoint,
+    mesh: Mesh,
+    sender: ChannelSender,
+    receiver: ChannelReceiver,
+    peer: Peer,
+}
+
+struct Echo;
+
+impl Service for Echo {
+    fn answer(
+        &self,
+        _caller: EndpointId,
+        request: Bytes,
+    ) -> Pin<Box<dyn Future<Output = Bytes> + Send + '_>> {
+        Box::pin(async move {
+            if request.as_ref() == b"never" {
+                std::future::pending::<()>().await;
+            }
+            request
+        })
+    }
+}
+
+async fn node(n: u8) -> Node {
+    let listen = (Ipv4Addr::LOCALHOST, 0).into();
+    let endpoint = Endpoint::bind(&Secret::of_validator(&[n; 32]), Config::new(listen))
+        .await
+        .expect("a free port");
+    let channel = ChannelConfig {
+        limit: LIMIT,
+        priority: 0,
+        queue: NonZeroUsize::new(64).expect("not zero"),
+    };
+    let (mesh, mut halves) = Mesh::new(endpoint.clone(), &[channel], Duration::ZERO);
+    let (sender, receiver) = halves.pop().expect("one channel");
+    let limits = Limits {
+        request: 1000,
+        time: Duration::from_secs(2),
+        ..Limits::default()
+    };
+    tokio::spawn(serve(
+        endpoint.clone(),
+        Some(mesh.clone()),
+        Arc::new(Echo),
+        limits,
+    ));
+    let peer = Peer {
+        key: key(n),
+        addresses: endpoint.sockets(),
+    };
+    Node {
+        endpoint,
+        mesh,
+        sender,
+        receiver,
+        peer,
+    }
+}
+
+async fn connected(node: &Node, peers: usize) {
+    for _ in 0..600 {
+        if node.mesh.connected().len() == peers {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!(
+        "{} of {peers} peers are connected",
+        node.mesh.connected().len()
+    );
+}
+
+async fn next(node: &mut Node) -> (PublicKey, Vec<u8>) {
+    let (from, message) = tokio::time::timeout(Duration::from_secs(20), node.receiver.recv())
+        .await
+        .expect("a message in time")
+        .expect("the mesh is open");
+    (from, message.into())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn peers_reach_each_other_whoever_is_told_first_and_again_after_a_restart() {
+    let (mut one, two) = (node(1).await, node(2).await);
+    one.mesh.set_peers([two.peer.clone()]);
+    two.mesh.set_peers([one.peer.clone()]);
+    connected(&one, 1).await;
+    connected(&two, 1).await;
+    let mut to_one = two.sender.clone();
+    to_one.send(Recipients::One(key(1)), Bytes::from_static(b"hello"), true);
+    assert_eq!(next(&mut one).await, (key(2), b"hello".to_vec()));
+
+    // It comes back at another address, and the other side is told.
+    two.mesh.close();
+    two.endpoint.close().await;
+    drop(two);
+    connected(&one, 0).await;
+    let two = node(2).await;
+    two.mesh.set_peers([one.peer.clone()]);
+    one.mesh.set_peers([two.peer.clone()]);
+    connected(&one, 1).await;
+    connected(&two, 1).await;
+    let mut to_all = two.sender.clone();
+    to_all.send(Recipients::All, vec![7; LIMIT], false);
+    assert_eq!(next(&mut one).await, (key(2), vec![7; LIMIT]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_whose_address_is_not_known_dials_itself() {
+    for (known, unknown) in [(1, 2), (2, 1)] {
+        let (knows, hidden) = (node(known).await, node(unknown).await);
+        let without_address = Peer {
+            addresses: Vec::new(),
+            ..hidden.peer.clone()
+        };
+        knows.mesh.set_peers([without_address]);
+        hidden.mesh.set_peers([knows.peer.clone()]);
+        connected(&knows, 1).await;
+        connected(&hidden, 1).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_not_a_peer_is_turned_away_and_who_is_blocked_too() {
+    let (one, two, stranger) = (node(1).await, node(2).await, node(3).await);
+    one.mesh.set_peers([two.peer.clone()]);
+    two.mesh.set_peers([one.peer.clone()]);
+    stranger
+        .mesh
+        .set_peers([one.peer.clone(), two.peer.clone()]);
+    connected(&one, 1).await;
+    for _ in 0..200 {
+        if one.mesh.stats().refused + two.mesh.stats().refused > 1 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(one.mesh.stats().refused + two.mesh.stats().refused > 1);
+    assert_eq!(one.mesh.connected(), [key(2)]);
+
+    let mut blocker = one.mesh.blocker();
+    let mut blocked = blocker.blocked();
+    assert_eq!(blocked.recv().await.expect("the present set").len(), 0);
+    blocker.block(key(2));
+    assert_eq!(blocked.recv().await.expect("the next set").len(), 1);
+    connected(&one, 0).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    connected(&one, 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_leaves_the_list_is_cut_off() {
+    let (one, two) = (node(1).await, node(2).await);
+    one.mesh.set_peers([two.peer.clone()]);
+    two.mesh.set_peers([one.peer.clone()]);
+    connected(&one, 1).await;
+    one.mesh.set_peers([]);
+    connected(&two, 0).await;
+    one.mesh.set_peers([two.peer.clone()]);
+    connected(&two, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_reader_costs_its_sender_a_bounded_queue_and_loses_the_newest() {
+    let (one, mut two) = (node(1).await, node(2).await);
+    one.mesh.set_peers([two.peer.clone()]);
+    two.mesh.set_peers([one.peer.clone()]);
+    connected(&one, 1).await;
+    let mut sender = one.sender.clone();
+    for n in 0..1000u32 {
+        let mut message = vec![0; LIMIT];
+        message[..4].copy_from_slice(&n.to_be_bytes());
+        sender.send(Recipients::One(key(2)), message, false);
+        if n % 100 == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+    assert!(one.mesh.stats().dropped_full > 0);
+    // What was kept comes in order, from the first on.
+    for n in 0..50u32 {
+        let (_, message) = next(&mut two).await;
+        assert_eq!(message[..4], n.to_be_bytes());
+    }
+}
+
+fn caller(from: &Node, to: &Node, time: Duration) -> Caller {
+    Caller::new(
+        from.endpoint.clone(),
+        to.endpoint.id(),
+        to.peer.addresses.clone(),
+        time,
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_are_answered_and_bounded_on_both_sides() {
+    let (server, client) = (node(1).await, node(2).await);
+    let calls = caller(&client, &server, Duration::from_secs(10));
+    let answer = calls.call(Bytes::from_static(b"ping"), 100).await.unwrap();
+    assert_eq!(answer.as_ref(), b"ping");
+    // Longer than the server takes.
+    let long = calls.call(vec![0; 1001].into(), 10_000).await;
+    assert!(matches!(long, Err(CallError::Broken { .. })), "{long:?}");
+    // Longer than the caller takes.
+    let long = calls.call(vec![0; 900].into(), 800).await;
+    assert!(matches!(long, Err(CallError::Answer { .. })), "{long:?}");
+    // Longer than either waits.
+    let late = calls.call(Bytes::from_static(b"never"), 100).await;
+    assert!(matches!(late, Err(CallError::Broken { .. })), "{late:?}");
+    let hasty = caller(&client, &server, Duration::from_millis(300));
+    let late = hasty.call(Bytes::from_static(b"never"), 100).await;
+    assert!(matches!(late, Err(CallError::Late { .. })), "{late:?}");
+    let answer = calls.call(Bytes::from_static(b"still"), 100).await.unwrap();
+    assert_eq!(answer.as_ref(), b"still");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_to_another_key_or_to_nobody_is_not_reached() {
+    let (server, client) = (node(1).await, node(2).await);
+    let elsewhere = Caller::new(
+        client.endpoint.clone(),
+        EndpointId::of_validator(&key(9)),
+        server.peer.addresses.clone(),
+        Duration::from_secs(10),
+    );
+    let answer = elsewhere.call(Bytes::from_static(b"ping"), 100).await;
+    assert!(
+        matches!(answer, Err(CallError::Unreachable { .. })),
+        "{answer:?}"
+    );
+}

@@ -1,0 +1,756 @@
+//! A node's loop. It alone owns what the node knows, so nothing here is shared or locked.
+//!
+//! ```text
+//! engine ── propose, verify, broadcast, final, fault ──▶ ┌───────┐ ◀── blocks, history, transactions ── peers
+//!                                                        │ actor │
+//! handle ── submit, status, prove, … ──────────────────▶ └───────┘ ──▶ disk
+//! ```
+//!
+//! After each event the loop takes one [`step`](Actor::step): whatever can be answered now is answered, the rest waits for
+//! the next event or moment.
+//!
+//! Rules:
+//! * A slot may hold its parent again. So an idle chain does not grow, and the last block of an epoch is repeated until it is
+//!   final, which ends the epoch's engine.
+//! * A block is judged once its parent's state is known and its time is not in the future; then it is on the disk; then this
+//!   node votes. A block that cannot follow is refused for good; anything else waits.
+//! * Blocks become final in order, each on the state of the one before it.
+
+mod answers;
+mod history;
+mod ready;
+
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use commonware_cryptography::ed25519::PublicKey;
+use commonware_p2p::{Receiver, Recipients, Sender};
+use commonware_runtime::Handle;
+use tally_ledger::{BlockDigest, Certificate, Epoch, EpochEnd, Genesis, Height, ValidatorSet};
+use tally_receipt::{Digest, Timestamp};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::Runtime;
+use crate::bodies::Bodies;
+use crate::chain::{Candidate, Chain, Final};
+use crate::consensus::{
+    Audience, Consensus, EpochStart, Fault, Finalized, Mailbox, Proposed, Request, Slot,
+};
+use crate::metrics::Metrics;
+use crate::pool::{self, Pool};
+use crate::proofs::Log;
+use crate::store::{Blocks, Partitions, PoolFile, StoreError};
+use crate::wire::{self, BlockMessage, HistoryMessage, Refused, Transactions};
+pub(crate) use answers::Command;
+use ready::Ready;
+
+/// Times and limits of a node. Every validator may have its own.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// The shortest time between a block and the next.
+    pub block: Duration,
+    /// How long a leader without transactions waits for some before it repeats the last block; well below the time after
+    /// which others give the leader up.
+    pub idle: Duration,
+    /// How far ahead of this node's clock a block's time may be before it waits.
+    pub drift: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            block: Duration::from_millis(25),
+            idle: Duration::from_millis(400),
+            drift: Duration::from_millis(500),
+        }
+    }
+}
+
+/// The longest time between two looks at what waits.
+const TICK: Duration = Duration::from_millis(50);
+/// How often a node says how far it is.
+const TIP_EVERY: Duration = Duration::from_secs(1);
+/// A transaction that waited so long may not have reached everybody: it is passed on, once.
+const PASS_ON_AFTER: Duration = Duration::from_millis(750);
+/// Evidence against validators that is kept.
+const FAULTS: usize = 256;
+/// Submissions that share one sync of the disk.
+const SUBMISSIONS: usize = 256;
+/// Calls that wait for the loop.
+pub(crate) const COMMANDS: usize = 1024;
+
+/// A node's channels to its peers.
+pub(crate) struct Peers<S, R> {
+    pub(crate) blocks: (S, R),
+    pub(crate) history: (S, R),
+    pub(crate) transactions: (S, R),
+}
+
+/// The network, as far as a node has a say in it.
+pub(crate) trait Neighbours: Send + Sync {
+    /// These vote from now on.
+    fn validators(&mut self, epoch: Epoch, validators: &ValidatorSet);
+    /// With whom there is a connection.
+    fn connected(&self) -> Vec<PublicKey>;
+}
+
+/// Everything a node is made of.
+pub(crate) struct Parts<C, S, R> {
+    pub(crate) partitions: Partitions,
+    pub(crate) genesis: Genesis,
+    /// The key this node votes with, if it may.
+    pub(crate) me: Option<PublicKey>,
+    pub(crate) pace: Pace,
+    pub(crate) consensus: Option<C>,
+    pub(crate) peers: Peers<S, R>,
+    pub(crate) neighbours: Box<dyn Neighbours>,
+    pub(crate) commands: mpsc::Receiver<Command>,
+}
+
+struct Senders<S> {
+    blocks: S,
+    history: S,
+    transactions: S,
+}
+
+struct Proposing {
+    slot: Slot,
+    answer: Proposed,
+    since: SystemTime,
+}
+
+struct Verifying {
+    slot: Slot,
+    block: BlockDigest,
+    answer: oneshot::Sender<bool>,
+}
+
+struct Voting {
+    epoch: Epoch,
+    engine: Handle<()>,
+}
+
+/// Somebody who waits for a receipt to become final.
+struct Waiting {
+    until: SystemTime,
+    answer: oneshot::Sender<Result<Bytes, Refused>>,
+}
+
+pub(crate) struct Actor<E: Runtime, C, S> {
+    context: E,
+    partitions: Partitions,
+    genesis: Genesis,
+    me: Option<PublicKey>,
+    pace: Pace,
+    consensus: Option<C>,
+    senders: Senders<S>,
+    neighbours: Box<dyn Neighbours>,
+    metrics: Metrics,
+
+    chain: Chain,
+    /// The final blocks by height.
+    finals: Vec<BlockDigest>,
+    /// The last block of the epoch before, on which this one began.
+    root: BlockDigest,
+    /// The tip's certificate; none at genesis.
+    certificate: Option<Certificate>,
+    /// The last blocks of past epochs, by which others follow who votes now.
+    epochs: Vec<EpochEnd>,
+    log: Log,
+    pool: Pool,
+    bodies: Bodies,
+    /// Blocks that cannot follow on their parents.
+    bad: HashSet<BlockDigest>,
+    blocks: Blocks<E>,
+    pool_file: PoolFile<E>,
+
+    voting: Option<Voting>,
+    /// The requests of an engine that was just started.
+    started: Option<mpsc::UnboundedReceiver<Request>>,
+    proposing: Option<Proposing>,
+    verifying: Vec<Verifying>,
+    history: history::History,
+    waiting: HashMap<Digest, Vec<Waiting>>,
+    faults: Vec<Fault>,
+    next_tip: SystemTime,
+    heights: watch::Sender<Height>,
+}
+
+impl<E, C, S> Actor<E, C, S>
+where
+    E: Runtime,
+    C: Consensus<E>,
+    S: Sender<PublicKey = PublicKey>,
+{
+    /// Reads what is on the disk and goes on from there, until the commands' senders are gone.
+    pub(crate) async fn run<R: Receiver<PublicKey = PublicKey>>(
+        context: E,
+        parts: Parts<C, S, R>,
+        heights: watch::Sender<Height>,
+    ) -> Result<(), StoreError> {
+        let Parts {
+            partitions,
+            genesis,
+            me,
+            pace,
+            consensus,
+            peers,
+            neighbours,
+            mut commands,
+        } = parts;
+        let (blocks_sender, mut blocks_in) = peers.blocks;
+        let (history_sender, mut history_in) = peers.history;
+        let (transactions_sender, mut transactions_in) = peers.transactions;
+        let (blocks, last) = Blocks::open(&context, &partitions).await?;
+        let mut acknowledged = Vec::new();
+        let pool_file = PoolFile::open(&context, &partitions, |bytes| {
+            acknowledged.push(Bytes::copy_from_slice(bytes));
+        })
+        .await?;
+        let state = genesis.state();
+        let mut actor = Self {
+            metrics: Metrics::new(&context),
+            next_tip: context.current(),
+            me,
+            pace,
+            consensus,
+            senders: Senders {
+                blocks: blocks_sender,
+                history: history_sender,
+                transactions: transactions_sender,
+            },
+            neighbours,
+            root: state.head_digest(),
+            finals: vec![state.head_digest()],
+            chain: Chain::new(state),
+            certificate: None,
+            epochs: Vec::new(),
+            log: Log::default(),
+            pool: Pool::default(),
+            bodies: Bodies::default(),
+            bad: HashSet::new(),
+            blocks,
+            pool_file,
+            voting: None,
+            started: None,
+            proposing: None,
+            verifying: Vec::new(),
+            history: history::History::default(),
+            waiting: HashMap::new(),
+            faults: Vec::new(),
+            heights,
+            context,
+            partitions,
+            genesis,
+        };
+        if let Some(last) = last {
+            actor.recover(last).await?;
+        }
+        actor.restore(acknowledged).await;
+        actor.epoch().await;
+        let mut requests = actor.started.take();
+        loop {
+            let wake = actor.wake();
+            tokio::select! {
+                biased;
+                request = next(&mut requests) => actor.request(request).await?,
+                message = blocks_in.recv() => match message {
+                    Ok((peer, message)) => actor.block_message(&peer, message.into()).await?,
+                    Err(_) => return Ok(()),
+                },
+                command = commands.recv() => {
+                    let Some(command) = command else {
+                        return Ok(());
+                    };
+                    let mut batch = vec![command];
+                    while batch.len() < SUBMISSIONS
+                        && let Ok(command) = commands.try_recv()
+                    {
+                        batch.push(command);
+                    }
+                    actor.commands(batch).await?;
+                }
+                message = history_in.recv() => match message {
+                    Ok((peer, message)) => actor.history_message(&peer, message.into()).await?,
+                    Err(_) => return Ok(()),
+                },
+                message = transactions_in.recv() => match message {
+                    Ok((_, message)) => actor.passed_on(message.into()),
+                    Err(_) => return Ok(()),
+                },
+                () = actor.context.sleep_until(wake) => {}
+            }
+            actor.step().await?;
+            if actor.voting.is_none() {
+                requests = None;
+            }
+            if let Some(started) = actor.started.take() {
+                requests = Some(started);
+            }
+        }
+    }
+
+    fn now(&self) -> SystemTime {
+        self.context.current()
+    }
+
+    /// The moment until which nothing happens by itself.
+    fn wake(&self) -> SystemTime {
+        let now = self.now();
+        let tick = now + TICK;
+        let Some(proposing) = &self.proposing else {
+            return tick;
+        };
+        let idle = proposing.since + self.pace.idle;
+        let block = match self.chain.state(&proposing.slot.parent) {
+            Some(state) if !self.pool.is_empty() => {
+                system_time(state.head().time) + self.pace.block
+            }
+            _ => tick,
+        };
+        // What is past was looked at in the last step.
+        [idle, block]
+            .into_iter()
+            .filter(|moment| *moment > now)
+            .fold(tick, SystemTime::min)
+    }
+
+    async fn request(&mut self, request: Option<Request>) -> Result<(), StoreError> {
+        match request {
+            // The engine stopped by itself, which it does when its disk fails.
+            None => {
+                self.voting = None;
+                tracing::error!("the consensus engine has stopped: this node votes no more");
+            }
+            Some(Request::Propose { slot, answer }) => {
+                self.proposing = Some(Proposing {
+                    slot,
+                    answer,
+                    since: self.now(),
+                });
+            }
+            Some(Request::Verify {
+                slot,
+                block,
+                answer,
+            }) => self.verifying.push(Verifying {
+                slot,
+                block,
+                answer,
+            }),
+            Some(Request::Broadcast { block, audience }) => {
+                let recipients = match audience {
+                    Audience::All => Recipients::All,
+                    Audience::Some(peers) => Recipients::Some(peers),
+                };
+                self.send_block(&block, recipients).await?;
+            }
+            Some(Request::Finalized(finalized)) => self.finalized(finalized).await?,
+            Some(Request::Fault(fault)) => {
+                tracing::warn!(
+                    validator = %fault.validator, epoch = %fault.epoch, view = fault.view.0, kind = ?fault.kind,
+                    "a validator signed what excludes each other"
+                );
+                if self.faults.len() < FAULTS && !self.faults.contains(&fault) {
+                    self.faults.push(fault);
+                    self.metrics.faults.inc();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn send_block(
+        &mut self,
+        block: &BlockDigest,
+        recipients: Recipients<PublicKey>,
+    ) -> Result<(), StoreError> {
+        let bytes = match self.chain.candidate(block) {
+            Some(candidate) => Some(candidate.bytes.clone()),
+            None => self.blocks.get(block).await?,
+        };
+        if let Some(bytes) = bytes {
+            let message = wire::encode(&BlockMessage::Block(bytes));
+            self.senders.blocks.send(recipients, message, false);
+        }
+        Ok(())
+    }
+
+    async fn block_message(&mut self, peer: &PublicKey, message: Bytes) -> Result<(), StoreError> {
+        match wire::decode(message) {
+            Ok(BlockMessage::Block(bytes)) => match Bodies::read(bytes) {
+                Some((digest, body)) => {
+                    if body.block.header.height > self.chain.tip().head().height {
+                        self.bodies.insert(peer, digest, body);
+                    }
+                }
+                None => tracing::debug!(%peer, "sent a block that is none"),
+            },
+            Ok(BlockMessage::Want(digest)) => {
+                self.send_block(&digest, Recipients::One(peer.clone()))
+                    .await?;
+            }
+            Err(error) => tracing::debug!(%peer, %error, "sent what is no message of blocks"),
+        }
+        Ok(())
+    }
+
+    /// Does whatever can be done now.
+    async fn step(&mut self) -> Result<(), StoreError> {
+        self.verify().await?;
+        self.propose().await?;
+        self.catch_up().await?;
+        let now = self.now();
+        for (digest, asked) in self.bodies.due(now) {
+            // Whoever leads has it, and so does everybody who voted for it: all are asked, as blocks are small and this
+            // is rare.
+            tracing::trace!(%digest, asked, "asking for a block");
+            let message = wire::encode(&BlockMessage::Want(digest));
+            self.senders.blocks.send(Recipients::All, message, true);
+        }
+        if self.next_tip <= now {
+            self.next_tip = now + TIP_EVERY;
+            self.say_tip();
+            self.pass_on();
+            self.expire(now);
+        }
+        Ok(())
+    }
+
+    fn say_tip(&mut self) {
+        let tip = HistoryMessage::Tip(self.chain.tip().head().height);
+        self.senders
+            .history
+            .send(Recipients::All, wire::encode(&tip), false);
+    }
+
+    /// Sends transactions on that have waited for long: whoever leads may not have them.
+    fn pass_on(&mut self) {
+        let now = self.now();
+        let late = self.pool.late(
+            now,
+            PASS_ON_AFTER,
+            wire::SUBMIT_LIMIT / 2,
+            wire::SUBMIT_COUNT,
+        );
+        if !late.is_empty() {
+            let message = wire::encode(&Transactions(late));
+            self.senders
+                .transactions
+                .send(Recipients::All, message, false);
+        }
+    }
+
+    async fn verify(&mut self) -> Result<(), StoreError> {
+        let mut verifying = std::mem::take(&mut self.verifying);
+        let mut open = Vec::new();
+        for one in verifying.drain(..) {
+            if one.answer.is_closed() {
+                continue;
+            }
+            match self.verdict(&one.slot, &one.block).await? {
+                Some(verdict) => {
+                    // The engine may have gone on meanwhile.
+                    let _ = one.answer.send(verdict);
+                }
+                None => open.push(one),
+            }
+        }
+        self.verifying = open;
+        Ok(())
+    }
+
+    /// Whether a block may stand in a slot; none while that is open.
+    async fn verdict(
+        &mut self,
+        slot: &Slot,
+        block: &BlockDigest,
+    ) -> Result<Option<bool>, StoreError> {
+        // An engine that was restarted may ask again about what has become final meanwhile.
+        if *block == slot.parent || self.is_final(block) {
+            return Ok(Some(true));
+        }
+        match self.ready(block).await? {
+            Ready::Missing => Ok(None),
+            Ready::Bad => Ok(Some(false)),
+            Ready::Executed => {
+                let head = self.chain.state(block).expect("it was executed").head();
+                if head.parent != slot.parent || head.epoch != slot.epoch {
+                    return Ok(Some(false));
+                }
+                let early = system_time(head.time) > self.now() + self.pace.drift;
+                Ok((!early).then_some(true))
+            }
+        }
+    }
+
+    fn is_final(&self, block: &BlockDigest) -> bool {
+        self.blocks
+            .height(block)
+            .and_then(|height| usize::try_from(height.get()).ok())
+            .and_then(|height| self.finals.get(height))
+            == Some(block)
+    }
+
+    async fn propose(&mut self) -> Result<(), StoreError> {
+        let Some(Proposing { slot, since, .. }) = &self.proposing else {
+            return Ok(());
+        };
+        let (slot, since) = (slot.clone(), *since);
+        if self.ready(&slot.parent).await? != Ready::Executed {
+            return Ok(());
+        }
+        let now = self.now();
+        let parent = self.chain.state(&slot.parent).expect("it was executed");
+        let block = if parent.next_epoch() != slot.epoch {
+            // The parent ends this engine's epoch: nothing but itself can follow here.
+            (now >= since + self.pace.block).then_some(slot.parent)
+        } else if !self.pool.is_empty() && now >= system_time(parent.head().time) + self.pace.block
+        {
+            let parent = parent.clone();
+            self.build(&parent, now).await?
+        } else {
+            None
+        };
+        let block = block.or_else(|| (now >= since + self.pace.idle).then_some(slot.parent));
+        if let (Some(block), Some(proposing)) = (block, self.proposing.take_if(|_| block.is_some()))
+        {
+            proposing.answer.answer(block);
+        }
+        Ok(())
+    }
+
+    /// Makes a block on a state, durable; none if nothing that waits can be done there.
+    async fn build(
+        &mut self,
+        parent: &tally_ledger::State,
+        now: SystemTime,
+    ) -> Result<Option<BlockDigest>, StoreError> {
+        let offered = self.pool.offer(parent.parameters().block_bytes as usize);
+        let proposed = parent.propose(timestamp(now), offered);
+        if proposed.transactions.is_empty() {
+            return Ok(None);
+        }
+        let bytes = Bytes::from(proposed.block().to_bytes());
+        let digest = proposed.header.digest();
+        self.blocks.put(&[(digest, &bytes)]).await?;
+        self.metrics.proposed.inc();
+        self.chain.insert(Candidate {
+            bytes,
+            done: proposed.transactions.iter().map(pool::done).collect(),
+            executed: proposed.executed,
+        });
+        Ok(Some(digest))
+    }
+
+    /// A block has become final: applies it and those before it, or remembers that it must be fetched.
+    async fn finalized(&mut self, finalized: Finalized) -> Result<(), StoreError> {
+        if self.ready(&finalized.block).await? == Ready::Executed {
+            // The last final block again, by an idle leader, changes nothing.
+            if let Some(finals) = self.chain.finalize(&finalized.block)
+                && !finals.is_empty()
+            {
+                self.apply(finals, finalized).await?;
+            }
+        } else {
+            self.history.behind(finalized, self.context.current());
+        }
+        Ok(())
+    }
+
+    /// Takes final blocks into everything that is kept of them; the certificate is the last one's.
+    async fn apply(
+        &mut self,
+        finals: Vec<Final>,
+        certificate: Finalized,
+    ) -> Result<(), StoreError> {
+        self.blocks.put_certificate(&certificate).await?;
+        let mut epoch_ended = false;
+        for one in &finals {
+            let own = (one.digest == certificate.block).then_some(&certificate);
+            epoch_ended |= self.remember(one, own)?;
+            self.pool.settle(&one.state, &one.done);
+            self.metrics.blocks.inc();
+            self.metrics.transactions.inc_by(one.done.len() as u64);
+            self.metrics.receipts.inc_by(one.settled.len() as u64);
+        }
+        let tip = self.chain.tip();
+        let height = tip.head().height;
+        self.metrics
+            .height
+            .set(i64::try_from(height.get()).unwrap_or(i64::MAX));
+        self.bad.clear();
+        let chain = &self.chain;
+        self.bodies.prune(
+            |block| block.header.height > height,
+            |digest| chain.state(digest).is_none(),
+        );
+        self.heights.send_replace(height);
+        for one in &finals {
+            self.answer_waiting(&one.settled);
+        }
+        if self.pool_file.stale(self.pool.bytes() as u64) {
+            // What leaves the pool's file stands in blocks from here on.
+            self.blocks.sync().await?;
+            let open = self.pool.all();
+            self.pool_file.replace(&self.context, &open).await?;
+        }
+        if epoch_ended {
+            // Validators that were slower need this to leave the epoch too.
+            self.say_tip();
+            self.epoch().await;
+        }
+        Ok(())
+    }
+
+    /// Keeps what is needed of a final block, and says whether it is the last of its epoch.
+    fn remember(
+        &mut self,
+        one: &Final,
+        certificate: Option<&Finalized>,
+    ) -> Result<bool, StoreError> {
+        self.finals.push(one.digest);
+        self.log.append(&one.settled);
+        if let Some(own) = certificate {
+            let read = Certificate::from_bytes(&own.certificate).map_err(|error| {
+                StoreError::Damaged(format!("the certificate of block {}: {error}", one.digest))
+            })?;
+            self.certificate = Some(read);
+        }
+        let header = one.state.head();
+        let last = one.state.next_epoch() != header.epoch;
+        if last {
+            // Nothing follows on it in its epoch, so nothing else can have made it final.
+            let certificate = self.certificate.clone().filter(|_| certificate.is_some());
+            self.epochs.push(EpochEnd {
+                header: header.clone(),
+                certificate: certificate.ok_or_else(|| {
+                    StoreError::Damaged(format!(
+                        "block {} ended an epoch and has no certificate",
+                        one.digest
+                    ))
+                })?,
+                next: one.state.next_validators().clone(),
+            });
+            self.root = one.digest;
+        }
+        Ok(last)
+    }
+
+    /// Starts or stops voting, as the last final block has it.
+    async fn epoch(&mut self) {
+        let tip = self.chain.tip();
+        let (epoch, validators) = (tip.next_epoch(), tip.next_validators().clone());
+        if self
+            .voting
+            .as_ref()
+            .is_some_and(|voting| voting.epoch == epoch)
+        {
+            return;
+        }
+        if let Some(ended) = self.voting.take() {
+            ended.engine.abort();
+        }
+        self.proposing = None;
+        self.verifying.clear();
+        self.neighbours.validators(epoch, &validators);
+        let keys: Vec<PublicKey> = validators
+            .as_slice()
+            .iter()
+            .map(|validator| crate::simplex::key(&validator.vote_key))
+            .collect();
+        self.metrics
+            .validators
+            .set(i64::try_from(keys.len()).unwrap_or(i64::MAX));
+        let votes = self.me.as_ref().is_some_and(|me| keys.contains(me));
+        self.metrics.votes.set(i64::from(votes));
+        if !votes {
+            tracing::info!(%epoch, validators = keys.len(), "following");
+            return;
+        }
+        tracing::info!(%epoch, validators = keys.len(), tolerated = validators.tolerated(), "voting");
+        let (mailbox, requests) = Mailbox::new();
+        let start = EpochStart {
+            epoch,
+            validators: keys,
+            root: self.root,
+        };
+        let context = self.context.child("engine");
+        let consensus = self
+            .consensus
+            .as_mut()
+            .expect("whoever has a vote key has an engine");
+        let engine = consensus.start(context, start, mailbox).await;
+        self.voting = Some(Voting { epoch, engine });
+        self.started = Some(requests);
+        // The votes of the epoch before the last are needed by nobody: its end is final, here too.
+        if let Some(old) = epoch.get().checked_sub(2) {
+            let partition = self.partitions.votes(Epoch::new(old));
+            if let Err(error) = self.context.remove(&partition, None).await {
+                tracing::debug!(partition, %error, "old votes were not removed");
+            }
+        }
+    }
+
+    /// Goes from genesis to the last block that is known to be final, on what the disk has.
+    async fn recover(&mut self, last: Finalized) -> Result<(), StoreError> {
+        let genesis = self.chain.tip().head_digest();
+        let mut path = Vec::new();
+        let mut at = last.block;
+        while at != genesis {
+            path.push(at);
+            at = self.blocks.parent(&at).ok_or_else(|| {
+                StoreError::Damaged(format!(
+                    "block {at} is missing: it does not lead back to this chain's genesis"
+                ))
+            })?;
+        }
+        for digest in path.into_iter().rev() {
+            if self.ready(&digest).await? != Ready::Executed {
+                return Err(StoreError::Damaged(format!(
+                    "block {digest} was final and does not follow on the one before it"
+                )));
+            }
+            let certificate =
+                self.blocks
+                    .certificate(&digest)
+                    .await?
+                    .map(|certificate| Finalized {
+                        block: digest,
+                        certificate,
+                    });
+            let finals = self.chain.finalize(&digest).expect("it was executed");
+            for one in &finals {
+                self.remember(one, certificate.as_ref())?;
+            }
+        }
+        let head = self.chain.tip().head();
+        self.metrics
+            .height
+            .set(i64::try_from(head.height.get()).unwrap_or(i64::MAX));
+        self.heights.send_replace(head.height);
+        tracing::info!(height = %head.height, receipts = head.log_size, "read the chain from the disk");
+        Ok(())
+    }
+}
+
+async fn next(requests: &mut Option<mpsc::UnboundedReceiver<Request>>) -> Option<Request> {
+    match requests {
+        Some(requests) => requests.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A clock before 1970 or beyond what a timestamp holds is taken for its nearest moment.
+fn timestamp(time: SystemTime) -> Timestamp {
+    let ms = time
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0));
+    Timestamp::from_unix_ms(ms)
+        .unwrap_or_else(|_| Timestamp::from_unix_ms(0).expect("1970 is a moment"))
+}
+
+fn system_time(time: Timestamp) -> SystemTime {
+    UNIX_EPOCH + Duration::from_millis(time.unix_ms())
+}

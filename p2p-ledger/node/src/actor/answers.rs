@@ -1,0 +1,354 @@
+//! What others in this program, and callers through it, ask of a node.
+
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use commonware_cryptography::ed25519::PublicKey;
+use commonware_p2p::Sender;
+use tally_ledger::{
+    AccountId, Checked, Epoch, Finality, Height, NodeId, Proof, Settled, Transaction,
+};
+use tally_receipt::Digest;
+use tokio::sync::oneshot;
+
+use super::{Actor, Waiting};
+use crate::Runtime;
+use crate::consensus::{Consensus, Fault};
+use crate::pool::{Entry, RefusedEntry};
+use crate::store::StoreError;
+use crate::wire::{
+    self, AccountAnswer, Head, NodeAnswer, Refused, RefusedCode, Status, Stretch, Submitted,
+    Transactions, ValidatorStatus,
+};
+
+/// The longest that somebody may wait for a receipt to become final.
+const LONGEST_WAIT: Duration = Duration::from_secs(20);
+/// Those who wait.
+const WAITING: usize = 4096;
+
+/// A transaction whose signatures hold, and its bytes.
+pub(crate) type Offered = (Checked, Bytes);
+
+/// What is asked of a node.
+pub(crate) enum Command {
+    Submit {
+        transactions: Vec<Offered>,
+        answer: oneshot::Sender<Vec<Submitted>>,
+    },
+    Status(oneshot::Sender<Status>),
+    Prove {
+        receipt: Digest,
+        wait: Duration,
+        answer: oneshot::Sender<Result<Bytes, Refused>>,
+    },
+    Blocks {
+        from: Height,
+        answer: oneshot::Sender<Stretch>,
+    },
+    /// Final blocks that a follower has fetched.
+    Take {
+        stretch: Stretch,
+        answer: oneshot::Sender<Result<Height, &'static str>>,
+    },
+    Account {
+        account: AccountId,
+        answer: oneshot::Sender<AccountAnswer>,
+    },
+    Node {
+        node: NodeId,
+        answer: oneshot::Sender<Option<NodeAnswer>>,
+    },
+    Faults(oneshot::Sender<Vec<Fault>>),
+    /// None at genesis.
+    Head {
+        since: Epoch,
+        answer: oneshot::Sender<Option<Head>>,
+    },
+}
+
+impl From<RefusedEntry> for Refused {
+    fn from(reason: RefusedEntry) -> Self {
+        let code = match &reason {
+            RefusedEntry::Impossible(error) if error.may_become_good() => RefusedCode::NotYet,
+            RefusedEntry::Impossible(_) => RefusedCode::Malformed,
+            RefusedEntry::FarAhead => RefusedCode::NotYet,
+            RefusedEntry::Full => RefusedCode::Busy,
+        };
+        Self {
+            code,
+            sentence: reason.to_string(),
+        }
+    }
+}
+
+impl<E, C, S> Actor<E, C, S>
+where
+    E: Runtime,
+    C: Consensus<E>,
+    S: Sender<PublicKey = PublicKey>,
+{
+    /// Answers commands that came together. What they submit shares one sync of the disk.
+    pub(super) async fn commands(&mut self, commands: Vec<Command>) -> Result<(), StoreError> {
+        let mut submitted = Vec::new();
+        let mut new: Vec<Offered> = Vec::new();
+        for command in commands {
+            match command {
+                Command::Submit {
+                    transactions,
+                    answer,
+                } => {
+                    let answers = self.judge(transactions, &mut new);
+                    submitted.push((answer, answers));
+                }
+                Command::Status(answer) => tell(answer, self.status()),
+                Command::Prove {
+                    receipt,
+                    wait,
+                    answer,
+                } => self.prove(receipt, wait, answer),
+                Command::Blocks { from, answer } => tell(answer, self.stretch(from).await?),
+                Command::Take { stretch, answer } => {
+                    let taken = self.take(stretch).await?;
+                    let height = self.chain.tip().head().height;
+                    tell(answer, taken.map(|()| height));
+                }
+                Command::Account { account, answer } => tell(answer, self.account(account)),
+                Command::Node { node, answer } => {
+                    let tip = self.chain.tip();
+                    tell(
+                        answer,
+                        tip.node(node).map(|found| NodeAnswer {
+                            height: tip.head().height,
+                            key: found.key,
+                            settled: found.settled.get(),
+                        }),
+                    );
+                }
+                Command::Head { since, answer } => tell(answer, self.head(since)),
+                Command::Faults(answer) => tell(answer, self.faults.clone()),
+            }
+        }
+        if !new.is_empty() {
+            let bytes: Vec<Bytes> = new.iter().map(|(_, bytes)| bytes.clone()).collect();
+            self.pool_file.put(&bytes).await?;
+            self.metrics.submitted.inc_by(new.len() as u64);
+            let now = self.now();
+            for (checked, bytes) in new {
+                self.pool.insert(checked, bytes, now);
+            }
+            self.metrics
+                .waiting
+                .set(i64::try_from(self.pool.len()).unwrap_or(i64::MAX));
+        }
+        for (answer, answers) in submitted {
+            tell(answer, answers);
+        }
+        Ok(())
+    }
+
+    /// Says what becomes of each transaction, and which are new. New ones are not durable yet.
+    fn judge(&self, transactions: Vec<Offered>, new: &mut Vec<Offered>) -> Vec<Submitted> {
+        transactions
+            .into_iter()
+            .map(|(checked, bytes)| {
+                let id = checked.id();
+                match self.pool.judge(self.chain.tip(), &checked, bytes.len()) {
+                    Ok(Entry::New) => {
+                        new.push((checked, bytes));
+                        Submitted::Accepted(id)
+                    }
+                    Ok(Entry::Waiting | Entry::Done) => Submitted::Accepted(id),
+                    Err(reason) => Submitted::Refused(reason.into()),
+                }
+            })
+            .collect()
+    }
+
+    /// Transactions that a peer passed on. They are durable there, so they are only kept in memory here.
+    pub(super) fn passed_on(&mut self, message: Bytes) {
+        let Ok(Transactions(all)) = wire::decode(message) else {
+            return;
+        };
+        let transactions = all
+            .iter()
+            .filter_map(|bytes| Transaction::from_bytes(bytes).ok())
+            .filter(|transaction| self.pool.get(&transaction.id()).is_none())
+            .collect();
+        let now = self.now();
+        for checked in Checked::check_many(transactions, self.genesis.chain())
+            .into_iter()
+            .flatten()
+        {
+            let bytes = Bytes::from(checked.transaction().to_bytes());
+            if self.pool.judge(self.chain.tip(), &checked, bytes.len()) == Ok(Entry::New) {
+                self.pool.insert(checked, bytes, now);
+            }
+        }
+    }
+
+    /// Takes back what was acknowledged before this node stopped. The last final block on the disk may be older than the one
+    /// by which a transaction was judged then, so whatever may become good is kept.
+    pub(super) async fn restore(&mut self, acknowledged: Vec<Bytes>) {
+        let transactions = acknowledged
+            .iter()
+            .filter_map(|bytes| Transaction::from_bytes(bytes).ok())
+            .collect();
+        let now = self.now();
+        let mut open = 0;
+        for checked in Checked::check_many(transactions, self.genesis.chain())
+            .into_iter()
+            .flatten()
+        {
+            let bytes = Bytes::from(checked.transaction().to_bytes());
+            let possible = match self.chain.tip().would_accept(&checked) {
+                Ok(()) => true,
+                Err(reason) => reason.may_become_good(),
+            };
+            if possible {
+                self.pool.insert(checked, bytes, now);
+                open += 1;
+            }
+        }
+        if open > 0 {
+            tracing::info!(
+                open,
+                "transactions were acknowledged and are in no block yet"
+            );
+        }
+    }
+
+    fn status(&self) -> Status {
+        let tip = self.chain.tip();
+        let head = tip.head();
+        let connected = self.neighbours.connected();
+        let validators = tip
+            .next_validators()
+            .as_slice()
+            .iter()
+            .map(|validator| {
+                let key = crate::simplex::key(&validator.vote_key);
+                ValidatorStatus {
+                    vote_key: validator.vote_key,
+                    name: validator.name.to_string(),
+                    connected: self.me.as_ref() == Some(&key) || connected.contains(&key),
+                }
+            })
+            .collect();
+        Status {
+            chain: tip.chain(),
+            height: head.height,
+            block: tip.head_digest(),
+            time_ms: head.time.unix_ms(),
+            epoch: tip.next_epoch().get(),
+            receipts: head.log_size,
+            log_root: *head.log_root.as_bytes(),
+            state_root: *head.state_root.as_bytes(),
+            validators,
+            waiting: self.pool.len() as u64,
+            seen: self.history.seen().max(head.height),
+            faults: u32::try_from(self.faults.len()).unwrap_or(u32::MAX),
+            votes: self.voting.is_some(),
+        }
+    }
+
+    fn head(&self, since: Epoch) -> Option<Head> {
+        let first = usize::try_from(since.get()).unwrap_or(usize::MAX);
+        let ends = self.epochs.get(first..).unwrap_or_default();
+        Some(Head {
+            header: self.chain.tip().head().clone(),
+            certificate: self.certificate.clone()?,
+            ends: ends.iter().take(wire::MAX_ENDS).cloned().collect(),
+        })
+    }
+
+    fn account(&self, id: AccountId) -> AccountAnswer {
+        let tip = self.chain.tip();
+        let account = tip.account(id);
+        AccountAnswer {
+            height: tip.head().height,
+            balance: account.balance.get(),
+            nonce: account.nonce.get(),
+        }
+    }
+
+    fn prove(
+        &mut self,
+        receipt: Digest,
+        wait: Duration,
+        answer: oneshot::Sender<Result<Bytes, Refused>>,
+    ) {
+        match self.proof(&receipt) {
+            Some(proof) => tell(answer, Ok(proof)),
+            None if wait.is_zero() => tell(answer, Err(not_settled(&receipt))),
+            None if self.waiting.len() >= WAITING => {
+                tell(
+                    answer,
+                    Err(Refused {
+                        code: RefusedCode::Busy,
+                        sentence: "too many wait for receipts to become final; ask again later"
+                            .into(),
+                    }),
+                );
+            }
+            None => {
+                let until = self.now() + wait.min(LONGEST_WAIT);
+                self.waiting
+                    .entry(receipt)
+                    .or_default()
+                    .push(Waiting { until, answer });
+            }
+        }
+    }
+
+    /// Answers those who wait for what has just become final.
+    pub(super) fn answer_waiting(&mut self, settled: &[Settled]) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        for one in settled {
+            if let Some(waiting) = self.waiting.remove(&one.entry.receipt)
+                && let Some(proof) = self.proof(&one.entry.receipt)
+            {
+                for one in waiting {
+                    tell(one.answer, Ok(proof.clone()));
+                }
+            }
+        }
+    }
+
+    /// Tells those who have waited long enough that it has not happened.
+    pub(super) fn expire(&mut self, now: SystemTime) {
+        self.waiting.retain(|receipt, waiting| {
+            for late in waiting.extract_if(.., |one| one.until <= now) {
+                tell(late.answer, Err(not_settled(receipt)));
+            }
+            !waiting.is_empty()
+        });
+    }
+
+    /// The proof that a receipt is settled, as of the last final block.
+    fn proof(&self, receipt: &Digest) -> Option<Bytes> {
+        let header = self.chain.tip().head().clone();
+        let (index, entry, inclusion) = self.log.find(receipt, header.log_size)?;
+        let finality = Finality {
+            header,
+            certificate: self.certificate.clone()?,
+            epochs: self.epochs.clone(),
+        };
+        let proof = Proof::new(entry, index, inclusion, Some(finality), None)
+            .expect("this log is the one of the last final header");
+        Some(proof.to_bytes().into())
+    }
+}
+
+/// Answers, unless nobody waits for it any more.
+fn tell<T>(to: oneshot::Sender<T>, answer: T) {
+    let _ = to.send(answer);
+}
+
+fn not_settled(receipt: &Digest) -> Refused {
+    Refused {
+        code: RefusedCode::NotYet,
+        sentence: format!("receipt {receipt} is in no final block yet"),
+    }
+}

@@ -1,0 +1,339 @@
+//! Asking a network's nodes, from outside.
+//!
+//! A submission counts once `f + 1` validators have it on their disks: then one of them is honest, and proposes it when it
+//! leads. Nothing else that a node answers is believed: what matters comes as a proof.
+
+use std::net::SocketAddr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+use tally_ledger::{AccountId, Epoch, Genesis, Height, NodeId, Transaction, Trust, verify_proof};
+use tally_net::{CallError, Caller, Endpoint, EndpointId, Peer};
+use tally_receipt::{Digest, Timestamp};
+
+use crate::wire::{
+    self, AccountAnswer, Answer, Ask, Head, MESSAGE_LIMIT, NodeAnswer, Refused, Status, Stretch,
+    Submitted, Transactions,
+};
+
+/// Why a question to one node was not answered.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AskError {
+    /// It was not reached, or broke off.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// It answered what is no answer to the question. The node is at fault.
+    #[error("{0} answered something else than was asked")]
+    Nonsense(EndpointId),
+    /// It answered with a proof that does not hold. The node is at fault.
+    #[error("{0} gave a proof that does not hold")]
+    BadProof(EndpointId),
+    /// This machine's clock cannot be right.
+    #[error("this machine's clock is beyond any time that can be written down")]
+    Clock,
+    /// It answered that it cannot.
+    #[error("{0}")]
+    Refused(Refused),
+}
+
+/// One node that is asked.
+pub(crate) struct Asked<'a>(&'a Caller);
+
+impl<'a> Asked<'a> {
+    pub(crate) fn new(caller: &'a Caller) -> Self {
+        Self(caller)
+    }
+
+    async fn ask<T>(
+        &self,
+        ask: &Ask,
+        right: impl FnOnce(Answer) -> Option<T>,
+    ) -> Result<T, AskError> {
+        let answer = self.0.call(wire::encode(ask), MESSAGE_LIMIT).await?;
+        match wire::decode(answer) {
+            Ok(Answer::No(refused)) => Err(AskError::Refused(refused)),
+            Ok(answer) => right(answer).ok_or(AskError::Nonsense(self.0.server())),
+            Err(_) => Err(AskError::Nonsense(self.0.server())),
+        }
+    }
+
+    pub(crate) async fn blocks(&self, from: Height) -> Result<Stretch, AskError> {
+        self.ask(&Ask::Blocks(from), |answer| match answer {
+            Answer::Blocks(stretch) => Some(stretch),
+            _ => None,
+        })
+        .await
+    }
+
+    async fn status(&self) -> Result<Status, AskError> {
+        self.ask(&Ask::Status, |answer| match answer {
+            Answer::Status(status) => Some(status),
+            _ => None,
+        })
+        .await
+    }
+
+    async fn submit(&self, transactions: Transactions) -> Result<Vec<Submitted>, AskError> {
+        let count = transactions.0.len();
+        self.ask(&Ask::Submit(transactions), |answer| match answer {
+            Answer::Submitted(each) if each.len() == count => Some(each),
+            _ => None,
+        })
+        .await
+    }
+
+    async fn prove(&self, receipt: Digest, wait: Duration) -> Result<Bytes, AskError> {
+        let wait_ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
+        self.ask(&Ask::Prove { receipt, wait_ms }, |answer| match answer {
+            Answer::Proof(proof) => Some(proof),
+            _ => None,
+        })
+        .await
+    }
+
+    async fn account(&self, account: AccountId) -> Result<AccountAnswer, AskError> {
+        self.ask(&Ask::Account(account), |answer| match answer {
+            Answer::Account(account) => Some(account),
+            _ => None,
+        })
+        .await
+    }
+
+    async fn head(&self, since: Epoch) -> Result<Head, AskError> {
+        self.ask(&Ask::Head(since), |answer| match answer {
+            Answer::Head(head) => Some(head),
+            _ => None,
+        })
+        .await
+    }
+
+    async fn node(&self, node: NodeId) -> Result<Option<NodeAnswer>, AskError> {
+        self.ask(&Ask::Node(node), |answer| match answer {
+            Answer::Node(node) => Some(node),
+            _ => None,
+        })
+        .await
+    }
+}
+
+/// A network's validators, as somebody outside sees them.
+#[derive(Debug)]
+pub struct Client {
+    callers: Vec<Caller>,
+    genesis: Genesis,
+    needed: usize,
+}
+
+/// Why a question to a network was not answered.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// No validator has an address, in genesis or beside it.
+    #[error("the genesis file says of no validator where it is")]
+    NoAddress,
+    /// None answered; what the last one's trouble was.
+    #[error("no validator answered: {0}")]
+    Nobody(AskError),
+    /// Too few have it on their disks.
+    #[error(
+        "{found} of the {needed} validators that are needed took it; one of the others said: {sentence}"
+    )]
+    TooFew {
+        /// How many did.
+        found: usize,
+        /// How many must.
+        needed: usize,
+        /// Why another one did not.
+        sentence: String,
+    },
+}
+
+/// Where a submitted transaction is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Acknowledged {
+    /// Validators that have said so.
+    pub validators: usize,
+}
+
+impl Client {
+    /// Makes a client of the validators of a genesis and of `peers`, which are asked within `time`. Dials nobody yet.
+    pub fn new(
+        endpoint: &Endpoint,
+        genesis: &Genesis,
+        peers: Vec<Peer>,
+        time: Duration,
+    ) -> Result<Self, ClientError> {
+        let mut all = crate::daemon::genesis_peers(genesis);
+        all.extend(peers);
+        let nodes = all
+            .into_iter()
+            .map(|peer| (EndpointId::of_validator(&peer.key), peer.addresses))
+            .collect();
+        Self::of(endpoint, genesis, nodes, time)
+    }
+
+    /// Makes a client of any nodes of a genesis' chain, such as followers.
+    pub fn of(
+        endpoint: &Endpoint,
+        genesis: &Genesis,
+        nodes: Vec<(EndpointId, Vec<SocketAddr>)>,
+        time: Duration,
+    ) -> Result<Self, ClientError> {
+        let callers: Vec<_> = nodes
+            .into_iter()
+            .filter(|(_, addresses)| !addresses.is_empty())
+            .map(|(id, addresses)| Caller::new(endpoint.clone(), id, addresses, time))
+            .collect();
+        if callers.is_empty() {
+            return Err(ClientError::NoAddress);
+        }
+        Ok(Self {
+            callers,
+            genesis: genesis.clone(),
+            needed: genesis.validators.tolerated() + 1,
+        })
+    }
+
+    /// How many validators must have a transaction before it counts as handed over.
+    #[must_use]
+    pub fn needed(&self) -> usize {
+        self.needed
+    }
+
+    /// Hands transactions to all validators at once, and returns when enough have each of them on their disks.
+    pub async fn submit(&self, transactions: &[Transaction]) -> Result<Acknowledged, ClientError> {
+        let message = Transactions(
+            transactions
+                .iter()
+                .map(|one| Bytes::from(one.to_bytes()))
+                .collect(),
+        );
+        let mut answers: FuturesUnordered<_> = self
+            .callers
+            .iter()
+            .map(|caller| {
+                let message = message.clone();
+                async move { Asked(caller).submit(message).await }
+            })
+            .collect();
+        let mut accepted = vec![0; transactions.len()];
+        let mut sentence = "nothing".to_owned();
+        while let Some(answer) = answers.next().await {
+            match answer {
+                Ok(each) => {
+                    for (count, one) in accepted.iter_mut().zip(each) {
+                        match one {
+                            Submitted::Accepted(_) => *count += 1,
+                            Submitted::Refused(refused) => sentence = refused.sentence,
+                        }
+                    }
+                }
+                Err(error) => sentence = error.to_string(),
+            }
+            let found = accepted.iter().copied().min().unwrap_or(self.needed);
+            if found >= self.needed {
+                return Ok(Acknowledged { validators: found });
+            }
+        }
+        Err(ClientError::TooFew {
+            found: accepted.iter().copied().min().unwrap_or(0),
+            needed: self.needed,
+            sentence,
+        })
+    }
+
+    /// What every validator says of itself; or its trouble.
+    pub async fn statuses(&self) -> Vec<(EndpointId, Result<Status, AskError>)> {
+        futures::future::join_all(
+            self.callers
+                .iter()
+                .map(|caller| async move { (caller.server(), Asked(caller).status().await) }),
+        )
+        .await
+    }
+
+    /// What every validator that answers says of a node.
+    pub async fn statuses_of(&self, node: NodeId) -> Vec<Option<NodeAnswer>> {
+        let answers = self
+            .callers
+            .iter()
+            .map(|caller| async move { Asked(caller).node(node).await });
+        futures::future::join_all(answers)
+            .await
+            .into_iter()
+            .filter_map(Result::ok)
+            .collect()
+    }
+
+    /// The proof that a receipt is settled, from whoever has it first, checked from genesis on.
+    pub async fn prove(&self, receipt: Digest, wait: Duration) -> Result<Bytes, ClientError> {
+        self.first(|caller| async move {
+            let proof = Asked(caller).prove(receipt, wait).await?;
+            // By this program's clock; a proof from the future is none.
+            let since = SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default();
+            let ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+            let trust = Trust {
+                now: Timestamp::from_unix_ms(ms).map_err(|_| AskError::Clock)?,
+                genesis: Some(&self.genesis),
+                policy: None,
+            };
+            let shown = verify_proof(&proof, None, &trust);
+            if shown.verdict.is_verified()
+                && shown.entry.is_some_and(|entry| entry.receipt == receipt)
+            {
+                Ok(proof)
+            } else {
+                Err(AskError::BadProof(caller.server()))
+            }
+        })
+        .await
+    }
+
+    /// What every node says to be the last final header, with what shows it to whoever knows who voted in an epoch.
+    pub(crate) async fn heads(&self, since: Epoch) -> Vec<Result<Head, AskError>> {
+        let heads = self
+            .callers
+            .iter()
+            .map(|caller| async move { Asked(caller).head(since).await });
+        futures::future::join_all(heads).await
+    }
+
+    /// What one validator says of an account.
+    pub async fn account(&self, account: AccountId) -> Result<AccountAnswer, ClientError> {
+        self.first(|caller| async move { Asked(caller).account(account).await })
+            .await
+    }
+
+    /// What one validator says of a node.
+    pub async fn node(&self, node: NodeId) -> Result<Option<NodeAnswer>, ClientError> {
+        self.first(|caller| async move { Asked(caller).node(node).await })
+            .await
+    }
+
+    /// The first good answer of all validators; if there is none, the last one's trouble.
+    async fn first<'a, T, F>(&'a self, ask: impl Fn(&'a Caller) -> F) -> Result<T, ClientError>
+    where
+        F: Future<Output = Result<T, AskError>>,
+    {
+        let mut answers: FuturesUnordered<_> = self.callers.iter().map(ask).collect();
+        let mut trouble = None;
+        while let Some(answer) = answers.next().await {
+            match answer {
+                Ok(answer) => return Ok(answer),
+                // What a node refuses says more than that another one is not there.
+                Err(error @ AskError::Refused(_)) => trouble = Some(error),
+                Err(error) => {
+                    trouble.get_or_insert(error);
+                }
+            }
+        }
+        Err(ClientError::Nobody(
+            trouble.expect("there is at least one caller"),
+        ))
+    }
+}

@@ -1,0 +1,331 @@
+//! A node on a real disk and a real network.
+//!
+//! commonware's runtime, the endpoint and the node share one tokio runtime in one thread of the program: [`run`] blocks it
+//! until the node stops.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use commonware_codec::{Copying, DecodeExt as _};
+use commonware_cryptography::Signer as _;
+use commonware_cryptography::ed25519::{PrivateKey, PublicKey};
+use commonware_runtime::{
+    Metrics as _, Runner as _, Spawner as _, Supervisor as _, tokio as runtime,
+};
+use tally_ledger::{Epoch, Genesis, Height, ValidatorSet};
+use tally_net::{
+    BindError, Caller, ChannelConfig, Endpoint, EndpointId, Limits, Mesh, Peer, Secret,
+};
+use tokio::sync::{mpsc, watch};
+use zeroize::Zeroizing;
+
+use crate::actor::{Actor, COMMANDS, Neighbours, Pace, Parts, Peers};
+use crate::client::Asked;
+use crate::handle::Handle;
+use crate::service::Answers;
+use crate::simplex::{self, Channels, Simplex, Timing};
+use crate::store::{Partitions, StoreError};
+use crate::wire::{MESSAGE_LIMIT, SUBMIT_LIMIT};
+
+/// How a node is run.
+pub struct Config {
+    /// Where the chain begins.
+    pub genesis: Genesis,
+    /// The seed of the key it votes with. Without one it follows.
+    pub vote_seed: Option<Zeroizing<[u8; 32]>>,
+    /// The seed that the key of its endpoint is derived from, if it does not vote.
+    pub endpoint_seed: Zeroizing<[u8; 32]>,
+    /// Where its data is.
+    pub data: PathBuf,
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Where it serves its counts over HTTP, if it does.
+    pub metrics: Option<SocketAddr>,
+    /// Where validators are, beside what genesis says.
+    pub peers: Vec<Peer>,
+    /// Its own times.
+    pub pace: Pace,
+    /// Its engine's times.
+    pub timing: Timing,
+    /// How long every message to a peer is held, to stand for distance. For benches.
+    pub delay: Duration,
+}
+
+/// Why a node stopped. The operator acts.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The endpoint did not open.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// Metrics cannot be served.
+    #[error("serve metrics on {address}: {source}")]
+    Metrics {
+        /// Where.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The disk failed, or what is on it is damaged.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A task ended that never should. Our fault.
+    #[error("a part of the node ended by itself")]
+    Ended,
+}
+
+/// A running node.
+#[derive(Clone, Debug)]
+pub struct Running {
+    /// The way to it.
+    pub handle: Handle,
+    /// Its endpoint's key.
+    pub endpoint: EndpointId,
+    /// Where it listens.
+    pub sockets: Vec<SocketAddr>,
+}
+
+const KIB: usize = 1024; // bytes
+
+fn queue(length: usize) -> NonZeroUsize {
+    NonZeroUsize::new(length).expect("written below")
+}
+
+/// The channels of the mesh, in the order of `docs/net.md`.
+fn channels() -> [ChannelConfig; 6] {
+    let small = |priority| ChannelConfig {
+        limit: 64 * KIB,
+        priority,
+        queue: queue(1024),
+    };
+    [
+        // Votes, certificates, missing certificates.
+        small(3),
+        small(3),
+        small(2),
+        // Blocks.
+        ChannelConfig {
+            limit: MESSAGE_LIMIT,
+            priority: 1,
+            queue: queue(32),
+        },
+        // History.
+        ChannelConfig {
+            limit: MESSAGE_LIMIT,
+            priority: 0,
+            queue: queue(16),
+        },
+        // Transactions.
+        ChannelConfig {
+            limit: SUBMIT_LIMIT,
+            priority: -1,
+            queue: queue(16),
+        },
+    ]
+}
+
+struct MeshNeighbours {
+    mesh: Mesh,
+    known: Vec<Peer>,
+}
+
+impl Neighbours for MeshNeighbours {
+    fn validators(&mut self, _epoch: Epoch, validators: &ValidatorSet) {
+        let peers = validators.as_slice().iter().map(|validator| {
+            let key = simplex::key(&validator.vote_key);
+            let addresses = self
+                .known
+                .iter()
+                .filter(|peer| peer.key == key)
+                .flat_map(|peer| peer.addresses.iter().copied())
+                .collect();
+            Peer { key, addresses }
+        });
+        self.mesh.set_peers(peers);
+    }
+
+    fn connected(&self) -> Vec<PublicKey> {
+        self.mesh.connected()
+    }
+}
+
+/// Runs a node until `stop` is ready, and says through `started` how to reach it.
+///
+/// # Panics
+///
+/// In a thread that belongs to a tokio runtime: the node has its own.
+pub fn run(
+    config: Config,
+    started: impl FnOnce(Running),
+    stop: impl Future<Output = ()>,
+) -> Result<(), RunError> {
+    let settings = runtime::Config::new()
+        .with_storage_directory(config.data.join("store"))
+        .with_worker_threads(1);
+    runtime::Runner::new(settings).start(|context| async move {
+        let key = config
+            .vote_seed
+            .as_ref()
+            .map(|seed| PrivateKey::decode(Copying(&seed[..])).expect("32 bytes are a seed"));
+        let secret = match &config.vote_seed {
+            Some(seed) => Secret::of_validator(seed),
+            None => Secret::derive(&config.endpoint_seed),
+        };
+        let endpoint = Endpoint::bind(&secret, tally_net::Config::new(config.listen)).await?;
+        let (mesh, halves) = Mesh::new(endpoint.clone(), &channels(), config.delay);
+        let [votes, certificates, missing, blocks, history, transactions] =
+            <[_; 6]>::try_from(halves)
+                .unwrap_or_else(|_| unreachable!("one pair for each channel"));
+
+        let mut known = genesis_peers(&config.genesis);
+        known.extend(config.peers.iter().cloned());
+        let chain = config.genesis.chain();
+        let (commands_in, commands) = mpsc::channel(COMMANDS);
+        let (heights, heights_out) = watch::channel(Height::ZERO);
+        let handle = Handle::new(chain, commands_in, heights_out);
+
+        let consensus = key.clone().map(|key| {
+            Simplex::new(
+                &context,
+                Partitions::default(),
+                tally_ledger::consensus_namespace(chain),
+                key,
+                config.timing,
+                mesh.blocker(),
+                Channels {
+                    votes,
+                    certificates,
+                    missing,
+                },
+            )
+        });
+        let parts = Parts {
+            partitions: Partitions::default(),
+            genesis: config.genesis.clone(),
+            me: key.as_ref().map(PrivateKey::public_key),
+            pace: config.pace,
+            consensus,
+            peers: Peers {
+                blocks,
+                history,
+                transactions,
+            },
+            neighbours: Box::new(MeshNeighbours {
+                mesh: mesh.clone(),
+                known: known.clone(),
+            }),
+            commands,
+        };
+        let node = context
+            .child("node")
+            .spawn(move |context| Actor::run(context, parts, heights));
+        let service = Answers {
+            node: handle.clone(),
+            genesis: Bytes::from(config.genesis.to_toml()),
+        };
+        let server = tokio::spawn(tally_net::serve(
+            endpoint.clone(),
+            Some(mesh.clone()),
+            Arc::new(service),
+            Limits::default(),
+        ));
+        let follower = tokio::spawn(follow(endpoint.clone(), handle.clone(), known));
+        let metrics = match config.metrics {
+            None => None,
+            Some(address) => {
+                let listener = tokio::net::TcpListener::bind(address)
+                    .await
+                    .map_err(|source| RunError::Metrics { address, source })?;
+                let context = context.child("metrics");
+                Some(tokio::spawn(crate::http::serve(listener, move || {
+                    context.encode() + &crate::http::mesh(&mesh.stats())
+                })))
+            }
+        };
+        started(Running {
+            handle,
+            endpoint: endpoint.id(),
+            sockets: endpoint.sockets(),
+        });
+        let ended = tokio::select! {
+            () = stop => Ok(()),
+            ended = node => match ended {
+                Ok(ended) => ended.map_err(RunError::Store).and(Err(RunError::Ended)),
+                Err(_) => Err(RunError::Ended),
+            },
+            _ = server => Err(RunError::Ended),
+        };
+        follower.abort();
+        if let Some(metrics) = metrics {
+            metrics.abort();
+        }
+        endpoint.close().await;
+        ended
+    })
+}
+
+/// Where genesis says that validators are.
+pub(crate) fn genesis_peers(genesis: &Genesis) -> Vec<Peer> {
+    genesis
+        .validators
+        .as_slice()
+        .iter()
+        .zip(&genesis.addresses)
+        .map(|(validator, addresses)| Peer {
+            key: simplex::key(&validator.vote_key),
+            addresses: addresses.clone(),
+        })
+        .collect()
+}
+
+/// How often a node that does not vote looks for new blocks.
+const FOLLOW_EVERY: Duration = Duration::from_millis(250);
+
+/// One of so many looks is taken by a node that votes, too.
+const VOTERS_LOOK: u64 = 20;
+
+/// Fetches final blocks from validators, for as long as this node does not vote itself.
+async fn follow(endpoint: Endpoint, node: Handle, peers: Vec<Peer>) {
+    let own = endpoint.id();
+    let callers: Vec<Caller> = peers
+        .into_iter()
+        .map(|peer| (EndpointId::of_validator(&peer.key), peer.addresses))
+        .filter(|(id, addresses)| *id != own && !addresses.is_empty())
+        .map(|(id, addresses)| {
+            Caller::new(endpoint.clone(), id, addresses, Duration::from_secs(10))
+        })
+        .collect();
+    if callers.is_empty() {
+        return;
+    }
+    let mut turn = 0;
+    let mut looks = 0u64;
+    loop {
+        tokio::time::sleep(FOLLOW_EVERY).await;
+        looks += 1;
+        let Ok(status) = node.status().await else {
+            return;
+        };
+        // A validator hears of new blocks from the others; unless they have voted it out while it was away.
+        if status.votes && !looks.is_multiple_of(VOTERS_LOOK) {
+            continue;
+        }
+        let caller = &callers[turn % callers.len()];
+        match Asked::new(caller).blocks(status.height.next()).await {
+            Ok(stretch) if stretch.blocks.is_empty() => {}
+            Ok(stretch) => match node.take(stretch).await {
+                Ok(Ok(_)) => continue,
+                Ok(Err(reason)) => {
+                    tracing::warn!(peer = %caller.server(), reason, "sent blocks that are not believed");
+                }
+                Err(_) => return,
+            },
+            Err(error) => tracing::debug!(%error, "no blocks"),
+        }
+        turn += 1;
+    }
+}

@@ -1,0 +1,149 @@
+//! How the rest of a program talks to its node.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tally_ledger::{AccountId, ChainId, Checked, Epoch, Height, NodeId, Transaction};
+use tally_receipt::Digest;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::actor::Command;
+use crate::consensus::Fault;
+use crate::wire::{
+    AccountAnswer, Head, NodeAnswer, Refused, RefusedCode, Status, Stretch, Submitted,
+};
+
+/// A way to a running node. Clones lead to the same one.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    chain: ChainId,
+    commands: mpsc::Sender<Command>,
+    heights: watch::Receiver<Height>,
+}
+
+/// The node has stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the node has stopped")]
+pub struct Stopped;
+
+impl Handle {
+    pub(crate) fn new(
+        chain: ChainId,
+        commands: mpsc::Sender<Command>,
+        heights: watch::Receiver<Height>,
+    ) -> Self {
+        Self {
+            chain,
+            commands,
+            heights,
+        }
+    }
+
+    /// The chain's name.
+    #[must_use]
+    pub fn chain(&self) -> ChainId {
+        self.chain
+    }
+
+    /// The last final block, whenever it changes.
+    #[must_use]
+    pub fn heights(&self) -> watch::Receiver<Height> {
+        self.heights.clone()
+    }
+
+    /// Hands transactions over. What is accepted is durable. Signatures are checked here, in the caller's task.
+    pub async fn submit(&self, transactions: Vec<Transaction>) -> Result<Vec<Submitted>, Stopped> {
+        let mut answers = Vec::with_capacity(transactions.len());
+        let mut good = Vec::new();
+        for checked in Checked::check_many(transactions, self.chain) {
+            match checked {
+                Ok(checked) => {
+                    // Its place is filled below, in order.
+                    answers.push(None);
+                    let bytes = Bytes::from(checked.transaction().to_bytes());
+                    good.push((checked, bytes));
+                }
+                Err(error) => answers.push(Some(Submitted::Refused(Refused {
+                    code: RefusedCode::Malformed,
+                    sentence: error.to_string(),
+                }))),
+            }
+        }
+        let judged = if good.is_empty() {
+            Vec::new()
+        } else {
+            self.ask(|answer| Command::Submit {
+                transactions: good,
+                answer,
+            })
+            .await?
+        };
+        let mut judged = judged.into_iter();
+        Ok(answers
+            .into_iter()
+            .map(|answer| answer.unwrap_or_else(|| judged.next().expect("one answer for each")))
+            .collect())
+    }
+
+    /// How the node and its chain are.
+    pub async fn status(&self) -> Result<Status, Stopped> {
+        self.ask(Command::Status).await
+    }
+
+    /// The proof that a receipt is settled, as soon as it is.
+    pub async fn prove(
+        &self,
+        receipt: Digest,
+        wait: Duration,
+    ) -> Result<Result<Bytes, Refused>, Stopped> {
+        self.ask(|answer| Command::Prove {
+            receipt,
+            wait,
+            answer,
+        })
+        .await
+    }
+
+    /// What is in an account.
+    pub async fn account(&self, account: AccountId) -> Result<AccountAnswer, Stopped> {
+        self.ask(|answer| Command::Account { account, answer })
+            .await
+    }
+
+    /// A registered node.
+    pub async fn node(&self, node: NodeId) -> Result<Option<NodeAnswer>, Stopped> {
+        self.ask(|answer| Command::Node { node, answer }).await
+    }
+
+    /// Evidence against validators.
+    pub async fn faults(&self) -> Result<Vec<Fault>, Stopped> {
+        self.ask(Command::Faults).await
+    }
+
+    pub(crate) async fn head(&self, since: Epoch) -> Result<Option<Head>, Stopped> {
+        self.ask(|answer| Command::Head { since, answer }).await
+    }
+
+    pub(crate) async fn blocks(&self, from: Height) -> Result<Stretch, Stopped> {
+        self.ask(|answer| Command::Blocks { from, answer }).await
+    }
+
+    pub(crate) async fn take(
+        &self,
+        stretch: Stretch,
+    ) -> Result<Result<Height, &'static str>, Stopped> {
+        self.ask(|answer| Command::Take { stretch, answer }).await
+    }
+
+    async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<T>) -> Command,
+    ) -> Result<T, Stopped> {
+        let (answer, answered) = oneshot::channel();
+        self.commands
+            .send(command(answer))
+            .await
+            .map_err(|_| Stopped)?;
+        answered.await.map_err(|_| Stopped)
+    }
+}

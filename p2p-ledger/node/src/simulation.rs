@@ -1,0 +1,50 @@
+//! Whole networks in one seeded runtime: the same nodes and the same consensus as on a real network, where time, disks and
+//! links are simulated and every run of a seed is the same run.
+//!
+//! What is checked after every run, on what honest nodes have:
+//! * one block per height, and one history: every node's chain is a prefix of the longest;
+//! * the chain follows from genesis by the ledger's own rules, and credits are as many as at genesis;
+//! * once the faults stop, every acknowledged receipt is in a final block.
+//!
+//! `make simulate` runs ten thousand seeds of each.
+
+mod faults;
+mod network;
+
+use tally_ledger::{Epoch, Genesis};
+
+use crate::wire::Head;
+
+/// What a network left behind that changed its validators twice.
+pub(crate) struct Recorded {
+    pub(crate) genesis: Genesis,
+    pub(crate) head: Head,
+}
+
+/// Runs one.
+pub(crate) fn recorded() -> Recorded {
+    faults::run(1, |context| async move {
+        let mut net = network::Net::with_outsiders(context, 1, 3).await;
+        net.start_all().await;
+        net.decide(0, &[0, 1], &[0]).await;
+        net.epoch(1).await;
+        net.decide(1, &[0, 1, 2, 3], &[0, 1]).await;
+        net.epoch(2).await;
+        let runner = net.register(50, &[0, 1]).await;
+        net.all_settled(&runner).await;
+        let head = net.handle(0).head(Epoch::ZERO).await.expect("it runs");
+        Recorded {
+            genesis: net.genesis.clone(),
+            head: head.expect("there are blocks"),
+        }
+    })
+    .0
+}
+
+/// Seeds that each scenario runs with, unless the environment says otherwise.
+const SEEDS: u64 = 20;
+
+fn seeds() -> std::ops::Range<u64> {
+    let count = std::env::var("TALLY_SEEDS").ok();
+    0..count.and_then(|count| count.parse().ok()).unwrap_or(SEEDS)
+}

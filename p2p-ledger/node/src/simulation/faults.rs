@@ -1,0 +1,294 @@
+//! What goes wrong, one scenario each.
+
+use commonware_runtime::{Runner as _, Supervisor as _, deterministic};
+
+use super::network::{Net, good, link};
+use super::seeds;
+
+pub(super) fn run<F, Fut>(seed: u64, scenario: F) -> (Fut::Output, String)
+where
+    F: FnOnce(deterministic::Context) -> Fut,
+    Fut: Future,
+{
+    let config = deterministic::Config::new().with_seed(seed);
+    let (output, checkpoint) = deterministic::Runner::new(config).start_and_recover(scenario);
+    (output, checkpoint.auditor().state())
+}
+
+#[test]
+fn four_validators_agree_and_settle_what_was_acknowledged() {
+    for seed in seeds() {
+        run(seed, |context| async move {
+            let mut net = Net::new(context, 4).await;
+            net.start_all().await;
+            let mut runner = net.register(50, &[0, 1]).await;
+            for round in 0..10 {
+                net.settle(&mut runner, 20, &[round % 4, (round + 1) % 4])
+                    .await;
+                net.sleep(30).await;
+            }
+            net.all_settled(&runner).await;
+            let state = net.check().await;
+            assert_eq!(state.head().log_size, 200);
+        });
+    }
+}
+
+#[test]
+fn the_same_seed_is_the_same_run() {
+    let once = || {
+        run(7, |context| async move {
+            let mut net = Net::new(context, 4).await;
+            net.link_all(&link(20, 15, 0.9)).await;
+            net.start_all().await;
+            let mut runner = net.register(50, &[0, 1]).await;
+            net.settle(&mut runner, 5, &[1, 2]).await;
+            net.all_settled(&runner).await;
+            net.check().await.head_digest()
+        })
+    };
+    assert_eq!(once(), once());
+}
+
+#[test]
+fn one_validator_alone_settles() {
+    run(1, |context| async move {
+        let mut net = Net::new(context, 1).await;
+        net.start_all().await;
+        let mut runner = net.register(50, &[0]).await;
+        net.settle(&mut runner, 3, &[0]).await;
+        net.all_settled(&runner).await;
+        net.check().await;
+    });
+}
+
+#[test]
+fn a_silent_validator_stops_nobody() {
+    for seed in seeds() {
+        run(seed, |context| async move {
+            let mut net = Net::new(context, 4).await;
+            for node in 0..3 {
+                net.start(node).await;
+            }
+            let mut runner = net.register(50, &[0, 1]).await;
+            for _ in 0..5 {
+                net.settle(&mut runner, 4, &[1, 2]).await;
+                net.sleep(200).await;
+            }
+            net.all_settled(&runner).await;
+            net.check().await;
+        });
+    }
+}
+
+#[test]
+fn two_of_seven_may_be_silent() {
+    for seed in seeds() {
+        run(seed, |context| async move {
+            let mut net = Net::new(context, 7).await;
+            for node in 0..5 {
+                net.start(node).await;
+            }
+            let mut runner = net.register(50, &[0, 1, 2]).await;
+            net.settle(&mut runner, 9, &[2, 3, 4]).await;
+            net.all_settled(&runner).await;
+            net.check().await;
+        });
+    }
+}
+
+#[test]
+fn halves_of_a_network_do_nothing_alone_and_go_on_together() {
+    for seed in seeds() {
+        run(seed, |context| async move {
+            let mut net = Net::new(context, 4).await;
+            net.start_all().await;
+            let mut runner = net.register(50, &[0, 1]).await;
+            net.settle(&mut runner, 4, &[0, 1]).await;
+            net.all_settled(&runner).await;
+            net.partition(&[&[0, 1], &[2, 3]]).await;
+            // What was on its way may still become final.
+            net.sleep(1000).await;
+            let before = net.height(0).await;
+            // Acknowledged on one side only.
+            net.settle(&mut runner, 4, &[0, 1]).await;
+            net.sleep(8000).await;
+            assert_eq!(
+                net.height(0).await,
+                before,
+                "half a network made a block final"
+            );
+            net.link_all(&good()).await;
+            net.all_settled(&runner).await;
+            net.check().await;
+        });
+    }
+}
+
+#[test]
+fn a_third_of_all_messages_may_be_lost() {
+    for seed in seeds() {
+        run(seed, |context| async move {
+            let mut net = Net::new(context, 4).await;
+            net.link_all(&link(10, 5, 0.7)).await;
+            net.start_all().await;
+            let mut runner = net.register(50, &[0, 1]).await;
+            for _ in 0..3 {
+                net.settle(&mut runner, 4, &[2, 3]).await;
+                net.sleep(500).await;
+            }
+            net.all_settled(&runner).await;
+            net.check().await;
+        });
+    }
+}
+
+#[test]
+fn slow_links_make_slow_blocks() {
+    for seed in seeds() {
+        run(seed, |context| async move {
+            let mut net = Net::new(context, 4).await;
+            net.link_all(&link(150, 80, 1.0)).await;
+            net.start_all().await;
+            let mut runner = net.register(50, &[0, 1]).await;
+            net.settle(&mut runner, 4, &[2, 3]).await;
+            net.all_settled(&runner).await;
+            net.check().await;
+        });
+    }
+}
+
+#[test]
+fn a_validator_that_says_two_things_splits_nothing() {
+    for seed in seeds() {
+        run(seed, |context| async move {
+            let mut net = Net::new(context, 4).await;
+            for node in 0..3 {
+                net.start(node).await;
+            }
+            net.start_twins(3, &[0]).await;
+            let mut runner = net.register(50, &[0, 1]).await;
+            for round in 0..6 {
+                net.settle(&mut runner, 4, &[round % 3, (round + 1) % 3])
+                    .await;
+                net.sleep(150).await;
+            }
+            net.all_settled(&runner).await;
+            net.check().await;
+        });
+    }
+}
+
+#[test]
+fn a_validator_that_was_away_catches_up_without_its_engine_remembering_the_way() {
+    for seed in seeds() {
+        run(seed, |context| async move {
+            let mut net = Net::new(context, 4).await;
+            net.start_all().await;
+            let mut runner = net.register(50, &[0, 1]).await;
+            net.kill(2).await;
+            for _ in 0..20 {
+                net.settle(&mut runner, 4, &[0, 1]).await;
+                net.sleep(500).await;
+            }
+            net.start(2).await;
+            // It is needed: another one goes as soon as it is back.
+            net.reaches(2, net.height(0).await).await;
+            net.kill(0).await;
+            net.settle(&mut runner, 4, &[1, 2]).await;
+            net.all_settled(&runner).await;
+            net.check().await;
+        });
+    }
+}
+
+#[test]
+fn killed_and_started_again_one_after_another() {
+    for seed in seeds() {
+        run(seed, |context| async move {
+            let mut net = Net::new(context, 4).await;
+            net.start_all().await;
+            let mut runner = net.register(50, &[0, 1]).await;
+            for round in 0..6 {
+                net.settle(&mut runner, 4, &[round % 4, (round + 1) % 4])
+                    .await;
+                net.sleep(5 * round as u64).await;
+                net.kill(round % 4).await;
+                net.sleep(100).await;
+                net.start(round % 4).await;
+            }
+            net.all_settled(&runner).await;
+            net.check().await;
+        });
+    }
+}
+
+/// All machines lose power at once: what was not synced is gone or half there.
+#[test]
+fn when_all_lose_power_nothing_acknowledged_is_lost() {
+    for seed in seeds() {
+        let config = deterministic::Config::new().with_seed(seed);
+        let (mut runner, checkpoint) =
+            deterministic::Runner::new(config).start_and_recover(|context| async move {
+                let mut net = Net::new(context, 4).await;
+                net.start_all().await;
+                let mut runner = net.register(50, &[0, 1]).await;
+                for _ in 0..4 {
+                    net.settle(&mut runner, 5, &[1, 2]).await;
+                    net.sleep(7 * (1 + seed)).await;
+                }
+                runner
+            });
+        deterministic::Runner::from(checkpoint).start(|context| async move {
+            let mut net = Net::new(context.child("again"), 4).await;
+            net.start_all().await;
+            net.all_settled(&runner).await;
+            net.settle(&mut runner, 3, &[0, 3]).await;
+            net.all_settled(&runner).await;
+            net.check().await;
+        });
+    }
+}
+
+#[test]
+fn validators_come_and_go_while_receipts_are_settled() {
+    for seed in seeds() {
+        run(seed, |context| async move {
+            let mut net = Net::with_outsiders(context, 4, 2).await;
+            net.link_all(&link(10, 8, 0.95)).await;
+            net.start_all().await;
+            let mut runner = net.register(50, &[0, 1]).await;
+            net.settle(&mut runner, 4, &[0, 1]).await;
+            // One comes.
+            net.decide(0, &[0, 1, 2, 3, 4], &[0, 1, 2]).await;
+            net.settle(&mut runner, 4, &[1, 2]).await;
+            net.epoch(1).await;
+            // Another comes for two who go, one of whom is dead already.
+            net.kill(0).await;
+            net.settle(&mut runner, 4, &[3, 4]).await;
+            net.decide(1, &[2, 3, 4, 5], &[1, 2, 3, 4]).await;
+            net.epoch(2).await;
+            net.settle(&mut runner, 4, &[4, 5]).await;
+            // Who went still follows, and who was dead catches up over both changes.
+            net.start(0).await;
+            net.all_settled(&runner).await;
+            let state = net.check().await;
+            assert_eq!(state.next_validators().len(), 4);
+        });
+    }
+}
+
+#[test]
+fn one_validator_becomes_four() {
+    run(3, |context| async move {
+        let mut net = Net::with_outsiders(context, 1, 3).await;
+        net.start_all().await;
+        let mut runner = net.register(50, &[0]).await;
+        net.decide(0, &[0, 1, 2, 3], &[0]).await;
+        net.epoch(1).await;
+        net.settle(&mut runner, 4, &[2, 3]).await;
+        net.kill(0).await;
+        net.all_settled(&runner).await;
+        net.check().await;
+    });
+}

@@ -1,0 +1,519 @@
+//! A simulated network of nodes, and what must hold of it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use commonware_cryptography::Signer as _;
+use commonware_cryptography::ed25519::{PrivateKey, PublicKey};
+use commonware_p2p::simulated::{Config, Control, Link, Network, Oracle, SplitOrigin, SplitTarget};
+use commonware_p2p::{Receiver, Recipients, Sender};
+use commonware_runtime::deterministic::Context;
+use commonware_runtime::{Clock as _, Handle as Task, IoBuf, Quota, Spawner as _, Supervisor as _};
+use commonware_utils::{NZU32, NZUsize};
+use tally_ledger::{
+    AccountId, Allocation, Block, Change, Checked, Credits, Decision, Epoch, Genesis, Height, Name,
+    NodeId, Parameters, Request, Roles, Sequence, Settlement, State, Terms, Transaction, Validator,
+    ValidatorSet,
+};
+use tally_receipt::{Digest, SigningKey, Timestamp};
+use tokio::sync::{mpsc, watch};
+
+use crate::actor::{Actor, COMMANDS, Neighbours, Pace, Parts, Peers};
+use crate::bodies::Bodies;
+use crate::handle::Handle;
+use crate::simplex::{Channels, Simplex, Timing};
+use crate::store::Partitions;
+use crate::wire::{MESSAGE_LIMIT, Submitted};
+
+type Halves<S, R> = [(S, R); 6];
+
+/// Messages in a second from one node to another: far more than there are. (A receiver makes room for as many at once.)
+const QUOTA: Quota = Quota::per_second(NZU32!(2_000));
+
+pub(super) fn link(latency_ms: u64, jitter_ms: u64, success: f64) -> Link {
+    Link {
+        latency: Duration::from_millis(latency_ms),
+        jitter: Duration::from_millis(jitter_ms),
+        success_rate: success.try_into().expect("a probability"),
+    }
+}
+
+pub(super) fn good() -> Link {
+    link(5, 2, 1.0)
+}
+
+/// The seed of a validator's vote key. Validators are numbered by the order of their keys, as everywhere.
+fn vote_seeds(count: usize) -> Vec<[u8; 32]> {
+    let mut seeds: Vec<[u8; 32]> = (0..count)
+        .map(|n| [u8::try_from(n + 1).expect("few validators"); 32])
+        .collect();
+    seeds.sort_by_key(|seed| SigningKey::from_seed(seed).public_key());
+    seeds
+}
+
+fn vote_key(seed: &[u8; 32]) -> PrivateKey {
+    use commonware_codec::{Copying, DecodeExt as _};
+    PrivateKey::decode(Copying(&seed[..])).expect("32 bytes are a seed")
+}
+
+/// Nobody to dial: links are the test's business.
+struct Still;
+
+impl Neighbours for Still {
+    fn validators(&mut self, _: Epoch, _: &ValidatorSet) {}
+    fn connected(&self) -> Vec<PublicKey> {
+        Vec::new()
+    }
+}
+
+/// A runner that settles receipts.
+pub(super) struct Runner {
+    key: SigningKey,
+    next: u64,
+}
+
+pub(super) struct Net {
+    pub(super) context: Context,
+    pub(super) genesis: Genesis,
+    pub(super) oracle: Oracle<PublicKey, Context>,
+    pub(super) keys: Vec<PublicKey>,
+    seeds: Vec<[u8; 32]>,
+    nodes: BTreeMap<usize, (Handle, Task<()>)>,
+    /// How often a node was started: each start registers channels of its own.
+    starts: usize,
+}
+
+fn validator(number: usize, seed: &[u8; 32]) -> Validator {
+    let mut checkpoint = *seed;
+    checkpoint[0] = 200;
+    Validator {
+        vote_key: SigningKey::from_seed(seed).public_key(),
+        checkpoint_key: SigningKey::from_seed(&checkpoint).public_key(),
+        name: Name::new(&format!("v{number}")).expect("a name"),
+    }
+}
+
+fn genesis(seeds: &[[u8; 32]]) -> Genesis {
+    let all = seeds.iter().enumerate().map(|(n, seed)| validator(n, seed));
+    Genesis {
+        name: Name::new("simulation").expect("a name"),
+        time: Timestamp::from_unix_ms(0).expect("a time"),
+        parameters: Parameters::default(),
+        validators: ValidatorSet::new(all.collect()).expect("validators"),
+        addresses: vec![Vec::new(); seeds.len()],
+        accounts: vec![Allocation {
+            account: AccountId::new(SigningKey::from_seed(&[99; 32]).public_key()),
+            credits: Credits::new(1_000_000),
+        }],
+        faucet: None,
+    }
+}
+
+impl Net {
+    /// A network of `count` validators, all linked, none started.
+    pub(super) async fn new(context: Context, count: usize) -> Self {
+        Self::with_outsiders(context, count, 0).await
+    }
+
+    /// The same, and nodes that are no validators yet: they have the last numbers.
+    pub(super) async fn with_outsiders(context: Context, count: usize, outsiders: usize) -> Self {
+        let seeds = vote_seeds(count + outsiders);
+        let keys: Vec<PublicKey> = seeds
+            .iter()
+            .map(|seed| vote_key(seed).public_key())
+            .collect();
+        let config = Config {
+            max_size: u32::try_from(MESSAGE_LIMIT).expect("far below"),
+            max_peers_per_set: NZUsize!(8),
+            disconnect_on_block: true,
+            tracked_peer_sets: NZUsize!(1),
+        };
+        let (network, oracle) =
+            Network::new_with_peers(context.child("network"), config, keys.clone()).await;
+        network.start();
+        let net = Self {
+            genesis: genesis(&seeds[..count]),
+            context,
+            oracle,
+            keys,
+            seeds,
+            nodes: BTreeMap::new(),
+            starts: 0,
+        };
+        net.link_all(&good()).await;
+        net
+    }
+
+    pub(super) async fn link_all(&self, link: &Link) {
+        for one in 0..self.keys.len() {
+            for other in 0..self.keys.len() {
+                self.link(one, other, Some(link)).await;
+            }
+        }
+    }
+
+    /// Links one node to another in one direction, or cuts it off.
+    pub(super) async fn link(&self, from: usize, to: usize, link: Option<&Link>) {
+        if from == to {
+            return;
+        }
+        let (from, to) = (self.keys[from].clone(), self.keys[to].clone());
+        // It may not be there.
+        let _ = self.oracle.remove_link(from.clone(), to.clone()).await;
+        if let Some(link) = link {
+            self.oracle
+                .add_link(from, to, link.clone())
+                .await
+                .expect("both are peers");
+        }
+    }
+
+    /// Links the nodes of each group among themselves and nobody else.
+    pub(super) async fn partition(&self, groups: &[&[usize]]) {
+        for one in 0..self.keys.len() {
+            for other in 0..self.keys.len() {
+                let together = groups
+                    .iter()
+                    .any(|group| group.contains(&one) && group.contains(&other));
+                self.link(one, other, together.then_some(&good())).await;
+            }
+        }
+    }
+
+    async fn halves(
+        &mut self,
+        node: usize,
+    ) -> Halves<
+        impl Sender<PublicKey = PublicKey> + use<>,
+        impl Receiver<PublicKey = PublicKey> + use<>,
+    > {
+        let control = self.oracle.control(self.keys[node].clone());
+        let mut halves = Vec::new();
+        for channel in 0..6 {
+            halves.push(control.register(channel, QUOTA).await.expect("a peer"));
+        }
+        halves.try_into().unwrap_or_else(|_| unreachable!("six"))
+    }
+
+    /// Starts a node on the disk that it had before, if it had one.
+    pub(super) async fn start(&mut self, node: usize) {
+        let halves = self.halves(node).await;
+        let started = self.launch(node, &format!("n{node}-"), halves);
+        self.nodes.insert(node, started);
+    }
+
+    pub(super) async fn start_all(&mut self) {
+        for node in 0..self.keys.len() {
+            self.start(node).await;
+        }
+    }
+
+    /// Starts a validator twice, each half on a disk of its own and linked to some of the others only. Both sign with one
+    /// key: whatever one half proposes and votes, the other does not know of.
+    pub(super) async fn start_twins(&mut self, node: usize, first: &[usize]) {
+        let first: Vec<PublicKey> = first.iter().map(|n| self.keys[*n].clone()).collect();
+        let others: Vec<PublicKey> = self
+            .keys
+            .iter()
+            .filter(|key| !first.contains(key) && **key != self.keys[node])
+            .cloned()
+            .collect();
+        let control = self.oracle.control(self.keys[node].clone());
+        let (mut ones, mut twos) = (Vec::new(), Vec::new());
+        for channel in 0..6 {
+            let (sender, receiver) = control.register(channel, QUOTA).await.expect("a peer");
+            let (to_first, to_others) = (first.clone(), others.clone());
+            let (sender_one, sender_two) =
+                sender.split_with(move |origin, _: &Recipients<PublicKey>, _: &IoBuf| {
+                    Some(Recipients::Some(match origin {
+                        SplitOrigin::Primary => to_first.clone(),
+                        SplitOrigin::Secondary => to_others.clone(),
+                    }))
+                });
+            let from_first = first.clone();
+            let (receiver_one, receiver_two) =
+                receiver.split_with(self.context.child("split"), move |message| {
+                    if from_first.contains(&message.0) {
+                        SplitTarget::Primary
+                    } else {
+                        SplitTarget::Secondary
+                    }
+                });
+            ones.push((sender_one, receiver_one));
+            twos.push((sender_two, receiver_two));
+        }
+        for (name, halves) in [("one", ones), ("two", twos)] {
+            let halves = halves.try_into().unwrap_or_else(|_| unreachable!("six"));
+            // It is no honest node: nothing is asked of it and nothing checked.
+            let (handle, task) = self.launch(node, &format!("twin-{name}-"), halves);
+            self.starts += 1;
+            self.nodes.insert(1000 + self.starts, (handle, task));
+        }
+    }
+
+    fn launch<S, R>(
+        &mut self,
+        node: usize,
+        prefix: &str,
+        halves: Halves<S, R>,
+    ) -> (Handle, Task<()>)
+    where
+        S: Sender<PublicKey = PublicKey>,
+        R: Receiver<PublicKey = PublicKey>,
+    {
+        let context = self.context.child("node");
+        let partitions = Partitions {
+            prefix: prefix.to_owned(),
+        };
+        let [votes, certificates, missing, blocks, history, transactions] = halves;
+        let key = vote_key(&self.seeds[node]);
+        let me = key.public_key();
+        let control: Control<PublicKey, Context> = self.oracle.control(me.clone());
+        let consensus = Simplex::new(
+            &context,
+            partitions.clone(),
+            tally_ledger::consensus_namespace(self.genesis.chain()),
+            key,
+            Timing::default(),
+            control,
+            Channels {
+                votes,
+                certificates,
+                missing,
+            },
+        );
+        let (commands_in, commands) = mpsc::channel(COMMANDS);
+        let (heights, heights_out) = watch::channel(Height::ZERO);
+        let handle = Handle::new(self.genesis.chain(), commands_in, heights_out);
+        let parts = Parts {
+            partitions,
+            genesis: self.genesis.clone(),
+            me: Some(me),
+            pace: Pace::default(),
+            consensus: Some(consensus),
+            peers: Peers {
+                blocks,
+                history,
+                transactions,
+            },
+            neighbours: Box::new(Still),
+            commands,
+        };
+        let task = context.spawn(move |context| async move {
+            Actor::run(context, parts, heights)
+                .await
+                .expect("the disk works");
+        });
+        (handle, task)
+    }
+
+    /// Stops a node as SIGKILL would.
+    pub(super) async fn kill(&mut self, node: usize) {
+        if let Some((_, task)) = self.nodes.remove(&node) {
+            task.abort();
+            // The runtime lets go of what the node had open when it next runs.
+            self.context.sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    pub(super) fn handle(&self, node: usize) -> &Handle {
+        &self.nodes[&node].0
+    }
+
+    /// The honest nodes that run.
+    pub(super) fn running(&self) -> Vec<usize> {
+        self.nodes.keys().copied().filter(|n| *n < 1000).collect()
+    }
+
+    pub(super) async fn sleep(&self, ms: u64) {
+        self.context.sleep(Duration::from_millis(ms)).await;
+    }
+
+    /// Waits until a node's last final block is at a height, at most for a minute of simulated time.
+    pub(super) async fn reaches(&self, node: usize, height: u64) {
+        for _ in 0..1200 {
+            if self.height(node).await >= height {
+                return;
+            }
+            self.sleep(50).await;
+        }
+        panic!(
+            "node {node} did not reach height {height} but {}",
+            self.height(node).await
+        );
+    }
+
+    pub(super) async fn height(&self, node: usize) -> u64 {
+        let status = self.handle(node).status().await.expect("it runs");
+        status.height.get()
+    }
+
+    /// Registers a runner at the given nodes.
+    pub(super) async fn register(&self, seed: u8, at: &[usize]) -> Runner {
+        let key = SigningKey::from_seed(&[seed; 32]);
+        let request = Request::Register {
+            owner: AccountId::new(key.public_key()),
+            node: NodeId::new(key.public_key()),
+            terms: Terms {
+                roles: Roles::INFERENCE,
+                evidence: None,
+                endpoint: None,
+                price: Credits::ZERO,
+            },
+        };
+        let transaction = self.signed(request, &key);
+        for node in at {
+            let answer = self.handle(*node).submit(vec![transaction.clone()]).await;
+            assert!(matches!(answer.unwrap()[0], Submitted::Accepted(_)));
+        }
+        let id = NodeId::new(key.public_key());
+        for node in self.running() {
+            for _ in 0..1200 {
+                if self.handle(node).node(id).await.expect("it runs").is_some() {
+                    break;
+                }
+                self.sleep(50).await;
+            }
+            let found = self.handle(node).node(id).await.expect("it runs");
+            assert!(found.is_some(), "node {node} does not know the runner");
+        }
+        Runner { key, next: 0 }
+    }
+
+    fn signed(&self, request: Request, key: &SigningKey) -> Transaction {
+        let bytes = request.signed_bytes(self.genesis.chain());
+        Transaction::new(request, vec![(key.public_key(), key.sign(&bytes))])
+            .expect("a transaction")
+    }
+
+    /// Has the given nodes validate from now on, by a decision of these validators, handed to all that run.
+    pub(super) async fn decide(&self, decision: u64, next: &[usize], signers: &[usize]) {
+        let set = next
+            .iter()
+            .map(|n| validator(*n, &self.seeds[*n]))
+            .collect();
+        let request = Request::Decide {
+            decision: Decision::new(decision),
+            change: Change::Validators(ValidatorSet::new(set).expect("validators")),
+        };
+        let bytes = request.signed_bytes(self.genesis.chain());
+        let signatures = signers
+            .iter()
+            .map(|n| {
+                let key = SigningKey::from_seed(&self.seeds[*n]);
+                (key.public_key(), key.sign(&bytes))
+            })
+            .collect();
+        let transaction = Transaction::new(request, signatures).expect("a transaction");
+        for node in self.running() {
+            let answer = self.handle(node).submit(vec![transaction.clone()]).await;
+            let answer = answer.expect("it runs");
+            assert!(matches!(answer[0], Submitted::Accepted(_)), "{answer:?}");
+        }
+    }
+
+    /// Waits until the nodes that run are in an epoch.
+    pub(super) async fn epoch(&self, epoch: u64) {
+        for node in self.running() {
+            let mut found = 0;
+            for _ in 0..2400 {
+                found = self.handle(node).status().await.expect("it runs").epoch;
+                if found >= epoch {
+                    break;
+                }
+                self.sleep(50).await;
+            }
+            assert_eq!(found, epoch, "node {node} stays behind");
+        }
+    }
+
+    /// Settles receipts at the given nodes, which must all acknowledge them.
+    pub(super) async fn settle(&self, runner: &mut Runner, count: u64, at: &[usize]) {
+        let receipts = (runner.next..runner.next + count)
+            .map(|n| {
+                Digest::of(&[&runner.key.public_key().as_bytes()[..], &n.to_be_bytes()].concat())
+            })
+            .collect();
+        let request = Request::Settle {
+            node: NodeId::new(runner.key.public_key()),
+            first: Sequence::new(runner.next),
+            receipts: Settlement::Hashes(receipts),
+        };
+        runner.next += count;
+        let transaction = self.signed(request, &runner.key);
+        for node in at {
+            let answer = self.handle(*node).submit(vec![transaction.clone()]).await;
+            let answer = answer.unwrap();
+            assert!(matches!(answer[0], Submitted::Accepted(_)), "{answer:?}");
+        }
+    }
+
+    /// Waits until every honest node that runs has everything settled that was acknowledged: at most two minutes of
+    /// simulated time.
+    pub(super) async fn all_settled(&self, runner: &Runner) {
+        for node in self.running() {
+            let mut settled = 0;
+            for _ in 0..2400 {
+                let id = NodeId::new(runner.key.public_key());
+                let found = self.handle(node).node(id).await.expect("it runs");
+                settled = found.map_or(0, |found| found.settled);
+                if settled == runner.next {
+                    break;
+                }
+                self.sleep(50).await;
+            }
+            assert_eq!(
+                settled, runner.next,
+                "node {node}: acknowledged receipts are in no final block"
+            );
+        }
+    }
+
+    /// Checks everything that must hold of the honest nodes, and gives the longest chain's last state.
+    pub(super) async fn check(&self) -> State {
+        let mut chains = Vec::new();
+        for node in self.running() {
+            chains.push((node, self.chain(node).await));
+        }
+        let (_, longest) = chains
+            .iter()
+            .max_by_key(|(_, chain)| chain.len())
+            .expect("somebody runs");
+        for (node, chain) in &chains {
+            assert_eq!(
+                chain[..],
+                longest[..chain.len()],
+                "node {node} has another history"
+            );
+        }
+        let mut state = self.genesis.state();
+        let supply = state.supply();
+        for block in longest {
+            let transactions = block.transactions.clone();
+            let checked: Vec<Checked> = Checked::check_many(transactions, self.genesis.chain())
+                .into_iter()
+                .collect::<Result<_, _>>()
+                .expect("final transactions are signed");
+            state = state
+                .execute(&block.header, &checked)
+                .expect("final blocks follow on each other")
+                .state;
+            assert_eq!(state.supply(), supply, "credits were made or lost");
+        }
+        state
+    }
+
+    async fn chain(&self, node: usize) -> Vec<Block> {
+        let mut chain: Vec<Block> = Vec::new();
+        loop {
+            let from = Height::new(chain.len() as u64 + 1);
+            let stretch = self.handle(node).blocks(from).await.expect("it runs");
+            if stretch.blocks.is_empty() {
+                return chain;
+            }
+            for one in stretch.blocks {
+                chain.push(Bodies::read(one.block).expect("a block").1.block);
+            }
+        }
+    }
+}
