@@ -37,6 +37,10 @@ components: build ## The sample agents and plugins, as WebAssembly components
 demo: components ## Set up everything and run the main job
 	@$(TALLY) demo --components $(COMPONENTS)
 
+.PHONY: simulate
+simulate: ## The ledger's network with 10,000 seeds of every fault
+	@TALLY_SEEDS=10000 $(CARGO) test --release -p tally-net -p tally-node --lib simulation
+
 .PHONY: test
 test: setup ## All tests
 	@scripts/test.sh
