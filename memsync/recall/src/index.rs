@@ -9,7 +9,7 @@ mod tokens;
 
 use std::collections::HashMap;
 
-use crate::document::{Document, DocumentId};
+use crate::document::{Document, DocumentId, Interval, Moment};
 use crate::embed::{Embedding, TokenVectors};
 use crate::lexical::Lexical;
 use crate::text;
@@ -33,6 +33,8 @@ pub enum InsertError {
 pub struct Index {
     weights: Weights,
     slots: Vec<Option<Entry>>,
+    /// By slot: what every search asks of every document, apart from the rest of it, since a search costs what it reads.
+    gates: Vec<Gate>,
     free: Vec<u32>,
     by_id: HashMap<DocumentId, u32>,
     lexical: Lexical,
@@ -47,6 +49,14 @@ pub struct Index {
     cited: HashMap<DocumentId, Vec<u32>>,
     /// By speaker: how many documents they have. A name without documents is no speaker of this index.
     spoken: Vec<u32>,
+}
+
+/// Which searches a document may answer, and where it stands. Of a slot that is free nothing is asked.
+#[derive(Clone, Copy, Debug)]
+struct Gate {
+    valid: Interval,
+    observed_at: Moment,
+    session: Option<u32>,
 }
 
 /// What is kept of a document beside the lexical and the vector index.
@@ -111,6 +121,7 @@ impl Index {
         Self {
             weights,
             slots: Vec::new(),
+            gates: Vec::new(),
             free: Vec::new(),
             by_id: HashMap::new(),
             lexical: Lexical::default(),
@@ -206,6 +217,16 @@ impl Index {
             self.cited.entry(*evidence).or_default().push(slot);
         }
         self.by_id.insert(id, slot);
+        let gate = Gate {
+            valid: entry.document.valid,
+            observed_at: entry.document.observed_at,
+            session,
+        };
+        match self.gates.get_mut(slot as usize) {
+            Some(old) => *old = gate,
+            // Slots are given in order, and each new one comes here.
+            None => self.gates.push(gate),
+        }
         self.slots[slot as usize] = Some(entry);
         Ok(())
     }

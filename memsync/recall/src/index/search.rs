@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use super::question::{self, Question};
-use super::{Entry, Index, tokens};
+use super::{Entry, Gate, Index, tokens};
 use crate::answer::{Abstention, Answer, Arm, Hit, Trace};
 use crate::document::Interval;
 use crate::query::{Filter, Mode, Query};
@@ -90,8 +90,13 @@ impl Index {
             .collect()
     }
 
+    /// Whether the document of a slot that is taken may answer.
     fn passes(&self, slot: u32, query: &Query) -> bool {
-        self.entry(slot).is_some_and(|entry| passes(entry, query))
+        holds(&self.gates[slot as usize], query)
+            && (query.filter == Filter::default()
+                || self
+                    .entry(slot)
+                    .is_some_and(|entry| passes(entry, &query.filter)))
     }
 
     /// The documents worth scoring, in an order that does not depend on slots.
@@ -121,12 +126,12 @@ impl Index {
                 .total_cmp(&words[*a as usize])
                 .then_with(|| self.tie(*a, *b))
         };
+        by_words.retain(|slot| self.passes(*slot, query));
+        if by_words.len() > CANDIDATES_PER_ARM {
+            by_words.select_nth_unstable_by(CANDIDATES_PER_ARM, order);
+            by_words.truncate(CANDIDATES_PER_ARM);
+        }
         by_words.sort_unstable_by(order);
-        let by_words: Vec<u32> = by_words
-            .into_iter()
-            .filter(|slot| self.passes(*slot, query))
-            .take(CANDIDATES_PER_ARM)
-            .collect();
         let by_sentence: Vec<u32> = query.embedding.as_ref().map_or_else(Vec::new, |embedding| {
             let keep = |slot: u32| self.passes(slot, query);
             let nearest = self
@@ -169,7 +174,7 @@ impl Index {
         let sessions = self.lexical.score_groups(
             &question.concepts,
             self.turns.len(),
-            |slot| self.entry(slot).and_then(|entry| entry.session),
+            |slot| self.gates[slot as usize].session,
             &self.session_lengths,
         );
         let mut text_weight = 0.0;
@@ -301,7 +306,7 @@ impl Index {
         };
         facts
             .iter()
-            .filter(|fact| self.entry(**fact).is_some_and(|fact| holds(fact, query)))
+            .filter(|fact| holds(&self.gates[**fact as usize], query))
             .map(|fact| worth(*fact))
             .fold(0.0, f32::max)
     }
@@ -441,23 +446,22 @@ fn same_words(a: &crate::document::Document, b: &Entry) -> bool {
 }
 
 /// Whether a document belongs to the state of the world that is asked about.
-fn holds(entry: &Entry, query: &Query) -> bool {
-    let document = &entry.document;
+fn holds(gate: &Gate, query: &Query) -> bool {
     match query.mode {
-        Mode::Current => document.valid.contains(query.now),
-        Mode::AsOf(moment) => document.valid.contains(moment) && document.observed_at <= moment,
+        Mode::Current => gate.valid.contains(query.now),
+        Mode::AsOf(moment) => gate.valid.contains(moment) && gate.observed_at <= moment,
         Mode::All => true,
     }
 }
 
-fn passes(entry: &Entry, query: &Query) -> bool {
+fn passes(entry: &Entry, filter: &Filter) -> bool {
     let Filter {
         kinds,
         labels,
         speakers,
         sessions,
         observed,
-    } = &query.filter;
+    } = filter;
     let document = &entry.document;
     let any = |list: &[String], value: &Option<String>, same: fn(&str, &str) -> bool| {
         list.is_empty()
@@ -465,8 +469,7 @@ fn passes(entry: &Entry, query: &Query) -> bool {
                 .as_deref()
                 .is_some_and(|value| list.iter().any(|one| same(one, value)))
     };
-    holds(entry, query)
-        && (kinds.is_empty() || kinds.contains(&document.kind))
+    (kinds.is_empty() || kinds.contains(&document.kind))
         && (labels.is_empty() || labels.iter().any(|label| document.labels.contains(label)))
         && any(speakers, &document.speaker, |a, b| {
             a.to_lowercase() == b.to_lowercase()
