@@ -8,7 +8,7 @@ use std::process::Command;
 
 use serde_json::Value;
 use support::vaults::{PASSPHRASE, init, vault, with_secrets};
-use support::{Ended, Machine, component};
+use support::{Machine, component};
 
 fn folder(machine: &Machine) -> PathBuf {
     machine.path("home").join("vault")
