@@ -71,6 +71,8 @@ impl Baseline {
         if wasi {
             wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
         }
+        // What an SDK imports and the measured agents never call, such as the vault, traps.
+        linker.define_unknown_imports_as_traps(&component.0.compiled)?;
         let pre = AgentPre::new(linker.instantiate_pre(&component.0.compiled)?)?;
         Ok(Self { engine, pre, wasi })
     }

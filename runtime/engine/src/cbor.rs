@@ -109,7 +109,7 @@ struct Encoder<'a> {
     out: &'a mut Vec<u8>,
 }
 
-#[inline]
+#[inline(always)]
 fn put_head(out: &mut Vec<u8>, major: u8, value: u64) {
     if value < 24 {
         out.push(major << 5 | value as u8);
@@ -135,14 +135,14 @@ fn put_long_head(out: &mut Vec<u8>, major: u8, value: u64) {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn put_text(out: &mut Vec<u8>, text: &str) {
     put_head(out, 3, text.len() as u64);
     out.extend_from_slice(text.as_bytes());
 }
 
 /// A Rust field name as its WIT name.
-#[inline]
+#[inline(always)]
 fn put_field(out: &mut Vec<u8>, name: &str) {
     put_text(out, name);
     if name.bytes().any(|byte| byte == b'_') {
@@ -304,7 +304,7 @@ impl<'a> MapEncoder<'a> {
 impl ser::SerializeStruct for MapEncoder<'_> {
     type Ok = ();
     type Error = CborError;
-    #[inline] // so that the length and the letters of the name are known
+    #[inline(always)] // so that the length and the letters of the name are known
     fn serialize_field<T: Serialize + ?Sized>(
         &mut self,
         key: &'static str,

@@ -79,7 +79,8 @@ fn random(mut cx: StoreContextMut<'_, Host>, len: u32) -> wasmtime::Result<Resul
                     "{len} random bytes asked for; the most is {RANDOM_LEN_MAX} at once"
                 ))));
             }
-            let mut bytes = vec![0; len as usize];
+            // Not `vec![0; n]`, which asks the allocator for zeros: that is its slow way.
+            let mut bytes: Vec<u8> = std::iter::repeat_n(0, len as usize).collect();
             match host.shared.services.entropy.fill(&mut bytes) {
                 Ok(()) => Ok(Ok(Bytes(bytes))),
                 Err(error) => Err(session.fail(EnvironmentError::Entropy(error))),
