@@ -724,7 +724,7 @@ fn check_header(bytes: &[u8]) -> Result<(), JournalError> {
     match found {
         FORMAT_VERSION => Ok(()),
         0 => Err(JournalError::UnknownFormat { found }),
-        ..FORMAT_VERSION => Err(JournalError::OlderFormat { found }),
+        1..FORMAT_VERSION => Err(JournalError::OlderFormat { found }),
         _ => Err(JournalError::NewerFormat { found }),
     }
 }
