@@ -1,0 +1,334 @@
+//! A real memory in a real vault, through the gateway's trait and through its REST.
+
+#[path = "../../memory/tests/support/mod.rs"]
+mod support;
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use axum::body::{Body, to_bytes};
+use axum::http::Request;
+use serde_json::{Value, json};
+use support::{Computer, Parrot, at, memory};
+use tally_gateway::{
+    Config, Gateway, KeyRing, Level, Listing, MemoryService, NewTurn, Recall, Remember, Scope,
+    ServiceError, Status, UnixMs, Voice,
+};
+use tally_memory::SharedVault;
+use tally_memory_service::{Model, VaultMemory, turns_of};
+use tower::ServiceExt;
+
+/// The memory of a vault. The clock stands two days after everything was said.
+fn service(vault: &SharedVault, model: Option<Parrot>) -> VaultMemory {
+    let learning = model.map(|model| (memory(vault), Box::new(model) as Model));
+    VaultMemory::new(
+        vault.clone(),
+        memory(vault),
+        learning,
+        Arc::new(|| at(2)),
+        Arc::new(|vault| {
+            Ok(vec![tally_gateway::GrantInfo {
+                name: vault.grants().len().to_string(),
+                ..Default::default()
+            }])
+        }),
+    )
+}
+
+fn signing() -> Option<Parrot> {
+    Some(Parrot {
+        signs: true,
+        ..Parrot::default()
+    })
+}
+
+fn said(texts: &[&str]) -> Remember {
+    Remember {
+        app: "chat".to_owned(),
+        thread: "one".to_owned(),
+        turns: texts
+            .iter()
+            .map(|text| NewTurn {
+                key: None,
+                voice: Voice::User,
+                speaker: Some("Anna".to_owned()),
+                at: Some(UnixMs(at(0).unix_ms())),
+                text: (*text).to_owned(),
+            })
+            .collect(),
+    }
+}
+
+#[test]
+fn what_is_said_is_kept_learnt_and_shown_with_evidence_and_receipt() {
+    let (_computer, vault) = Computer::new();
+    let service = service(&vault, signing());
+    let kept = service.remember(said(&["I live in Ghent."])).unwrap();
+    assert_eq!((kept.episodes, kept.known, kept.note), (1, 0, None));
+    let fact = &kept.facts[0];
+    assert_eq!((fact.level, fact.status), (Level::Fact, Status::Current));
+    assert_eq!(
+        fact.evidence[0].words.trim_end_matches('.'),
+        "I live in Ghent"
+    );
+    assert_eq!(fact.evidence[0].speaker.as_deref(), Some("Anna"));
+    assert_eq!(fact.source.as_deref(), Some("chat"));
+    assert_eq!(fact.observed_at, Some(UnixMs(at(0).unix_ms())));
+    assert_eq!(fact.receipt.as_ref().map(String::len), Some(64));
+    let again = service.remember(said(&["I live in Ghent."])).unwrap();
+    assert_eq!((again.episodes, again.known, again.facts.len()), (0, 1, 0));
+
+    let found = service
+        .recall(Recall {
+            query: "where does Anna live?".to_owned(),
+            limit: 5,
+            ..Recall::default()
+        })
+        .unwrap();
+    assert!(
+        found.hits.iter().any(|hit| hit.memory.id == fact.id),
+        "{found:?}"
+    );
+    assert!(found.hits.iter().all(|hit| !hit.trace.is_empty()));
+    assert!(found.context.contains("Ghent"));
+    let calls = service.calls(10).unwrap();
+    assert_eq!(
+        (calls.len(), &*calls[0].outcome),
+        (1, "1 facts kept, 0 proposals refused")
+    );
+    assert_eq!(calls[0].receipt, fact.receipt);
+    let profile = service.profile().unwrap();
+    assert!(profile.user_bio.contains("Ghent"));
+    assert_eq!(profile.lasting[0].id, fact.id);
+    assert!(matches!(
+        service.set_bio(Some("x")),
+        Err(ServiceError::Unsupported(_))
+    ));
+    assert!(!service.grants().unwrap().is_empty());
+}
+
+#[test]
+fn a_fact_is_corrected_confirmed_and_forgotten_with_what_it_rests_on() {
+    let (_computer, vault) = Computer::new();
+    let service = service(&vault, signing());
+    let fact = service
+        .remember(said(&["I live in Ghent."]))
+        .unwrap()
+        .facts
+        .remove(0);
+    let new = service.correct(&fact.id, "I live in Bruges").unwrap();
+    assert_eq!(
+        (new.level, new.status, new.receipt.clone()),
+        (Level::Correction, Status::Current, None)
+    );
+    assert_eq!(service.get(&fact.id).unwrap().status, Status::Corrected);
+    let events: Vec<String> = service
+        .history(&fact.id)
+        .unwrap()
+        .into_iter()
+        .map(|it| it.event)
+        .collect();
+    assert!(
+        events.contains(&"learnt".to_owned()) && events.contains(&"corrected".to_owned()),
+        "{events:?}"
+    );
+    assert!(service.confirm(&fact.id).unwrap().confirmed);
+    let current = |past| {
+        let listing = Listing {
+            limit: 10,
+            past,
+            ..Listing::default()
+        };
+        service
+            .list(listing)
+            .unwrap()
+            .memories
+            .into_iter()
+            .map(|it| it.id)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(current(false), [new.id.clone()]);
+    assert_eq!(current(true).len(), 2);
+
+    let episode = fact.evidence[0].episode.clone();
+    assert!(matches!(
+        service.correct(&episode, "x"),
+        Err(ServiceError::Refused(_))
+    ));
+    let gone = service.forget(&new.id, true).unwrap().forgotten;
+    for id in [&fact.id, &new.id, &episode] {
+        assert!(gone.contains(id), "{gone:?}");
+        assert_eq!(service.get(id), Err(ServiceError::NotFound));
+    }
+    // What was forgotten does not come back when it is said again.
+    let again = service.remember(said(&["I live in Ghent."])).unwrap();
+    assert_eq!((again.episodes, again.facts.len()), (0, 0));
+    assert!(again.note.unwrap().contains("forgotten"));
+}
+
+#[test]
+fn without_a_model_what_is_said_is_kept_and_found() {
+    let (_computer, vault) = Computer::new();
+    let service = service(&vault, None);
+    let kept = service
+        .remember(said(&["The key lies under the pot."]))
+        .unwrap();
+    assert!(kept.facts.is_empty() && kept.note.unwrap().contains("without learning"));
+    let found = service
+        .recall(Recall {
+            query: "key".to_owned(),
+            limit: 5,
+            ..Recall::default()
+        })
+        .unwrap();
+    assert_eq!(found.hits[0].memory.level, Level::Episode);
+    let listing = Listing {
+        limit: 1,
+        level: Some(Level::Episode),
+        ..Listing::default()
+    };
+    assert_eq!(service.list(listing).unwrap().total, 1);
+}
+
+#[test]
+fn a_model_that_fails_costs_the_facts_and_not_the_words() {
+    let (_computer, vault) = Computer::new();
+    let service = service(
+        &vault,
+        Some(Parrot {
+            fails_at: Some(0),
+            ..Parrot::default()
+        }),
+    );
+    let kept = service.remember(said(&["I live in Ghent."])).unwrap();
+    assert_eq!(kept.episodes, 1);
+    assert!(kept.note.unwrap().contains("the worker is gone"));
+}
+
+#[test]
+fn wrong_questions_are_refused_in_words() {
+    let (_computer, vault) = Computer::new();
+    let service = service(&vault, None);
+    let recall = |change: fn(&mut Recall)| {
+        let mut recall = Recall {
+            query: "x".to_owned(),
+            limit: 5,
+            ..Recall::default()
+        };
+        change(&mut recall);
+        service.recall(recall)
+    };
+    assert!(matches!(
+        recall(|it| it.query = " ".to_owned()),
+        Err(ServiceError::Refused(_))
+    ));
+    assert!(matches!(
+        recall(|it| it.categories = vec!["soul".to_owned()]),
+        Err(ServiceError::Refused(_))
+    ));
+    assert!(matches!(
+        recall(|it| it.as_of = Some(UnixMs(i64::MAX))),
+        Err(ServiceError::Refused(_))
+    ));
+    let listing = Listing {
+        cursor: Some("x".to_owned()),
+        limit: 1,
+        ..Listing::default()
+    };
+    assert!(matches!(
+        service.list(listing),
+        Err(ServiceError::Refused(_))
+    ));
+    for id in ["", "zz", "../../etc", "0000", &"0".repeat(64)] {
+        assert_eq!(service.get(id), Err(ServiceError::NotFound), "{id}");
+    }
+}
+
+#[test]
+fn a_file_comes_in_once_and_names_too_long_are_cut() {
+    let chat = "31.12.23, 21:41 - Anna: I live in Ghent.\n31.12.23, 21:42 - Ben: Nice.\n";
+    let options = tally_import::Options {
+        name: Some(format!("WhatsApp Chat with {}.txt", "é".repeat(300))),
+        me: Some("Anna".to_owned()),
+        ..Default::default()
+    };
+    let (_computer, vault) = Computer::new();
+    let service = service(&vault, None);
+    for expected in [(2, 0), (0, 2)] {
+        let mut kept = (0, 0);
+        tally_import::read(chat.as_bytes(), &options, &mut |item| {
+            let turns = turns_of(item.clone(), "whatsapp");
+            assert_eq!(turns[0].role, tally_memory::Role::Owner);
+            assert!(turns[0].thread.len() <= 256);
+            let one = service.ingest(item, "whatsapp").unwrap();
+            kept = (kept.0 + one.episodes, kept.1 + one.known);
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+        assert_eq!(kept, expected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_over_rest_and_in_the_console() {
+    let (_computer, vault) = Computer::new();
+    let gateway = Gateway::new(
+        Config::default(),
+        Arc::new(service(&vault, signing())),
+        KeyRing::default(),
+        Arc::new(|_| Ok(())),
+        Arc::new(|| UnixMs(at(2).unix_ms())),
+    );
+    let key = gateway.issue_key("desk", &Scope::ALL, None).unwrap().key;
+    let router = gateway.router();
+    let call = async |method: &str, path: &str, body: Value| {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "localhost")
+            .header("x-api-key", &key)
+            .header("content-type", "application/json")
+            .body(Body::from(body.to_string()))
+            .unwrap();
+        let response = router.clone().oneshot(request).await.unwrap();
+        let status = response.status();
+        let bytes = to_bytes(response.into_body(), 1 << 20).await.unwrap();
+        (
+            status.as_u16(),
+            serde_json::from_slice::<Value>(&bytes).unwrap(),
+        )
+    };
+    let messages = json!({ "messages": [{ "role": "user", "name": "Anna", "content": "I live in Ghent.", "timestamp": UnixMs(at(0).unix_ms()) }] });
+    let (status, added) = call("POST", "/v1/memories", messages).await;
+    assert_eq!(
+        (status, &added["memories_created"]),
+        (201, &json!(1)),
+        "{added}"
+    );
+    assert_eq!(added["memories"][0]["source"], "desk");
+    let (_, found) = call(
+        "POST",
+        "/v1/memories/search",
+        json!({ "query": "where does Anna live?" }),
+    )
+    .await;
+    assert!(
+        found["user_bio"].as_str().unwrap().contains("Ghent"),
+        "{found}"
+    );
+    let id = added["memories"][0]["id"].as_str().unwrap();
+    let (_, corrected) = call(
+        "PATCH",
+        &format!("/v1/memories/{id}"),
+        json!({ "memory": "I live in Bruges" }),
+    )
+    .await;
+    assert_eq!(corrected["level"], "correction");
+    let (status, _) = call("PATCH", "/v1/profile/bio", json!({ "bio": "x" })).await;
+    assert_eq!(status, 501);
+    let (status, error) = call("GET", "/v1/memories/zz", json!({})).await;
+    assert_eq!(
+        (status, &error["error"]["code"]),
+        (404, &json!("memory_not_found"))
+    );
+}
