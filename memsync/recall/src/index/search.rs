@@ -17,7 +17,7 @@ const CANDIDATES_PER_ARM: usize = 200;
 /// The best of each arm whose neighbours are candidates too.
 const NEIGHBOURED: usize = 50;
 /// Candidates of a large index that are matched token by token.
-const TOKEN_MATCHED: usize = 150;
+const TOKEN_MATCHED: usize = 100;
 /// What a neighbour's words count beside a document's own: the turn before explains more than the turn after.
 const NEIGHBOURS: [(isize, f32); 4] = [(-1, 0.75), (1, 0.4), (-2, 0.4), (2, 0.2)];
 
