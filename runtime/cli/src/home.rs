@@ -8,6 +8,7 @@
 //!   runs/             journals that were not given a place of their own
 //!   vault/            the vault of commands that name none
 //!   vaults/           what this device knows of vaults (`tally_vault`), and its sealed keys
+//!   gateway/          keys.json, hashes of the API keys of `tally serve`, mode 0600
 //!   agents/           NAME.key, what the keys of an agent of this machine are derived from, as node.key
 //! ```
 //!

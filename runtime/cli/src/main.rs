@@ -68,6 +68,8 @@ enum Verb {
     /// What was said and learnt: searched, corrected, audited.
     #[command(subcommand)]
     Memory(verbs::memory::Verb),
+    /// Memory over HTTP: REST, an MCP server, and a console in the browser.
+    Serve(verbs::serve::Args),
     /// Measure this machine, beside the peer or the physical limit in the same run.
     Bench(verbs::bench::Args),
     /// Serve one model to the process that started this one.
@@ -110,6 +112,7 @@ fn dispatch(verb: Verb, json: bool) -> Outcome {
         Verb::Model(verb) => verbs::model::run(verb, json),
         Verb::Vault(verb) => verbs::vault::run(verb, json),
         Verb::Memory(verb) => verbs::memory::run(verb, json),
+        Verb::Serve(args) => verbs::serve::run(&args, json),
         Verb::Bench(args) => verbs::bench::run(&args, json),
         Verb::Probe => verbs::model::probe::judge(),
         Verb::Worker => unreachable!("handled before the command line is parsed"),

@@ -10,7 +10,7 @@ use clap::Args as ClapArgs;
 use tally_inference as service;
 use tally_memory::{
     Answer, Ask, ChatModel, LoadError, Memory, ModelError, Moment, Options, ReceiptParts,
-    SharedEmbedder,
+    SharedEmbedder, SharedVault,
 };
 use tally_vault::Vault;
 use tokio::runtime::Handle;
@@ -37,6 +37,8 @@ pub(crate) struct WhichMemory {
 /// What a command that uses memory has open.
 pub(crate) struct Opened {
     pub(crate) memory: Memory,
+    /// What it searches with, if it does.
+    pub(crate) embedder: Option<SharedEmbedder>,
     pub(crate) models: Models,
     /// Waits for models. After everything else, so that it is dropped last.
     pub(crate) runtime: tokio::runtime::Runtime,
@@ -54,6 +56,15 @@ impl WhichMemory {
     }
 
     fn open(&self, vault: Vault, options: Options) -> Result<Opened, Failure> {
+        self.open_shared(Arc::new(Mutex::new(vault)), options)
+    }
+
+    /// Opens it in a vault that is open already.
+    pub(crate) fn open_shared(
+        &self,
+        vault: SharedVault,
+        options: Options,
+    ) -> Result<Opened, Failure> {
         let home = Home::open()?;
         let key = Arc::new(home.node_key()?);
         let runtime = crate::runtime()?;
@@ -64,13 +75,8 @@ impl WhichMemory {
             self.embedding.as_deref(),
             runtime.handle(),
         ))?;
-        let memory = Memory::open_with(
-            Arc::new(Mutex::new(vault)),
-            &self.namespace,
-            options,
-            embedder,
-        )
-        .map_err(loading)?;
+        let memory = Memory::open_with(vault, &self.namespace, options, embedder.clone())
+            .map_err(loading)?;
         for damaged in memory.damaged() {
             eprintln!(
                 "tally: record {} of type {} was passed over: {}",
@@ -79,6 +85,7 @@ impl WhichMemory {
         }
         Ok(Opened {
             memory,
+            embedder,
             models,
             runtime,
         })

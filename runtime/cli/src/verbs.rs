@@ -7,5 +7,6 @@ pub(crate) mod memory;
 pub(crate) mod model;
 pub(crate) mod replay;
 pub(crate) mod run;
+pub(crate) mod serve;
 pub(crate) mod vault;
 pub(crate) mod verify;

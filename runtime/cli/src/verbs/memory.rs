@@ -4,6 +4,7 @@ mod add;
 mod control;
 mod eval;
 mod look;
+mod mcp;
 mod transfer;
 mod verify;
 
@@ -59,6 +60,11 @@ pub(crate) enum Verb {
     /// Every call of a model, with what it cost and its receipt.
     #[command(after_help = "Example:\n  tally memory log")]
     Log(control::Log),
+    /// Serve one MCP client over standard streams.
+    #[command(
+        after_help = "Example, in a client's configuration:\n  {\"command\": \"tally\", \"args\": [\"memory\", \"mcp\", \"--as\", \"desk\"]}\n\nwith a key of its own for the client, made once: tally vault share --agent desk memory=curate"
+    )]
+    Mcp(mcp::Mcp),
     /// Check memories again, offline: which words, which prompt, which model, whose receipt.
     #[command(
         after_help = "Examples:\n  tally memory verify\n  tally memory verify 3f2a41c09be2 --policy policy.json"
@@ -85,6 +91,7 @@ pub(crate) fn run(verb: Verb, json: bool) -> Outcome {
         Verb::History(args) => control::history(&args, json),
         Verb::Export(args) => transfer::export(&args, json),
         Verb::Log(args) => control::log(&args, json),
+        Verb::Mcp(args) => mcp::run(&args, json),
         Verb::Verify(args) => verify::run(&args, json),
     }
 }

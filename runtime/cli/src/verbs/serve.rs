@@ -1,0 +1,314 @@
+//! `tally serve`: memory over HTTP: MemSync REST, an MCP server, the console. `docs/gateway.md` says what each answers.
+//!
+//! It listens on this machine only, unless it is told otherwise in so many words. Every request shows an API key; the console is
+//! opened with a link that is printed here and works once, or with a key.
+
+use std::io::Write;
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use clap::Args as ClapArgs;
+use tally_gateway::{Config, Gateway, GrantInfo, KeyKeeper, KeyRing, Scope, ServiceError, UnixMs};
+use tally_memory::{Memory, Moment, Options, SharedVault};
+use tally_memory_service::{Model, VaultMemory};
+use tally_vault::Vault;
+use tally_vault::format::{GrantId, Time};
+use tally_vault::state::GrantStanding;
+
+use crate::failure::{Failure, OrFail, Outcome};
+use crate::home::Home;
+use crate::memories::{self, LocalChat, WhichMemory, loading};
+use crate::setup;
+use crate::ui::say;
+use crate::vaults::{Names, namespace_text};
+
+/// Serve memory over HTTP.
+#[derive(ClapArgs)]
+#[command(
+    after_help = "Examples:\n  tally serve\n  tally serve --listen 127.0.0.1:8000 --no-learn\n  tally serve --listen 0.0.0.0:7411 --allow-remote --name memory.example.org      behind a proxy with TLS\n\n\
+                  For an MCP client that starts its servers: tally memory mcp --as NAME"
+)]
+pub(crate) struct Args {
+    /// Address and port to listen on.
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:7411")]
+    listen: SocketAddr,
+    /// Listen on an address that other machines reach. Nothing is encrypted here: put a proxy with TLS before it.
+    #[arg(long)]
+    allow_remote: bool,
+    /// A name by which the server is called, beside localhost. May be given several times.
+    #[arg(long, value_name = "HOST")]
+    name: Vec<String>,
+    /// An origin from which pages in a browser may call it, such as https://app.example. May be given several times.
+    #[arg(long, value_name = "ORIGIN")]
+    origin: Vec<String>,
+    /// Answer without API keys. Everybody and every program on this machine can then read and change the memory.
+    #[arg(long, conflicts_with = "allow_remote")]
+    no_keys: bool,
+    /// Requests of one key in a minute.
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    rate: u32,
+    #[command(flatten)]
+    learning: Learning,
+    #[command(flatten)]
+    which: WhichMemory,
+}
+
+/// Whether and with what facts are learnt.
+#[derive(ClapArgs)]
+pub(crate) struct Learning {
+    /// Keep and find what is said, and learn no facts from it.
+    #[arg(long)]
+    no_learn: bool,
+    /// The chat model to learn with; else the default one.
+    #[arg(long, value_name = "MODEL", conflicts_with = "no_learn")]
+    model: Option<String>,
+}
+
+pub(crate) fn run(args: &Args, json: bool) -> Outcome {
+    check_address(args)?;
+    let ring_path = keys_path()?;
+    let ring = read_ring(&ring_path)?;
+    let has_keys = !ring.is_empty();
+    if args.allow_remote && !has_keys {
+        return Err(
+            Failure::misuse("a server that other machines reach needs an API key first")
+                .advise("start it once without --allow-remote: it makes a key and shows it"),
+        );
+    }
+    let (service, _open) = open(&args.which, &args.learning)?;
+    let mut config = Config::default();
+    config.names.extend(args.name.iter().cloned());
+    config.names.extend(own_name(args.listen.ip()));
+    config.origins.clone_from(&args.origin);
+    config.per_minute = args.rate;
+    config.open = args.no_keys;
+    let keeper: KeyKeeper = {
+        let path = ring_path.clone();
+        Arc::new(move |bytes| write_private(&path, bytes))
+    };
+    let gateway = Gateway::new(config, Arc::new(service), ring, keeper, Arc::new(clock));
+    let first_key = if has_keys || args.no_keys {
+        None
+    } else {
+        let issued = gateway
+            .issue_key("first", &Scope::ALL, None)
+            .or_environment("make an API key")?;
+        Some(issued.key)
+    };
+    let secret = gateway
+        .sign_in_secret()
+        .or_environment("make a sign-in link")?;
+    crate::runtime()?.block_on(async {
+        let listener = tokio::net::TcpListener::bind(args.listen)
+            .await
+            .or_environment(format_args!("listen on {}", args.listen))
+            .map_err(|failure| failure.advise("name another port: --listen 127.0.0.1:PORT"))?;
+        let address = listener.local_addr().or_environment("listen")?;
+        let base = format!("http://{}", shown(address));
+        let link = format!("{base}/console/sign-in?secret={secret}");
+        if json {
+            say!(
+                "{}",
+                serde_json::json!({
+                    "address": address.to_string(), "rest": format!("{base}/v1"), "openapi": format!("{base}/v1/openapi.json"),
+                    "mcp": format!("{base}/mcp"), "console": link, "api_key": first_key,
+                })
+            );
+        } else {
+            say!("console  {link}");
+            say!("         (the link signs in once; later: an API key)");
+            say!("REST     {base}/v1          described by {base}/v1/openapi.json");
+            say!("MCP      {base}/mcp");
+            if let Some(key) = &first_key {
+                say!("API key  {key}");
+                say!("         (shown once; it may everything, keys included: make narrower ones in the console)");
+            }
+            eprintln!("listening on {address}; end with ^C");
+        }
+        tally_gateway::serve(listener, gateway.router(), ended())
+            .await
+            .or_environment("serve")
+    })
+}
+
+/// What keeps models running while a memory is served.
+pub(crate) struct Open {
+    _models: setup::Models,
+    _runtime: tokio::runtime::Runtime,
+}
+
+/// The memory, as the faces see it.
+pub(crate) fn open(
+    which: &WhichMemory,
+    learning: &Learning,
+) -> Result<(VaultMemory, Open), Failure> {
+    // Opened for reading: each write takes the vault's lock for itself, so that other programs go on.
+    let vault: SharedVault = Arc::new(Mutex::new(which.vault.read()?));
+    let opened = which.open_shared(Arc::clone(&vault), Options::default())?;
+    let learner = if learning.no_learn {
+        None
+    } else {
+        let second = Memory::open_with(
+            Arc::clone(&vault),
+            &which.namespace,
+            Options::default(),
+            opened.embedder.clone(),
+        )
+        .map_err(loading)?;
+        let chat = LocalChat::new(
+            opened.models.service.clone(),
+            learning.model.as_deref().unwrap_or_default(),
+            opened.runtime.handle().clone(),
+        );
+        Some((second, Box::new(chat) as Model))
+    };
+    let memories::Opened {
+        memory,
+        models,
+        runtime,
+        ..
+    } = opened;
+    Ok((
+        VaultMemory::new(
+            vault,
+            memory,
+            learner,
+            Arc::new(|| Moment::of_clock(now_ms())),
+            Arc::new(grants),
+        ),
+        Open {
+            _models: models,
+            _runtime: runtime,
+        },
+    ))
+}
+
+fn check_address(args: &Args) -> Outcome {
+    if args.listen.ip().is_loopback() || args.allow_remote {
+        return Ok(());
+    }
+    Err(Failure::misuse(format_args!(
+        "{} is an address that other machines reach",
+        args.listen.ip()
+    ))
+    .advise("if that is meant: --allow-remote, with a proxy with TLS before it; else --listen 127.0.0.1:PORT"))
+}
+
+/// The name of an address in a URL, if there is one to call it by.
+fn own_name(address: IpAddr) -> Option<String> {
+    if address.is_unspecified() {
+        return None;
+    }
+    Some(match address {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("[{address}]"),
+    })
+}
+
+/// The address as a person opens it.
+fn shown(address: SocketAddr) -> String {
+    if address.ip().is_unspecified() {
+        format!("localhost:{}", address.port())
+    } else {
+        address.to_string()
+    }
+}
+
+/// `$TALLY_HOME/gateway/keys.json`
+fn keys_path() -> Result<PathBuf, Failure> {
+    let folder = Home::open()?.path().join("gateway");
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&folder)
+        .or_environment(format_args!("create {}", folder.display()))?;
+    Ok(folder.join("keys.json"))
+}
+
+fn read_ring(path: &Path) -> Result<KeyRing, Failure> {
+    match std::fs::read(path) {
+        Ok(bytes) => KeyRing::from_json(&bytes).map_err(|error| {
+            Failure::environment(format_args!("{}: {error}", path.display()))
+                .advise("restore it from a copy; or move it away, and new keys are made")
+        }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(KeyRing::default()),
+        Err(error) => Err(error).or_environment(format_args!("read {}", path.display())),
+    }
+}
+
+/// Whole or not at all, readable by this user alone, and on the disk before it counts.
+fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.as_file()
+        .set_permissions(std::fs::Permissions::from_mode(0o600))?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    std::fs::File::open(folder)?.sync_all()
+}
+
+fn clock() -> UnixMs {
+    UnixMs(i64::try_from(now_ms()).unwrap_or(i64::MAX))
+}
+
+fn now_ms() -> u64 {
+    use tally_vault::Clock as _;
+    tally_vault::SystemClock.now_ms()
+}
+
+/// Who may use the vault, as the console shows it.
+fn grants(vault: &mut Vault) -> Result<Vec<GrantInfo>, ServiceError> {
+    let names =
+        Names::of(vault).map_err(|failure| ServiceError::Failed(failure.message().to_owned()))?;
+    let now = Time::from_millis(now_ms());
+    Ok(vault
+        .grants()
+        .into_iter()
+        .filter(|row| row.id != GrantId::ROOT)
+        .map(|row| GrantInfo {
+            name: names.text(&row.card.member()),
+            kind: row.card.kind().name().to_owned(),
+            rights: row
+                .rights
+                .iter()
+                .map(|(space, right)| format!("{} {}", right.name(), namespace_text(vault, space)))
+                .collect(),
+            until: row
+                .expires
+                .map(|end| UnixMs(i64::try_from(end.millis()).unwrap_or(i64::MAX))),
+            revoked: row.standing != GrantStanding::Valid
+                || row.expires.is_some_and(|end| end < now),
+        })
+        .collect())
+}
+
+/// Ready when somebody ends the program.
+async fn ended() {
+    let mut terminated =
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(signal) => signal,
+            Err(error) => {
+                tracing::warn!("listen for SIGTERM: {error}");
+                let _ = tokio::signal::ctrl_c().await;
+                return;
+            }
+        };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminated.recv() => {}
+    }
+}
+
+/// A gateway for one client of this process, without keys and without HTTP.
+pub(crate) fn private_gateway(service: VaultMemory) -> Gateway {
+    Gateway::new(
+        Config::default(),
+        Arc::new(service),
+        KeyRing::default(),
+        Arc::new(|_| Ok(())),
+        Arc::new(clock),
+    )
+}
