@@ -9,6 +9,7 @@
 //!   vault/            the vault of commands that name none
 //!   vaults/           what this device knows of vaults (`tally_vault`), and its sealed keys
 //!   gateway/          keys.json, hashes of the API keys of `tally serve`, mode 0600
+//!   ledger/           the network of commands that name none, its outbox, nodes of this machine (`network`)
 //!   agents/           NAME.key, what the keys of an agent of this machine are derived from, as node.key
 //! ```
 //!
@@ -82,6 +83,11 @@ impl Home {
     /// What this device knows of vaults.
     pub(crate) fn vaults(&self) -> Result<PathBuf, Failure> {
         self.sub("vaults")
+    }
+
+    /// What is about ledgers.
+    pub(crate) fn ledger(&self) -> Result<PathBuf, Failure> {
+        self.sub("ledger")
     }
 
     /// Keys of agents.

@@ -8,7 +8,9 @@ mod embedder;
 mod failure;
 mod home;
 mod memories;
+mod network;
 mod secret;
+mod settling;
 mod setup;
 mod trust;
 mod ui;
@@ -70,6 +72,13 @@ enum Verb {
     Memory(verbs::memory::Verb),
     /// Memory over HTTP: REST, an MCP server, and a console in the browser.
     Serve(verbs::serve::Args),
+    /// Settle receipts and prove that they are settled.
+    #[command(subcommand)]
+    Ledger(verbs::ledger::Verb),
+    /// Run one node of a ledger.
+    Node(verbs::node::Args),
+    /// Start a whole ledger on this machine.
+    Devnet(verbs::devnet::Args),
     /// Measure this machine, beside the peer or the physical limit in the same run.
     Bench(verbs::bench::Args),
     /// Serve one model to the process that started this one.
@@ -113,6 +122,9 @@ fn dispatch(verb: Verb, json: bool) -> Outcome {
         Verb::Vault(verb) => verbs::vault::run(verb, json),
         Verb::Memory(verb) => verbs::memory::run(verb, json),
         Verb::Serve(args) => verbs::serve::run(&args, json),
+        Verb::Ledger(verb) => verbs::ledger::run(verb, json),
+        Verb::Node(args) => verbs::node::run(&args, json),
+        Verb::Devnet(args) => verbs::devnet::run(&args, json),
         Verb::Bench(args) => verbs::bench::run(&args, json),
         Verb::Probe => verbs::model::probe::judge(),
         Verb::Worker => unreachable!("handled before the command line is parsed"),

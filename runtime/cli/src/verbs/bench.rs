@@ -4,6 +4,7 @@
 
 mod engine;
 mod inference;
+mod ledger;
 mod memory;
 mod receipts;
 mod vault;
@@ -24,6 +25,8 @@ enum Name {
     Engine,
     /// Tokens per second in both lanes; beside raw llama.cpp.
     Inference,
+    /// A ledger of processes on this machine: latency, throughput, restart, proofs.
+    Ledger,
     /// Making and checking receipts; beside bare Ed25519.
     Receipts,
     /// Recall at 10,000 and 100,000 memories, and their ingest; beside a scan of the bare vectors.
@@ -50,9 +53,15 @@ pub(crate) struct Args {
     /// For `vault`: where to work, on a disk; else the folder for temporary files.
     #[arg(long, value_name = "FOLDER")]
     folder: Option<PathBuf>,
-    /// For `vault`: leave the vault of a million operations out.
+    /// For `vault`: leave the vault of a million operations out. For `ledger`: three seconds for each figure.
     #[arg(long)]
     quick: bool,
+    /// For `ledger`: how many validators.
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=32))]
+    validators: u16,
+    /// For `ledger`: hold messages between validators for so many milliseconds, to stand for distance.
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    delay_ms: u64,
     /// What `vault` runs in a process of its own.
     #[arg(long, hide = true, value_name = "FOLDER")]
     opened: Option<PathBuf>,
@@ -66,6 +75,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
             setup::worker_command()?,
             args.model.as_deref(),
         )),
+        Name::Ledger => ledger::run(args.quick, args.validators, args.delay_ms),
         Name::Receipts => receipts::run(),
         Name::Memory => {
             let runtime = crate::runtime()?;

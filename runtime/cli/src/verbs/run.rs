@@ -15,6 +15,7 @@ use tally_journal::{CreateError, FileSink};
 
 use crate::failure::{Failure, OrFail, Outcome};
 use crate::home::Home;
+use crate::settling::{Form, Settling};
 use crate::setup::{self, Consent, Live, Screen, ToolArg};
 use crate::ui::{grouped, printable, say, short};
 use crate::vault_service::AgentVault;
@@ -51,6 +52,12 @@ pub(crate) struct Args {
     /// Also write each receipt, and what opens it, into this new folder.
     #[arg(long, value_name = "DIR")]
     receipts: Option<PathBuf>,
+    /// How the run's receipts are settled on the ledger, after the answer: by their digests, in full for everybody to see, or
+    /// not at all. Else by digest where a network is configured (`tally ledger use`), and not at all where none is.
+    #[arg(long, value_enum, value_name = "FORM")]
+    settle: Option<Form>,
+    #[command(flatten)]
+    network: crate::network::Which,
     /// The vault that the agent may use, as far as it was shared with it (`tally vault share --agent`).
     #[arg(long, value_name = "DIR", num_args = 0..=1)]
     vault: Option<Option<PathBuf>>,
@@ -94,6 +101,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
             live.services.vault = vault;
         }
         let receipts = args.receipts.as_deref().map(new_folder).transpose()?;
+        let settling = Settling::of(args.settle, &args.network, &home)?;
         let journal = match &args.journal {
             Some(path) => path.clone(),
             None => fresh_journal(&home)?,
@@ -114,7 +122,14 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
         if let Some(folder) = receipts {
             write_receipts(&folder, &live, &report)?;
         }
-        finish(&report, &journal, &screen, json)
+        let settling = settling
+            .map(|settling| settling.keep(&home, &live, &report))
+            .transpose()?;
+        let ended = finish(&report, &journal, &screen, json);
+        if let Some(settling) = settling {
+            settling.begin();
+        }
+        ended
     })
 }
 

@@ -1,6 +1,7 @@
 //! `tally verify`: what a receipt or a journal proves, offline, for a person and for a program.
 //!
-//! A file is a journal when it begins as one, and a receipt when it is JSON. Everything is checked that can be checked
+//! A file is a journal when it begins as one, a proof that a receipt is settled when it begins as one, and a receipt when it
+//! is JSON. Everything is checked that can be checked
 //! from the file alone; what cannot is listed as not established, and is never counted as a pass.
 //!
 //! A journal is verified when the method `journal` says so and every receipt inside was judged, too, and is about the words
@@ -10,24 +11,35 @@ use std::path::{Path, PathBuf};
 
 use clap::Args as ClapArgs;
 use tally_journal::{Journal, JournalError, code};
+use tally_ledger::Genesis;
 use tally_receipt::{Check, Context, Digest, Openings, Status, Verdict, verify_bytes};
 
 use crate::failure::{Failure, OrFail, Outcome};
+use crate::home::Home;
+use crate::network::{self, Network};
 use crate::trust::{Source, Trust, moment};
 use crate::ui::{printable, say};
 
-/// Check receipts and journals, offline.
+/// Check receipts, journals and proofs of settlement, offline.
 #[derive(ClapArgs)]
 #[command(after_help = "Examples:\n  \
     tally verify run.tally\n  \
     tally verify run.tally --component helper.wasm\n  \
     tally verify run.tally --policy trusted.json --now 2026-11-21T12:00:00.000Z\n  \
-    tally verify answer.receipt.json --trust 3b6a… --open answer.openings.json\n\n\
+    tally verify answer.receipt.json --trust 3b6a… --open answer.openings.json\n  \
+    tally verify answer.proof --genesis genesis.toml\n\n\
     Exit code 0: every file is verified. 1: something failed, or what verification needs was not established.")]
 pub(crate) struct Args {
-    /// Receipts and journals.
+    /// Receipts, journals and proofs.
     #[arg(required = true)]
     files: Vec<PathBuf>,
+    /// For proofs: where the ledger began, whose validators are believed; else TALLY_NETWORK, else the one of
+    /// `tally ledger use`.
+    #[arg(long, value_name = "FILE")]
+    genesis: Option<PathBuf>,
+    /// For proofs: whose signatures on a checkpoint are enough (a C2SP policy file).
+    #[arg(long, value_name = "FILE")]
+    log_policy: Option<PathBuf>,
     #[command(flatten)]
     trust: Trust,
     /// The moment to judge at, for example 2026-11-21T12:00:00.000Z; else now.
@@ -63,10 +75,11 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
         expected_component: args.component.as_deref().map(component).transpose()?,
         ..Context::at(now)
     };
+    let ledger = Ledger::of(args)?;
     let judged = args
         .files
         .iter()
-        .map(|path| Ok((path.as_path(), judge(path, &context)?)))
+        .map(|path| Ok((path.as_path(), judge(path, &context, &ledger)?)))
         .collect::<Result<Vec<_>, Failure>>()?;
     let verified = judged.iter().all(|(_, judgement)| judgement.is_verified());
     if json {
@@ -103,15 +116,51 @@ fn component(text: &str) -> Result<Digest, Failure> {
     Ok(Digest::of(&bytes))
 }
 
+/// Whom to believe about what is settled.
+struct Ledger {
+    genesis: Option<Genesis>,
+    policy: Option<tally_log::Policy>,
+}
+
+impl Ledger {
+    fn of(args: &Args) -> Result<Self, Failure> {
+        let which = network::Which {
+            network: args.genesis.clone(),
+        };
+        // Checking what others did leaves no trace: without a data directory there is no network of its own.
+        let genesis = match Home::existing()? {
+            Some(home) => which.find(&home)?.map(|network| network.genesis),
+            None => match &args.genesis {
+                Some(file) => Some(Network::read(file)?.genesis),
+                None => None,
+            },
+        };
+        let policy = match &args.log_policy {
+            None => None,
+            Some(path) => {
+                let bytes =
+                    std::fs::read(path).or_misuse(format_args!("read {}", path.display()))?;
+                Some(
+                    tally_log::Policy::parse(&bytes)
+                        .or_misuse(format_args!("use {} as a log's policy", path.display()))?,
+                )
+            }
+        };
+        Ok(Self { genesis, policy })
+    }
+}
+
 /// What one file turned out to be.
 pub(crate) struct Judgement {
     kind: &'static str,
     verified: bool,
     checks: Vec<Check>,
     not_proved: Vec<String>,
+    /// Whom it was judged by, if not by keys.
+    source: Option<&'static str>,
 }
 
-fn judge(path: &Path, context: &Context<'_>) -> Result<Judgement, Failure> {
+fn judge(path: &Path, context: &Context<'_>, ledger: &Ledger) -> Result<Judgement, Failure> {
     let size = std::fs::metadata(path)
         .or_misuse(format_args!("read {}", path.display()))?
         .len();
@@ -125,16 +174,31 @@ fn judge(path: &Path, context: &Context<'_>) -> Result<Judgement, Failure> {
     if resembles_journal(&bytes) {
         return Ok(judge_journal(bytes, context));
     }
+    if tally_ledger::Proof::resembles(&bytes) || tally_log::ProofFile::resembles(&bytes) {
+        let trust = tally_ledger::Trust {
+            now: context.now,
+            genesis: ledger.genesis.as_ref(),
+            policy: ledger.policy.as_ref(),
+        };
+        let shown = tally_ledger::verify_proof(&bytes, None, &trust);
+        let mut judgement = Judgement::new("proof of settlement", &shown.verdict);
+        judgement.source = Some(match (&ledger.genesis, &ledger.policy) {
+            (Some(_), _) => "believing a quorum of the validators of the genesis file",
+            (None, Some(_)) => "believing the cosigners of the log's policy",
+            (None, None) => "believing nobody: name whom with --genesis FILE or --log-policy FILE",
+        });
+        return Ok(judgement);
+    }
     if resembles_receipt(&bytes) {
         let (_, verdict) = verify_bytes(&bytes, context);
         return Ok(Judgement::new("receipt", &verdict));
     }
     Err(Failure::misuse(format_args!(
-        "{} is neither a receipt nor a journal",
+        "{} is neither a receipt nor a journal nor a proof",
         path.display()
     ))
     .advise(
-        "a receipt is a DSSE envelope in JSON; a journal is what `tally run` writes, RUN.tally",
+        "a receipt is a DSSE envelope in JSON; a journal is what `tally run` writes, RUN.tally; a proof is what `tally ledger prove` writes",
     ))
 }
 
@@ -204,6 +268,7 @@ pub(crate) fn judge_journal(bytes: Vec<u8>, context: &Context<'_>) -> Judgement 
                 },
             )],
             not_proved: Vec::new(),
+            source: None,
         },
     }
 }
@@ -219,6 +284,7 @@ impl Judgement {
                 .iter()
                 .map(ToString::to_string)
                 .collect(),
+            source: None,
         }
     }
 
@@ -252,7 +318,7 @@ impl Judgement {
             }
         );
         self.print_checks("  ");
-        say!("  ({})", source.sentence());
+        say!("  ({})", self.source.unwrap_or_else(|| source.sentence()));
         if !self.not_proved.is_empty() {
             say!("  not proved by this:");
         }

@@ -143,7 +143,7 @@ pub(crate) fn run() -> anyhow::Result<Value> {
 }
 
 /// A receipt of ordinary size with everything filled in.
-fn predicate(number: u16, node: PublicKey) -> anyhow::Result<InferencePredicate> {
+pub(super) fn predicate(number: u16, node: PublicKey) -> anyhow::Result<InferencePredicate> {
     let [low, high] = number.to_le_bytes();
     let mut unique = [low; 32];
     unique[0] = high;

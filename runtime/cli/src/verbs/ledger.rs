@@ -1,0 +1,357 @@
+//! `tally ledger`: settle receipts, prove that they are settled, look around. `docs/node.md` is about running one.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Args as ClapArgs, Subcommand};
+use tally_ledger::AccountId;
+use tally_node::{AskError, ClientError, Form, Outbox, Record, RefusedCode, SettleError};
+use tally_receipt::{Digest, PublicKey, Receipt};
+
+use crate::failure::{Failure, OrFail, Outcome};
+use crate::home::Home;
+use crate::network::{Network, Which};
+use crate::ui::{grouped, printable, say, short};
+
+/// What to do with a ledger.
+#[derive(Subcommand)]
+pub(crate) enum Verb {
+    /// How the network is: every validator's height, and what waits here.
+    #[command(
+        after_help = "Examples:\n  tally ledger status\n  tally ledger status --network devnet/genesis.toml --json"
+    )]
+    Status(Status),
+    /// Settle receipts: hand them to the validators and wait until they are final.
+    #[command(
+        after_help = "Examples:\n  tally ledger submit answer.receipt.json\n  tally ledger submit receipts/*.receipt.json --full"
+    )]
+    Submit(Submit),
+    /// Settle whatever waits in this machine's outbox.
+    #[command(after_help = "Example:\n  tally ledger settle")]
+    Settle(Settle),
+    /// Write the proof that a receipt is settled to one file, which `tally verify` checks offline.
+    #[command(
+        after_help = "Examples:\n  tally ledger prove answer.receipt.json --out answer.proof\n  tally ledger prove 3f2a… --wait 10"
+    )]
+    Prove(Prove),
+    /// What is in an account, and what a node has settled; else this machine's own.
+    #[command(after_help = "Examples:\n  tally ledger account\n  tally ledger account 3b6a27bc…")]
+    Account(Account),
+    /// Make a network the one of commands that name none: `tally run` settles there from now on.
+    #[command(after_help = "Example:\n  tally ledger use devnet/genesis.toml")]
+    Use(Use),
+}
+
+#[derive(ClapArgs)]
+pub(crate) struct Status {
+    #[command(flatten)]
+    which: Which,
+}
+
+#[derive(ClapArgs)]
+pub(crate) struct Submit {
+    /// Receipts.
+    #[arg(required = true, value_name = "RECEIPT")]
+    files: Vec<PathBuf>,
+    /// Put the receipts themselves into blocks, for everybody to see; else only their digests.
+    #[arg(long)]
+    full: bool,
+    #[command(flatten)]
+    which: Which,
+}
+
+#[derive(ClapArgs)]
+pub(crate) struct Settle {
+    /// Say nothing, and nothing of a network that is not there: for whoever started this in the background.
+    #[arg(long, hide = true)]
+    quiet: bool,
+    #[command(flatten)]
+    which: Which,
+}
+
+#[derive(ClapArgs)]
+pub(crate) struct Prove {
+    /// The receipt: its file, or its digest.
+    receipt: String,
+    /// Where the proof goes; else beside the receipt, or to DIGEST.proof.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Wait so many seconds for the receipt to become final.
+    #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(0..=20))]
+    wait: u64,
+    #[command(flatten)]
+    which: Which,
+}
+
+#[derive(ClapArgs)]
+pub(crate) struct Account {
+    /// A public key, 64 hex digits; else this machine's.
+    key: Option<String>,
+    #[command(flatten)]
+    which: Which,
+}
+
+#[derive(ClapArgs)]
+pub(crate) struct Use {
+    /// The network's genesis file.
+    genesis: PathBuf,
+}
+
+pub(crate) fn run(verb: Verb, json: bool) -> Outcome {
+    let home = Home::open()?;
+    match verb {
+        Verb::Use(args) => use_network(&args, &home, json),
+        Verb::Status(args) => crate::runtime()?.block_on(status(&args, &home, json)),
+        Verb::Submit(args) => crate::runtime()?.block_on(submit(&args, &home, json)),
+        Verb::Settle(args) => crate::runtime()?.block_on(settle(&args, &home, json)),
+        Verb::Prove(args) => crate::runtime()?.block_on(prove(&args, &home, json)),
+        Verb::Account(args) => crate::runtime()?.block_on(account(&args, &home, json)),
+    }
+}
+
+fn use_network(args: &Use, home: &Home, json: bool) -> Outcome {
+    let network = Network::read(&args.genesis)?;
+    let place = home.ledger()?.join("genesis.toml");
+    let draft = place.with_extension("draft");
+    std::fs::write(&draft, network.genesis.to_toml())
+        .and_then(|()| std::fs::rename(&draft, &place))
+        .or_environment(format_args!("write {}", place.display()))?;
+    let chain = network.genesis.chain().to_string();
+    if json {
+        say!("{}", serde_json::json!({ "chain": chain }));
+    } else {
+        say!(
+            "commands that name no network use {} ({}) from now on",
+            network.genesis.name,
+            short(&chain)
+        );
+    }
+    Ok(())
+}
+
+async fn status(args: &Status, home: &Home, json: bool) -> Outcome {
+    let network = args.which.get(home)?;
+    let waiting = network
+        .outbox(home)?
+        .waiting()
+        .or_environment("read the outbox")?;
+    let (endpoint, client) = network.client(home).await?;
+    let statuses = client.statuses().await;
+    endpoint.close().await;
+    let reached = statuses.iter().filter(|(_, status)| status.is_ok()).count();
+    let chain = network.genesis.chain();
+    if json {
+        let validators: Vec<_> = statuses
+            .iter()
+            .map(|(endpoint, status)| match status {
+                Ok(status) => serde_json::json!({
+                    "validator": endpoint.to_string(),
+                    "height": status.height.get(),
+                    "block": status.block.to_string(),
+                    "time_ms": status.time_ms,
+                    "epoch": status.epoch,
+                    "receipts": status.receipts,
+                    "log_root": hex::encode(status.log_root),
+                    "state_root": hex::encode(status.state_root),
+                    "waiting": status.waiting,
+                    "votes": status.votes,
+                    "faults": status.faults,
+                    "validators": status.validators.iter().map(|one| serde_json::json!({
+                        "name": one.name, "vote_key": one.vote_key.to_string(), "connected": one.connected,
+                    })).collect::<Vec<_>>(),
+                }),
+                Err(error) => serde_json::json!({
+                    "validator": endpoint.to_string(), "error": error.to_string(),
+                }),
+            })
+            .collect();
+        say!(
+            "{}",
+            serde_json::json!({
+                "chain": chain.to_string(), "tolerates": network.genesis.validators.tolerated(),
+                "outbox": waiting, "validators": validators,
+            })
+        );
+    } else {
+        say!("chain {chain}");
+        for (endpoint, status) in &statuses {
+            let key = endpoint.to_string();
+            match status {
+                Ok(status) => say!(
+                    "{}…  height {}, {} receipts, {} waiting{}{}",
+                    short(&key),
+                    grouped(status.height.get()),
+                    grouped(status.receipts),
+                    grouped(status.waiting),
+                    if status.votes { "" } else { ", does not vote" },
+                    match status.faults {
+                        0 => String::new(),
+                        faults => format!(", has evidence of {faults} faults"),
+                    }
+                ),
+                Err(error) => say!("{}…  {}", short(&key), printable(&error.to_string())),
+            }
+        }
+        say!("waiting on this machine: {}", grouped(waiting));
+    }
+    if reached == 0 {
+        return Err(if json {
+            Failure::reported()
+        } else {
+            Failure::environment("no validator answered")
+        });
+    }
+    Ok(())
+}
+
+/// A receipt's bytes as they are settled and named: the envelope in its one spelling.
+fn receipt(path: &Path) -> Result<(Digest, Vec<u8>), Failure> {
+    let bytes = std::fs::read(path).or_misuse(format_args!("read {}", path.display()))?;
+    let receipt =
+        Receipt::parse(&bytes).or_misuse(format_args!("use {} as a receipt", path.display()))?;
+    Ok((receipt.digest(), receipt.envelope().to_json()))
+}
+
+async fn submit(args: &Submit, home: &Home, json: bool) -> Outcome {
+    let network = args.which.get(home)?;
+    let form = if args.full { Form::Full } else { Form::Hash };
+    let mut digests = Vec::new();
+    let mut records = Vec::new();
+    for path in &args.files {
+        let (digest, receipt) = receipt(path)?;
+        digests.push(digest.to_string());
+        records.push(Record { form, receipt });
+    }
+    let outbox = network.outbox(home)?;
+    outbox
+        .append(&records)
+        .or_environment("write to the outbox")?;
+    let settled = empty(&network, &outbox, home).await?;
+    if json {
+        say!(
+            "{}",
+            serde_json::json!({ "settled": settled, "receipts": digests })
+        );
+    } else {
+        for digest in &digests {
+            say!("settled {digest}");
+        }
+    }
+    Ok(())
+}
+
+async fn settle(args: &Settle, home: &Home, json: bool) -> Outcome {
+    let network = match args.which.find(home)? {
+        Some(network) => network,
+        None if args.quiet => return Ok(()),
+        None => args.which.get(home)?,
+    };
+    let outbox = network.outbox(home)?;
+    let settled = match empty(&network, &outbox, home).await {
+        Ok(settled) => settled,
+        Err(_) if args.quiet => return Err(Failure::reported()),
+        Err(failure) => return Err(failure),
+    };
+    if json {
+        say!("{}", serde_json::json!({ "settled": settled }));
+    } else if !args.quiet {
+        say!("settled {} receipts", grouped(settled));
+    }
+    Ok(())
+}
+
+/// Settles everything that waits in an outbox; waits its turn if another process does.
+async fn empty(network: &Network, outbox: &Outbox, home: &Home) -> Result<u64, Failure> {
+    let key = home.node_key()?;
+    let began = std::time::Instant::now();
+    let _turn = loop {
+        if let Some(turn) = outbox.settle().or_environment("lock the outbox")? {
+            break turn;
+        }
+        if began.elapsed() > Duration::from_secs(60) {
+            return Err(Failure::environment(
+                "another process has been settling this outbox for a minute",
+            ));
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    let (endpoint, client) = network.client(home).await?;
+    let settled = tally_node::settle(outbox, &client, &network.genesis, &key).await;
+    endpoint.close().await;
+    settled.map_err(|error| match error {
+        SettleError::NotAdmitted(_) => Failure::no(&error),
+        SettleError::TooLarge(_) => Failure::misuse(&error),
+        error => Failure::environment(&error)
+            .advise("nothing is lost: the outbox keeps it; `tally ledger settle` tries again"),
+    })
+}
+
+async fn prove(args: &Prove, home: &Home, json: bool) -> Outcome {
+    let network = args.which.get(home)?;
+    let (digest, beside) = match args.receipt.parse::<Digest>() {
+        Ok(digest) => (digest, PathBuf::from(format!("{digest}.proof"))),
+        Err(_) => {
+            let path = Path::new(&args.receipt);
+            (receipt(path)?.0, path.with_extension("proof"))
+        }
+    };
+    let out = args.out.clone().unwrap_or(beside);
+    let (endpoint, client) = network.client(home).await?;
+    let proof = client.prove(digest, Duration::from_secs(args.wait)).await;
+    endpoint.close().await;
+    let proof = proof.map_err(|error| match &error {
+        ClientError::Nobody(AskError::Refused(refused)) if refused.code == RefusedCode::NotYet => {
+            Failure::no(&error).advise("`tally ledger submit` settles a receipt")
+        }
+        _ => Failure::environment(&error),
+    })?;
+    std::fs::write(&out, &proof).or_environment(format_args!("write {}", out.display()))?;
+    if json {
+        say!(
+            "{}",
+            serde_json::json!({ "receipt": digest.to_string(), "proof": out, "bytes": proof.len() })
+        );
+    } else {
+        say!("{}: {} bytes", out.display(), grouped(proof.len() as u64));
+        eprintln!(
+            "check it offline: tally verify {} --genesis {}",
+            out.display(),
+            network.file.display()
+        );
+    }
+    Ok(())
+}
+
+async fn account(args: &Account, home: &Home, json: bool) -> Outcome {
+    let network = args.which.get(home)?;
+    let key: PublicKey = match &args.key {
+        Some(text) => text
+            .parse()
+            .or_misuse(format_args!("use {text:?} as a public key"))?,
+        None => home.node_key()?.public_key(),
+    };
+    let (endpoint, client) = network.client(home).await?;
+    let account = client.account(AccountId::new(key)).await;
+    let node = client.node(tally_ledger::NodeId::new(key)).await;
+    endpoint.close().await;
+    let account = account.or_environment("ask the network")?;
+    let node = node.or_environment("ask the network")?;
+    if json {
+        say!(
+            "{}",
+            serde_json::json!({
+                "key": key.to_string(), "height": account.height.get(), "balance": account.balance, "nonce": account.nonce,
+                "settled": node.as_ref().map(|node| node.settled),
+                "node_key": node.as_ref().map(|node| node.key.to_string()),
+            })
+        );
+    } else {
+        say!("{key}, as one validator says at height {}", account.height);
+        say!("  {} credits", grouped(account.balance));
+        match &node {
+            Some(node) => say!("  a node, {} receipts settled", grouped(node.settled)),
+            None => say!("  no registered node"),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,210 @@
+//! `tally node`: one node of a ledger, until it is told to stop.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Args as ClapArgs, ValueEnum};
+use tally_node::{Config, Pace, Peer, RunError, Running, Timing, guard};
+use tally_receipt::{PublicKey, SigningKey};
+use zeroize::Zeroizing;
+
+use crate::failure::{Failure, OrFail, Outcome};
+use crate::home::{self, Home};
+use crate::network::Network;
+use crate::ui::say;
+
+/// Run one node of a ledger.
+#[derive(ClapArgs)]
+#[command(after_help = "Examples:\n  \
+    tally node --role validator --key v0.key --show-keys alice      the lines of a genesis file for this key, made if new\n  \
+    tally node --role validator --key v0.key --genesis genesis.toml --data v0 --listen 0.0.0.0:4410\n  \
+    tally node --role follower --genesis genesis.toml --data copy --metrics 127.0.0.1:9410\n\n\
+    It runs until it is interrupted. A validator's data directory is its memory of how it voted: never restore it from an\n\
+    older copy, never start two nodes with one key (docs/node.md).")]
+pub(crate) struct Args {
+    /// What the node does.
+    #[arg(long, value_enum)]
+    role: Role,
+    /// Where the chain begins, and who validates.
+    #[arg(long, value_name = "FILE", required_unless_present = "show_keys")]
+    genesis: Option<PathBuf>,
+    /// The node's data; else in the data directory, under the chain's name.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// The key a validator votes with, made if there is none; else in the data directory.
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+    /// Where it listens (UDP); else the first address that genesis has for it, else a free port.
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+    /// Where it serves /metrics (HTTP); else it serves none.
+    #[arg(long, value_name = "ADDRESS")]
+    metrics: Option<SocketAddr>,
+    /// Where a validator is that genesis does not tell of. May be given several times.
+    #[arg(long = "peer", value_name = "KEY@ADDRESS", value_parser = peer)]
+    peers: Vec<Peer>,
+    /// The shortest time between two blocks, in milliseconds.
+    #[arg(long, value_name = "MS", default_value_t = 25, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    block_ms: u64,
+    /// Hold every message to a peer for so long, to stand for distance in a bench.
+    #[arg(long, value_name = "MS", default_value_t = 0, hide = true)]
+    delay_ms: u64,
+    /// Print what a genesis file needs of this validator, under this name, and stop.
+    #[arg(long, value_name = "NAME")]
+    show_keys: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Role {
+    /// Votes on blocks, once the ledger's validators include its key.
+    Validator,
+    /// Has and checks every block, and answers as a validator does.
+    Follower,
+}
+
+fn peer(text: &str) -> Result<Peer, String> {
+    let (key, address) = text.split_once('@').ok_or("write KEY@ADDRESS")?;
+    let key: PublicKey = key.parse().map_err(|error| format!("{error}"))?;
+    let address = address.parse().map_err(|error| format!("{error}"))?;
+    Ok(Peer {
+        key: tally_node::vote_key(&key),
+        addresses: vec![address],
+    })
+}
+
+/// Separates the key that signs checkpoints from the one that votes.
+const CHECKPOINT_CONTEXT: &str = "tally ledger v1 2026-11-29 checkpoint seed";
+
+/// The seed of a validator's checkpoint key.
+pub(crate) fn checkpoint_seed(vote_seed: &[u8; 32]) -> Zeroizing<[u8; 32]> {
+    Zeroizing::new(blake3::derive_key(CHECKPOINT_CONTEXT, vote_seed))
+}
+
+pub(crate) fn run(args: &Args, json: bool) -> Outcome {
+    let home = Home::open()?;
+    if let Some(name) = &args.show_keys {
+        return show_keys(args, &home, name, json);
+    }
+    let genesis_file = args.genesis.as_deref().expect("clap requires it");
+    let network = Network::read(genesis_file)?;
+    let chain = network.genesis.chain().to_string();
+    let data = match &args.data {
+        Some(data) => data.clone(),
+        None => home.ledger()?.join("nodes").join(&chain),
+    };
+    std::fs::create_dir_all(&data).or_environment(format_args!("create {}", data.display()))?;
+    let vote_seed = match args.role {
+        Role::Follower => None,
+        Role::Validator => {
+            let key = key_file(args, &home)?;
+            let seed = home::seed_or_new(&key)?;
+            let mut name = [0; 16];
+            getrandom::fill(&mut name)
+                .or_environment("draw a name from the system's random source")?;
+            guard::pair(&key, &data, name).map_err(|error| match error {
+                guard::GuardError::Forgotten { .. } => Failure::no(&error).advise(
+                    "bring the right directory back; if it is lost, so is the key: have the other validators replace it (docs/node.md)",
+                ),
+                error => Failure::environment(&error),
+            })?;
+            Some(seed)
+        }
+    };
+    let vote_key = vote_seed
+        .as_ref()
+        .map(|seed| SigningKey::from_seed(seed).public_key());
+    let in_genesis = vote_key.and_then(|key| network.genesis.validators.index_of(&key));
+    if in_genesis.is_none() && args.role == Role::Validator {
+        tracing::warn!(
+            "genesis does not have this key: it follows until the validators take it in"
+        );
+    }
+    let listen = args
+        .listen
+        .or_else(|| network.genesis.addresses.get(in_genesis?)?.first().copied())
+        .unwrap_or_else(|| ([0, 0, 0, 0], 0).into());
+    let tolerated = network.genesis.validators.tolerated();
+    let config = Config {
+        genesis: network.genesis,
+        vote_seed,
+        endpoint_seed: Zeroizing::new(home.node_key()?.to_seed()),
+        data,
+        listen,
+        metrics: args.metrics,
+        peers: args.peers.clone(),
+        pace: Pace {
+            block: Duration::from_millis(args.block_ms),
+            ..Pace::default()
+        },
+        timing: Timing::default(),
+        delay: Duration::from_millis(args.delay_ms),
+    };
+    let started = |running: Running| {
+        let sockets: Vec<String> = running.sockets.iter().map(ToString::to_string).collect();
+        if json {
+            say!(
+                "{}",
+                serde_json::json!({ "chain": chain, "endpoint": running.endpoint.to_string(), "listen": sockets, "tolerates": tolerated })
+            );
+        } else {
+            eprintln!("chain     {chain}");
+            eprintln!("endpoint  {}", running.endpoint);
+            eprintln!("listening {} (UDP)", sockets.join(", "));
+            if vote_key.is_some() && tolerated == 0 {
+                eprintln!(
+                    "this ledger tolerates nobody: it stops while any of its validators is away, and believes each of them"
+                );
+            }
+        }
+    };
+    tally_node::run(config, started, interrupted()).map_err(|error| match error {
+        RunError::Store(_) | RunError::Bind(_) | RunError::Metrics { .. } => {
+            Failure::environment(&error)
+        }
+        error => Failure::environment(format_args!("{error}; TALLY_LOG=info says more")),
+    })
+}
+
+fn key_file(args: &Args, home: &Home) -> Result<PathBuf, Failure> {
+    match &args.key {
+        Some(key) => Ok(key.clone()),
+        None => Ok(home.ledger()?.join("validator.key")),
+    }
+}
+
+fn show_keys(args: &Args, home: &Home, name: &str, json: bool) -> Outcome {
+    let name = tally_ledger::Name::new(name).or_misuse(format_args!("use {name:?} as a name"))?;
+    let seed = home::seed_or_new(&key_file(args, home)?)?;
+    let vote = SigningKey::from_seed(&seed).public_key();
+    let checkpoint = SigningKey::from_seed(&checkpoint_seed(&seed)).public_key();
+    let addresses: Vec<String> = args.listen.iter().map(ToString::to_string).collect();
+    if json {
+        say!(
+            "{}",
+            serde_json::json!({ "name": name.as_str(), "vote": vote.to_string(), "checkpoint": checkpoint.to_string(), "addresses": addresses })
+        );
+    } else {
+        say!(
+            "[[validators]]\nname = \"{name}\"\nvote = \"{vote}\"\ncheckpoint = \"{checkpoint}\"\naddresses = {addresses:?}"
+        );
+    }
+    Ok(())
+}
+
+/// Ready when somebody wants this process to end.
+pub(crate) async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+/// Where a validator of a devnet has its key.
+pub(crate) fn devnet_key(folder: &Path) -> PathBuf {
+    folder.join("vote.key")
+}
