@@ -144,7 +144,7 @@ fn the_owner_corrects_confirms_forgets_and_exports() {
 }
 
 #[test]
-fn files_of_turns_are_taken() {
+fn files_of_turns_and_of_other_programs_are_taken_once() {
     let machine = machine();
     let turns = machine.file(
         "turns.jsonl",
@@ -169,6 +169,20 @@ fn files_of_turns_are_taken() {
         .ok()
         .json();
     assert_eq!(found["hits"][0]["speaker"], "Ben");
+
+    let notes = machine.file("notes.md", "# Garden\n\nThe figs ripen in September.\n");
+    let import = ["import", notes.to_str().expect("UTF-8"), "--json"];
+    let first = memory(&machine, &import).ok().json();
+    assert_eq!(first["files"][0]["format"], "markdown");
+    assert_eq!(first["files"][0]["new"], 1, "{first}");
+    let second = memory(&machine, &import).ok().json();
+    assert_eq!(
+        (&second["files"][0]["new"], &second["files"][0]["known"]),
+        (&0.into(), &1.into())
+    );
+    memory(&machine, &["search", "when do the figs ripen"])
+        .ok()
+        .says("September");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod add;
 mod control;
 mod eval;
+mod import;
 mod look;
 mod mcp;
 mod transfer;
@@ -52,6 +53,11 @@ pub(crate) enum Verb {
     /// What became of a memory.
     #[command(after_help = "Example:\n  tally memory history 3f2a41c09be2")]
     History(control::History),
+    /// Take in exports of ChatGPT, Claude, Telegram, WhatsApp, Slack and Discord; Markdown, text, HTML, PDF and DOCX.
+    #[command(
+        after_help = "Examples:\n  tally memory import conversations.json\n  tally memory import 'WhatsApp Chat.txt' --me Anna --offset 60\n  tally memory import notes.md report.pdf --learn"
+    )]
+    Import(import::Import),
     /// Write everything to a file that other programs or people read.
     #[command(
         after_help = "Examples:\n  tally memory export --out memory.json\n  tally memory export --markdown\n  tally vault export vault.tvault          the vault itself"
@@ -89,6 +95,7 @@ pub(crate) fn run(verb: Verb, json: bool) -> Outcome {
         Verb::Confirm(args) => control::confirm(&args, json),
         Verb::Forget(args) => control::forget(&args, json),
         Verb::History(args) => control::history(&args, json),
+        Verb::Import(args) => import::import(&args, json),
         Verb::Export(args) => transfer::export(&args, json),
         Verb::Log(args) => control::log(&args, json),
         Verb::Mcp(args) => mcp::run(&args, json),

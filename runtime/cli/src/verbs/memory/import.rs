@@ -1,0 +1,345 @@
+//! `tally memory import`: what people have, out of other programs' exports and documents. `docs/import.md` says what is read.
+//!
+//! Reading a file again adds nothing, so an import that was interrupted is resumed by starting it again.
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use clap::Args as ClapArgs;
+use tally_import::{DateOrder, Format, Item, Offset, Options, Report};
+use tally_memory::secrets::Secrets;
+use tally_memory::{Memory, Moment, RememberError, Remembered, Role, Turn};
+
+use super::add::{described, learning, remembering, show};
+use crate::failure::{Failure, OrFail, Outcome};
+use crate::memories::{self, WhichMemory};
+use crate::ui::{Progress, printable, say};
+
+/// Turns that are written with one sync.
+const BATCH: usize = 2_000;
+
+/// Take in exports of other programs and documents.
+#[derive(ClapArgs)]
+pub(crate) struct Import {
+    /// The files.
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+    /// What they are, where their content does not tell: chatgpt, claude, telegram, whatsapp, slack, discord, markdown, text,
+    /// html, pdf or docx.
+    #[arg(long, value_name = "NAME", value_parser = format)]
+    format: Option<Format>,
+    /// The name under which you speak, in chats that do not say who of them is you.
+    #[arg(long, value_name = "NAME")]
+    me: Option<String>,
+    /// Minutes east of UTC, for dates that come without a zone.
+    #[arg(
+        long,
+        value_name = "MINUTES",
+        default_value_t = 0,
+        allow_negative_numbers = true
+    )]
+    offset: i16,
+    /// Which of two small numbers of a date is the day: the first, or the second as in the United States. Else it is inferred.
+    #[arg(long, value_name = "ORDER", value_parser = ["day-first", "month-first"])]
+    dates: Option<String>,
+    /// Keep secrets that are found, in the encrypted episodes and nowhere else.
+    #[arg(long)]
+    keep_secrets: bool,
+    /// Learn from it now. It can take long; `tally memory learn` does it later, and goes on where it stopped.
+    #[arg(long)]
+    learn: bool,
+    /// The chat model to learn with; else the default one.
+    #[arg(long, value_name = "MODEL", requires = "learn")]
+    model: Option<String>,
+    #[command(flatten)]
+    which: WhichMemory,
+}
+
+fn format(text: &str) -> Result<Format, String> {
+    Format::named(text).ok_or_else(|| {
+        let names: Vec<&str> = Format::ALL.iter().map(|format| format.name()).collect();
+        format!("the formats are {}", names.join(", "))
+    })
+}
+
+/// What became of one file.
+struct Taken {
+    report: Report,
+    remembered: Remembered,
+}
+
+pub(crate) fn import(args: &Import, json: bool) -> Outcome {
+    let offset = Offset::from_minutes(args.offset).ok_or_else(|| {
+        Failure::misuse(format_args!(
+            "no place on Earth is {} minutes east of UTC",
+            args.offset
+        ))
+    })?;
+    let secrets = if args.keep_secrets {
+        Secrets::Keep
+    } else {
+        Secrets::Drop
+    };
+    let mut opened = args.which.write(tally_memory::Options {
+        secrets,
+        ..tally_memory::Options::default()
+    })?;
+    let mut all = Vec::new();
+    for path in &args.files {
+        let options = Options {
+            name: path
+                .file_name()
+                .map(|name| name.to_string_lossy().into_owned()),
+            format: args.format,
+            offset,
+            date_order: args.dates.as_deref().map(|order| match order {
+                "month-first" => DateOrder::MonthFirst,
+                _ => DateOrder::DayFirst,
+            }),
+            me: args.me.clone(),
+            ..Options::default()
+        };
+        all.push((path, one(&mut opened.memory, path, &options)?));
+    }
+    let learnt = if args.learn {
+        let model = opened.chat(args.model.as_deref());
+        let now = memories::now()?;
+        Some(learning(&mut opened.memory, &model, now, usize::MAX)?)
+    } else {
+        None
+    };
+    if json {
+        let files: Vec<serde_json::Value> =
+            all.iter().map(|(path, taken)| file(path, taken)).collect();
+        let mut answer = serde_json::json!({ "files": files });
+        if let Some(learnt) = &learnt {
+            answer["learnt"] = described(&opened.memory, learnt);
+        }
+        say!("{answer}");
+        return Ok(());
+    }
+    for (path, taken) in &all {
+        tell(path, taken);
+    }
+    match &learnt {
+        Some(learnt) => show(&opened.memory, learnt),
+        None => {
+            let lines = opened.memory.counts().unlearnt_lines;
+            if lines > 0 {
+                eprintln!("{lines} lines can be learnt from: tally memory learn");
+            }
+        }
+    }
+    Ok(())
+}
+
+fn one(memory: &mut Memory, path: &Path, options: &Options) -> Result<Taken, Failure> {
+    let bar = Progress::spinner(format!("reading {}", path.display()));
+    let size = std::fs::metadata(path)
+        .or_misuse(format_args!("read {}", path.display()))?
+        .len();
+    if size > options.limits.input_len as u64 {
+        return Err(Failure::misuse(format_args!(
+            "{} has {size} bytes, more than the {} that are read",
+            path.display(),
+            options.limits.input_len
+        )));
+    }
+    let bytes = std::fs::read(path).or_misuse(format_args!("read {}", path.display()))?;
+    let mut remembered = Remembered::default();
+    let mut waiting: Vec<Turn> = Vec::new();
+    let mut failed: Option<RememberError> = None;
+    let report = tally_import::read(&bytes, options, &mut |item| {
+        waiting.extend(turns(item));
+        if waiting.len() < BATCH {
+            return ControlFlow::Continue(());
+        }
+        match keep(memory, &mut waiting, &mut remembered) {
+            Ok(()) => {
+                bar.says(format!(
+                    "{}: {} remembered",
+                    path.display(),
+                    remembered.new.len()
+                ));
+                ControlFlow::Continue(())
+            }
+            Err(error) => {
+                failed = Some(error);
+                ControlFlow::Break(())
+            }
+        }
+    });
+    if failed.is_none()
+        && let Err(error) = keep(memory, &mut waiting, &mut remembered)
+    {
+        failed = Some(error);
+    }
+    if let Some(error) = failed {
+        return Err(remembering(error));
+    }
+    let report = report.map_err(|error| {
+        Failure::misuse(format_args!(
+            "{} cannot be imported: {error}",
+            path.display()
+        ))
+    })?;
+    Ok(Taken { report, remembered })
+}
+
+fn keep(
+    memory: &mut Memory,
+    waiting: &mut Vec<Turn>,
+    total: &mut Remembered,
+) -> Result<(), RememberError> {
+    if waiting.is_empty() {
+        return Ok(());
+    }
+    let done = memory.remember(waiting)?;
+    waiting.clear();
+    total.new.extend(done.new);
+    total.known += done.known;
+    total.forgotten += done.forgotten;
+    total.empty += done.empty;
+    total.secrets.extend(done.secrets);
+    total.embedded += done.embedded;
+    Ok(())
+}
+
+/// What is read, as memory takes it.
+fn turns(item: Item) -> Vec<Turn> {
+    match item {
+        Item::Conversation(conversation) => {
+            let thread = name(&conversation.id, "");
+            let app = conversation.source.name().to_owned();
+            conversation
+                .turns
+                .into_iter()
+                .map(|turn| {
+                    let role = match turn.speaker.role {
+                        tally_import::Role::User => Role::Owner,
+                        tally_import::Role::Assistant => Role::Assistant,
+                        tally_import::Role::Person => Role::Person,
+                    };
+                    Turn {
+                        app: app.clone(),
+                        thread: thread.clone(),
+                        key: Some(name(&turn.id, "")),
+                        role,
+                        speaker: name(
+                            turn.speaker.name.as_deref().unwrap_or_default(),
+                            match role {
+                                Role::Owner => "me",
+                                other => other.as_str(),
+                            },
+                        ),
+                        at: turn.at.and_then(|when| moment(&when)),
+                        text: turn.text,
+                    }
+                })
+                .collect()
+        }
+        Item::Document(document) => {
+            let thread = name(&document.id, "document");
+            let speaker = name(
+                document.title.as_deref().unwrap_or(&document.id),
+                "document",
+            );
+            let app = document.source.name().to_owned();
+            (0_usize..)
+                .zip(document.passages)
+                .map(|(number, passage)| {
+                    let mut text = passage.headings.join(" › ");
+                    if !text.is_empty() {
+                        text.push('\n');
+                    }
+                    text.push_str(&passage.text);
+                    Turn {
+                        app: app.clone(),
+                        thread: thread.clone(),
+                        key: Some(number.to_string()),
+                        role: Role::Document,
+                        speaker: speaker.clone(),
+                        at: None,
+                        text,
+                    }
+                })
+                .collect()
+        }
+    }
+}
+
+fn moment(when: &tally_import::When) -> Option<Moment> {
+    Moment::from_unix_ms(when.moment.unix_ms()).ok()
+}
+
+/// A name that an episode can hold, made of one that a file gives.
+fn name(text: &str, instead: &str) -> String {
+    let mut name = String::new();
+    for character in text
+        .trim()
+        .chars()
+        .filter(|character| !character.is_control())
+    {
+        if name.len() + character.len_utf8() > tally_memory::record::NAME_MAX {
+            break;
+        }
+        name.push(character);
+    }
+    if name.trim().is_empty() {
+        instead.to_owned()
+    } else {
+        name
+    }
+}
+
+fn file(path: &Path, taken: &Taken) -> serde_json::Value {
+    let left: Vec<serde_json::Value> = taken
+        .report
+        .left_out
+        .iter()
+        .map(|one| {
+            serde_json::json!({ "reason": one.reason.code(), "count": one.count, "examples": one.examples })
+        })
+        .collect();
+    serde_json::json!({
+        "file": path,
+        "format": taken.report.format.name(),
+        "conversations": taken.report.conversations,
+        "turns": taken.report.turns,
+        "documents": taken.report.documents,
+        "passages": taken.report.passages,
+        "left_out": left,
+        "assumptions": taken.report.assumptions,
+        "fault": taken.report.fault,
+        "new": taken.remembered.new.len(),
+        "known": taken.remembered.known,
+        "forgotten": taken.remembered.forgotten,
+        "secrets": taken.remembered.secrets.len(),
+        "embedded": taken.remembered.embedded,
+    })
+}
+
+fn tell(path: &Path, taken: &Taken) {
+    let report = &taken.report;
+    eprintln!(
+        "{} ({}): {} turns and {} passages read; {} new, {} known already",
+        path.display(),
+        report.format,
+        report.turns,
+        report.passages,
+        taken.remembered.new.len(),
+        taken.remembered.known
+    );
+    for one in &report.left_out {
+        eprintln!("  left out: {} {}", one.count, one.reason);
+    }
+    for assumption in &report.assumptions {
+        eprintln!("  assumed: {}", printable(assumption));
+    }
+    if !taken.remembered.secrets.is_empty() {
+        eprintln!("  {} secrets were not kept", taken.remembered.secrets.len());
+    }
+    if let Some(fault) = &report.fault {
+        eprintln!("  the file broke off: {}", printable(fault));
+    }
+}
