@@ -147,7 +147,7 @@ fn a_fact_is_corrected_confirmed_and_forgotten_with_what_it_rests_on() {
             .map(|it| it.id)
             .collect::<Vec<_>>()
     };
-    assert_eq!(current(false), [new.id.clone()]);
+    assert_eq!(current(false), std::slice::from_ref(&new.id));
     assert_eq!(current(true).len(), 2);
 
     let episode = fact.evidence[0].episode.clone();

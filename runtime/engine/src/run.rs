@@ -66,6 +66,10 @@ struct PlanInner {
     given: Arc<Given>,
     genesis: Genesis,
     /// What past runs needed room in serves the next.
+    #[expect(
+        clippy::vec_box,
+        reason = "room goes from run to run without being copied"
+    )]
     spare: Mutex<Vec<Box<Spare>>>,
 }
 
@@ -451,7 +455,7 @@ impl Engine {
             .await;
         let report = {
             let mut session = session.lock();
-            let report = conclude(&mut session, frame, &genesis, &shared, signing.as_ref());
+            let report = conclude(&mut session, frame, genesis, &shared, signing.as_ref());
             session.clear();
             report
         };

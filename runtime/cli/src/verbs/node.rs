@@ -128,7 +128,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
     let config = Config {
         genesis: network.genesis,
         vote_seed,
-        endpoint_seed: Zeroizing::new(home.node_key()?.to_seed()),
+        endpoint_seed: home.node_key()?.to_seed(),
         data,
         listen,
         metrics: args.metrics,

@@ -252,6 +252,7 @@ pub(crate) fn judge_journal(bytes: Vec<u8>, context: &Context<'_>) -> Judgement 
                     error.to_string(),
                 )],
                 not_proved: Vec::new(),
+                source: None,
             }
         }
         Err(error) => Judgement {

@@ -9,7 +9,6 @@
 //!   acknowledged before is looked for.
 //! * `proof`: sizes, and the time to check one.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
@@ -314,7 +313,11 @@ async fn restart(network: &mut Network, validators: u16) -> anyhow::Result<Value
     }
     let (transaction, last) = network.settlement(&mut runner, 1);
     loop {
-        match network.client.submit(&[transaction.clone()]).await {
+        match network
+            .client
+            .submit(std::slice::from_ref(&transaction))
+            .await
+        {
             Ok(_) => break,
             Err(error) => ensure!(begun.elapsed() < PATIENCE, "nobody came back: {error}"),
         }
