@@ -78,7 +78,9 @@ fn send(address: &str, method: &str, path: &str, headers: &[(&str, &str)], body:
         .write_all(format!("{request}\r\n{body}").as_bytes())
         .expect("the request is sent");
     let mut reply = String::new();
-    stream.read_to_string(&mut reply).expect("the server answers");
+    stream
+        .read_to_string(&mut reply)
+        .expect("the server answers");
     let (head, body) = reply.split_once("\r\n\r\n").expect("a head and a body");
     Reply {
         status: head[9..12].parse().expect("a status"),
@@ -105,27 +107,88 @@ fn a_memory_is_kept_found_corrected_and_forgotten_over_rest() {
     let added = call("POST", "/v1/memories", &messages).json();
     assert_eq!(added["episodes_created"], 2, "{added}");
     let again = call("POST", "/v1/memories", &messages).json();
-    assert_eq!((&again["episodes_created"], &again["already_known"]), (&json!(0), &json!(2)));
+    assert_eq!(
+        (&again["episodes_created"], &again["already_known"]),
+        (&json!(0), &json!(2))
+    );
 
-    let found = call("POST", "/v1/memories/search", &json!({ "query": "where is the spare key?" })).json();
+    let found = call(
+        "POST",
+        "/v1/memories/search",
+        &json!({ "query": "where is the spare key?" }),
+    )
+    .json();
     let best = &found["memories"][0];
-    assert!(best["memory"].as_str().expect("a text").contains("blue pot"), "{found}");
+    assert!(
+        best["memory"]
+            .as_str()
+            .expect("a text")
+            .contains("blue pot"),
+        "{found}"
+    );
     assert_eq!(best["evidence"], json!([]));
     assert_eq!(best["observed_at"], "2026-11-01T09:00:00Z");
-    assert!(found["context"].as_str().expect("a context").contains("blue pot"));
+    assert!(
+        found["context"]
+            .as_str()
+            .expect("a context")
+            .contains("blue pot")
+    );
 
     // What another program of this machine writes is seen here, and the other way round.
-    with_secrets(&machine, &["memory", "add", "The bicycle is at the station", "--no-learn", "--passphrase-fd", "3", "--embedding", "none"], None).ok();
+    with_secrets(
+        &machine,
+        &[
+            "memory",
+            "add",
+            "The bicycle is at the station",
+            "--no-learn",
+            "--passphrase-fd",
+            "3",
+            "--embedding",
+            "none",
+        ],
+        None,
+    )
+    .ok();
     std::thread::sleep(std::time::Duration::from_millis(1100));
-    let found = call("POST", "/v1/memories/search", &json!({ "query": "bicycle" })).json();
-    assert!(found["memories"][0]["memory"].as_str().expect("a text").contains("station"), "{found}");
-    let shell = with_secrets(&machine, &["memory", "search", "spare key", "--json", "--passphrase-fd", "3", "--embedding", "none"], None).ok();
+    let found = call(
+        "POST",
+        "/v1/memories/search",
+        &json!({ "query": "bicycle" }),
+    )
+    .json();
+    assert!(
+        found["memories"][0]["memory"]
+            .as_str()
+            .expect("a text")
+            .contains("station"),
+        "{found}"
+    );
+    let shell = with_secrets(
+        &machine,
+        &[
+            "memory",
+            "search",
+            "spare key",
+            "--json",
+            "--passphrase-fd",
+            "3",
+            "--embedding",
+            "none",
+        ],
+        None,
+    )
+    .ok();
     assert!(shell.stdout().contains("blue pot"));
 
     let id = best["id"].as_str().expect("an id");
     let path = format!("/v1/memories/{id}");
     assert_eq!(call("PATCH", &path, &json!({ "memory": "x" })).status, 422);
-    assert_eq!(call("DELETE", &path, &json!({})).json()["forgotten"], json!([id]));
+    assert_eq!(
+        call("DELETE", &path, &json!({})).json()["forgotten"],
+        json!([id])
+    );
     assert_eq!(call("GET", &path, &json!({})).status, 404);
     assert_eq!(call("GET", "/v1/profile", &json!({})).status, 200);
 
@@ -133,33 +196,79 @@ fn a_memory_is_kept_found_corrected_and_forgotten_over_rest() {
     let link = said["console"].as_str().expect("a link");
     let secret = link.rsplit('=').next().expect("a secret");
     let form = [("Content-Type", "application/x-www-form-urlencoded")];
-    let door = send(address, "POST", "/console/sign-in", &form, &format!("secret={secret}"));
+    let door = send(
+        address,
+        "POST",
+        "/console/sign-in",
+        &form,
+        &format!("secret={secret}"),
+    );
     assert_eq!(door.status, 303);
-    let cookie = door.head.lines().find_map(|line| line.strip_prefix("set-cookie: ")).expect("a cookie");
+    let cookie = door
+        .head
+        .lines()
+        .find_map(|line| line.strip_prefix("set-cookie: "))
+        .expect("a cookie");
     let cookie = cookie.split(';').next().expect("a pair");
-    for (page, words) in [("memories?level=episode", "station"), ("access", "passphrase"), ("profile", "Profile"), ("models", "No model")] {
-        let reply = send(address, "GET", &format!("/console/{page}"), &[("Cookie", cookie)], "");
-        assert!(reply.status == 200 && reply.body.contains(words), "{page}: {}", reply.body);
+    for (page, words) in [
+        ("memories?level=episode", "station"),
+        ("access", "passphrase"),
+        ("profile", "Profile"),
+        ("models", "No model"),
+    ] {
+        let reply = send(
+            address,
+            "GET",
+            &format!("/console/{page}"),
+            &[("Cookie", cookie)],
+            "",
+        );
+        assert!(
+            reply.status == 200 && reply.body.contains(words),
+            "{page}: {}",
+            reply.body
+        );
     }
     drop(running);
 
     // The key is there after a restart, as a hash, and no second one is made.
-    let kept = std::fs::read_to_string(machine.path("home/gateway/keys.json")).expect("the keys are kept");
+    let kept =
+        std::fs::read_to_string(machine.path("home/gateway/keys.json")).expect("the keys are kept");
     assert!(!kept.contains(&key));
     let (_running, said) = serve(&machine, &["--no-learn"]);
     assert!(said["api_key"].is_null());
     let address = said["address"].as_str().expect("an address");
-    assert_eq!(send(address, "GET", "/v1/memories", &[("X-API-Key", &key)], "").status, 200);
+    assert_eq!(
+        send(address, "GET", "/v1/memories", &[("X-API-Key", &key)], "").status,
+        200
+    );
 }
 
 #[test]
 fn an_address_that_others_reach_takes_a_flag_and_a_key() {
     let machine = Machine::bare();
     init(&machine, &["memory"]);
-    machine.tally(["serve", "--listen", "0.0.0.0:0"]).exits(2).says("--allow-remote");
-    machine.tally(["serve", "--listen", "0.0.0.0:0", "--allow-remote"]).exits(2).says("API key");
-    machine.tally(["serve", "--listen", "0.0.0.0:0", "--allow-remote", "--no-keys"]).exits(2);
-    machine.tally(["memory", "mcp", "--json"]).exits(2).says("protocol");
+    machine
+        .tally(["serve", "--listen", "0.0.0.0:0"])
+        .exits(2)
+        .says("--allow-remote");
+    machine
+        .tally(["serve", "--listen", "0.0.0.0:0", "--allow-remote"])
+        .exits(2)
+        .says("API key");
+    machine
+        .tally([
+            "serve",
+            "--listen",
+            "0.0.0.0:0",
+            "--allow-remote",
+            "--no-keys",
+        ])
+        .exits(2);
+    machine
+        .tally(["memory", "mcp", "--json"])
+        .exits(2)
+        .says("protocol");
 }
 
 /// One line of JSON each way.
@@ -173,8 +282,12 @@ impl Client {
         self.tell(&json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params }));
         loop {
             let mut line = String::new();
-            assert!(self.from.read_line(&mut line).expect("the server answers") > 0, "the server ended");
-            let answer: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("not JSON: {line:?}"));
+            assert!(
+                self.from.read_line(&mut line).expect("the server answers") > 0,
+                "the server ended"
+            );
+            let answer: Value =
+                serde_json::from_str(&line).unwrap_or_else(|_| panic!("not JSON: {line:?}"));
             if answer["id"] == id {
                 return answer["result"].clone();
             }
@@ -203,7 +316,20 @@ fn an_mcp_client_has_the_memory_over_standard_streams() {
     assert_eq!(tools["tools"].as_array().map(Vec::len), Some(5));
     let kept = client.ask(3, "tools/call", json!({ "name": "remember", "arguments": { "text": "The spare key lies under the blue pot" } }));
     assert_eq!(kept["structuredContent"]["episodes_created"], 1, "{kept}");
-    let found = client.ask(4, "tools/call", json!({ "name": "recall", "arguments": { "query": "spare key" } }));
-    assert!(found["content"][0]["text"].as_str().expect("a text").contains("blue pot"), "{found}");
-    assert_eq!(found["structuredContent"]["memories"][0]["level"], "episode");
+    let found = client.ask(
+        4,
+        "tools/call",
+        json!({ "name": "recall", "arguments": { "query": "spare key" } }),
+    );
+    assert!(
+        found["content"][0]["text"]
+            .as_str()
+            .expect("a text")
+            .contains("blue pot"),
+        "{found}"
+    );
+    assert_eq!(
+        found["structuredContent"]["memories"][0]["level"],
+        "episode"
+    );
 }
