@@ -36,6 +36,8 @@ async fn over_http(
     tokio::spawn(serve(listener, router, async move {
         let _ = ended.await;
     }));
+    // One for the process: whoever comes second finds it there.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let mut config = StreamableHttpClientTransportConfig::with_uri(format!("http://{address}/mcp"));
     if let Some(key) = key {
         config = config.auth_header(key);

@@ -548,6 +548,7 @@ fn loss_of(process: &Process, exit: &Exit) -> WorkerLoss {
         "failed to allocate",
         "out of memory",
         "mem_buffer != NULL",
+        "_allocs != NULL",
     ];
     if out_of_memory
         .iter()

@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn the_short_way_gives_the_keyed_hash() {
-        let content: Vec<u8> = (0..200).map(|i| i * 7 + 3).collect();
+        let content: Vec<u8> = (0..200).map(|i: u8| i.wrapping_mul(7)).collect();
         let prev = EntryHash::from_bytes(*blake3::hash(b"before").as_bytes());
         for len in 0..=content.len() {
             let covered = &content[..len];
