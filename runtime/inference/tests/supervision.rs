@@ -155,9 +155,7 @@ async fn a_worker_without_enough_memory_says_so() {
         matches!(
             error,
             InferenceError::ModelUnusable {
-                fault: ModelFault::OutOfMemory
-                    | ModelFault::KilledLoading
-                    | ModelFault::Unloadable { .. },
+                fault: ModelFault::OutOfMemory | ModelFault::Unloadable { .. },
                 ..
             }
         ),
