@@ -6,7 +6,9 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use tally_receipt::{Check, Context, Receipt, SignatureVerifier, Verdict, Verifier, verify_batch};
+use tally_receipt::{
+    Check, Context, Receipt, RunId, SignatureVerifier, Verdict, Verifier, verify_batch,
+};
 
 use crate::entry::Seq;
 use crate::journal::{Completeness, Journal};
@@ -71,6 +73,7 @@ impl Verifier for JournalVerifier {
         not_proved.push(Cow::Borrowed(
             "that executing the component gives this journal: replay shows that",
         ));
+        not_proved.extend(taken_over(journal));
         not_proved.extend(unreceipted(&words.without_receipt));
         Verdict::new(METHOD, NEEDED, checks, not_proved)
     }
@@ -104,9 +107,19 @@ impl Journal {
         let mut not_proved = vec![Cow::Borrowed(
             "that this journal was written by a run at all",
         )];
+        not_proved.extend(taken_over(self));
         not_proved.extend(unreceipted(&words.without_receipt));
         Verdict::new(METHOD, NEEDED, checks, not_proved)
     }
+}
+
+/// What a branch says of the run that it left, which its own journal cannot show.
+fn taken_over(journal: &Journal) -> Option<Cow<'static, str>> {
+    let point = journal.genesis().branch_of?;
+    Some(Cow::Owned(format!(
+        "that entries 1 to {} are those of the run that this one branched from: verify that run's journal, whose entry {0} has the hash {}",
+        point.entry, point.head
+    )))
 }
 
 /// Which answers of models are nobody's word but the runner's.
@@ -282,7 +295,9 @@ fn named(seq: Seq) -> String {
 
 fn links(journal: &Journal, receipts: &[(Seq, Receipt)]) -> Check {
     let run = journal.genesis().run_id;
+    let branch_of = journal.genesis().branch_of;
     let mut steps = HashMap::new();
+    let mut other_runs: Vec<RunId> = Vec::new();
     for (seq, receipt) in receipts {
         let Some(inference) = receipt.as_inference() else {
             return Check::fail(
@@ -298,12 +313,24 @@ fn links(journal: &Journal, receipts: &[(Seq, Receipt)]) -> Check {
                 format!("the receipt in entry {seq} names no run: it may be of any"),
             );
         };
-        if links.run != run {
+        // What a branch took over was issued for the run it left, or for one that this had branched from in its turn.
+        let taken_over = branch_of.is_some_and(|point| *seq <= point.entry);
+        if taken_over == (links.run == run) {
             let sentence = format!(
                 "the receipt in entry {seq} was issued for run {}",
                 links.run
             );
             return Check::fail(code::LINKS, "other-run", sentence);
+        }
+        if taken_over && other_runs.last() != Some(&links.run) {
+            if other_runs.contains(&links.run) {
+                let sentence = format!(
+                    "the receipt in entry {seq} is of run {}, which receipts before it had left",
+                    links.run
+                );
+                return Check::fail(code::LINKS, "other-run", sentence);
+            }
+            other_runs.push(links.run);
         }
         if let Some((other, _)) = steps.insert(links.step, (*seq, receipt)) {
             let sentence = format!(
@@ -340,8 +367,19 @@ fn links(journal: &Journal, receipts: &[(Seq, Receipt)]) -> Check {
             "the receipts inside name this run, but some of its inferences brought none into the journal",
         );
     }
+    let Some(point) = branch_of.filter(|_| !other_runs.is_empty()) else {
+        return Check::pass(
+            code::LINKS,
+            "the receipts inside name this run and, where they name one, the receipt before",
+        );
+    };
+    let others: Vec<String> = other_runs.iter().map(ToString::to_string).collect();
     Check::pass(
         code::LINKS,
-        "the receipts inside name this run and, where they name one, the receipt before",
+        format!(
+            "the receipts up to entry {} name run {}, from which this one branched, those after it this run, and, where they name one, the receipt before",
+            point.entry,
+            others.join(" and ")
+        ),
     )
 }

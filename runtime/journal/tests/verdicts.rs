@@ -6,7 +6,9 @@ use common::{
     CHAT, END, SPOKEN_RECEIPTS, Spoken, answer_to, digest, genesis, links, node, now, receipt_of,
     runner, seal_with, spoken,
 };
-use tally_journal::{Brought, Call, Digest, Journal, JournalVerifier, MemorySink, Writer, code};
+use tally_journal::{
+    Brought, Call, Digest, Genesis, Journal, JournalVerifier, MemorySink, Writer, code,
+};
 use tally_receipt::{
     Context, Count, Label, Links, Policy, Receipt, Role, SigningKey, Status, Timestamp, TrustedKey,
     Verifier,
@@ -18,8 +20,12 @@ fn receipt(links: Option<Links>) -> Receipt {
 
 /// A sealed journal of run 7 whose generation brought `receipts`, each without what would open it.
 fn journal(receipts: &[&[u8]]) -> Journal {
-    let genesis = genesis(7);
-    let mut writer = Writer::create(MemorySink::new(), &genesis).unwrap();
+    journal_of(&genesis(7), receipts)
+}
+
+/// The same of any run.
+fn journal_of(genesis: &Genesis, receipts: &[&[u8]]) -> Journal {
+    let mut writer = Writer::create(MemorySink::new(), genesis).unwrap();
     let seq = writer.intent(&CHAT).unwrap();
     writer
         .call(&Call {
@@ -40,7 +46,7 @@ fn journal(receipts: &[&[u8]]) -> Journal {
     writer.end(&END).unwrap();
     common::seal(
         &mut writer,
-        &genesis,
+        genesis,
         receipts.iter().map(|receipt| Digest::of(receipt)).collect(),
     );
     Journal::parse(writer.into_sink().into_bytes()).unwrap()
@@ -166,6 +172,40 @@ fn a_receipt_of_another_run_or_of_none_does_not_belong_here() {
     assert_eq!(
         found(&[&receipt(links(7, 3, None))]),
         "NotEstablished step-missing"
+    );
+}
+
+#[test]
+fn a_branch_holds_receipts_of_the_run_it_left_up_to_where_it_left() {
+    // The branch leaves after entry 3, which brought the first receipt; the second is in entry 4.
+    let policy = policy();
+    let branch = common::branch(9);
+    let verify = |first: &Receipt, second: &Receipt| {
+        let (first, second) = (first.to_json(), second.to_json());
+        journal_of(&branch, &[&first, &second]).verify(&context(&policy))
+    };
+    let parents = receipt(links(7, 0, None));
+    let own = receipt(links(9, 1, Some(parents.digest())));
+    let verdict = verify(&parents, &own);
+    assert!(verdict.is_verified(), "{:?}", verdict.checks());
+    assert!(
+        verdict
+            .not_proved()
+            .iter()
+            .any(|sentence| sentence.contains("verify that run's journal")),
+        "{:?}",
+        verdict.not_proved()
+    );
+    let found = |first: &Receipt, second: &Receipt| reason(&verify(first, second), code::LINKS);
+    // Own receipts before the branch, the parent's after it, and a receipt that names another before it.
+    assert_eq!(found(&receipt(links(9, 0, None)), &own), "Fail other-run");
+    assert_eq!(
+        found(&parents, &receipt(links(7, 1, Some(parents.digest())))),
+        "Fail other-run"
+    );
+    assert_eq!(
+        found(&parents, &receipt(links(9, 1, Some(Digest::of(b"other"))))),
+        "Fail other-previous"
     );
 }
 
