@@ -158,11 +158,16 @@ pub(crate) fn open(
     Ok(vault)
 }
 
-/// Says which grants opening closed, because they had ended.
+/// Says which grants opening closed, because they had ended, and which keys it replaced.
 pub(crate) fn announce_closed(vault: &mut Vault) {
     let closed = vault.closed_when_opened().clone();
-    if closed.grants.is_empty() {
+    if closed.grants.is_empty() && closed.rotated.is_empty() {
         return;
+    }
+    if closed.grants.is_empty() {
+        eprintln!(
+            "tally: somebody who was removed may have known the keys in use: an earlier revocation was stopped before it made new ones"
+        );
     }
     let names = Names::of(vault).unwrap_or_default();
     let rows = vault.grants();
@@ -225,6 +230,11 @@ pub(crate) fn opening(error: OpenError, folder: &Path) -> Failure {
         OpenError::Phrase(_) => Failure::misuse(&error),
         OpenError::Genesis(_) | OpenError::SlotsRefused(_) => Failure::no(&error)
             .advise("tally vault check --locked says what is wrong with the folder"),
+        OpenError::File(_) if folder.is_file() => Failure::misuse(format_args!(
+            "{} is a file, and a vault is a folder",
+            folder.display()
+        ))
+        .advise("to unpack a file that tally vault export wrote: tally vault import FILE --vault FOLDER"),
         OpenError::InUse => Failure::environment("another program is writing this vault")
             .advise("wait until it is done, or read the vault meanwhile"),
         _ => Failure::environment(&error),

@@ -4,10 +4,13 @@
 //! frontier that is here, each grant below its own whose end has passed by its clock, and gives new keys to what the
 //! subject could read.
 //!
+//! Whoever was stopped between a revocation and the new keys has left keys that somebody who was removed may know. They
+//! are named (`key.spoiled`), and the next device of an admin that opens the vault for writing gives new ones.
+//!
 //! A grant is left to the device that gave it for [`PATIENCE_MILLIS`], if that device is still admitted: the others would all
 //! sign with the key of the passphrase, and two that do so apart fork its log.
 
-use tally_vault_format::{GrantId, MemberKind, Time};
+use tally_vault_format::{GrantId, MemberKind, NamespaceId, Right, Time};
 
 use crate::error::WriteError;
 use crate::members::Revoked;
@@ -25,8 +28,8 @@ impl Vault {
         &self.closed
     }
 
-    /// Closes every grant that has ended, that nobody revoked yet, and that someone here stands above. Opening for writing
-    /// does this by itself.
+    /// Closes every grant that has ended, that nobody revoked yet, and that someone here stands above, and gives new keys to
+    /// namespaces whose keys are spoiled and which a device here administers. Opening for writing does this by itself.
     ///
     /// # Errors
     /// [`WriteError`].
@@ -55,12 +58,30 @@ impl Vault {
             closed.grants.extend(grants);
         }
         let subjects = self.subjects_of(&closed.grants)?;
-        let to_rotate = self.readable_by(&subjects);
+        let mut to_rotate = self.readable_by(&subjects);
         for (writer, grants) in &by_writer {
             self.write_revocations(writer, grants)?;
         }
+        for namespace in self.spoiled() {
+            if !to_rotate.contains(&namespace) && self.device_rotates(&namespace) {
+                to_rotate.push(namespace);
+            }
+        }
         (closed.rotated, closed.not_rotated) = self.rotate_each(to_rotate)?;
         Ok(closed)
+    }
+
+    /// The namespaces all of whose keys may be known to somebody who was removed.
+    fn spoiled(&mut self) -> Vec<NamespaceId> {
+        let mut namespaces = self.fold.view().namespaces();
+        namespaces.retain(|namespace| self.namespace_keys(namespace).is_spoiled());
+        namespaces
+    }
+
+    /// Whether a key of this computer alone, and not that of the passphrase, would sign a rotation.
+    fn device_rotates(&mut self, namespace: &NamespaceId) -> bool {
+        self.writer(namespace, Right::Admin)
+            .is_ok_and(|writer| writer.identity.card().kind() != MemberKind::Slot)
     }
 
     /// Whether a grant that ended is left to the one who gave it.

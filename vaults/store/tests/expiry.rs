@@ -166,3 +166,39 @@ fn a_disk_that_is_full_leaves_the_grant_to_the_next_opening() {
     let vault = computer.write(&disk);
     assert_eq!(vault.closed_when_opened().grants, [grant]);
 }
+
+#[test]
+fn whoever_is_stopped_between_closing_and_new_keys_leaves_the_keys_to_the_next_opening() {
+    let mut stopped_between = 0;
+    for operation in 1.. {
+        let (disk, computer, grant, notes) = shared();
+        at(&computer, START_MS + HOUR + 1);
+        disk.arm(operation, support::sim::Fault::Full);
+        let opened = computer.open(&disk, Open::writing(Key::Passphrase(support::PASSPHRASE)));
+        let whole = opened.is_ok_and(|vault| vault.closed_when_opened().rotated == [notes]);
+        disk.disarm();
+
+        let mut vault = computer.write(&disk);
+        let second = vault.closed_when_opened().clone();
+        if second.grants.is_empty() && second.rotated == [notes] {
+            stopped_between += 1;
+        }
+        assert_ne!(standing(&mut vault, grant), GrantStanding::Valid);
+        // A keyring may be left whose rotation was never written: nobody uses it.
+        let mut found = codes(&mut vault);
+        found.retain(|code| *code != "keyring.foreign");
+        assert_eq!(found, [""; 0], "stopped at {operation}");
+        add(&mut vault, &notes, "for the owner alone").expect("written");
+        drop(vault);
+        let mut vault = agents(&disk, &Computer::new(38), false);
+        assert_eq!(
+            texts(&mut vault),
+            ["of the owner"],
+            "stopped at {operation}"
+        );
+        if whole {
+            break;
+        }
+    }
+    assert!(stopped_between > 0, "no operation lies between the two");
+}
