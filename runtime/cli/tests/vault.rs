@@ -201,11 +201,17 @@ fn what_cannot_be_meant_is_said_in_a_sentence() {
             "no card",
         ),
         (&["revoke", "nobody"], "no grant that stands"),
+        (&["import", "/etc/passwd"], "tally vault export wrote"),
+        (&["import", "/etc"], "tally vault export wrote"),
+        (&["import", "/nowhere/at/all"], "is not there"),
     ] {
         let ended = vault(&machine, args);
         assert_eq!(ended.code(), 2, "{args:?}");
         ended.says(words);
     }
+    vault(&machine, &["get", "--vault", "/etc/passwd"])
+        .exits(2)
+        .says("a vault is a folder");
 }
 
 #[test]

@@ -2,10 +2,13 @@
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args as ClapArgs;
-use tally_vault::{AgeError, AgeKey, Environment, ExportError, ImportError, Taken, Vault, unpack};
+use tally_vault::format::portable::PortableError;
+use tally_vault::{
+    AgeError, AgeKey, Environment, ExportError, ImportError, OpenError, Taken, Vault, unpack,
+};
 
 use crate::failure::{Failure, OrFail, Outcome};
 use crate::ui::{Progress, grouped};
@@ -117,7 +120,7 @@ pub(crate) fn import(args: &Import, json: bool) -> Outcome {
             &place,
             &mut BufReader::new(file),
         )
-        .map_err(taking)?;
+        .map_err(|error| taking(error, &args.from))?;
         drop(bar);
         if json {
             crate::ui::say!(
@@ -140,7 +143,7 @@ pub(crate) fn import(args: &Import, json: bool) -> Outcome {
             File::open(&args.from).or_misuse(format_args!("open {}", args.from.display()))?;
         vault.import(&mut BufReader::new(file))
     }
-    .map_err(taking)?;
+    .map_err(|error| taking(error, &args.from))?;
     drop(bar);
     report(&vault, &taken, json);
     Ok(())
@@ -175,10 +178,16 @@ fn report(vault: &Vault, taken: &Taken, json: bool) {
     }
 }
 
-fn taking(error: ImportError) -> Failure {
+fn taking(error: ImportError, from: &Path) -> Failure {
     match error {
         ImportError::Write(error) => writing(error),
-        ImportError::Open(error) => opening(error, std::path::Path::new("the folder")),
+        ImportError::Open(OpenError::NotAVault { .. }) => Failure::misuse(&error)
+            .advise("name a vault's folder, or a file that tally vault export wrote"),
+        ImportError::Open(error) => opening(error, from),
+        ImportError::Portable(PortableError::Magic | PortableError::Version(_)) => {
+            Failure::misuse(format_args!("{}: {error}", from.display()))
+                .advise("name a file that tally vault export wrote, or another copy's folder")
+        }
         ImportError::Input(_) => Failure::environment(&error),
         ImportError::OtherVault { .. } => Failure::misuse(&error),
         _ => Failure::no(&error),
