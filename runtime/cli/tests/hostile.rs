@@ -239,7 +239,13 @@ fn a_disk_that_is_full_ends_the_run_and_names_the_disk() {
     let machine = Machine::with_model();
     let journal = machine.path("full.tally");
     // Once without a limit, so that the compiled agent is in its cache.
-    Ended::of(run_command(&machine, "hello", "", &machine.path("first.tally"))).ok();
+    Ended::of(run_command(
+        &machine,
+        "hello",
+        "",
+        &machine.path("first.tally"),
+    ))
+    .ok();
     let run = run_command(&machine, "calls 20000", "calls = 30000", &journal);
     // A limit on the length of files fails writes as a full disk does.
     let mut limited = Command::new("bash");
