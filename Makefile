@@ -45,6 +45,10 @@ simulate: ## The ledger's network with 10,000 seeds of every fault
 test: setup ## All tests
 	@scripts/test.sh
 
+.PHONY: qdrant
+qdrant: setup ## Vectors searched by Qdrant, built and tested (docs/qdrant.md); hundreds of crates more, so not part of `make test`
+	@$(CARGO) test --release -p tally-qdrant --features loopback -- --nocapture
+
 .PHONY: lint
 lint: setup ## Formatting and lints, as the tests run them
 	@cargo fmt --all --check

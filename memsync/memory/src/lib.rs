@@ -51,8 +51,8 @@ pub use gates::Gate;
 pub use ids::{CallId, EpisodeId, FactId, MemoryId, ParseIdError, RemarkId, SpanHash};
 pub use memory::{
     ChangeError, Cited, Counts, DryRun, Event, FindError, Forgot, Hit, Layer, LearnError, Learnt,
-    Memory, Mode, Options, RecallError, Recalled, Refused, RememberError, Remembered, Search,
-    SharedEmbedder, Shown, Turn, TurnError,
+    MakeVectors, Memory, Mode, Options, RecallError, Recalled, Refused, RememberError, Remembered,
+    Search, SharedEmbedder, Shown, Turn, TurnError,
 };
 pub use model::{Answer, Ask, ChatModel, Message, ModelError, ReceiptParts};
 pub use moment::{Moment, MomentError};

@@ -11,7 +11,7 @@ mod remembering;
 
 use std::sync::Arc;
 
-use tally_recall::Embedder;
+use tally_recall::{Embedder, ExactVectors, VectorIndex};
 
 use crate::ids::{EpisodeId, FactId, MemoryId, RemarkId};
 use crate::secrets::Secrets;
@@ -29,6 +29,10 @@ use index::Shelf;
 /// An embedding model that several threads may use.
 pub type SharedEmbedder = Arc<dyn Embedder + Send + Sync>;
 
+/// Makes an empty index of vectors: where they are searched. Called when a memory is opened, and when its namespace turns out to have been
+/// written anew.
+pub type MakeVectors = Arc<dyn Fn() -> Box<dyn VectorIndex + Send + Sync> + Send + Sync>;
+
 /// How a memory is kept.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
@@ -43,6 +47,7 @@ pub struct Options {
 pub struct Memory {
     options: Options,
     embedder: Option<SharedEmbedder>,
+    vectors: MakeVectors,
     store: Store,
     pub(crate) state: State,
     shelf: Shelf,
@@ -85,12 +90,28 @@ impl Memory {
         options: Options,
         embedder: Option<SharedEmbedder>,
     ) -> Result<Self, LoadError> {
+        let exact: MakeVectors = Arc::new(|| Box::new(ExactVectors::new()));
+        Self::open_over(vault, namespace, options, embedder, exact)
+    }
+
+    /// The same, with vectors that are searched elsewhere than by comparing with all.
+    ///
+    /// # Errors
+    /// [`LoadError`]. The model is not called here.
+    pub fn open_over(
+        vault: SharedVault,
+        namespace: &str,
+        options: Options,
+        embedder: Option<SharedEmbedder>,
+        vectors: MakeVectors,
+    ) -> Result<Self, LoadError> {
         let mut memory = Self {
             options,
             embedder,
             store: Store::open(vault, namespace)?,
             state: State::default(),
-            shelf: Shelf::default(),
+            shelf: Shelf::over(vectors()),
+            vectors,
             known: Known::default(),
             damaged: Vec::new(),
         };
@@ -136,7 +157,7 @@ impl Memory {
         let mut news = self.store.look()?;
         if news.gone {
             self.state = State::default();
-            self.shelf = Shelf::default();
+            self.shelf = Shelf::over((self.vectors)());
             self.known = Known::default();
             self.damaged.clear();
             self.store.start_over();

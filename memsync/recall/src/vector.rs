@@ -37,6 +37,14 @@ impl ExactVectors {
         Self::default()
     }
 
+    /// Whether a slot has a vector.
+    #[must_use]
+    pub fn holds(&self, slot: u32) -> bool {
+        self.scales
+            .get(slot as usize)
+            .is_some_and(|scale| *scale > 0.0)
+    }
+
     fn row(&self, slot: usize) -> &[i8] {
         &self.rows[slot * self.dimensions..][..self.dimensions]
     }

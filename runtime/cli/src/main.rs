@@ -16,6 +16,7 @@ mod trust;
 mod ui;
 mod vault_service;
 mod vaults;
+mod vectors;
 mod verbs;
 
 use std::process::ExitCode;

@@ -20,6 +20,7 @@ use crate::failure::Failure;
 use crate::home::Home;
 use crate::setup::{self, Models};
 use crate::vaults::{MEMORY, Which, opening, reading};
+use crate::vectors::Vectors;
 
 /// Which memory.
 #[derive(ClapArgs, Clone, Debug)]
@@ -32,6 +33,15 @@ pub(crate) struct WhichMemory {
     /// The embedding model to search with: a name, or `none` for words alone; else the only one there is.
     #[arg(long, value_name = "MODEL", env = "TALLY_EMBEDDING")]
     pub(crate) embedding: Option<String>,
+    /// Where vectors are searched: `exact` (here, by comparing with all), `edge` (Qdrant's engine in this process), or the address of a
+    /// Qdrant server, whose key is taken from `TALLY_QDRANT_API_KEY`.
+    #[arg(
+        long,
+        value_name = "WHERE",
+        env = "TALLY_VECTORS",
+        default_value = "exact"
+    )]
+    pub(crate) vectors: Vectors,
 }
 
 /// What a command that uses memory has open.
@@ -75,7 +85,14 @@ impl WhichMemory {
             self.embedding.as_deref(),
             runtime.handle(),
         ))?;
-        let memory = Memory::open_with(vault, &self.namespace, options, embedder.clone())
+        let id = vault
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .id();
+        let vectors = self
+            .vectors
+            .maker(&home, &format!("{id} {}", self.namespace))?;
+        let memory = Memory::open_over(vault, &self.namespace, options, embedder.clone(), vectors)
             .map_err(loading)?;
         for damaged in memory.damaged() {
             eprintln!(

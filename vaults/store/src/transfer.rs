@@ -222,13 +222,14 @@ impl Vault {
         }
         let layout = Layout::new(folder);
         let environment = &self.environment;
-        let genesis = fs::read(&*environment.fs, &layout.genesis(), Genesis::LEN as u64)
-            .map_err(|error| match error.kind() {
+        let genesis = fs::read(&*environment.fs, &layout.genesis(), Genesis::LEN as u64).map_err(
+            |error| match error.kind() {
                 io::ErrorKind::NotFound => ImportError::Open(OpenError::NotAVault {
                     folder: folder.to_owned(),
                 }),
                 _ => FileError::at(&layout.genesis())(error).into(),
-            })?;
+            },
+        )?;
         self.same_vault(&genesis)?;
         let mut set = Set::default();
         set.read_folder(environment, &layout, &self.id)

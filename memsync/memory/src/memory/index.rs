@@ -4,7 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use tally_recall::{Document, DocumentId, Embedding, Index, Interval, Kind as DocumentKind};
+use tally_recall::{
+    Document, DocumentId, Embedding, Index, Interval, Kind as DocumentKind, VectorIndex, Weights,
+};
 
 use crate::ids::{EpisodeId, MemoryId};
 use crate::moment::Moment;
@@ -31,7 +33,6 @@ pub(crate) fn category_label(category: Category) -> String {
     format!("category:{}", category.as_str())
 }
 
-#[derive(Default)]
 pub(crate) struct Shelf {
     pub(crate) index: Index,
     /// Where each episode stands: session and position, as the index has it.
@@ -45,6 +46,18 @@ pub(crate) struct Shelf {
 }
 
 impl Shelf {
+    /// An empty one, whose vectors are searched here.
+    pub(crate) fn over(vectors: Box<dyn VectorIndex + Send + Sync>) -> Self {
+        Self {
+            index: Index::with(Weights::default(), vectors),
+            places: BTreeMap::new(),
+            facts: BTreeMap::new(),
+            vectors: BTreeMap::new(),
+            vectors_read: 0,
+            owner: None,
+        }
+    }
+
     /// Brings the index in step with the state, in which these episodes are new.
     pub(crate) fn take(&mut self, state: &mut State, new: &[EpisodeId], model: Option<&str>) {
         for (at, (_, vectors)) in state.vectors.iter().enumerate().skip(self.vectors_read) {
