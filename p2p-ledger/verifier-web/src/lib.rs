@@ -16,12 +16,13 @@
 //! ```json
 //! {"verified": true, "ledger": VERDICT or null, "receipt": VERDICT or null, "knownSince": TIME or null,
 //!  "entry": {"receipt": DIGEST, "node": KEY, "sequence": 0, "inFull": false} or null, "document": TEXT or null,
-//!  "refused": {"part": "genesis", "reason": TEXT} or null}
+//!  "words": [{"about": TEXT, "words": TEXT}], "chain": DIGEST or null, "refused": {"part": "genesis", "reason": TEXT} or null}
 //! ```
 //!
 //! `verified` needs everything that is there to be verified: the proof, and the receipt if it is at hand and there is a
-//! policy for receipts. `document` is the receipt, from the proof if it is inside. When a part is no genesis or policy, it
-//! is `refused` and nothing is verified.
+//! policy for receipts. `document` is the receipt, from the proof if it is inside, and `words` what it says, if it is one.
+//! `chain` is the name of the chain that the genesis begins. When a part is no genesis or policy, it is `refused` and
+//! nothing is verified.
 //!
 //! No clock, no randomness, no imports: the module can do nothing but compute. The page gives the time.
 
@@ -30,7 +31,7 @@ use std::cell::RefCell;
 use serde_json::{Value, json};
 use tally_ledger::{Genesis, Trust, verify_proof};
 use tally_log::Policy;
-use tally_receipt::{Context, Timestamp, Verdict, verify_bytes};
+use tally_receipt::{Context, Receipt, Timestamp, Verdict, verify_bytes};
 
 /// Bytes of one part.
 const MAX_PART_BYTES: usize = tally_ledger::MAX_PROOF_BYTES;
@@ -131,7 +132,7 @@ pub fn judge(given: &Given<'_>) -> Value {
         Ok(answer) => answer,
         Err((part, reason)) => json!({
             "verified": false, "ledger": null, "receipt": null, "knownSince": null, "entry": null, "document": null,
-            "refused": { "part": part, "reason": reason },
+            "words": [], "chain": null, "refused": { "part": part, "reason": reason },
         }),
     }
 }
@@ -168,7 +169,14 @@ fn try_judge(given: &Given<'_>) -> Result<Value, Refused> {
         known_since: shown.as_ref().and_then(|shown| shown.known_since),
         ..Context::at(now)
     };
-    let receipt: Option<Verdict> = document.map(|document| verify_bytes(document, &context).1);
+    let judged = document.map(|document| verify_bytes(document, &context));
+    let words: Vec<Value> = judged
+        .iter()
+        .filter_map(|(receipt, _)| receipt.as_ref())
+        .flat_map(Receipt::in_words)
+        .map(|said| json!({ "about": said.about, "words": said.words }))
+        .collect();
+    let receipt: Option<Verdict> = judged.map(|(_, verdict)| verdict);
 
     let settled = shown
         .as_ref()
@@ -192,6 +200,8 @@ fn try_judge(given: &Given<'_>) -> Result<Value, Refused> {
             "inFull": entry.in_full,
         })),
         "document": document.and_then(|document| std::str::from_utf8(document).ok()),
+        "words": words,
+        "chain": genesis.as_ref().map(|genesis| genesis.chain().to_string()),
         "refused": null,
     }))
 }

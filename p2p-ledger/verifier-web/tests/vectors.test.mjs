@@ -47,6 +47,8 @@ test("a receipt that is none fails beside a proof that holds", () => {
   assert.equal(answer.verified, false);
   assert.match(answer.knownSince, /^20\d\d-/);
   assert.equal(answer.entry.sequence, "521");
+  assert.deepEqual(answer.words, []);
+  assert.match(answer.chain, /^[0-9a-f]{64}$/);
 });
 
 test("a genuine receipt, alone and with its policy", () => {
@@ -56,6 +58,7 @@ test("a genuine receipt, alone and with its policy", () => {
   const answer = verifier.verify(given);
   assert.equal(answer.verified, true);
   assert.equal(answer.document, vector.receipt.text);
+  assert.match(answer.words[0].words, /^A model read \d+ tokens/);
   assert.equal(verifier.verify({ ...given, receiptPolicy: null }).verified, false);
 });
 

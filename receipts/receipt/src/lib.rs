@@ -54,6 +54,7 @@ mod text;
 mod time;
 mod verdict;
 mod verify;
+mod words;
 
 pub use bytes::{Digest, Nonce, ParseHexError, RunId};
 pub use commitment::{
@@ -80,3 +81,4 @@ pub use verdict::{Check, Simulated, SimulatedVerdict, Status, Verdict, code};
 pub use verify::{
     Context, SignatureVerifier, Verifier, verify_batch, verify_bytes, verify_signatures,
 };
+pub use words::Said;
