@@ -193,6 +193,42 @@ impl Evidence {
         }
     }
 
+    /// What both say, for a person. Whether they are signed and exclude each other is the verdict's business.
+    pub fn in_words(&self) -> String {
+        match self {
+            Self::Votes { votes, .. } => {
+                let [one, other] = [votes[0].0, votes[1].0];
+                let (here, there) = (one.round(), other.round());
+                if here == there {
+                    format!(
+                        "in view {} of epoch {} it {} and {}",
+                        here.view,
+                        here.epoch,
+                        vote_words(&one),
+                        vote_words(&other)
+                    )
+                } else {
+                    format!(
+                        "in view {} of epoch {} it {}, and in view {} of epoch {} it {}",
+                        here.view,
+                        here.epoch,
+                        vote_words(&one),
+                        there.view,
+                        there.epoch,
+                        vote_words(&other)
+                    )
+                }
+            }
+            Self::Checkpoints { checkpoints, .. } => {
+                let [one, other] = [checkpoints[0].checkpoint(), checkpoints[1].checkpoint()];
+                format!(
+                    "it signed the root {} for {} receipts and the root {} for {}",
+                    one.root, one.size, other.root, other.size
+                )
+            }
+        }
+    }
+
     /// Writes the evidence down.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = EVIDENCE_MAGIC.to_vec();
@@ -303,6 +339,14 @@ fn vote_bytes((vote, signature): &(Vote, Signature)) -> Vec<u8> {
     bytes
 }
 
+fn vote_words(vote: &Vote) -> String {
+    match vote {
+        Vote::Notarize(proposal) => format!("voted for block {}", proposal.block),
+        Vote::Nullify(_) => "voted to give the view up".into(),
+        Vote::Finalize(proposal) => format!("voted block {} final", proposal.block),
+    }
+}
+
 fn read_vote(reader: &mut Reader<'_>) -> Result<Vote, DecodeError> {
     Ok(match reader.u8("a vote's kind")? {
         1 => Vote::Notarize(Proposal::read(reader)?),
@@ -339,12 +383,15 @@ pub fn verify_evidence(bytes: &[u8], trust: &Trust<'_>) -> Verdict {
         match evidence.contradicts() {
             true => Check::pass(
                 code::CONTRADICTION,
-                "the two contradict each other: nobody honest signs both",
+                format!("{}: nobody honest signs both", evidence.in_words()),
             ),
             false => Check::fail(
                 code::CONTRADICTION,
                 "no-contradiction",
-                "the two do not contradict each other: somebody honest may have signed both",
+                format!(
+                    "{}: somebody honest may have signed both",
+                    evidence.in_words()
+                ),
             ),
         },
         validator(&evidence, trust),
@@ -380,7 +427,10 @@ fn validator(evidence: &Evidence, trust: &Trust<'_>) -> Check {
             match genesis.validators.index_of(voter) {
                 Some(index) => {
                     let name = &genesis.validators.as_slice()[index].name;
-                    Check::pass(CODE, format!("the votes are of the validator {name}"))
+                    Check::pass(
+                        CODE,
+                        format!("the votes are of the validator {name}, key {voter}"),
+                    )
                 }
                 // It may have become one later, which only the epochs' certificates could show.
                 None => unknown(voter.to_string()),
