@@ -3,6 +3,8 @@
 //! A submission counts once `f + 1` validators have it on their disks: then one of them is honest, and proposes it when it
 //! leads. Nothing else that a node answers is believed: what matters comes as a proof.
 
+mod blocks;
+
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -234,6 +234,8 @@ pub fn run(
             Limits::default(),
         ));
         let follower = tokio::spawn(follow(endpoint.clone(), handle.clone(), known));
+        let evidence = config.data.join("evidence");
+        let evidence = tokio::spawn(crate::evidence::keep(handle.clone(), evidence));
         let metrics = match config.metrics {
             None => None,
             Some(address) => {
@@ -260,6 +262,7 @@ pub fn run(
             _ = server => Err(RunError::Ended),
         };
         follower.abort();
+        evidence.abort();
         if let Some(metrics) = metrics {
             metrics.abort();
         }

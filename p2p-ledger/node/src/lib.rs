@@ -22,6 +22,7 @@ mod chain;
 mod client;
 mod consensus;
 mod daemon;
+mod evidence;
 mod frames;
 pub mod guard;
 mod handle;
