@@ -6,7 +6,7 @@
 
 mod access;
 mod memories;
-mod page;
+pub(crate) mod page;
 mod profile;
 
 use axum::extract::{Form, FromRequestParts, Query, Request, State};
@@ -21,6 +21,7 @@ use serde::Deserialize;
 
 use crate::access::{COOKIE, SignedIn};
 use crate::error::ApiError;
+use crate::explorer;
 use crate::gateway::Gateway;
 use crate::guard::peer;
 
@@ -48,11 +49,22 @@ pub(crate) fn router(gateway: &Gateway) -> Router {
         .route("/console/access/keys/{id}/delete", post(access::delete_key))
         .route("/console/models", get(access::models))
         .route("/console/sign-out", post(sign_out))
+        .merge(match &gateway.state.config.ledger {
+            Some(explorer) => explorer.routes(),
+            None => Router::new().route(explorer::HERE, get(explorer::none)),
+        })
         .layer(from_fn_with_state(gateway.clone(), signed_in));
     Router::new()
         .merge(inside)
         .route("/", get(|| async { Redirect::to("/console/memories") }))
         .route("/console/sign-in", get(sign_in_page).post(sign_in))
+        .with_state(gateway.clone())
+        .merge(assets())
+}
+
+/// What every page loads.
+pub(crate) fn assets() -> Router {
+    Router::new()
         .route(
             "/console/style.css",
             get(|| async { asset("text/css; charset=utf-8", STYLE) }),
@@ -61,7 +73,6 @@ pub(crate) fn router(gateway: &Gateway) -> Router {
             "/console/icon.svg",
             get(|| async { asset("image/svg+xml", ICON) }),
         )
-        .with_state(gateway.clone())
 }
 
 fn asset(content_type: &'static str, text: &'static str) -> Response {

@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 
 use crate::access::Session;
 use crate::error::ApiError;
+use crate::explorer::Explorer;
 use crate::jobs::Jobs;
 use crate::keys::{IssuedKey, KeyError, KeyInfo, KeyRing, Scope};
 use crate::rate::Rate;
@@ -52,6 +53,8 @@ pub struct Config {
     pub session: Duration,
     /// Whether requests without a key may do everything. Only for a server that nobody else can reach.
     pub open: bool,
+    /// The ledger that the console shows, if there is one.
+    pub ledger: Option<Explorer>,
 }
 
 impl Default for Config {
@@ -68,6 +71,7 @@ impl Default for Config {
             at_once: 16,
             session: Duration::from_hours(12),
             open: false,
+            ledger: None,
         }
     }
 }
@@ -131,6 +135,10 @@ impl Gateway {
 
     /// Everything it answers.
     pub fn router(&self) -> Router {
+        let doors = Arc::new(guard::Doors {
+            names: self.state.config.names.clone(),
+            origins: self.state.config.origins.clone(),
+        });
         let ordinary = Router::new()
             .merge(rest::router(self))
             .merge(console::router(self))
@@ -143,7 +151,7 @@ impl Gateway {
             .fallback(guard::no_such_page)
             .method_not_allowed_fallback(guard::no_such_method)
             .layer(from_fn(guard::survive))
-            .layer(from_fn_with_state(self.clone(), guard::guard))
+            .layer(from_fn_with_state(doors, guard::guard))
     }
 
     /// A secret that signs in to the console once, with everything allowed. One made before it is void.

@@ -1,6 +1,7 @@
 //! What stands around every request.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
@@ -13,9 +14,17 @@ use crate::gateway::{Gateway, random};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// By which names and from which pages a server is called.
+pub(crate) struct Doors {
+    /// Without a port.
+    pub(crate) names: Vec<String>,
+    /// Beside the server itself.
+    pub(crate) origins: Vec<String>,
+}
+
 /// Names a request, refuses those that a page elsewhere could have made, and puts the security headers on every answer.
 pub(crate) async fn guard(
-    State(gateway): State<Gateway>,
+    State(doors): State<Arc<Doors>>,
     request: Request,
     next: Next,
 ) -> Response {
@@ -23,7 +32,7 @@ pub(crate) async fn guard(
     // An id that repeats harms nobody; no randomness shows where it matters, with keys.
     let _ = random(&mut bytes);
     let id = hex::encode(bytes);
-    let mut response = match origin_is_here(&gateway, &request) {
+    let mut response = match origin_is_here(&doors, &request) {
         Ok(()) => next.run(request).await,
         Err(error) => error.into_response(),
     };
@@ -59,8 +68,7 @@ pub(crate) async fn guard(
 
 /// DNS rebinding: a page of a name that somebody points at this machine sends that name as `Host`. A form or a script of a
 /// page elsewhere sends its `Origin`.
-fn origin_is_here(gateway: &Gateway, request: &Request) -> Result<(), ApiError> {
-    let config = &gateway.state.config;
+fn origin_is_here(doors: &Doors, request: &Request) -> Result<(), ApiError> {
     let refused = |message: &str| {
         Err(ApiError::new(
             StatusCode::FORBIDDEN,
@@ -78,7 +86,7 @@ fn origin_is_here(gateway: &Gateway, request: &Request) -> Result<(), ApiError> 
     let Some(host) = host else {
         return Err(ApiError::invalid("no_host", "the request names no host"));
     };
-    if !config
+    if !doors
         .names
         .iter()
         .any(|name| name.eq_ignore_ascii_case(without_port(host)))
@@ -93,7 +101,7 @@ fn origin_is_here(gateway: &Gateway, request: &Request) -> Result<(), ApiError> 
         .iter()
         .filter_map(|scheme| origin.strip_prefix(scheme))
         .any(|authority| authority.eq_ignore_ascii_case(host));
-    if same || config.origins.iter().any(|allowed| allowed == origin) {
+    if same || doors.origins.iter().any(|allowed| allowed == origin) {
         Ok(())
     } else {
         refused("a page of another origin may not call this server")

@@ -1,4 +1,5 @@
-//! HTTP faces of a memory: MemSync's REST, an MCP server and the console, above one trait.
+//! HTTP faces of a memory: MemSync's REST, an MCP server and the console, above one trait. And the explorer of a ledger, above
+//! another.
 //!
 //! ```text
 //! connection ─ guard (host, origin, headers, request id) ─ key or session ─ scope ─ rate ─ handler ─ MemoryService
@@ -7,6 +8,7 @@
 //! * [`MemoryService`] is all that a memory must do; the program above puts the real one behind it.
 //! * [`Gateway`] holds the state, [`Gateway::router`] answers requests, [`serve`] accepts connections.
 //! * [`McpServer`] is the same memory for MCP clients, over standard streams or HTTP.
+//! * [`Explorer`] shows a ledger, above the trait [`LedgerView`]: in the console, or by itself.
 //! * [`KeyRing`] holds API keys, hashed; [`openapi`] is the description of the REST face.
 //!
 //! Invariants:
@@ -23,10 +25,12 @@
 mod access;
 mod console;
 mod error;
+mod explorer;
 mod gateway;
 mod guard;
 mod jobs;
 mod keys;
+mod ledger;
 mod mcp;
 mod openapi;
 mod rate;
@@ -36,8 +40,10 @@ mod service;
 mod time;
 
 pub use error::ApiError;
+pub use explorer::Explorer;
 pub use gateway::{Clock, Config, Gateway, KeyKeeper, StartError};
 pub use keys::{IssuedKey, KeyError, KeyInfo, KeyRing, Scope};
+pub use ledger::*;
 pub use mcp::{McpServer, serve_stdio};
 pub use openapi::openapi;
 pub use server::serve;

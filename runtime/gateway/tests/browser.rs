@@ -5,105 +5,18 @@
 
 mod common;
 
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::path::PathBuf;
 
 use axum::extract::Request;
 use axum::http::HeaderValue;
 use axum::middleware::{Next, from_fn};
 use common::bench;
+use common::chromium::{chromium, shoot, size};
 use tally_gateway::serve;
-
-/// Longest that one page may take to draw, on a machine that does much else.
-const PATIENCE: Duration = Duration::from_secs(120);
-
-fn chromium() -> Option<PathBuf> {
-    [
-        "/usr/bin/chromium",
-        "/usr/bin/chromium-browser",
-        "/usr/bin/google-chrome",
-    ]
-    .into_iter()
-    .map(PathBuf::from)
-    .find(|path| path.exists())
-}
-
-/// Past the harness, which keeps what passing tests print to itself.
-fn loudly(sentence: &str) {
-    let _ = writeln!(std::io::stderr(), "\n{sentence}");
-}
-
-struct Shot {
-    dom: String,
-    log: String,
-    png: Vec<u8>,
-}
-
-fn shoot(browser: &Path, url: &str, width: u32, height: u32, dark: bool, keep: &Path) -> Shot {
-    let profile = tempfile::tempdir().unwrap();
-    let run = |extra: &[String]| {
-        let mut command = Command::new(browser);
-        command
-            .args([
-                "--headless",
-                "--no-sandbox",
-                "--disable-gpu",
-                "--disable-quic",
-                "--no-first-run",
-                "--hide-scrollbars",
-                "--disable-background-networking",
-                "--disable-component-update",
-                "--disable-sync",
-                "--enable-logging=stderr",
-                "--disable-dev-shm-usage",
-            ])
-            .arg(format!("--user-data-dir={}", profile.path().display()))
-            .arg(format!("--window-size={width},{height}"))
-            .arg(format!(
-                "--blink-settings=preferredColorScheme={}",
-                u8::from(!dark)
-            ))
-            .args(extra)
-            .arg(url)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let child = command.spawn().unwrap();
-        let id = child.id();
-        let (sender, receiver) = std::sync::mpsc::channel();
-        std::thread::spawn(move || sender.send(child.wait_with_output()));
-        match receiver.recv_timeout(PATIENCE) {
-            Ok(output) => output.unwrap(),
-            Err(_) => {
-                let _ = Command::new("kill").arg(id.to_string()).status();
-                panic!("Chromium did not draw {url} in {PATIENCE:?}");
-            }
-        }
-    };
-    let dom = run(&["--dump-dom".to_owned()]);
-    run(&[format!("--screenshot={}", keep.display())]);
-    Shot {
-        dom: String::from_utf8_lossy(&dom.stdout).into_owned(),
-        log: String::from_utf8_lossy(&dom.stderr).into_owned(),
-        png: std::fs::read(keep).unwrap_or_default(),
-    }
-}
-
-/// Width and height in the head of a PNG.
-fn size(png: &[u8]) -> (u32, u32) {
-    assert!(png.starts_with(b"\x89PNG"), "no picture was drawn");
-    let number = |at: usize| u32::from_be_bytes(png[at..at + 4].try_into().unwrap());
-    (number(16), number(20))
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_page_draws_in_chromium() {
-    let Some(browser) = chromium() else {
-        loudly(
-            "NOT RUN: every_page_draws_in_chromium: there is no Chromium on this machine (Debian: apt-get install chromium)",
-        );
+    let Some(browser) = chromium("every_page_draws_in_chromium") else {
         return;
     };
     let bench = bench();

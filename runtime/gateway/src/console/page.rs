@@ -5,15 +5,16 @@ use maud::{DOCTYPE, Markup, html};
 use crate::access::SignedIn;
 use crate::service::{Evidence, Level, Memory, Status};
 
-const PLACES: [(&str, &str); 5] = [
+const PLACES: [(&str, &str); 6] = [
     ("/console/memories", "Memories"),
     ("/console/timeline", "Timeline"),
     ("/console/profile", "Profile"),
     ("/console/access", "Access"),
     ("/console/models", "Models"),
+    ("/ledger", "Ledger"),
 ];
 
-fn document(title: &str, body: Markup) -> Markup {
+fn document(title: &str, head: Markup, body: Markup) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -24,6 +25,7 @@ fn document(title: &str, body: Markup) -> Markup {
                 title { (title) " – Tally" }
                 link rel="icon" href="/console/icon.svg" type="image/svg+xml";
                 link rel="stylesheet" href="/console/style.css";
+                (head)
             }
             body { (body) }
         }
@@ -32,7 +34,7 @@ fn document(title: &str, body: Markup) -> Markup {
 
 /// A page for nobody in particular.
 pub(crate) fn bare(title: &str, body: Markup) -> Markup {
-    document(title, html! { main.narrow { (body) } })
+    document(title, html! {}, html! { main.narrow { (body) } })
 }
 
 /// A page of the console. `here` is the place it belongs to.
@@ -43,26 +45,46 @@ pub(crate) fn page(
     done: Option<&str>,
     body: Markup,
 ) -> Markup {
+    let body = html! {
+        @if let Some(sentence) = done.and_then(sentence) { p.notice role="status" { (sentence) } }
+        (body)
+    };
+    scripted(title, here, Some(session), html! {}, body)
+}
+
+/// A page with more in its head, for somebody who is signed in, or for whoever comes where nobody signs in.
+pub(crate) fn scripted(
+    title: &str,
+    here: &str,
+    session: Option<&SignedIn>,
+    head: Markup,
+    body: Markup,
+) -> Markup {
+    let home = if session.is_some() {
+        "/console/memories"
+    } else {
+        here
+    };
     document(
         title,
+        head,
         html! {
             a.skip href="#content" { "Skip to the content" }
             header.top {
-                a.brand href="/console/memories" { img src="/console/icon.svg" alt="" width="24" height="24"; span { "Tally" } }
-                nav aria-label="Console" {
-                    @for (path, name) in PLACES {
-                        a href=(path) aria-current=[(path == here).then_some("page")] { (name) }
+                a.brand href=(home) { img src="/console/icon.svg" alt="" width="24" height="24"; span { "Tally" } }
+                @if let Some(session) = session {
+                    nav aria-label="Console" {
+                        @for (path, name) in PLACES {
+                            a href=(path) aria-current=[(path == here).then_some("page")] { (name) }
+                        }
+                    }
+                    form method="post" action="/console/sign-out" {
+                        (token(session))
+                        button.plain type="submit" { "Sign out" }
                     }
                 }
-                form method="post" action="/console/sign-out" {
-                    (token(session))
-                    button.plain type="submit" { "Sign out" }
-                }
             }
-            main #content {
-                @if let Some(sentence) = done.and_then(sentence) { p.notice role="status" { (sentence) } }
-                (body)
-            }
+            main #content { (body) }
         },
     )
 }

@@ -3,6 +3,9 @@
 
 #![allow(dead_code, reason = "each test file uses some of these")]
 
+pub(crate) mod chromium;
+pub(crate) mod ledger;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
