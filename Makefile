@@ -25,8 +25,9 @@ setup:
 	@scripts/setup.sh
 
 .PHONY: build
-build: setup ## The `tally` binary
+build: setup ## The `tally` binary, and what browsers check proofs with
 	@cargo build --locked --release -p tally-cli
+	@scripts/verifier-web.sh >/dev/null
 	@echo "built $(TALLY)" >&2
 
 .PHONY: components
@@ -62,6 +63,7 @@ models: setup ## The embedding model and tally-nano, built by recipe into the ca
 bench: components ## The project's own benchmarks, as JSON
 	@$(TALLY) bench engine --json $(foreach name,bench-guest bench-guest-js bench-guest-python,--component $(COMPONENTS)/$(name).wasm)
 	@$(TALLY) bench inference --json
+	@$(TALLY) bench ledger --component $(COMPONENTS)/answer-with-sources.wasm --json
 	@$(TALLY) bench receipts --json
 	@$(TALLY) bench vault --folder $(CACHE) --json
 

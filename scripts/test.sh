@@ -45,5 +45,5 @@ part "independent readers, in Python" independent_readers
 part "verifier for browsers" verifier_for_browsers
 part "guest SDKs and plugins" guests
 part "components" scripts/components.sh "$tally" "$cache/components"
-part "Rust tests" env TALLY_COMPONENTS="$cache/components" cargo test --locked --release --workspace
+part "Rust tests" env TALLY_COMPONENTS="$cache/components" TALLY_VERIFIER="$(scripts/verifier-web.sh)" cargo test --locked --release --workspace
 printf '\n%s' "$summary"

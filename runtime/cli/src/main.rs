@@ -5,6 +5,7 @@
 
 mod adapt;
 mod embedder;
+mod explorer;
 mod failure;
 mod home;
 mod memories;

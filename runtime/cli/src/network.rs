@@ -83,21 +83,25 @@ impl Network {
         Outbox::open(&folder).or_environment(format_args!("open {}", folder.display()))
     }
 
-    /// Opens an endpoint and a way to all validators. Contacts nobody yet.
-    pub(crate) async fn client(&self, home: &Home) -> Result<(Endpoint, Client), Failure> {
+    /// Where somebody listens who only calls: by the protocol that the validators' addresses are of.
+    pub(crate) fn listen(&self) -> SocketAddr {
         let v6_only = self
             .genesis
             .addresses
             .iter()
             .flatten()
             .all(SocketAddr::is_ipv6);
-        let listen: SocketAddr = if v6_only {
+        if v6_only {
             (Ipv6Addr::UNSPECIFIED, 0).into()
         } else {
             (Ipv4Addr::UNSPECIFIED, 0).into()
-        };
+        }
+    }
+
+    /// Opens an endpoint and a way to all validators. Contacts nobody yet.
+    pub(crate) async fn client(&self, home: &Home) -> Result<(Endpoint, Client), Failure> {
         let secret = Secret::derive(&home.node_key()?.to_seed());
-        let endpoint = Endpoint::bind(&secret, tally_net::Config::new(listen))
+        let endpoint = Endpoint::bind(&secret, tally_net::Config::new(self.listen()))
             .await
             .or_environment("open a socket")?;
         let client = Client::new(&endpoint, &self.genesis, Vec::new(), ANSWER)

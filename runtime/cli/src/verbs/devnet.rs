@@ -18,6 +18,7 @@ use clap::Args as ClapArgs;
 use tally_ledger::{Credits, Faucet, Genesis, Name, Parameters, Validator, ValidatorSet};
 use tally_receipt::SigningKey;
 
+use crate::explorer::{self, Verifier};
 use crate::failure::{Failure, OrFail, Outcome};
 use crate::home;
 use crate::network::Network;
@@ -30,6 +31,7 @@ use crate::verbs::node;
 #[command(after_help = "Examples:\n  \
     tally devnet                                     four validators, in ./devnet\n  \
     tally devnet --validators 7 --dir /tmp/seven\n  \
+    tally devnet --explorer                          and look at it in a browser\n  \
     tally ledger status --network devnet/genesis.toml        from another terminal\n\n\
     While it runs, it takes lines on stdin: `kill 2`, `start 2`, `status`, `quit`. The same folder starts the same network\n\
     again. Ctrl-C stops every process.")]
@@ -49,6 +51,11 @@ pub(crate) struct Args {
     /// Make the files, say how to start each validator, and stop.
     #[arg(long)]
     files_only: bool,
+    /// Show the network in a browser.
+    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, default_missing_value = explorer::ADDRESS)]
+    explorer: Option<SocketAddr>,
+    #[command(flatten)]
+    verifier: Verifier,
 }
 
 /// A network whose processes are this one's children: they end when it is dropped.
@@ -72,10 +79,31 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
     let genesis = &network.file;
     let chain = network.genesis.chain();
     let tolerated = network.genesis.validators.tolerated();
+    let runtime = crate::runtime()?;
+    let explorer = match args.explorer {
+        Some(address) if !args.files_only => {
+            let folders = (0..count)
+                .map(|number| args.dir.join(format!("v{number}/data/evidence")))
+                .collect();
+            let listening =
+                runtime.block_on(explorer::listen(address, &network, folders, &args.verifier))?;
+            let url = listening.url.clone();
+            runtime.spawn(async move {
+                if let Err(error) = listening.serve(std::future::pending()).await {
+                    tracing::error!(%error, "the explorer has stopped");
+                }
+            });
+            Some(url)
+        }
+        _ => None,
+    };
     if json {
         say!(
             "{}",
-            serde_json::json!({ "chain": chain.to_string(), "genesis": genesis, "validators": count, "tolerates": tolerated })
+            serde_json::json!({
+                "chain": chain.to_string(), "genesis": genesis, "validators": count, "tolerates": tolerated,
+                "explorer": explorer,
+            })
         );
     } else {
         eprintln!("chain {chain}");
@@ -89,13 +117,16 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
             }
         );
         eprintln!("network file {}", genesis.display());
+        if let Some(url) = &explorer {
+            eprintln!("explorer {url}");
+        }
     }
     if args.files_only {
         return Ok(());
     }
     let mut devnet = Devnet::start(&args.dir, count, args.block_ms, args.delay_ms)?;
     eprintln!("running; `kill N`, `start N`, `status`, `quit`, or Ctrl-C");
-    devnet.serve()
+    devnet.serve(&runtime)
 }
 
 /// The network's files, made if they are not there.
@@ -211,7 +242,7 @@ impl Devnet {
     }
 
     /// Obeys stdin until it says `quit` or an interrupt comes. Without a terminal, it just runs.
-    fn serve(&mut self) -> Outcome {
+    fn serve(&mut self, runtime: &tokio::runtime::Runtime) -> Outcome {
         let (send, receive) = std::sync::mpsc::channel();
         let interrupts = send.clone();
         std::thread::spawn(move || {
@@ -221,7 +252,6 @@ impl Devnet {
                 }
             }
         });
-        let runtime = crate::runtime()?;
         runtime.spawn(async move {
             node::interrupted().await;
             let _ = interrupts.send(None);

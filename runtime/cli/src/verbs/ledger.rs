@@ -1,5 +1,6 @@
 //! `tally ledger`: settle receipts, prove that they are settled, look around. `docs/node.md` is about running one.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -8,10 +9,12 @@ use tally_ledger::AccountId;
 use tally_node::{AskError, ClientError, Form, Outbox, Record, RefusedCode, SettleError};
 use tally_receipt::{Digest, PublicKey, Receipt};
 
+use crate::explorer::{self, Verifier};
 use crate::failure::{Failure, OrFail, Outcome};
 use crate::home::Home;
 use crate::network::{Network, Which};
 use crate::ui::{grouped, printable, say, short};
+use crate::verbs::node;
 
 /// What to do with a ledger.
 #[derive(Subcommand)]
@@ -37,6 +40,11 @@ pub(crate) enum Verb {
     /// What is in an account, and what a node has settled; else this machine's own.
     #[command(after_help = "Examples:\n  tally ledger account\n  tally ledger account 3b6a27bc…")]
     Account(Account),
+    /// Show a network in a browser: validators, receipts as they arrive, proofs that the browser checks.
+    #[command(
+        after_help = "Examples:\n  tally ledger explorer\n  tally ledger explorer --network devnet/genesis.toml --listen 127.0.0.1:8080"
+    )]
+    Explorer(ExplorerArgs),
     /// Make a network the one of commands that name none: `tally run` settles there from now on.
     #[command(after_help = "Example:\n  tally ledger use devnet/genesis.toml")]
     Use(Use),
@@ -92,6 +100,20 @@ pub(crate) struct Account {
 }
 
 #[derive(ClapArgs)]
+pub(crate) struct ExplorerArgs {
+    /// Address and port to listen on. What is shown is public, and is not encrypted on the way.
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = explorer::ADDRESS)]
+    listen: SocketAddr,
+    /// A folder of a node on this machine in which it leaves evidence. May be given several times.
+    #[arg(long, value_name = "DIR")]
+    evidence: Vec<PathBuf>,
+    #[command(flatten)]
+    verifier: Verifier,
+    #[command(flatten)]
+    which: Which,
+}
+
+#[derive(ClapArgs)]
 pub(crate) struct Use {
     /// The network's genesis file.
     genesis: PathBuf,
@@ -105,6 +127,7 @@ pub(crate) fn run(verb: Verb, json: bool) -> Outcome {
         Verb::Submit(args) => crate::runtime()?.block_on(submit(&args, &home, json)),
         Verb::Settle(args) => crate::runtime()?.block_on(settle(&args, &home, json)),
         Verb::Prove(args) => crate::runtime()?.block_on(prove(&args, &home, json)),
+        Verb::Explorer(args) => crate::runtime()?.block_on(explore(&args, &home, json)),
         Verb::Account(args) => crate::runtime()?.block_on(account(&args, &home, json)),
     }
 }
@@ -320,6 +343,22 @@ async fn prove(args: &Prove, home: &Home, json: bool) -> Outcome {
         );
     }
     Ok(())
+}
+
+async fn explore(args: &ExplorerArgs, home: &Home, json: bool) -> Outcome {
+    let network = args.which.get(home)?;
+    let listening =
+        explorer::listen(args.listen, &network, args.evidence.clone(), &args.verifier).await?;
+    if json {
+        say!("{}", serde_json::json!({ "explorer": listening.url }));
+    } else {
+        say!("explorer {}", listening.url);
+        eprintln!("end with ^C");
+    }
+    listening
+        .serve(node::interrupted())
+        .await
+        .or_environment("serve")
 }
 
 async fn account(args: &Account, home: &Home, json: bool) -> Outcome {

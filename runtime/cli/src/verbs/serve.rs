@@ -17,9 +17,11 @@ use tally_vault::Vault;
 use tally_vault::format::{GrantId, Time};
 use tally_vault::state::GrantStanding;
 
+use crate::explorer::{Verifier, Watched};
 use crate::failure::{Failure, OrFail, Outcome};
 use crate::home::Home;
 use crate::memories::{self, LocalChat, WhichMemory, loading};
+use crate::network::Which;
 use crate::setup;
 use crate::ui::say;
 use crate::vaults::{Names, namespace_text};
@@ -53,6 +55,10 @@ pub(crate) struct Args {
     learning: Learning,
     #[command(flatten)]
     which: WhichMemory,
+    #[command(flatten)]
+    ledger: Which,
+    #[command(flatten)]
+    verifier: Verifier,
 }
 
 /// Whether and with what facts are learnt.
@@ -84,6 +90,11 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
     config.origins.clone_from(&args.origin);
     config.per_minute = args.rate;
     config.open = args.no_keys;
+    let runtime = crate::runtime()?;
+    if let Some(network) = args.ledger.find(&Home::open()?)? {
+        let watched = runtime.block_on(Watched::new(&network, Vec::new()))?;
+        config.ledger = Some(watched.explorer(&args.verifier)?);
+    }
     let keeper: KeyKeeper = {
         let path = ring_path.clone();
         Arc::new(move |bytes| write_private(&path, bytes))
@@ -100,7 +111,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
     let secret = gateway
         .sign_in_secret()
         .or_environment("make a sign-in link")?;
-    crate::runtime()?.block_on(async {
+    runtime.block_on(async {
         let listener = tokio::net::TcpListener::bind(args.listen)
             .await
             .or_environment(format_args!("listen on {}", args.listen))
@@ -197,7 +208,7 @@ fn check_address(args: &Args) -> Outcome {
 }
 
 /// The name of an address in a URL, if there is one to call it by.
-fn own_name(address: IpAddr) -> Option<String> {
+pub(crate) fn own_name(address: IpAddr) -> Option<String> {
     if address.is_unspecified() {
         return None;
     }
@@ -208,7 +219,7 @@ fn own_name(address: IpAddr) -> Option<String> {
 }
 
 /// The address as a person opens it.
-fn shown(address: SocketAddr) -> String {
+pub(crate) fn shown(address: SocketAddr) -> String {
     if address.ip().is_unspecified() {
         format!("localhost:{}", address.port())
     } else {

@@ -1,0 +1,505 @@
+//! A ledger for its explorer: what its validators say, asked when somebody looks, and no oftener than once a second.
+//!
+//! Heights and blocks are shown only once a certificate shows them to be final ([`LightClient`]). What validators say of
+//! themselves is theirs to say. Evidence is read from the folders of nodes on this machine.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use clap::Args as ClapArgs;
+use tally_gateway::{
+    Arrival, BlockRow, Explorer, FaultRow, Later, LedgerError, LedgerView, Overview,
+    SettledReceipt, UnixMs, ValidatorAnswer, ValidatorRow,
+};
+use tally_ledger::{
+    Block, Evidence, Genesis, Header, Height, MAX_EVIDENCE_BYTES, Proof, Request, Settlement,
+    Trust, verify_evidence,
+};
+use tally_net::{Endpoint, Secret};
+use tally_node::{AskError, Client, ClientError, LightClient, RefusedCode, Status};
+use tally_receipt::{Digest, Receipt, Timestamp};
+use tokio::sync::watch;
+
+use crate::failure::{Failure, OrFail};
+use crate::network::Network;
+use crate::verbs::serve;
+
+/// How long a validator may take to answer before it is shown as away.
+const ANSWER: Duration = Duration::from_millis(1500);
+/// How old an answer may be before the validators are asked again.
+const FRESH: Duration = Duration::from_secs(1);
+/// How long a page waits for newer answers: at first, and when there are some.
+const FIRST: Duration = Duration::from_secs(4);
+const AGAIN: Duration = Duration::from_millis(250);
+/// Blocks and receipts that are shown.
+const BLOCKS: usize = 15;
+const ARRIVALS: usize = 50;
+/// Files of evidence that are looked at.
+const FAULTS: usize = 100;
+
+/// The module that browsers check proofs with.
+#[derive(ClapArgs, Debug, Default)]
+pub(crate) struct Verifier {
+    /// What a reader's browser checks proofs with (scripts/verifier-web.sh builds it); else TALLY_VERIFIER, else beside this
+    /// program.
+    #[arg(long, value_name = "FILE")]
+    verifier: Option<PathBuf>,
+}
+
+/// Where an explorer listens that is told nothing else.
+pub(crate) const ADDRESS: &str = "127.0.0.1:7412";
+
+/// A ledger that is looked at.
+pub(crate) struct Watched(Arc<Inner>);
+
+struct Inner {
+    genesis: Genesis,
+    genesis_text: String,
+    client: Client,
+    /// Held for as long as the client is.
+    _endpoint: Endpoint,
+    /// Where nodes on this machine leave evidence.
+    folders: Vec<PathBuf>,
+    runtime: tokio::runtime::Handle,
+    seen: Mutex<Seen>,
+    /// How often the validators have been asked.
+    rounds: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct Seen {
+    light: Option<LightClient>,
+    head: Option<Header>,
+    answers: Vec<(String, Result<Status, String>)>,
+    blocks: VecDeque<BlockRow>,
+    arrivals: VecDeque<(Arrival, Option<Vec<u8>>)>,
+    asked: Option<(Instant, UnixMs)>,
+    is_asking: bool,
+}
+
+impl Watched {
+    /// A way to look at a network. Contacts nobody before somebody looks.
+    pub(crate) async fn new(network: &Network, folders: Vec<PathBuf>) -> Result<Self, Failure> {
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed).or_environment("draw a key from the system's random source")?;
+        // Nobody needs to know who looks.
+        let secret = Secret::derive(&seed);
+        let endpoint = Endpoint::bind(&secret, tally_net::Config::new(network.listen()))
+            .await
+            .or_environment("open a socket")?;
+        let client = Client::new(&endpoint, &network.genesis, Vec::new(), ANSWER).or_misuse(
+            format_args!("reach the network of {}", network.file.display()),
+        )?;
+        Ok(Self(Arc::new(Inner {
+            genesis: network.genesis.clone(),
+            genesis_text: network.genesis.to_toml(),
+            client,
+            _endpoint: endpoint,
+            folders,
+            runtime: tokio::runtime::Handle::current(),
+            seen: Mutex::default(),
+            rounds: watch::channel(0).0,
+        })))
+    }
+
+    /// Its pages.
+    pub(crate) fn explorer(self, verifier: &Verifier) -> Result<Explorer, Failure> {
+        Ok(Explorer::new(Arc::new(self), module(verifier)?))
+    }
+}
+
+/// The module itself. In a checkout it is where `scripts/verifier-web.sh` has built it. None is no failure: the pages say so.
+fn module(verifier: &Verifier) -> Result<Option<Vec<u8>>, Failure> {
+    const NAME: &str = "tally_verifier_web.wasm";
+    let named = verifier
+        .verifier
+        .clone()
+        .or_else(|| std::env::var_os("TALLY_VERIFIER").map(PathBuf::from));
+    if let Some(path) = named {
+        return std::fs::read(&path)
+            .or_misuse(format_args!("read {}", path.display()))
+            .map(Some);
+    }
+    let Ok(program) = std::env::current_exe() else {
+        return Ok(None);
+    };
+    let beside = program.with_file_name(NAME);
+    let built = program
+        .ancestors()
+        .nth(2)
+        .map(|target| target.join("wasm32-unknown-unknown/release").join(NAME));
+    Ok([Some(beside), built]
+        .into_iter()
+        .flatten()
+        .find_map(|path| std::fs::read(path).ok()))
+}
+
+impl Inner {
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts asking, unless the last answers are fresh or somebody is asking already. Whether there are any answers.
+    fn ask(self: &Arc<Self>) -> bool {
+        let mut seen = self.seen();
+        let is_fresh = seen.asked.is_some_and(|(at, _)| at.elapsed() < FRESH);
+        if !is_fresh && !seen.is_asking {
+            seen.is_asking = true;
+            let inner = Arc::clone(self);
+            self.runtime.spawn(async move {
+                tokio::join!(inner.ask_how_they_are(), inner.ask_for_blocks());
+                let mut seen = inner.seen();
+                seen.is_asking = false;
+                seen.asked = Some((Instant::now(), now()));
+                drop(seen);
+                inner.rounds.send_modify(|rounds| *rounds += 1);
+            });
+        }
+        seen.asked.is_some()
+    }
+
+    async fn ask_how_they_are(&self) {
+        let answers = self
+            .client
+            .statuses()
+            .await
+            .into_iter()
+            .map(|(key, answer)| {
+                (
+                    key.to_string(),
+                    answer.map_err(|error| match error {
+                        AskError::Call(_) => "it is not reached".to_owned(),
+                        error => error.to_string(),
+                    }),
+                )
+            })
+            .collect();
+        self.seen().answers = answers;
+    }
+
+    /// Goes on to the last block that is shown to be final, and reads those before it that are new here.
+    async fn ask_for_blocks(&self) {
+        let (light, known) = {
+            let mut seen = self.seen();
+            (
+                seen.light.take(),
+                seen.head.as_ref().map_or(0, |head| head.height.get()),
+            )
+        };
+        let mut light = light.unwrap_or_else(|| LightClient::from_genesis(&self.genesis));
+        // At genesis, and when nobody answers, there is none.
+        let advanced = light.advance(&self.client).await.is_ok();
+        let head = light.head().cloned();
+        self.seen().light = Some(light);
+        let Some(head) = head.filter(|head| advanced && head.height.get() > known) else {
+            return;
+        };
+        let from = (head.height.get().saturating_sub(BLOCKS as u64) + 1).max(known + 1);
+        match self.client.blocks(Height::new(from), &head).await {
+            Ok(blocks) => self.take(&blocks, head),
+            // The next round tries again.
+            Err(error) => tracing::debug!(%error, "no blocks to show"),
+        }
+    }
+
+    fn take(&self, blocks: &[Block], head: Header) {
+        let mut seen = self.seen();
+        for block in blocks {
+            let header = &block.header;
+            let mut receipts = 0;
+            for transaction in &block.transactions {
+                let Request::Settle {
+                    node,
+                    first,
+                    receipts: settled,
+                } = transaction.request()
+                else {
+                    continue;
+                };
+                receipts += settled.count();
+                let full = match settled {
+                    Settlement::Full(all) => Some(all),
+                    Settlement::Hashes(_) => None,
+                };
+                let skip = settled.count().saturating_sub(ARRIVALS);
+                let digests = settled.digests();
+                for (number, digest) in digests.iter().enumerate().skip(skip) {
+                    let arrival = Arrival {
+                        digest: digest.to_string(),
+                        node: node.to_string(),
+                        sequence: first.get() + number as u64,
+                        height: header.height.get(),
+                        time: unix(header.time),
+                        in_full: full.is_some(),
+                    };
+                    let document = full.map(|all| all[number].to_vec());
+                    seen.arrivals.push_front((arrival, document));
+                    seen.arrivals.truncate(ARRIVALS);
+                }
+            }
+            seen.blocks.push_front(BlockRow {
+                height: header.height.get(),
+                time: unix(header.time),
+                transactions: block.transactions.len(),
+                receipts,
+            });
+            seen.blocks.truncate(BLOCKS);
+        }
+        seen.head = Some(head);
+    }
+
+    fn overview(&self) -> Overview {
+        let faults = self.faults();
+        let seen = self.seen();
+        // Who votes now is what those say who vote; genesis has the first ones.
+        let current = seen
+            .answers
+            .iter()
+            .filter_map(|(_, answer)| answer.as_ref().ok())
+            .max_by_key(|status| (status.epoch, status.height));
+        let rows: Vec<(String, String)> = match current {
+            Some(status) => status
+                .validators
+                .iter()
+                .map(|one| (one.name.clone(), one.vote_key.to_string()))
+                .collect(),
+            None => self
+                .genesis
+                .validators
+                .as_slice()
+                .iter()
+                .map(|one| (one.name.to_string(), one.vote_key.to_string()))
+                .collect(),
+        };
+        let validators: Vec<ValidatorRow> = rows
+            .into_iter()
+            .map(|(name, key)| {
+                let answer = seen.answers.iter().find(|(endpoint, _)| *endpoint == key);
+                let answer = match answer {
+                    Some((_, Ok(status))) => Ok(ValidatorAnswer {
+                        height: status.height.get(),
+                        votes: status.votes,
+                        connected: status.validators.iter().filter(|one| one.connected).count(),
+                        waiting: status.waiting,
+                        faults: status.faults,
+                    }),
+                    Some((_, Err(reason))) => Err(reason.clone()),
+                    None => Err("genesis has no address for it".to_owned()),
+                };
+                ValidatorRow { name, key, answer }
+            })
+            .collect();
+        let head = seen.head.as_ref();
+        Overview {
+            name: self.genesis.name.to_string(),
+            chain: self.genesis.chain().to_string(),
+            asked: seen.asked.map_or_else(now, |(_, at)| at),
+            height: head.map_or(0, |head| head.height.get()),
+            time: head.map(|head| unix(head.time)),
+            epoch: head.map_or(0, |head| head.epoch.get()),
+            receipts: head.map_or(0, |head| head.log_size),
+            tolerated: validators.len().saturating_sub(1) / 3,
+            validators,
+            blocks: seen.blocks.iter().copied().collect(),
+            arrivals: seen.arrivals.iter().map(|(one, _)| one.clone()).collect(),
+            faults,
+        }
+    }
+
+    /// The files of evidence in the folders, by name.
+    fn evidence_files(&self) -> Vec<(String, PathBuf)> {
+        let mut files: Vec<(String, PathBuf)> = self
+            .folders
+            .iter()
+            .filter_map(|folder| std::fs::read_dir(folder).ok())
+            .flatten()
+            .filter_map(Result::ok)
+            .filter_map(|file| {
+                let name = file.file_name().into_string().ok()?;
+                name.ends_with(".evidence").then(|| (name, file.path()))
+            })
+            .collect();
+        // Several nodes have seen the same: one file has one name.
+        files.sort();
+        files.dedup_by(|one, other| one.0 == other.0);
+        files.truncate(FAULTS);
+        files
+    }
+
+    fn faults(&self) -> Vec<FaultRow> {
+        self.evidence_files()
+            .into_iter()
+            .filter_map(|(name, path)| {
+                let bytes = read_evidence(&path)?;
+                let evidence = Evidence::from_bytes(&bytes).ok()?;
+                let trust = Trust {
+                    now: Timestamp::from_unix_ms(0).ok()?,
+                    genesis: Some(&self.genesis),
+                    policy: None,
+                };
+                let verdict = verify_evidence(&bytes, &trust);
+                let who = match &evidence {
+                    Evidence::Votes { voter, .. } => {
+                        match self.genesis.validators.index_of(voter) {
+                            Some(index) => format!(
+                                "validator {}",
+                                self.genesis.validators.as_slice()[index].name
+                            ),
+                            None => format!("the key {voter}"),
+                        }
+                    }
+                    Evidence::Checkpoints { signer, .. } => signer.name.to_string(),
+                };
+                Some(FaultRow {
+                    name,
+                    sentence: format!(
+                        "{who} signed what excludes each other: {}",
+                        evidence.in_words()
+                    ),
+                    convicts: verdict.is_verified(),
+                })
+            })
+            .collect()
+    }
+}
+
+fn read_evidence(path: &PathBuf) -> Option<Vec<u8>> {
+    let length = std::fs::metadata(path).ok()?.len();
+    if length > MAX_EVIDENCE_BYTES as u64 {
+        return None;
+    }
+    std::fs::read(path).ok()
+}
+
+impl LedgerView for Watched {
+    fn overview(&self) -> Later<'_, Overview> {
+        Box::pin(async {
+            let mut rounds = self.0.rounds.subscribe();
+            let has_some = self.0.ask();
+            let longest = if has_some { AGAIN } else { FIRST };
+            // What there is by then is shown.
+            let _ = tokio::time::timeout(longest, rounds.changed()).await;
+            self.0.overview()
+        })
+    }
+
+    fn receipt<'a>(
+        &'a self,
+        digest: &'a str,
+    ) -> Later<'a, Result<Option<SettledReceipt>, LedgerError>> {
+        Box::pin(async move {
+            let Ok(wanted) = digest.parse::<Digest>() else {
+                return Err(LedgerError::NoDigest(digest.to_owned()));
+            };
+            let proof = match self.0.client.prove(wanted, Duration::ZERO).await {
+                Ok(proof) => proof,
+                Err(ClientError::Nobody(AskError::Refused(refused)))
+                    if refused.code == RefusedCode::NotYet =>
+                {
+                    return Ok(None);
+                }
+                Err(error) => return Err(LedgerError::Nobody(error.to_string())),
+            };
+            let proof = Proof::from_bytes(&proof)
+                .map_err(|error| LedgerError::Nobody(error.to_string()))?;
+            let document = self
+                .0
+                .seen()
+                .arrivals
+                .iter()
+                .find(|(one, _)| one.digest == digest)
+                .and_then(|(_, document)| document.clone());
+            // With the receipt inside, one file has everything.
+            let proof = match &document {
+                Some(document) => proof.clone().with_receipt(document).unwrap_or(proof),
+                None => proof,
+            };
+            let words = document
+                .and_then(|document| Receipt::parse(&document).ok())
+                .map(|receipt| receipt.in_words())
+                .unwrap_or_default()
+                .into_iter()
+                .map(|said| (said.about.to_owned(), said.words))
+                .collect();
+            let entry = proof.entry();
+            let header = proof.finality().map(|finality| &finality.header);
+            Ok(Some(SettledReceipt {
+                digest: digest.to_owned(),
+                node: entry.node.to_string(),
+                sequence: entry.sequence.get(),
+                index: proof.index(),
+                log_size: header.map_or(0, |header| header.log_size),
+                height: header.map_or(0, |header| header.height.get()),
+                time: header.map_or(UnixMs(0), |header| unix(header.time)),
+                in_full: entry.in_full,
+                words,
+                proof: proof.to_bytes(),
+            }))
+        })
+    }
+
+    fn genesis(&self) -> &str {
+        &self.0.genesis_text
+    }
+
+    fn evidence(&self, name: &str) -> Option<Vec<u8>> {
+        // Compared with what is there, and never made part of a path.
+        let (_, path) = self
+            .0
+            .evidence_files()
+            .into_iter()
+            .find(|(found, _)| found == name)?;
+        read_evidence(&path)
+    }
+}
+
+fn unix(time: Timestamp) -> UnixMs {
+    UnixMs(i64::try_from(time.unix_ms()).unwrap_or(i64::MAX))
+}
+
+fn now() -> UnixMs {
+    use tally_vault::Clock as _;
+    UnixMs(i64::try_from(tally_vault::SystemClock.now_ms()).unwrap_or(i64::MAX))
+}
+
+/// An explorer by itself, listening.
+pub(crate) struct Listening {
+    listener: tokio::net::TcpListener,
+    explorer: Explorer,
+    names: Vec<String>,
+    /// Where a browser finds it.
+    pub(crate) url: String,
+}
+
+/// Listens for those who want to look at a network.
+pub(crate) async fn listen(
+    address: SocketAddr,
+    network: &Network,
+    folders: Vec<PathBuf>,
+    verifier: &Verifier,
+) -> Result<Listening, Failure> {
+    let listener = tokio::net::TcpListener::bind(address)
+        .await
+        .or_environment(format_args!("listen on {address}"))?;
+    let address = listener.local_addr().or_environment("listen")?;
+    let mut names: Vec<String> = ["localhost", "127.0.0.1", "[::1]"]
+        .map(str::to_owned)
+        .into();
+    names.extend(serve::own_name(address.ip()));
+    Ok(Listening {
+        listener,
+        explorer: Watched::new(network, folders).await?.explorer(verifier)?,
+        names,
+        url: format!("http://{}/ledger", serve::shown(address)),
+    })
+}
+
+impl Listening {
+    /// Answers until `end` is ready.
+    pub(crate) async fn serve(self, end: impl Future<Output = ()>) -> std::io::Result<()> {
+        tally_gateway::serve(self.listener, self.explorer.router(self.names), end).await
+    }
+}
