@@ -2,25 +2,32 @@
 
 mod support;
 
-use std::io::{BufRead, BufReader, Write as _};
+use std::io::{BufRead, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::Path;
 use std::process::{Child, ChildStdin, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use support::Machine;
+use tally_ledger::{BlockDigest, Epoch, Evidence, Genesis, Name, Proposal, Round, Vote};
+use tally_receipt::SigningKey;
 
 /// A network of this machine's processes; they end with it.
 struct Devnet {
     child: Child,
     stdin: ChildStdin,
     genesis: String,
+    /// Where its explorer answers, without the scheme.
+    explorer: String,
 }
 
 impl Devnet {
     fn start(machine: &Machine, validators: &str) -> Self {
         let mut child = machine
             .command()
-            .args(["devnet", "--json", "--validators", validators, "--dir"])
+            .args(["devnet", "--json", "--explorer", "127.0.0.1:0"])
+            .args(["--validators", validators, "--dir"])
             .arg(machine.path("devnet"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -37,7 +44,47 @@ impl Devnet {
         Self {
             stdin: child.stdin.take().expect("it is piped"),
             genesis: said["genesis"].as_str().expect("a path").to_owned(),
+            explorer: said["explorer"]
+                .as_str()
+                .and_then(|url| url.strip_prefix("http://")?.strip_suffix("/ledger"))
+                .expect("where it listens")
+                .to_owned(),
             child,
+        }
+    }
+
+    /// What its explorer has at a path: status and body.
+    fn get(&self, path: &str) -> (u16, Vec<u8>) {
+        let mut stream = TcpStream::connect(&self.explorer).expect("it listens");
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
+            self.explorer
+        );
+        stream.write_all(request.as_bytes()).expect("it is sent");
+        let mut reply = Vec::new();
+        stream.read_to_end(&mut reply).expect("it answers");
+        let head = reply
+            .windows(4)
+            .position(|end| end == b"\r\n\r\n")
+            .expect("a head");
+        let status = std::str::from_utf8(&reply[9..12]).expect("a status");
+        (
+            status.parse().expect("a number"),
+            reply[head + 4..].to_vec(),
+        )
+    }
+
+    /// Reloads the overview until it shows these words, as a reader would.
+    fn shows(&self, words: &str) -> String {
+        let begun = Instant::now();
+        loop {
+            let (status, page) = self.get("/ledger");
+            let page = String::from_utf8(page).expect("UTF-8");
+            assert_eq!(status, 200, "{page}");
+            if page.contains(words) {
+                return page;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(60), "{words}: {page}");
         }
     }
 
@@ -83,8 +130,10 @@ fn receipts_are_settled_on_a_devnet_and_proved_offline_whatever_is_killed() {
         .tally(["ledger", "prove", first.to_str().unwrap()])
         .ok();
     let proof = machine.path("first.receipt.proof");
+    devnet.shows("All validators answer.");
     // One may be away.
     devnet.say("kill 2");
+    devnet.shows("v2 does not answer; the ledger goes on without.");
     let second = machine.file("second.receipt.json", receipt("valid-run"));
     machine
         .tally(["ledger", "submit", "--full", second.to_str().unwrap()])
@@ -114,11 +163,36 @@ fn receipts_are_settled_on_a_devnet_and_proved_offline_whatever_is_killed() {
     let status = machine.tally(["ledger", "status", "--json"]).ok().json();
     assert_eq!(status["validators"].as_array().unwrap().len(), 4);
     assert_eq!(status["outbox"], 0);
+
+    // What the explorer hands out about the one that was settled in full has all of it.
+    let digest = machine
+        .tally([
+            "ledger",
+            "prove",
+            second.to_str().unwrap(),
+            "--json",
+            "--out",
+            second_proof.to_str().unwrap(),
+        ])
+        .ok()
+        .json()["receipt"]
+        .as_str()
+        .expect("a digest")
+        .to_owned();
+    devnet.shows(&digest[..12]);
+    let (status, page) = devnet.get(&format!("/ledger/receipts/{digest}"));
+    let page = String::from_utf8(page).expect("UTF-8");
+    assert_eq!(status, 200, "{page}");
+    assert!(page.contains("An agent ran: it answered."), "{page}");
+    let (_, whole) = devnet.get(&format!("/ledger/receipts/{digest}.proof"));
+    let whole = machine.file("whole.proof", whole);
+    let unknown = format!("/ledger/receipts/{}", "0".repeat(64));
+    assert_eq!(devnet.get(&unknown).0, 404);
     drop(devnet);
 
     // Offline from here on.
     let genesis = machine.path("devnet/genesis.toml");
-    for proof in [&proof, &second_proof] {
+    for proof in [&proof, &second_proof, &whole] {
         machine
             .tally([
                 "verify",
@@ -139,6 +213,84 @@ fn receipts_are_settled_on_a_devnet_and_proved_offline_whatever_is_killed() {
         genesis.to_str().unwrap(),
     ]);
     refused.exits(1);
+}
+
+/// Two votes of `v3` in one round for different blocks, as a node would have kept them.
+fn evidence(machine: &Machine, genesis: &Genesis) -> Vec<u8> {
+    let seed = std::fs::read_to_string(machine.path("devnet/v3/vote.key")).expect("a key");
+    let seed: [u8; 32] = hex::decode(seed.trim())
+        .expect("hex")
+        .try_into()
+        .expect("a seed");
+    let key = SigningKey::from_seed(&seed);
+    let vote = |block: u8| {
+        let vote = Vote::Notarize(Proposal {
+            round: Round {
+                epoch: Epoch::ZERO,
+                view: 7,
+            },
+            parent_view: 6,
+            block: BlockDigest::from_bytes([block; 32]),
+        });
+        (vote, key.sign(&vote.signed_bytes(genesis.chain())))
+    };
+    Evidence::votes(genesis.chain(), key.public_key(), vote(1), vote(2)).to_bytes()
+}
+
+#[test]
+fn evidence_says_who_signed_what_and_altered_evidence_fails_by_name() {
+    let machine = Machine::bare();
+    let dir = machine.path("devnet");
+    machine
+        .tally([
+            "devnet",
+            "--files-only",
+            "--validators",
+            "4",
+            "--dir",
+            dir.to_str().unwrap(),
+        ])
+        .ok();
+    let genesis_file = dir.join("genesis.toml");
+    let genesis = Genesis::parse(&std::fs::read_to_string(&genesis_file).unwrap()).unwrap();
+    let bytes = evidence(&machine, &genesis);
+    let file = machine.file("fault.evidence", &bytes);
+    let verify = |file: &Path, genesis: Option<&Path>| {
+        let mut args = vec!["verify".to_owned(), file.display().to_string()];
+        if let Some(genesis) = genesis {
+            args.extend(["--genesis".to_owned(), genesis.display().to_string()]);
+        }
+        machine.tally(args)
+    };
+    let chain = genesis.chain().to_string();
+    let ended = verify(&file, Some(&genesis_file)).ok();
+    for words in [
+        "evidence against a validator, verified",
+        "the votes are of the validator v3",
+        "in view 7 of epoch 0 it voted for block 0101",
+        "genesis of devnet",
+        &chain,
+    ] {
+        assert!(
+            ended.stdout().contains(words),
+            "{words}: {}",
+            ended.stdout()
+        );
+    }
+    verify(&file, None).exits(1).says("believing nobody");
+    // Whatever byte is altered, it is not verified, and the check that fails says so.
+    for place in (0..bytes.len()).step_by(17) {
+        let mut altered = bytes.clone();
+        altered[place] ^= 0x10;
+        let altered = machine.file("altered.evidence", altered);
+        verify(&altered, Some(&genesis_file)).exits(1).says("FAIL");
+    }
+    let mut other = genesis.clone();
+    other.name = Name::new("elsewhere").unwrap();
+    let other = machine.file("other.toml", other.to_toml());
+    verify(&file, Some(&other))
+        .exits(1)
+        .says("the votes are of the chain");
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! `tally verify`: what a receipt or a journal proves, offline, for a person and for a program.
 //!
-//! A file is a journal when it begins as one, a proof that a receipt is settled when it begins as one, and a receipt when it
-//! is JSON. Everything is checked that can be checked
-//! from the file alone; what cannot is listed as not established, and is never counted as a pass.
+//! A file is a journal, a proof that a receipt is settled, or evidence against a validator when it begins as one, and a receipt
+//! when it is JSON. Everything is checked that can be checked from the file alone; what cannot is listed as not established,
+//! and is never counted as a pass. Evidence is verified when the validator is at fault.
 //!
 //! A journal is verified when the method `journal` says so and every receipt inside was judged, too, and is about the words
 //! beside it: a run whose models nobody vouches for is no verified run. Executing the agent again is `tally replay`.
@@ -20,24 +20,25 @@ use crate::network::{self, Network};
 use crate::trust::{Source, Trust, moment};
 use crate::ui::{printable, say};
 
-/// Check receipts, journals and proofs of settlement, offline.
+/// Check receipts, journals, proofs of settlement and evidence against validators, offline.
 #[derive(ClapArgs)]
 #[command(after_help = "Examples:\n  \
     tally verify run.tally\n  \
     tally verify run.tally --component helper.wasm\n  \
     tally verify run.tally --policy trusted.json --now 2026-11-21T12:00:00.000Z\n  \
     tally verify answer.receipt.json --trust 3b6a… --open answer.openings.json\n  \
-    tally verify answer.proof --genesis genesis.toml\n\n\
+    tally verify answer.proof --genesis genesis.toml\n  \
+    tally verify v2/data/evidence/3f2a….evidence --genesis genesis.toml\n\n\
     Exit code 0: every file is verified. 1: something failed, or what verification needs was not established.")]
 pub(crate) struct Args {
-    /// Receipts, journals and proofs.
+    /// Receipts, journals, proofs and evidence.
     #[arg(required = true)]
     files: Vec<PathBuf>,
-    /// For proofs: where the ledger began, whose validators are believed; else TALLY_NETWORK, else the one of
+    /// For proofs and evidence: where the ledger began, whose validators are believed; else TALLY_NETWORK, else the one of
     /// `tally ledger use`.
     #[arg(long, value_name = "FILE")]
     genesis: Option<PathBuf>,
-    /// For proofs: whose signatures on a checkpoint are enough (a C2SP policy file).
+    /// For proofs and evidence: whose signatures on a checkpoint count (a C2SP policy file).
     #[arg(long, value_name = "FILE")]
     log_policy: Option<PathBuf>,
     #[command(flatten)]
@@ -122,7 +123,17 @@ struct Ledger {
     policy: Option<tally_log::Policy>,
 }
 
+const NOBODY: &str = "believing nobody: name whom with --genesis FILE or --log-policy FILE";
+
 impl Ledger {
+    fn trust(&self, context: &Context<'_>) -> tally_ledger::Trust<'_> {
+        tally_ledger::Trust {
+            now: context.now,
+            genesis: self.genesis.as_ref(),
+            policy: self.policy.as_ref(),
+        }
+    }
+
     fn of(args: &Args) -> Result<Self, Failure> {
         let which = network::Which {
             network: args.genesis.clone(),
@@ -157,7 +168,7 @@ pub(crate) struct Judgement {
     checks: Vec<Check>,
     not_proved: Vec<String>,
     /// Whom it was judged by, if not by keys.
-    source: Option<&'static str>,
+    source: Option<String>,
 }
 
 fn judge(path: &Path, context: &Context<'_>, ledger: &Ledger) -> Result<Judgement, Failure> {
@@ -175,17 +186,26 @@ fn judge(path: &Path, context: &Context<'_>, ledger: &Ledger) -> Result<Judgemen
         return Ok(judge_journal(bytes, context));
     }
     if tally_ledger::Proof::resembles(&bytes) || tally_log::ProofFile::resembles(&bytes) {
-        let trust = tally_ledger::Trust {
-            now: context.now,
-            genesis: ledger.genesis.as_ref(),
-            policy: ledger.policy.as_ref(),
-        };
-        let shown = tally_ledger::verify_proof(&bytes, None, &trust);
+        let shown = tally_ledger::verify_proof(&bytes, None, &ledger.trust(context));
         let mut judgement = Judgement::new("proof of settlement", &shown.verdict);
         judgement.source = Some(match (&ledger.genesis, &ledger.policy) {
-            (Some(_), _) => "believing a quorum of the validators of the genesis file",
-            (None, Some(_)) => "believing the cosigners of the log's policy",
-            (None, None) => "believing nobody: name whom with --genesis FILE or --log-policy FILE",
+            (Some(_), _) => "believing a quorum of the validators of the genesis file".into(),
+            (None, Some(_)) => "believing the cosigners of the log's policy".into(),
+            (None, None) => NOBODY.into(),
+        });
+        return Ok(judgement);
+    }
+    if tally_ledger::Evidence::resembles(&bytes) {
+        let verdict = tally_ledger::verify_evidence(&bytes, &ledger.trust(context));
+        let mut judgement = Judgement::new("file of evidence against a validator", &verdict);
+        judgement.source = Some(match (&ledger.genesis, &ledger.policy) {
+            (Some(genesis), _) => format!(
+                "by the validators of the genesis of {}, chain {}",
+                genesis.name,
+                genesis.chain()
+            ),
+            (None, Some(_)) => "by the keys of the log's policy".into(),
+            (None, None) => NOBODY.into(),
         });
         return Ok(judgement);
     }
@@ -194,11 +214,11 @@ fn judge(path: &Path, context: &Context<'_>, ledger: &Ledger) -> Result<Judgemen
         return Ok(Judgement::new("receipt", &verdict));
     }
     Err(Failure::misuse(format_args!(
-        "{} is neither a receipt nor a journal nor a proof",
+        "{} is neither a receipt nor a journal nor a proof nor evidence",
         path.display()
     ))
     .advise(
-        "a receipt is a DSSE envelope in JSON; a journal is what `tally run` writes, RUN.tally; a proof is what `tally ledger prove` writes",
+        "a receipt is a DSSE envelope in JSON; a journal is what `tally run` writes, RUN.tally; a proof is what `tally ledger prove` writes; evidence is what a node writes into its data directory",
     ))
 }
 
@@ -319,7 +339,10 @@ impl Judgement {
             }
         );
         self.print_checks("  ");
-        say!("  ({})", self.source.unwrap_or_else(|| source.sentence()));
+        say!(
+            "  ({})",
+            self.source.as_deref().unwrap_or_else(|| source.sentence())
+        );
         if !self.not_proved.is_empty() {
             say!("  not proved by this:");
         }
