@@ -1,7 +1,10 @@
 //! What goes wrong, one scenario each.
 
+use std::time::{Duration, UNIX_EPOCH};
+
 use commonware_runtime::{Runner as _, Supervisor as _, deterministic};
 
+use super::clock::Skew;
 use super::network::{Net, good, link};
 use super::seeds;
 
@@ -175,6 +178,11 @@ fn a_validator_that_says_two_things_splits_nothing() {
             }
             net.all_settled(&runner).await;
             net.check().await;
+            let guilty = net.convicted().await;
+            assert!(
+                guilty.iter().all(|key| *key == net.keys[3]),
+                "an honest validator is convicted"
+            );
         });
     }
 }
@@ -291,4 +299,122 @@ fn one_validator_becomes_four() {
         net.all_settled(&runner).await;
         net.check().await;
     });
+}
+
+/// Validators change four times while messages are lost and, each time, one that votes is killed as soon as the decision is handed over.
+#[test]
+fn validators_change_under_fire() {
+    const SETS: [&[usize]; 5] = [
+        &[0, 1, 2, 3],
+        &[0, 1, 2, 3, 4],
+        &[1, 2, 3, 4, 5],
+        &[2, 3, 4, 5, 6],
+        &[0, 3, 4, 5, 6],
+    ];
+    for seed in seeds() {
+        run(seed, |context| async move {
+            let mut net = Net::with_outsiders(context, 4, 3).await;
+            net.link_all(&link(15, 10, 0.85)).await;
+            net.start_all().await;
+            let mut runner = net.register(50, &[0, 1]).await;
+            for (change, sets) in SETS.windows(2).enumerate() {
+                let (now, next) = (sets[0], sets[1]);
+                let quorum = now.len() - (now.len() - 1) / 3;
+                net.settle(&mut runner, 4, &[now[0], now[1]]).await;
+                net.decide(change as u64, next, &now[..quorum]).await;
+                let victim = now[(usize::try_from(seed).unwrap_or(0) + change) % now.len()];
+                net.kill(victim).await;
+                net.settle(
+                    &mut runner,
+                    4,
+                    &[other(next, victim, 0), other(next, victim, 1)],
+                )
+                .await;
+                net.sleep(40 * (seed % 20)).await;
+                net.start(victim).await;
+                net.epoch(change as u64 + 1).await;
+            }
+            net.link_all(&good()).await;
+            net.all_settled(&runner).await;
+            let state = net.check().await;
+            assert_eq!(state.next_validators().len(), 5);
+            assert!(net.convicted().await.is_empty());
+        });
+    }
+}
+
+/// The `n`th of a set without one of them.
+fn other(set: &[usize], without: usize, n: usize) -> usize {
+    let mut others = set.iter().copied().filter(|one| *one != without);
+    others.nth(n).expect("there are more than two")
+}
+
+/// Syncs fail now and then, on whichever disk. Who is hit stops there and then: it has promised nothing that is not on its disk.
+/// Then all start again on disks that work.
+#[test]
+fn where_a_sync_fails_nothing_acknowledged_is_lost() {
+    for seed in seeds() {
+        let config = deterministic::Config::new()
+            .with_seed(seed)
+            .with_catch_panics(true);
+        let (mut runner, checkpoint) =
+            deterministic::Runner::new(config).start_and_recover(|context| async move {
+                let faults = context.storage_fault_config();
+                let mut net = Net::new(context, 4).await;
+                net.start_all().await;
+                let mut runner = net.register(50, &[0, 1]).await;
+                let rate = [0.002, 0.01, 0.05][usize::try_from(seed % 3).unwrap_or(0)];
+                *faults.write() = deterministic::FaultConfig::default()
+                    .sync(commonware_utils::Probability::try_from(rate).expect("a probability"));
+                for _ in 0..20 {
+                    net.try_settle(&mut runner, 5).await;
+                    net.sleep(60).await;
+                }
+                *faults.write() = deterministic::FaultConfig::default();
+                runner
+            });
+        deterministic::Runner::from(checkpoint).start(|context| async move {
+            let mut net = Net::new(context.child("again"), 4).await;
+            net.start_all().await;
+            net.settled_at_least(&mut runner).await;
+            net.settle(&mut runner, 3, &[0, 3]).await;
+            net.all_settled(&runner).await;
+            net.check().await;
+            assert!(net.convicted().await.is_empty());
+        });
+    }
+}
+
+/// One validator's clock is hours ahead, or hours behind: it is as good as silent, and no block has its time.
+#[test]
+fn a_clock_that_is_hours_off_hurts_nobody_else() {
+    let start = UNIX_EPOCH + Duration::from_hours(1000);
+    let off = Duration::from_hours(5);
+    for seed in seeds() {
+        let config = deterministic::Config::new()
+            .with_seed(seed)
+            .with_start_time(start);
+        deterministic::Runner::new(config).start(|context| async move {
+            let mut net = Net::new(context, 4).await;
+            for node in 0..3 {
+                net.start(node).await;
+            }
+            let skew = match seed % 2 {
+                0 => Skew::Ahead(off),
+                _ => Skew::Behind(off),
+            };
+            net.start_skewed(3, skew).await;
+            let mut runner = net.register(50, &[0, 1]).await;
+            for _ in 0..5 {
+                net.settle(&mut runner, 4, &[1, 3]).await;
+                net.sleep(400).await;
+            }
+            net.all_settled(&runner).await;
+            let state = net.check().await;
+            let limit = start + Duration::from_hours(1);
+            let since = limit.duration_since(UNIX_EPOCH).expect("it is later");
+            assert!(u128::from(state.head().time.unix_ms()) < since.as_millis());
+            assert!(net.convicted().await.is_empty());
+        });
+    }
 }

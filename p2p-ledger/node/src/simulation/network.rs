@@ -1,6 +1,6 @@
 //! A simulated network of nodes, and what must hold of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use commonware_cryptography::Signer as _;
@@ -8,16 +8,18 @@ use commonware_cryptography::ed25519::{PrivateKey, PublicKey};
 use commonware_p2p::simulated::{Config, Control, Link, Network, Oracle, SplitOrigin, SplitTarget};
 use commonware_p2p::{Receiver, Recipients, Sender};
 use commonware_runtime::deterministic::Context;
-use commonware_runtime::{Clock as _, Handle as Task, IoBuf, Quota, Spawner as _, Supervisor as _};
+use commonware_runtime::{Clock as _, Handle as Task, IoBuf, Quota, Supervisor as _};
 use commonware_utils::{NZU32, NZUsize};
 use tally_ledger::{
     AccountId, Allocation, Block, Change, Checked, Credits, Decision, Epoch, Genesis, Height, Name,
-    NodeId, Parameters, Request, Roles, Sequence, Settlement, State, Terms, Transaction, Validator,
-    ValidatorSet,
+    NodeId, Parameters, Request, Roles, Sequence, Settlement, State, Terms, Transaction, Trust,
+    Validator, ValidatorSet, verify_evidence,
 };
 use tally_receipt::{Digest, SigningKey, Timestamp};
 use tokio::sync::{mpsc, watch};
 
+use super::clock::{Skew, Skewed};
+use crate::Runtime;
 use crate::actor::{Actor, COMMANDS, Neighbours, Pace, Parts, Peers};
 use crate::bodies::Bodies;
 use crate::handle::Handle;
@@ -198,7 +200,16 @@ impl Net {
     /// Starts a node on the disk that it had before, if it had one.
     pub(super) async fn start(&mut self, node: usize) {
         let halves = self.halves(node).await;
-        let started = self.launch(node, &format!("n{node}-"), halves);
+        let context = self.context.child("node");
+        let started = self.launch(context, node, &format!("n{node}-"), halves);
+        self.nodes.insert(node, started);
+    }
+
+    /// Starts a node whose clock is wrong.
+    pub(super) async fn start_skewed(&mut self, node: usize, skew: Skew) {
+        let halves = self.halves(node).await;
+        let context = Skewed::new(self.context.child("node"), skew);
+        let started = self.launch(context, node, &format!("n{node}-"), halves);
         self.nodes.insert(node, started);
     }
 
@@ -245,23 +256,25 @@ impl Net {
         for (name, halves) in [("one", ones), ("two", twos)] {
             let halves = halves.try_into().unwrap_or_else(|_| unreachable!("six"));
             // It is no honest node: nothing is asked of it and nothing checked.
-            let (handle, task) = self.launch(node, &format!("twin-{name}-"), halves);
+            let context = self.context.child("node");
+            let (handle, task) = self.launch(context, node, &format!("twin-{name}-"), halves);
             self.starts += 1;
             self.nodes.insert(1000 + self.starts, (handle, task));
         }
     }
 
-    fn launch<S, R>(
+    fn launch<E, S, R>(
         &mut self,
+        context: E,
         node: usize,
         prefix: &str,
         halves: Halves<S, R>,
     ) -> (Handle, Task<()>)
     where
+        E: Runtime,
         S: Sender<PublicKey = PublicKey>,
         R: Receiver<PublicKey = PublicKey>,
     {
-        let context = self.context.child("node");
         let partitions = Partitions {
             prefix: prefix.to_owned(),
         };
@@ -429,6 +442,17 @@ impl Net {
 
     /// Settles receipts at the given nodes, which must all acknowledge them.
     pub(super) async fn settle(&self, runner: &mut Runner, count: u64, at: &[usize]) {
+        let transaction = self.settlement(runner, count);
+        runner.next += count;
+        for node in at {
+            let answer = self.handle(*node).submit(vec![transaction.clone()]).await;
+            let answer = answer.unwrap();
+            assert!(matches!(answer[0], Submitted::Accepted(_)), "{answer:?}");
+        }
+    }
+
+    /// The runner's next receipts, signed.
+    fn settlement(&self, runner: &Runner, count: u64) -> Transaction {
         let receipts = (runner.next..runner.next + count)
             .map(|n| {
                 Digest::of(&[&runner.key.public_key().as_bytes()[..], &n.to_be_bytes()].concat())
@@ -439,13 +463,71 @@ impl Net {
             first: Sequence::new(runner.next),
             receipts: Settlement::Hashes(receipts),
         };
-        runner.next += count;
-        let transaction = self.signed(request, &runner.key);
-        for node in at {
-            let answer = self.handle(*node).submit(vec![transaction.clone()]).await;
-            let answer = answer.unwrap();
-            assert!(matches!(answer[0], Submitted::Accepted(_)), "{answer:?}");
+        self.signed(request, &runner.key)
+    }
+
+    /// Hands receipts to whoever takes them, and says whether that was enough of them to count as acknowledged.
+    pub(super) async fn try_settle(&self, runner: &mut Runner, count: u64) -> bool {
+        let transaction = self.settlement(runner, count);
+        let mut taken = 0;
+        for node in self.running() {
+            // A node that has stopped answers nothing.
+            if let Ok(answer) = self.handle(node).submit(vec![transaction.clone()]).await
+                && matches!(answer[0], Submitted::Accepted(_))
+            {
+                taken += 1;
+            }
         }
+        let is_acknowledged = taken > self.genesis.validators.tolerated();
+        if is_acknowledged {
+            runner.next += count;
+        }
+        is_acknowledged
+    }
+
+    /// What convicts validators, as honest nodes have it: each file is checked as a reader would.
+    pub(super) async fn convicted(&self) -> BTreeSet<PublicKey> {
+        let mut guilty = BTreeSet::new();
+        for node in self.running() {
+            for fault in self.handle(node).faults().await.expect("it runs") {
+                let evidence = fault
+                    .to_evidence(self.genesis.chain())
+                    .expect("the engine's bytes are read")
+                    .to_bytes();
+                let trust = Trust {
+                    now: Timestamp::from_unix_ms(0).expect("a time"),
+                    genesis: Some(&self.genesis),
+                    policy: None,
+                };
+                let verdict = verify_evidence(&evidence, &trust);
+                assert!(verdict.is_verified(), "{verdict}");
+                guilty.insert(fault.validator);
+            }
+        }
+        guilty
+    }
+
+    /// Waits until all that was acknowledged is settled; and what was handed over to too few may be, too.
+    pub(super) async fn settled_at_least(&self, runner: &mut Runner) {
+        let id = NodeId::new(runner.key.public_key());
+        let mut settled = 0;
+        for _ in 0..2400 {
+            let found = self.handle(self.running()[0]).node(id).await;
+            settled = found.expect("it runs").map_or(0, |found| found.settled);
+            if settled >= runner.next {
+                break;
+            }
+            self.sleep(50).await;
+        }
+        assert!(
+            settled >= runner.next,
+            "acknowledged receipts are in no final block"
+        );
+        // By then it has been passed on, and is in a block.
+        self.sleep(5000).await;
+        let found = self.handle(self.running()[0]).node(id).await;
+        runner.next = found.expect("it runs").map_or(0, |found| found.settled);
+        self.all_settled(runner).await;
     }
 
     /// Waits until every honest node that runs has everything settled that was acknowledged: at most two minutes of

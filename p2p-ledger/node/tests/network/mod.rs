@@ -1,0 +1,317 @@
+//! Real nodes in processes of their own, on this machine's loopback and disk.
+//!
+//! A node's process is the test program itself: the test named [`NODE`] does nothing unless it is told which node to be.
+
+#![allow(dead_code, reason = "each test file uses a part")]
+
+#[path = "../../src/scratch.rs"]
+mod scratch;
+
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use scratch::Scratch;
+use tally_ledger::{
+    AccountId, Credits, Genesis, Name, NodeId, Parameters, Request, Roles, Sequence, Settlement,
+    Terms, Transaction, Validator, ValidatorSet,
+};
+use tally_net::{Endpoint, Secret};
+use tally_node::{Client, Config, Pace, Status, Timing, guard};
+use tally_receipt::{Digest, SigningKey, Timestamp};
+use zeroize::Zeroizing;
+
+const NODE: &str = "network::the_process_of_one_node";
+const FOLDER: &str = "TALLY_TEST_FOLDER";
+const NUMBER: &str = "TALLY_TEST_NUMBER";
+const FOLLOWS: &str = "TALLY_TEST_FOLLOWS";
+
+pub(crate) fn vote_seed(number: u8) -> [u8; 32] {
+    [number + 1; 32]
+}
+
+#[test]
+fn the_process_of_one_node() {
+    let (Ok(folder), Ok(number)) = (std::env::var(FOLDER), std::env::var(NUMBER)) else {
+        return;
+    };
+    let number: u8 = number.parse().expect("a number");
+    let folder = PathBuf::from(folder);
+    let text = std::fs::read_to_string(folder.join("genesis.toml")).expect("the genesis");
+    let genesis = Genesis::parse(&text).expect("a genesis");
+    let data = folder.join(format!("v{number}"));
+    let votes = std::env::var(FOLLOWS).is_err();
+    let key = SigningKey::from_seed(&vote_seed(number)).public_key();
+    if votes {
+        guard::pair(&folder.join(format!("v{number}.key")), &data, [number; 16]).expect("paired");
+    }
+    let listen = genesis
+        .validators
+        .index_of(&key)
+        .map_or(([127, 0, 0, 1], 0).into(), |place| {
+            genesis.addresses[place][0]
+        });
+    let config = Config {
+        genesis,
+        vote_seed: votes.then(|| Zeroizing::new(vote_seed(number))),
+        endpoint_seed: Zeroizing::new([number + 100; 32]),
+        data,
+        listen,
+        metrics: None,
+        peers: Vec::new(),
+        pace: Pace::default(),
+        timing: Timing::default(),
+        delay: Duration::ZERO,
+    };
+    let sockets = folder.join(format!("v{number}.socket"));
+    let ended = tally_node::run(
+        config,
+        |running| {
+            std::fs::write(&sockets, running.sockets[0].to_string()).expect("a file");
+        },
+        std::future::pending(),
+    );
+    panic!("a node ended by itself: {ended:?}");
+}
+
+pub(crate) struct Net {
+    dir: Scratch,
+    pub(crate) genesis: Genesis,
+    pub(crate) children: Vec<Option<Child>>,
+}
+
+impl Net {
+    pub(crate) fn new(count: u8) -> Self {
+        let mut sockets = Vec::new();
+        let mut validators = Vec::new();
+        let mut addresses = Vec::new();
+        for number in 0..count {
+            let vote_key = SigningKey::from_seed(&vote_seed(number)).public_key();
+            let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+            addresses.push((vote_key, vec![socket.local_addr().expect("bound")]));
+            sockets.push(socket);
+            validators.push(Validator {
+                vote_key,
+                checkpoint_key: SigningKey::from_seed(&[number + 50; 32]).public_key(),
+                name: Name::new(&format!("v{number}")).expect("a name"),
+            });
+        }
+        addresses.sort_by_key(|(key, _)| *key);
+        let genesis = Genesis {
+            name: Name::new("processes").expect("a name"),
+            time: Timestamp::from_unix_ms(0).expect("a time"),
+            parameters: Parameters::default(),
+            validators: ValidatorSet::new(validators).expect("validators"),
+            addresses: addresses.into_iter().map(|(_, at)| at).collect(),
+            accounts: Vec::new(),
+            faucet: None,
+        };
+        let dir = Scratch::new();
+        std::fs::write(dir.path().join("genesis.toml"), genesis.to_toml()).expect("a file");
+        Self {
+            dir,
+            genesis,
+            children: (0..count + 1).map(|_| None).collect(),
+        }
+    }
+
+    pub(crate) fn start(&mut self, number: u8, follows: bool) {
+        let program = std::env::current_exe().expect("this program");
+        self.start_as(number, follows, Command::new(program));
+    }
+
+    /// Starts a validator none of whose files may grow beyond so many bytes, as on a disk that is full.
+    pub(crate) fn start_on_a_small_disk(&mut self, number: u8, bytes: u64) {
+        let mut shell = Command::new("sh");
+        // A write beyond the limit fails; without the trap it would end the process at once.
+        shell
+            .args([
+                "-c",
+                "trap '' XFSZ; ulimit -f \"$1\"; shift; exec \"$@\"",
+                "sh",
+            ])
+            .arg((bytes / 512).to_string())
+            .arg(std::env::current_exe().expect("this program"));
+        self.start_as(number, false, shell);
+    }
+
+    fn start_as(&mut self, number: u8, follows: bool, mut command: Command) {
+        let log = std::fs::File::options()
+            .append(true)
+            .create(true)
+            .open(self.folder().join(format!("v{number}.log")))
+            .expect("a log");
+        command
+            .args(["--exact", NODE, "--nocapture", "--test-threads=1"])
+            .env(FOLDER, self.folder())
+            .env(NUMBER, number.to_string())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log);
+        if follows {
+            command.env(FOLLOWS, "1");
+        }
+        let child = command.spawn().expect("it starts");
+        self.children[usize::from(number)] = Some(child);
+    }
+
+    pub(crate) fn start_all(&mut self) {
+        for number in 0..u8::try_from(self.genesis.validators.len()).expect("few") {
+            self.start(number, false);
+        }
+    }
+
+    pub(crate) fn kill(&mut self, number: usize) {
+        if let Some(mut child) = self.children[number].take() {
+            child.kill().expect("it runs");
+            child.wait().expect("it ends");
+        }
+    }
+
+    /// Whether a node's process still runs.
+    pub(crate) fn runs(&mut self, number: usize) -> bool {
+        self.children[number]
+            .as_mut()
+            .is_some_and(|child| child.try_wait().expect("it is ours").is_none())
+    }
+
+    /// Where a validator listens.
+    pub(crate) fn socket(&self, number: u8) -> SocketAddr {
+        let key = SigningKey::from_seed(&vote_seed(number)).public_key();
+        let place = self.genesis.validators.index_of(&key).expect("a validator");
+        self.genesis.addresses[place][0]
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub(crate) fn signed(&self, request: Request, key: &SigningKey) -> Transaction {
+        let signature = key.sign(&request.signed_bytes(self.genesis.chain()));
+        Transaction::new(request, vec![(key.public_key(), signature)]).expect("a transaction")
+    }
+}
+
+impl Drop for Net {
+    fn drop(&mut self) {
+        for number in 0..self.children.len() {
+            self.kill(number);
+        }
+        if std::thread::panicking() {
+            for number in 0..self.children.len() {
+                let log = self.folder().join(format!("v{number}.log"));
+                let log = std::fs::read_to_string(log).unwrap_or_default();
+                let tail = log.len().saturating_sub(2000);
+                eprintln!("--- v{number}\n{}", &log[log.ceil_char_boundary(tail)..]);
+            }
+        }
+    }
+}
+
+pub(crate) async fn client(net: &Net) -> Client {
+    let config = tally_net::Config::new(([127, 0, 0, 1], 0).into());
+    let endpoint = Endpoint::bind(&Secret::derive(&[9; 32]), config)
+        .await
+        .expect("a free port");
+    Client::new(&endpoint, &net.genesis, Vec::new(), Duration::from_secs(10)).expect("addresses")
+}
+
+/// Hands a transaction over, as often as it takes, for at most a minute.
+pub(crate) async fn submit(client: &Client, transaction: &Transaction) {
+    let begun = Instant::now();
+    loop {
+        match client.submit(std::slice::from_ref(transaction)).await {
+            Ok(acknowledged) => {
+                assert!(acknowledged.validators >= client.needed());
+                return;
+            }
+            Err(error) => assert!(begun.elapsed() < Duration::from_secs(60), "{error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+pub(crate) async fn proven(client: &Client, receipt: Digest) {
+    let begun = Instant::now();
+    loop {
+        match client.prove(receipt, Duration::from_secs(5)).await {
+            Ok(_) => return,
+            Err(error) => assert!(
+                begun.elapsed() < Duration::from_secs(60),
+                "{receipt}: {error}"
+            ),
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+pub(crate) async fn register(net: &Net, client: &Client, key: &SigningKey) {
+    let request = Request::Register {
+        owner: AccountId::new(key.public_key()),
+        node: NodeId::new(key.public_key()),
+        terms: Terms {
+            roles: Roles::INFERENCE,
+            evidence: None,
+            endpoint: None,
+            price: Credits::ZERO,
+        },
+    };
+    submit(client, &net.signed(request, key)).await;
+    let begun = Instant::now();
+    let registered = |found: &Option<_>| found.is_some();
+    while !client
+        .statuses_of(NodeId::new(key.public_key()))
+        .await
+        .iter()
+        .all(registered)
+    {
+        assert!(begun.elapsed() < Duration::from_secs(60), "not registered");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// A settlement of one receipt by its hash, and the receipt's digest.
+pub(crate) fn settlement(net: &Net, key: &SigningKey, number: u64) -> (Transaction, Digest) {
+    let receipt = Digest::of(&[&key.public_key().as_bytes()[..], &number.to_be_bytes()].concat());
+    let request = Request::Settle {
+        node: NodeId::new(key.public_key()),
+        first: Sequence::new(number),
+        receipts: Settlement::Hashes(vec![receipt]),
+    };
+    (net.signed(request, key), receipt)
+}
+
+/// What validator `number` says of itself, if it answers.
+pub(crate) async fn status_of(client: &Client, number: u8) -> Option<Status> {
+    let id = Secret::of_validator(&vote_seed(number)).id();
+    let mut statuses = client.statuses().await.into_iter();
+    statuses.find(|(endpoint, _)| *endpoint == id)?.1.ok()
+}
+
+/// Waits until a validator has everything that is final elsewhere now, and sees no fault.
+pub(crate) async fn catches_up(client: &Client, number: u8) {
+    let statuses = client.statuses().await;
+    let heights = statuses
+        .iter()
+        .filter_map(|(_, status)| status.as_ref().ok());
+    let tip = heights
+        .map(|status| status.height)
+        .max()
+        .expect("somebody answers");
+    let begun = Instant::now();
+    loop {
+        if let Some(status) = status_of(client, number).await
+            && status.height >= tip
+            && status.votes
+        {
+            assert_eq!(status.faults, 0, "v{number} saw somebody sign two things");
+            return;
+        }
+        assert!(
+            begun.elapsed() < Duration::from_secs(90),
+            "v{number} stays behind {tip}"
+        );
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}

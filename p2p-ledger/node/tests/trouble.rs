@@ -1,0 +1,348 @@
+//! Real processes whose disks, peers and callers misbehave: a torn file, a full disk, strangers, garbage, floods, slow readers.
+//!
+//! What must hold each time: whatever was acknowledged is settled, no honest validator signs two things, and who was hit
+//! comes back once the trouble is over.
+
+mod network;
+
+use std::io::Write as _;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use commonware_p2p::{Recipients, Sender as _};
+use network::*;
+use tally_ledger::{NodeId, Request, Sequence, Settlement};
+use tally_net::{
+    CALL_ALPN, CallError, Caller, ChannelConfig, Config, Endpoint, EndpointId, Mesh, Peer, Secret,
+};
+use tally_receipt::{Digest, SigningKey};
+
+/// Every file below a folder.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Bytes that look like nothing, the same each time.
+fn garbage(seed: u64, length: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for block in 0u64.. {
+        if bytes.len() >= length {
+            break;
+        }
+        bytes.extend(Digest::of(&[seed.to_be_bytes(), block.to_be_bytes()].concat()).as_bytes());
+    }
+    bytes.truncate(length);
+    bytes
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn torn_files_are_cut_to_what_was_synced_and_nothing_acknowledged_is_lost() {
+    let mut net = Net::new(4);
+    net.start_all();
+    let client = client(&net).await;
+    let key = SigningKey::from_seed(&[80; 32]);
+    register(&net, &client, &key).await;
+    let mut acknowledged = Vec::new();
+    let mut number = 0;
+    for round in 0..6u64 {
+        let victim = u8::try_from(round % 3).expect("few");
+        for _ in 0..6 {
+            let (transaction, receipt) = settlement(&net, &key, number);
+            submit(&client, &transaction).await;
+            acknowledged.push(receipt);
+            number += 1;
+        }
+        net.kill(usize::from(victim));
+        let store = net.folder().join(format!("v{victim}/store"));
+        let torn = files(&store);
+        assert!(torn.len() > 2, "{torn:?}");
+        for (place, path) in torn.iter().enumerate() {
+            let length = 1 + usize::try_from(round).expect("few") * 977;
+            let mut file = std::fs::File::options()
+                .append(true)
+                .open(path)
+                .expect("it is there");
+            // What a write leaves that was never synced: nothing of it, or anything.
+            file.write_all(&garbage(round * 100 + place as u64, length))
+                .expect("written");
+        }
+        net.start(victim, false);
+        catches_up(&client, victim).await;
+    }
+    // Blocks and acknowledged transactions of one are also cut in the middle of what was synced, as a bad disk does. Its votes are
+    // not: nobody can vote honestly without its memory.
+    net.kill(0);
+    for path in files(&net.folder().join("v0/store")) {
+        let is_votes = path.to_string_lossy().contains("votes");
+        let length = std::fs::metadata(&path).expect("it is there").len();
+        if !is_votes && length > 200 {
+            let file = std::fs::File::options()
+                .write(true)
+                .open(&path)
+                .expect("it is there");
+            file.set_len(length - 100).expect("cut");
+        }
+    }
+    net.start(0, false);
+    catches_up(&client, 0).await;
+    for receipt in acknowledged {
+        proven(&client, receipt).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_validator_on_a_full_disk_stops_and_comes_back_when_there_is_room() {
+    const ROOM: u64 = 512 * 1024; // bytes
+    let mut net = Net::new(4);
+    for number in 0..3 {
+        net.start(number, false);
+    }
+    net.start_on_a_small_disk(3, ROOM);
+    let client = client(&net).await;
+    let key = SigningKey::from_seed(&[81; 32]);
+    register(&net, &client, &key).await;
+    let mut last = Vec::new();
+    let mut number = 0u64;
+    let begun = Instant::now();
+    while net.runs(3) {
+        let receipts: Vec<Digest> = (number..number + 1000)
+            .map(|n| Digest::of(&n.to_be_bytes()))
+            .collect();
+        last.push(receipts[999]);
+        let request = Request::Settle {
+            node: NodeId::new(key.public_key()),
+            first: Sequence::new(number),
+            receipts: Settlement::Hashes(receipts),
+        };
+        submit(&client, &net.signed(request, &key)).await;
+        number += 1000;
+        assert!(
+            begun.elapsed() < Duration::from_secs(120),
+            "it writes where there is no room"
+        );
+    }
+    let log = std::fs::read_to_string(net.folder().join("v3.log")).expect("a log");
+    assert!(log.contains("a node ended by itself"), "{log}");
+    // The others do not need it.
+    let (transaction, receipt) = settlement(&net, &key, number);
+    submit(&client, &transaction).await;
+    last.push(receipt);
+    for receipt in &last {
+        proven(&client, *receipt).await;
+    }
+    net.start(3, false);
+    catches_up(&client, 3).await;
+    // And now it is needed.
+    net.kill(0);
+    let (transaction, receipt) = settlement(&net, &key, number + 1);
+    submit(&client, &transaction).await;
+    proven(&client, receipt).await;
+}
+
+async fn endpoint(seed: u8) -> Endpoint {
+    let config = Config::new(([127, 0, 0, 1], 0).into());
+    Endpoint::bind(&Secret::derive(&[seed; 32]), config)
+        .await
+        .expect("a free port")
+}
+
+fn caller(net: &Net, from: &Endpoint, number: u8, time: Duration) -> Caller {
+    Caller::new(
+        from.clone(),
+        Secret::of_validator(&vote_seed(number)).id(),
+        vec![net.socket(number)],
+        time,
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_garbage_and_frames_that_are_too_long_stop_nobody() {
+    let mut net = Net::new(4);
+    net.start_all();
+    let client = client(&net).await;
+    let key = SigningKey::from_seed(&[82; 32]);
+    register(&net, &client, &key).await;
+
+    // Somebody who wants to be a validator's peer, and has much to say.
+    let stranger = endpoint(20).await;
+    let channel = ChannelConfig {
+        limit: 1 << 20,
+        priority: 0,
+        queue: NonZeroUsize::new(64).expect("not zero"),
+    };
+    let (mesh, mut halves) = Mesh::new(stranger, &[channel; 6], Duration::ZERO);
+    mesh.set_peers((0..4).map(|number| {
+        let key = SigningKey::from_seed(&vote_seed(number)).public_key();
+        Peer {
+            key: tally_node::vote_key(&key),
+            addresses: vec![net.socket(number)],
+        }
+    }));
+    let shouting = tokio::spawn(async move {
+        let (mut sender, _receiver) = halves.remove(0);
+        for round in 0.. {
+            sender.send(Recipients::All, Bytes::from(garbage(round, 100_000)), true);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+
+    // Somebody who asks nonsense, and too much of it.
+    let asking = endpoint(21).await;
+    let nonsense = async {
+        for number in 0..4 {
+            let calls = caller(&net, &asking, number, Duration::from_secs(20));
+            for round in 0..100u64 {
+                let length = usize::try_from(round * 37 % 4000).expect("few");
+                let mut bytes = garbage(round, length);
+                if let Some(tag) = bytes.first_mut() {
+                    *tag = u8::try_from(round % 12).expect("few");
+                }
+                // It may be a question by chance. What matters is that there is an answer.
+                calls.call(bytes.into(), 16 << 20).await.expect("an answer");
+            }
+            let long = calls
+                .call(vec![3; 4 * 1024 * 1024 + 1].into(), 1 << 20)
+                .await;
+            assert!(matches!(long, Err(CallError::Broken { .. })), "{long:?}");
+            // A list that is said to have more in it than there is.
+            let mut lie = vec![3, 0xff, 0xff];
+            lie.extend([0xff; 64]);
+            let answer = calls.call(lie.into(), 1 << 20).await.expect("an answer");
+            assert_eq!(answer[0], 0, "it is refused");
+        }
+    };
+    let honest = async {
+        for number in 0..20 {
+            let (transaction, receipt) = settlement(&net, &key, number);
+            submit(&client, &transaction).await;
+            proven(&client, receipt).await;
+        }
+    };
+    tokio::join!(nonsense, honest);
+    assert_eq!(mesh.connected().len(), 0, "a stranger is a peer");
+    shouting.abort();
+    for number in 0..4 {
+        catches_up(&client, number).await;
+        assert!(net.runs(number.into()), "v{number} has ended");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_receipts_that_hold_and_that_do_not_delays_and_loses_nothing() {
+    let mut net = Net::new(4);
+    net.start_all();
+    let client = client(&net).await;
+    let keys: Vec<SigningKey> = (90..94).map(|n| SigningKey::from_seed(&[n; 32])).collect();
+    for key in &keys {
+        register(&net, &client, key).await;
+    }
+    // Signed by the wrong key, for another's place in the order, and far ahead of it.
+    let garbage = async {
+        let mut refused = 0;
+        for number in 0..300 {
+            let (theirs, _) = settlement(&net, &keys[0], number);
+            let request = theirs.request().clone();
+            let forged = net.signed(request, &keys[1]);
+            let (ahead, _) = settlement(&net, &keys[2], 10_000_000 + number);
+            for bad in [forged, ahead] {
+                refused += u32::from(client.submit(&[bad]).await.is_err());
+            }
+        }
+        refused
+    };
+    let [one, two, three, four] = [0, 1, 2, 3].map(|n| flood(&net, &client, &keys[n]));
+    let (refused, one, two, three, four) = tokio::join!(garbage, one, two, three, four);
+    assert_eq!(refused, 600, "something was taken that does not hold");
+    for receipt in [one, two, three, four].into_iter().flatten() {
+        proven(&client, receipt).await;
+    }
+}
+
+/// Settles receipts one after another, as fast as they are taken.
+async fn flood(net: &Net, client: &tally_node::Client, key: &SigningKey) -> Vec<Digest> {
+    let mut receipts = Vec::new();
+    for number in 0..150 {
+        let (transaction, receipt) = settlement(net, key, number);
+        submit(client, &transaction).await;
+        receipts.push(receipt);
+    }
+    receipts
+}
+
+/// Callers that begin and do not go on: half a request, or an answer that nobody reads. A node gives each its time and its
+/// window, and everybody else an answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_callers_keep_nobody_waiting() {
+    let mut net = Net::new(4);
+    net.start_all();
+    let client = client(&net).await;
+    let key = SigningKey::from_seed(&[83; 32]);
+    register(&net, &client, &key).await;
+    // Something to be read slowly.
+    for number in 0..8u64 {
+        let receipts: Vec<Digest> = (0..4000)
+            .map(|n: u64| Digest::of(&(number * 4000 + n).to_be_bytes()))
+            .collect();
+        let last = receipts[3999];
+        let request = Request::Settle {
+            node: NodeId::new(key.public_key()),
+            first: Sequence::new(number * 4000),
+            receipts: Settlement::Hashes(receipts),
+        };
+        submit(&client, &net.signed(request, &key)).await;
+        proven(&client, last).await;
+    }
+    let mut held = Vec::new();
+    for number in 0..4u8 {
+        let id = Secret::of_validator(&vote_seed(number)).id();
+        for _ in 0..4 {
+            let slow = iroh::Endpoint::builder(iroh::endpoint::presets::Minimal)
+                .relay_mode(iroh::RelayMode::Disabled)
+                .bind()
+                .await
+                .expect("a free port");
+            let address = iroh::EndpointAddr::new(iroh_id(id)).with_ip_addr(net.socket(number));
+            let connection = slow.connect(address, CALL_ALPN).await.expect("it listens");
+            for round in 0..16 {
+                let (mut send, receive) = connection.open_bi().await.expect("a stream");
+                if round % 2 == 0 {
+                    // A megabyte is announced, and two bytes come.
+                    send.write_all(&[0, 16, 0, 0, 3, 0]).await.expect("written");
+                } else {
+                    // All blocks from the first on: the answer is never read.
+                    send.write_all(&[0, 0, 0, 9, 5, 0, 0, 0, 0, 0, 0, 0, 1])
+                        .await
+                        .expect("written");
+                    send.finish().expect("open");
+                }
+                held.push((slow.clone(), connection.clone(), send, receive));
+            }
+        }
+    }
+    for number in 32_000..32_010 {
+        let (transaction, receipt) = settlement(&net, &key, number);
+        submit(&client, &transaction).await;
+        proven(&client, receipt).await;
+    }
+    drop(held);
+    for number in 0..4 {
+        catches_up(&client, number).await;
+        assert!(net.runs(number.into()), "v{number} has ended");
+    }
+}
+
+fn iroh_id(id: EndpointId) -> iroh::EndpointId {
+    iroh::PublicKey::from_bytes(id.as_bytes()).expect("a key")
+}
