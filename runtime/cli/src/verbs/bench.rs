@@ -38,12 +38,13 @@ enum Name {
 /// Measure this machine.
 #[derive(ClapArgs)]
 #[command(
-    after_help = "Examples:\n  tally bench receipts --json\n  tally bench engine --component bench-guest.wasm --component review-against-a-schema.wasm\n  tally bench inference --model some-chat-model.gguf --json\n  tally bench memory --model all-minilm-l6-v2.f16.gguf --json\n  tally bench vault --folder . --json"
+    after_help = "Examples:\n  tally bench receipts --json\n  tally bench engine --component bench-guest.wasm --component review-against-a-schema.wasm\n  tally bench inference --model some-chat-model.gguf --json\n  tally bench ledger --curves --rounds 100 --component answer-with-sources.wasm --json\n  tally bench memory --model all-minilm-l6-v2.f16.gguf --json\n  tally bench vault --folder . --json"
 )]
 pub(crate) struct Args {
     /// What to measure.
     name: Name,
-    /// For `engine`: components to start. The first is the one whose details are measured.
+    /// For `engine`: components to start. The first is the one whose details are measured. For `ledger`: an agent whose runs are
+    /// timed with and without settlement.
     #[arg(long = "component", value_name = "FILE")]
     components: Vec<PathBuf>,
     /// For `inference`: a GGUF file; else a small model with seeded weights. For `memory`: an embedding model, by name or file;
@@ -62,6 +63,12 @@ pub(crate) struct Args {
     /// For `ledger`: hold messages between validators for so many milliseconds, to stand for distance.
     #[arg(long, value_name = "MS", default_value_t = 0)]
     delay_ms: u64,
+    /// For `ledger`: how often all validators are killed and started again.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rounds: u32,
+    /// For `ledger`: also by the size of a settlement, by the number of validators, and with distance between them.
+    #[arg(long)]
+    curves: bool,
     /// What `vault` runs in a process of its own.
     #[arg(long, hide = true, value_name = "FOLDER")]
     opened: Option<PathBuf>,
@@ -75,7 +82,14 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
             setup::worker_command()?,
             args.model.as_deref(),
         )),
-        Name::Ledger => ledger::run(args.quick, args.validators, args.delay_ms),
+        Name::Ledger => ledger::run(&ledger::Options {
+            quick: args.quick,
+            validators: args.validators,
+            delay_ms: args.delay_ms,
+            rounds: args.rounds,
+            curves: args.curves,
+            component: args.components.first().map(PathBuf::as_path),
+        }),
         Name::Receipts => receipts::run(),
         Name::Memory => {
             let runtime = crate::runtime()?;

@@ -8,6 +8,13 @@
 //! * `restart`: all processes killed at once and started again; until a receipt handed over then is final. Everything that was
 //!   acknowledged before is looked for.
 //! * `proof`: sizes, and the time to check one.
+//! * `runs`: `tally run` with and without settlement (`runs.rs`), if there is a component to run.
+//! * `curves`, on demand: sustained receipts by the size of a settlement and by the number of validators, and the latency with 50 ms
+//!   between any two validators. Each on a network of its own.
+
+mod runs;
+
+use std::path::{Path, PathBuf};
 
 use std::time::{Duration, Instant};
 
@@ -33,11 +40,33 @@ const BATCH: usize = 1024;
 const FULL_BATCH: usize = 256;
 const ON_THE_WAY: usize = 3;
 const RUNNERS: u8 = 4;
+/// Curves.
+const BATCHES: [usize; 6] = [1, 16, 64, 256, 1024, 4096];
+const VALIDATORS: [u16; 3] = [4, 7, 13];
+const DISTANCE_MS: u64 = 50;
+/// Rounds of `runs`.
+const RUNS: usize = 30;
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What is measured.
+pub(crate) struct Options<'a> {
+    /// Three seconds for each figure.
+    pub(crate) quick: bool,
+    pub(crate) validators: u16,
+    pub(crate) delay_ms: u64,
+    /// Kills of all validators.
+    pub(crate) rounds: u32,
+    pub(crate) curves: bool,
+    /// An agent for `runs`.
+    pub(crate) component: Option<&'a Path>,
+}
 
 struct Network {
     devnet: Devnet,
     genesis: Genesis,
+    file: PathBuf,
+    /// Seeds of runners that are taken.
+    runners: std::cell::Cell<u8>,
     client: Client,
     _endpoint: Endpoint,
     _dir: tempfile::TempDir,
@@ -50,28 +79,101 @@ struct Runner {
     batch: u64,
 }
 
-pub(crate) fn run(quick: bool, validators: u16, delay_ms: u64) -> anyhow::Result<Value> {
-    let seconds = if quick { 3 } else { 10 };
+pub(crate) fn run(options: &Options<'_>) -> anyhow::Result<Value> {
+    let time = Duration::from_secs(if options.quick { 3 } else { 10 });
+    let (validators, delay_ms) = (options.validators, options.delay_ms);
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let runtime = crate::runtime().map_err(|failure| anyhow::anyhow!("{}", failure.message()))?;
     runtime.block_on(async {
         let mut network = start(validators, delay_ms).await?;
-        let latency = latency(&network, Duration::from_secs(seconds)).await?;
-        let hash = sustained(&network, Duration::from_secs(seconds), false).await?;
-        let full = sustained(&network, Duration::from_secs(seconds), true).await?;
-        let restart = restart(&mut network, validators).await?;
+        let latency = latency(&network, time).await?;
+        let hash = sustained(&network, time, Shape::hashes(BATCH)).await?;
+        let full = sustained(&network, time, Shape::full()).await?;
+        let restart = restart(&mut network, validators, options.rounds).await?;
         let proof = proof(&network).await?;
+        let runs = match options.component {
+            Some(component) => {
+                let rounds = if options.quick { RUNS / 3 } else { RUNS };
+                runs::measure(&network, component, rounds).await?
+            }
+            None => json!("not measured: --component names an agent to run"),
+        };
+        drop(network);
+        let curves = match options.curves {
+            true => curves(time).await?,
+            false => json!("not measured: --curves"),
+        };
         Ok(json!({
             "validators": validators,
             "delay_ms": delay_ms,
             "cores": std::thread::available_parallelism().map_or(0, usize::from),
-            "load_before": std::fs::read_to_string("/proc/loadavg").unwrap_or_default().trim(),
+            "load_before": load.trim(),
             "latency": latency,
             "sustained_by_hash": hash,
             "sustained_in_full": full,
             "restart": restart,
             "proof": proof,
+            "runs": runs,
+            "curves": curves,
         }))
     })
+}
+
+async fn curves(time: Duration) -> anyhow::Result<Value> {
+    let mut by_batch = Vec::new();
+    let network = start(4, 0).await?;
+    for batch in BATCHES {
+        by_batch.push(sustained(&network, time, Shape::hashes(batch)).await?);
+    }
+    drop(network);
+    let mut by_validators = Vec::new();
+    for validators in VALIDATORS {
+        let network = start(validators, 0).await?;
+        by_validators.push(json!({
+            "validators": validators,
+            "latency": latency(&network, time).await?,
+            "sustained": sustained(&network, time, Shape::hashes(BATCH)).await?,
+        }));
+    }
+    let network = start(4, DISTANCE_MS).await?;
+    let far = json!({ "delay_ms": DISTANCE_MS, "latency": latency(&network, time).await? });
+    Ok(json!({
+        "by_receipts_in_a_settlement": by_batch,
+        "by_validators": by_validators,
+        "with_distance": far,
+    }))
+}
+
+/// What runners hand over.
+#[derive(Clone, Copy)]
+struct Shape {
+    full: bool,
+    receipts: usize,
+    /// Settlements that a runner has on their way.
+    on_the_way: usize,
+    /// Settlements that a runner has ready.
+    ready: usize,
+}
+
+impl Shape {
+    /// By hash: as many receipts ready and on their way, whatever the size of a settlement, up to what is sensible.
+    fn hashes(receipts: usize) -> Self {
+        Self {
+            full: false,
+            receipts,
+            on_the_way: (ON_THE_WAY * BATCH / receipts).clamp(ON_THE_WAY, 128),
+            ready: (200 * BATCH / receipts).clamp(50, 8_000),
+        }
+    }
+
+    fn full() -> Self {
+        Self {
+            full: true,
+            receipts: FULL_BATCH,
+            on_the_way: ON_THE_WAY,
+            ready: 6,
+        }
+    }
 }
 
 async fn start(validators: u16, delay_ms: u64) -> anyhow::Result<Network> {
@@ -88,6 +190,8 @@ async fn start(validators: u16, delay_ms: u64) -> anyhow::Result<Network> {
     let network = Network {
         devnet,
         genesis: network.genesis,
+        file: network.file,
+        runners: std::cell::Cell::new(1),
         client,
         _endpoint: endpoint,
         _dir: dir,
@@ -113,8 +217,12 @@ impl Network {
         Transaction::new(request, vec![(key.public_key(), signature)]).expect("within the limits")
     }
 
-    async fn runner(&self, seed: u8) -> anyhow::Result<Runner> {
-        let key = SigningKey::from_seed(&[seed; 32]);
+    /// Somebody new.
+    async fn runner(&self) -> anyhow::Result<Runner> {
+        let number = self.runners.get();
+        self.runners
+            .set(number.checked_add(1).context("too many runners")?);
+        let key = SigningKey::from_seed(&[number; 32]);
         let node = NodeId::new(key.public_key());
         let request = Request::Register {
             owner: AccountId::new(key.public_key()),
@@ -202,7 +310,7 @@ impl Network {
 }
 
 async fn latency(network: &Network, time: Duration) -> anyhow::Result<Value> {
-    let mut runner = network.runner(50).await?;
+    let mut runner = network.runner().await?;
     let every = Duration::from_secs(1) * u32::try_from(TOGETHER)? / RATE;
     let begun = Instant::now();
     let mut on_the_way = FuturesUnordered::new();
@@ -235,26 +343,25 @@ async fn latency(network: &Network, time: Duration) -> anyhow::Result<Value> {
     }))
 }
 
-async fn sustained(network: &Network, time: Duration, full: bool) -> anyhow::Result<Value> {
+async fn sustained(network: &Network, time: Duration, shape: Shape) -> anyhow::Result<Value> {
     let mut runners = Vec::new();
-    for n in 0..RUNNERS {
-        runners.push(network.runner(if full { 100 } else { 60 } + n).await?);
+    for _ in 0..RUNNERS {
+        runners.push(network.runner().await?);
     }
     // Made beforehand: what a runner spends on its own receipts is not the ledger's cost.
-    let each = if full { 6 } else { 200 };
     let mut ready = Vec::new();
     for runner in &mut runners {
         let mut queue = Vec::new();
-        for _ in 0..each {
-            queue.push(if full {
-                network.full_settlement(runner, FULL_BATCH)?
+        for _ in 0..shape.ready {
+            queue.push(if shape.full {
+                network.full_settlement(runner, shape.receipts)?
             } else {
-                network.settlement(runner, BATCH as u64)
+                network.settlement(runner, shape.receipts as u64)
             });
         }
         ready.push(queue);
     }
-    let size = if full { FULL_BATCH } else { BATCH };
+    let size = shape.receipts;
     let begun = Instant::now();
     let done: Vec<anyhow::Result<Vec<Duration>>> =
         futures::future::join_all(ready.into_iter().map(|queue| async move {
@@ -265,7 +372,7 @@ async fn sustained(network: &Network, time: Duration, full: bool) -> anyhow::Res
                     break;
                 }
                 on_the_way.push(network.settle(transaction, last));
-                if on_the_way.len() == ON_THE_WAY
+                if on_the_way.len() == shape.on_the_way
                     && let Some(took) = on_the_way.next().await
                 {
                     times.push(took?);
@@ -284,6 +391,7 @@ async fn sustained(network: &Network, time: Duration, full: bool) -> anyhow::Res
     }
     Ok(json!({
         "receipts_in_a_settlement": size,
+        "on_the_way": shape.on_the_way * usize::from(RUNNERS),
         "runners": RUNNERS,
         "settlements": times.len(),
         "receipts": times.len() * size,
@@ -293,38 +401,41 @@ async fn sustained(network: &Network, time: Duration, full: bool) -> anyhow::Res
     }))
 }
 
-async fn restart(network: &mut Network, validators: u16) -> anyhow::Result<Value> {
-    let mut runner = network.runner(51).await?;
+async fn restart(network: &mut Network, validators: u16, rounds: u32) -> anyhow::Result<Value> {
+    let mut runner = network.runner().await?;
     let mut acknowledged = Vec::new();
-    for _ in 0..50 {
-        let (transaction, last) = network.settlement(&mut runner, 1);
-        network.client.submit(&[transaction]).await?;
-        acknowledged.push(last);
-    }
-    for number in 0..validators.into() {
-        network.devnet.kill(number);
-    }
-    let begun = Instant::now();
-    for number in 0..validators.into() {
-        network
-            .devnet
-            .start_one(number)
-            .map_err(|failure| anyhow::anyhow!("{}", failure.message()))?;
-    }
-    let (transaction, last) = network.settlement(&mut runner, 1);
-    loop {
-        match network
-            .client
-            .submit(std::slice::from_ref(&transaction))
-            .await
-        {
-            Ok(_) => break,
-            Err(error) => ensure!(begun.elapsed() < PATIENCE, "nobody came back: {error}"),
+    let mut progress = Vec::new();
+    for _ in 0..rounds {
+        for _ in 0..50 {
+            let (transaction, last) = network.settlement(&mut runner, 1);
+            network.client.submit(&[transaction]).await?;
+            acknowledged.push(last);
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        for number in 0..validators.into() {
+            network.devnet.kill(number);
+        }
+        let begun = Instant::now();
+        for number in 0..validators.into() {
+            network
+                .devnet
+                .start_one(number)
+                .map_err(|failure| anyhow::anyhow!("{}", failure.message()))?;
+        }
+        let (transaction, last) = network.settlement(&mut runner, 1);
+        loop {
+            match network
+                .client
+                .submit(std::slice::from_ref(&transaction))
+                .await
+            {
+                Ok(_) => break,
+                Err(error) => ensure!(begun.elapsed() < PATIENCE, "nobody came back: {error}"),
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        network.client.prove(last, PATIENCE).await?;
+        progress.push(begun.elapsed());
     }
-    network.client.prove(last, PATIENCE).await?;
-    let progress = begun.elapsed();
     let mut lost = 0;
     for receipt in &acknowledged {
         if network.client.prove(*receipt, PATIENCE).await.is_err() {
@@ -332,14 +443,16 @@ async fn restart(network: &mut Network, validators: u16) -> anyhow::Result<Value
         }
     }
     Ok(json!({
+        "rounds": rounds,
         "acknowledged_before": acknowledged.len(),
         "lost": lost,
-        "progress_ms": progress.as_secs_f64() * 1000.0,
+        "progress_p50_ms": percentile(&mut progress, 50),
+        "progress_max_ms": percentile(&mut progress, 100),
     }))
 }
 
 async fn proof(network: &Network) -> anyhow::Result<Value> {
-    let mut runner = network.runner(52).await?;
+    let mut runner = network.runner().await?;
     let (transaction, last) = network.settlement(&mut runner, 1);
     network.settle(transaction, last).await?;
     let proof = network.client.prove(last, PATIENCE).await?;
