@@ -32,7 +32,7 @@ pub(super) async fn page(
         }
         // What a script replaces by what is new.
         div #live { (live(&seen)) }
-        p.hint { "What stands here is what validators say. A receipt's own page has a proof that your browser checks." }
+        p.hint { "A validator's row is its own word; height, blocks and receipts are what this server has certificates for. A receipt's page has a proof that your browser checks." }
     };
     let session = session.map(|Extension(session)| session);
     answer(

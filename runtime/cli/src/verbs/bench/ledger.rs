@@ -156,12 +156,13 @@ struct Shape {
 }
 
 impl Shape {
-    /// By hash: as many receipts ready and on their way, whatever the size of a settlement, up to what is sensible.
+    /// By hash: as many receipts ready and on their way, whatever the size of a settlement, as far as they do not wait for each other: a
+    /// node answers 64 calls at once, and those that wait for a proof are among them.
     fn hashes(receipts: usize) -> Self {
         Self {
             full: false,
             receipts,
-            on_the_way: (ON_THE_WAY * BATCH / receipts).clamp(ON_THE_WAY, 128),
+            on_the_way: (ON_THE_WAY * BATCH / receipts).clamp(ON_THE_WAY, 12),
             ready: (200 * BATCH / receipts).clamp(50, 8_000),
         }
     }
