@@ -13,12 +13,14 @@ use std::ops::Range;
 use serde::Deserialize;
 
 use crate::ids::EpisodeId;
-use crate::model::{Ask, Message};
+use crate::model::{Ask, Form, Message};
 use crate::record::{Category, Episode, Kind, Line, Role};
-use crate::{secrets, speech};
+use crate::{quotations, secrets, speech};
 
-/// The name of this shape, in records of calls.
-pub const SHAPE: &str = "tally-nano/1";
+/// The name of this shape, in records of calls: the answer is held to quotations (`quotations.rs`).
+pub const SHAPE: &str = "tally-nano/2";
+/// The same question, whose answer was only held to the schema. No longer asked; records of it are verified.
+const BY_SCHEMA: &str = "tally-nano/1";
 /// Most lines of one prompt.
 pub(crate) const LINES_PER_CALL: usize = 3;
 /// Most bytes of the lines of one prompt, speakers included. A longer sentence is left out of what is learnt.
@@ -156,8 +158,22 @@ pub(crate) fn line_text(episode: &Episode, line: &Line) -> Option<String> {
     Some(format!("{}: {words}", speaker(episode)))
 }
 
-/// The question about these lines.
+/// The question about these lines, in the present shape.
 pub(crate) fn ask(lines: &[String]) -> Ask {
+    let form = Form::Grammar(quotations::grammar(lines));
+    question(lines, form)
+}
+
+/// The question about these lines as a call of some shape asked it; none of a shape that is not of this kind.
+pub(crate) fn asked(shape: &str, lines: &[String]) -> Option<Ask> {
+    match shape {
+        SHAPE => Some(ask(lines)),
+        BY_SCHEMA => Some(question(lines, Form::Schema(SCHEMA))),
+        _ => None,
+    }
+}
+
+fn question(lines: &[String], form: Form) -> Ask {
     Ask {
         messages: vec![
             Message {
@@ -169,7 +185,7 @@ pub(crate) fn ask(lines: &[String]) -> Ask {
                 content: lines.join("\n"),
             },
         ],
-        schema: Some(SCHEMA),
+        form,
         max_tokens: MAX_TOKENS,
     }
 }

@@ -32,6 +32,7 @@ mod memory;
 mod model;
 mod moment;
 pub mod profile;
+mod quotations;
 pub mod record;
 mod relate;
 pub mod secrets;
@@ -54,7 +55,7 @@ pub use memory::{
     MakeVectors, Memory, Mode, Options, RecallError, Recalled, Refused, RememberError, Remembered,
     Search, SharedEmbedder, Shown, Turn, TurnError,
 };
-pub use model::{Answer, Ask, ChatModel, Message, ModelError, ReceiptParts};
+pub use model::{Answer, Ask, ChatModel, Form, Message, ModelError, ReceiptParts};
 pub use moment::{Moment, MomentError};
 pub use record::{Category, Episode, Fact, Kind, Modality, Role};
 pub use relate::SHAPE as LABEL_SHAPE;

@@ -9,13 +9,22 @@ pub struct Message {
     pub content: String,
 }
 
+/// What an answer must look like. It is held to it token by token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// JSON by this schema.
+    Schema(&'static str),
+    /// What this grammar derives (llama.cpp's GBNF).
+    Grammar(String),
+}
+
 /// What a model is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ask {
     /// The prompt.
     pub messages: Vec<Message>,
-    /// The JSON Schema that the answer must have; none for prose.
-    pub schema: Option<&'static str>,
+    /// What the answer must look like.
+    pub form: Form,
     /// Most tokens of the answer.
     pub max_tokens: u32,
 }

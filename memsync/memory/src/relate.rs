@@ -5,7 +5,7 @@
 
 use serde::Deserialize;
 
-use crate::model::{Ask, Message};
+use crate::model::{Ask, Form, Message};
 use crate::record::Label;
 
 /// The name of this shape, in records of calls.
@@ -56,7 +56,7 @@ pub(crate) fn ask(known: &[&str], new: &str) -> Ask {
                 content: lines,
             },
         ],
-        schema: Some(SCHEMA),
+        form: Form::Schema(SCHEMA),
         max_tokens: 256,
     }
 }

@@ -13,7 +13,7 @@ use crate::extract::{self, Candidate};
 use crate::gates;
 use crate::ids::{MemoryId, SpanHash};
 use crate::memory::Memory;
-use crate::model::{self, Ask, ReceiptParts};
+use crate::model::{self, Ask, Form, ReceiptParts};
 use crate::moment::Moment;
 use crate::record::{Call, Episode, Fact, Line};
 
@@ -300,10 +300,14 @@ fn check_receipt(call: &Call, shown: &[(Line, &Episode)], trust: &Trust<'_>) -> 
             "not-opened",
             "nothing opens what the receipt says was asked".to_owned(),
         ),
-        Some(asked) if asks(&asked, &extract::ask(&prompt)) => Check::pass(
-            codes::PROMPT,
-            "what was asked is the prompt that these episodes make".to_owned(),
-        ),
+        Some(asked)
+            if extract::asked(&call.shape, &prompt).is_some_and(|ask| asks(&asked, &ask)) =>
+        {
+            Check::pass(
+                codes::PROMPT,
+                "what was asked is the prompt that these episodes make".to_owned(),
+            )
+        }
         Some(_) => Check::fail(
             codes::PROMPT,
             "other",
@@ -383,9 +387,9 @@ fn asks(asked: &str, ask: &Ask) -> bool {
             })
     });
     let no_tools = asked["tools"].as_array().is_none_or(Vec::is_empty);
-    let form = match ask.schema {
-        Some(schema) => asked["response"]["json-schema"] == schema,
-        None => asked["response"] == "text" || asked["response"].is_null(),
+    let form = match &ask.form {
+        Form::Schema(schema) => asked["response"]["json-schema"] == *schema,
+        Form::Grammar(grammar) => asked["response"]["gbnf"] == grammar.as_str(),
     };
     messages && no_tools && form
 }

@@ -9,7 +9,7 @@ use std::time::Instant;
 use clap::Args as ClapArgs;
 use tally_inference as service;
 use tally_memory::{
-    Answer, Ask, ChatModel, LoadError, Memory, ModelError, Moment, Options, ReceiptParts,
+    Answer, Ask, ChatModel, Form, LoadError, Memory, ModelError, Moment, Options, ReceiptParts,
     SharedEmbedder, SharedVault,
 };
 use tally_vault::Vault;
@@ -202,9 +202,9 @@ impl LocalChat {
             .collect();
         let request = service::ChatRequest {
             messages,
-            response: match ask.schema {
-                Some(schema) => service::ResponseFormat::JsonSchema(schema.to_owned()),
-                None => service::ResponseFormat::Text,
+            response: match &ask.form {
+                Form::Schema(schema) => service::ResponseFormat::JsonSchema((*schema).to_owned()),
+                Form::Grammar(grammar) => service::ResponseFormat::Gbnf(grammar.clone()),
             },
             sampling: service::Sampling {
                 max_tokens: ask.max_tokens,

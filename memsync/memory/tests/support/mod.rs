@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::json;
 use tally_memory::recall::{EmbedError, Embedder, Embedding, TokenVectors};
 use tally_memory::{
-    Answer, Ask, ChatModel, Memory, ModelError, Moment, Options, ReceiptParts, Role,
+    Answer, Ask, ChatModel, Form, Memory, ModelError, Moment, Options, ReceiptParts, Role,
     SharedEmbedder, SharedVault, Turn,
 };
 use tally_receipt as receipt;
@@ -185,7 +185,10 @@ pub(crate) fn sign(ask: &Ask, answer: &str) -> ReceiptParts {
         .collect();
     let asked = json!({
         "model": "", "messages": messages, "tools": [],
-        "response": {"json-schema": ask.schema.expect("extraction has one")},
+        "response": match &ask.form {
+            Form::Schema(schema) => json!({ "json-schema": schema }),
+            Form::Grammar(grammar) => json!({ "gbnf": grammar }),
+        },
     });
     let digest = receipt::Digest::of(b"x");
     let real = |value| receipt::Real::new(value).expect("a number");
