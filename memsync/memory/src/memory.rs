@@ -12,6 +12,7 @@ mod remembering;
 use std::sync::Arc;
 
 use tally_recall::{Embedder, ExactVectors, VectorIndex};
+use tally_vault::format::RunId;
 
 use crate::ids::{EpisodeId, FactId, MemoryId, RemarkId};
 use crate::secrets::Secrets;
@@ -126,6 +127,17 @@ impl Memory {
     pub fn refresh(&mut self) -> Result<(), LoadError> {
         self.store.vault().refresh()?;
         self.look()
+    }
+
+    /// What is written from now on names this run.
+    pub fn write_as_run(&mut self, run: Option<RunId>) {
+        self.store.run = run;
+    }
+
+    /// What the owner is called, in their latest turn.
+    #[must_use]
+    pub fn owner(&self) -> Option<&str> {
+        self.shelf.owner.as_deref()
     }
 
     /// How much there is.

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use tally_vault::format::{MemberId, OpId, RunId};
 
 use crate::ids::{CallId, EpisodeId, FactId, RemarkId, SpanHash};
 use crate::moment::Moment;
@@ -29,6 +30,17 @@ pub const LIST_MAX: usize = 64;
 pub const ANSWER_MAX: usize = 1 << 20;
 /// Most bytes of any record.
 pub const RECORD_MAX: usize = 32 << 20;
+
+/// Where a memory lies in the vault, and who put it there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Provenance {
+    /// The operation that wrote it first.
+    pub operation: OpId,
+    /// The member of the vault who signed that.
+    pub author: MemberId,
+    /// The run that wrote it, if one did.
+    pub run: Option<RunId>,
+}
 
 /// Whose words a turn holds, which decides what may be learnt from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -4,12 +4,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tally_vault::format::{MemberId, OpId};
+use tally_vault::format::OpId;
 
 use crate::ids::{CallId, EpisodeId, FactId, MemoryId, RemarkId, SpanHash};
 use crate::moment::Moment;
 use crate::record::{
-    Call, Confirmation, Correction, Episode, Fact, Kind, Line, Modality, Purpose, Record, Slot,
+    Call, Confirmation, Correction, Episode, Fact, Kind, Line, Modality, Provenance, Purpose,
+    Record, Slot,
 };
 use crate::slots;
 use crate::store::{Content, Found};
@@ -24,14 +25,18 @@ pub(crate) struct Kept<T> {
     pub(crate) ops: Vec<OpId>,
     /// The vault's time of the first.
     pub(crate) written: u64,
-    /// Who wrote the first.
-    pub(crate) author: MemberId,
+    /// The first, who wrote it, and in which run.
+    pub(crate) first: Provenance,
 }
 
 impl<T> Kept<T> {
     /// When it was first written.
     pub(crate) fn written_at(&self) -> Moment {
         Moment::of_clock(self.written >> 16)
+    }
+
+    pub(crate) const fn provenance(&self) -> Provenance {
+        self.first
     }
 }
 
@@ -58,6 +63,7 @@ impl State {
             op,
             written,
             author,
+            run,
             content,
         } = found;
         self.is_unsettled = true;
@@ -68,7 +74,12 @@ impl State {
             }
             Content::Record(record) => *record,
         };
-        let at = (op, written, author);
+        let first = Provenance {
+            operation: op,
+            author,
+            run,
+        };
+        let at = (written, first);
         match record {
             Record::Episode(one) => keep(&mut self.episodes, one.id(), one, at),
             Record::Fact(one) => keep(&mut self.facts, one.id(), one, at),
@@ -257,22 +268,22 @@ fn keep<K: Ord, T>(
     map: &mut BTreeMap<K, Kept<T>>,
     id: K,
     value: T,
-    (op, written, author): (OpId, u64, MemberId),
+    (written, first): (u64, Provenance),
 ) {
     map.entry(id)
         .and_modify(|kept| {
-            if !kept.ops.contains(&op) {
-                kept.ops.push(op);
+            if !kept.ops.contains(&first.operation) {
+                kept.ops.push(first.operation);
             }
             if written < kept.written {
                 kept.written = written;
-                kept.author = author;
+                kept.first = first;
             }
         })
         .or_insert(Kept {
             value,
-            ops: vec![op],
+            ops: vec![first.operation],
             written,
-            author,
+            first,
         });
 }

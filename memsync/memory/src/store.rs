@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tally_vault::format::{MemberId, NamespaceId, OpId, ReceiptDigest};
+use tally_vault::format::{MemberId, NamespaceId, OpId, ReceiptDigest, RunId};
 use tally_vault::{Change, NewContent, NewRecord, OpenError, ReadError, Vault, WriteError};
 use zeroize::Zeroizing;
 
@@ -29,6 +29,8 @@ pub(crate) struct Found {
     /// The vault's time of the operation: milliseconds since 1970 in the upper 48 bits.
     pub(crate) written: u64,
     pub(crate) author: MemberId,
+    /// The run that wrote it, if one did.
+    pub(crate) run: Option<RunId>,
     pub(crate) content: Content,
 }
 
@@ -80,6 +82,8 @@ pub enum LoadError {
 pub(crate) struct Store {
     vault: SharedVault,
     pub(crate) namespace: NamespaceId,
+    /// The run that what is written names, if one writes.
+    pub(crate) run: Option<RunId>,
     /// Everything of the namespace that was looked at.
     seen: BTreeSet<OpId>,
 }
@@ -87,8 +91,31 @@ pub(crate) struct Store {
 /// The vault, with its lock while this lives.
 pub(crate) struct Turn<'a> {
     pub(crate) vault: MutexGuard<'a, Vault>,
+    namespace: NamespaceId,
+    run: Option<RunId>,
     /// Whether the lock was taken for this turn.
     ours: bool,
+}
+
+impl Turn<'_> {
+    /// Writes records, all with one sync. Those of which a receipt is known carry its digest.
+    pub(crate) fn append(
+        &mut self,
+        records: &[(&'static str, Vec<u8>, Option<ReceiptDigest>)],
+    ) -> Result<Vec<OpId>, WriteError> {
+        let changes = records
+            .iter()
+            .map(|(record_type, bytes, receipt)| {
+                Change::Add(NewRecord {
+                    record_type,
+                    run: self.run,
+                    receipt: *receipt,
+                    content: NewContent::Bytes(bytes),
+                })
+            })
+            .collect();
+        self.vault.append(&self.namespace, changes)
+    }
 }
 
 impl Drop for Turn<'_> {
@@ -107,6 +134,7 @@ impl Store {
         Ok(Self {
             vault,
             namespace,
+            run: None,
             seen: BTreeSet::new(),
         })
     }
@@ -119,15 +147,20 @@ impl Store {
     pub(crate) fn turn(&self) -> Result<Turn<'_>, LoadError> {
         for _ in 0..PATIENCE_STEPS {
             let mut vault = self.vault();
-            if vault.is_writable() {
-                return Ok(Turn { vault, ours: false });
-            }
-            match vault.begin_writing() {
-                Ok(()) => return Ok(Turn { vault, ours: true }),
-                Err(OpenError::InUse) => {}
+            let ours = !vault.is_writable();
+            let begun = if ours { vault.begin_writing() } else { Ok(()) };
+            match begun {
+                Ok(()) => {
+                    return Ok(Turn {
+                        vault,
+                        namespace: self.namespace,
+                        run: self.run,
+                        ours,
+                    });
+                }
+                Err(OpenError::InUse) => drop(vault),
                 Err(error) => return Err(error.into()),
             }
-            drop(vault);
             std::thread::sleep(PATIENCE_STEP);
         }
         Err(LoadError::InUse)
@@ -192,6 +225,7 @@ impl Store {
                         op,
                         written: row.time.0,
                         author: row.author,
+                        run: record.run,
                         content,
                     });
                 }
@@ -206,26 +240,6 @@ impl Store {
         news.found.sort_by_key(|found| (found.written, found.op));
         Ok(news)
     }
-}
-
-/// Writes records, all with one sync. Those of which a receipt is known carry its digest.
-pub(crate) fn append(
-    vault: &mut Vault,
-    namespace: &NamespaceId,
-    records: &[(&'static str, Vec<u8>, Option<ReceiptDigest>)],
-) -> Result<Vec<OpId>, WriteError> {
-    let changes = records
-        .iter()
-        .map(|(record_type, bytes, receipt)| {
-            Change::Add(NewRecord {
-                record_type,
-                run: None,
-                receipt: *receipt,
-                content: NewContent::Bytes(bytes),
-            })
-        })
-        .collect();
-    vault.append(namespace, changes)
 }
 
 fn is_ours(record_type: &str) -> bool {

@@ -15,9 +15,10 @@ use crate::memory::Memory;
 use crate::memory::recalling::Cited;
 use crate::moment::Moment;
 use crate::record::{
-    Call, Confirmation, Correction, Fact, Forgotten, Line, Purpose, Record, RecordError,
+    Call, Confirmation, Correction, Fact, Forgotten, Line, Provenance, Purpose, Record, RecordError,
 };
-use crate::store::{self, LoadError};
+use crate::state::Kept;
+use crate::store::LoadError;
 use crate::timeline::{Place, Standing};
 
 /// Why a name is no memory.
@@ -134,6 +135,16 @@ impl Memory {
                 beginning: beginning.to_owned(),
                 count: found.len(),
             }),
+        }
+    }
+
+    /// Who put a memory into the vault, and by which operation.
+    #[must_use]
+    pub fn provenance(&self, id: &MemoryId) -> Option<Provenance> {
+        match id {
+            MemoryId::Fact(id) => self.state.facts.get(id).map(Kept::provenance),
+            MemoryId::Correction(id) => self.state.corrections.get(id).map(Kept::provenance),
+            MemoryId::Episode(id) => self.state.episodes.get(id).map(Kept::provenance),
         }
     }
 
@@ -384,7 +395,7 @@ impl Memory {
             let mut turn = self.store.turn()?;
             let namespace = self.store.namespace;
             // First what keeps it from coming back, then what destroys it.
-            store::append(&mut turn.vault, &namespace, &encoded)?;
+            turn.append(&encoded)?;
             let ops: Vec<OpId> = ops.into_iter().collect();
             for part in ops.chunks(64) {
                 let done = turn.vault.redact(&namespace, part, reason)?;
@@ -418,7 +429,7 @@ impl Memory {
                 .get(episode)
                 .ok_or(ChangeError::NoSuchMemory(*id))?;
             events.push(Event {
-                by: Some(kept.author.to_string()),
+                by: Some(kept.first.author.to_string()),
                 operation: kept.ops.first().map(ToString::to_string),
                 ..event(
                     kept.written_at(),
@@ -459,7 +470,7 @@ impl Memory {
             .call_of(&fact)
             .map_or_else(|| "a model".to_owned(), |call| call.model.clone());
         events.push(Event {
-            by: Some(kept.author.to_string()),
+            by: Some(kept.first.author.to_string()),
             operation: kept.ops.first().map(ToString::to_string),
             ..event(
                 kept.written_at(),
@@ -483,7 +494,7 @@ impl Memory {
         for one in self.state.confirmations.values() {
             if one.value.of == original {
                 events.push(Event {
-                    by: Some(one.author.to_string()),
+                    by: Some(one.first.author.to_string()),
                     operation: one.ops.first().map(ToString::to_string),
                     ..event(one.written_at(), "confirmed", "confirmed".to_owned(), None)
                 });
@@ -500,7 +511,7 @@ impl Memory {
                     }
                 };
                 events.push(Event {
-                    by: Some(one.author.to_string()),
+                    by: Some(one.first.author.to_string()),
                     operation: one.ops.first().map(ToString::to_string),
                     ..event(
                         one.written_at(),
@@ -556,15 +567,9 @@ impl Memory {
         let bytes = record.encode();
         // What cannot be read again is not written.
         Record::decode(record.record_type(), &bytes)?;
-        {
-            let mut turn = self.store.turn()?;
-            let namespace = self.store.namespace;
-            store::append(
-                &mut turn.vault,
-                &namespace,
-                &[(record.record_type(), bytes, None)],
-            )?;
-        }
+        self.store
+            .turn()?
+            .append(&[(record.record_type(), bytes, None)])?;
         self.look()?;
         Ok(())
     }

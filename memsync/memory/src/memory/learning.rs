@@ -20,7 +20,7 @@ use crate::moment::Moment;
 use crate::record::{Call, Episode, Fact, Kind, Line, Link, Purpose, Record};
 use crate::relate;
 use crate::similar::{Gist, TWIN};
-use crate::store::{self, LoadError};
+use crate::store::LoadError;
 use crate::verify;
 
 /// How often a call is tried while trying again may help.
@@ -262,11 +262,7 @@ impl Memory {
             .into_iter()
             .map(|(record, digest)| (record.record_type(), record.encode(), digest))
             .collect();
-        {
-            let mut turn = self.store.turn()?;
-            let namespace = self.store.namespace;
-            store::append(&mut turn.vault, &namespace, &records)?;
-        }
+        self.store.turn()?.append(&records)?;
         self.look()?;
         report.facts.extend(facts);
         report.refused.append(&mut judged.refused);

@@ -10,7 +10,7 @@ use crate::memory::{Memory, index};
 use crate::moment::Moment;
 use crate::record::{Episode, Record, RecordError, Role, TEXT_MAX};
 use crate::secrets::SecretKind;
-use crate::store::{self, LoadError};
+use crate::store::LoadError;
 use crate::vectors::Vectors;
 
 /// Most turns that one call takes.
@@ -124,11 +124,7 @@ impl Memory {
                     (record.record_type(), record.encode(), None)
                 })
                 .collect();
-            {
-                let mut turn = self.store.turn()?;
-                let namespace = self.store.namespace;
-                store::append(&mut turn.vault, &namespace, &records)?;
-            }
+            self.store.turn()?.append(&records)?;
             self.look()?;
             report.new = episodes.into_iter().map(|(id, _)| id).collect();
         }
@@ -180,12 +176,8 @@ impl Memory {
             let vectors = Vectors::of(embedder.model(), &pairs).ok_or_else(|| {
                 odd("the model's vectors are of different shapes, or it has no name")
             })?;
-            {
-                let mut turn = self.store.turn()?;
-                let namespace = self.store.namespace;
-                let record = (Vectors::RECORD_TYPE, vectors.encode(), None);
-                store::append(&mut turn.vault, &namespace, &[record])?;
-            }
+            let record = (Vectors::RECORD_TYPE, vectors.encode(), None);
+            self.store.turn()?.append(&[record])?;
             self.look()?;
             done += batch.len();
             progress(done, missing.len());
