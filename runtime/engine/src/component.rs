@@ -254,7 +254,15 @@ fn classify(error: &wasmparser::BinaryReaderError, len: usize) -> LoadError {
 /// The interfaces of our package that the host gives to each kind.
 fn given(kind: ComponentKind) -> &'static [&'static str] {
     match kind {
-        ComponentKind::Agent => &["types", "inference", "vault", "tools", "output", "env"],
+        ComponentKind::Agent => &[
+            "types",
+            "inference",
+            "vault",
+            "memory",
+            "tools",
+            "output",
+            "env",
+        ],
         ComponentKind::Tool => &["types", "inference", "env"],
     }
 }

@@ -65,6 +65,14 @@ pub use agent::tally::agent::vault::{
     Page as VaultPage,
 };
 
+/// The types of the interface `memory`.
+pub mod memory {
+    pub use super::agent::tally::agent::memory::{
+        Cited, Forgotten, Hit, Layer, Part, Portrait, ProfileLine, Question, Recalled, Remembered,
+        Source, State, Turn, Voice,
+    };
+}
+
 impl From<tally_capability::Access> for VaultAccess {
     fn from(access: tally_capability::Access) -> Self {
         match access {

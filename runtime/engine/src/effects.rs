@@ -120,6 +120,16 @@ effects! {
     VAULT_SUPERSEDE: "tally:agent/vault@0.1.0" # "supersede", WriteRemote, SyncBeforeLeaving, Vault, Never;
     /// Hides versions.
     VAULT_RETRACT: "tally:agent/vault@0.1.0" # "retract", WriteRemote, SyncBeforeLeaving, Vault, Never;
+    /// Takes turns into a memory. Those that are known add nothing.
+    MEMORY_REMEMBER: "tally:agent/memory@0.1.0" # "remember", WriteRemote, SyncBeforeLeaving, Vault, Costs;
+    /// What a memory answers.
+    MEMORY_RECALL: "tally:agent/memory@0.1.0" # "recall", ReadLocal, AfterCall, Vault, Free;
+    /// Who the person is, by a memory.
+    MEMORY_PROFILE: "tally:agent/memory@0.1.0" # "profile", ReadLocal, AfterCall, Vault, Free;
+    /// Puts a text in the place of a fact.
+    MEMORY_CORRECT: "tally:agent/memory@0.1.0" # "correct", WriteRemote, SyncBeforeLeaving, Vault, Never;
+    /// Destroys memories.
+    MEMORY_FORGET: "tally:agent/memory@0.1.0" # "forget", WriteRemote, SyncBeforeLeaving, Vault, Never;
     /// The tools of the run.
     TOOLS_LIST: "tally:agent/tools@0.1.0" # "list", ReadLocal, AfterCall, None, Free;
     /// Runs a tool. What the tool itself does is journaled in its own frame.

@@ -5,12 +5,13 @@
 
 pub(crate) mod env;
 pub(crate) mod inference;
+pub(crate) mod memory;
 pub(crate) mod output;
 pub(crate) mod tools;
 pub(crate) mod vault;
 pub(crate) mod wasi;
 
-use crate::contract;
+use crate::contract::{self, Input};
 use crate::limits::MemoryMeter;
 use crate::policy::Policy;
 use crate::services::Services;
@@ -35,6 +36,8 @@ pub(crate) struct Given {
 pub(crate) struct Shared {
     pub(crate) given: Arc<Given>,
     pub(crate) services: Services,
+    /// What the agent was started with.
+    pub(crate) input: Input,
     pub(crate) run: RunId,
     /// The hash of the journal's first entry; none without a journal.
     pub(crate) first_entry: Option<EntryHash>,
@@ -107,5 +110,6 @@ fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     inference::link(linker)?;
     output::link(linker)?;
     vault::link(linker)?;
+    memory::link(linker)?;
     tools::link(linker)
 }

@@ -6,7 +6,7 @@
 //!   store of its own and journals every host call; [`RunReport`] says how it ended.
 //! * [`Engine::replay`] executes a journal again and names the first difference, [`Engine::branch`] goes on live from an
 //!   entry, `tally_journal::view` shows it.
-//! * [`services`] is what a run is given from outside: models, a screen, a clock, chance.
+//! * [`services`] is what a run is given from outside: models, a vault, a memory, a screen, a clock, chance.
 //! * [`effects`] lists every host function with what it does to the world.
 //!
 //! Invariants: a guest reaches nothing but its contract (`wit/`) and a WASI that is a function of the journal; every
@@ -46,9 +46,9 @@ pub use replay::{
 };
 pub use run::{Outcome, Plan, PlanError, RunError, RunReport, Start};
 pub use services::{
-    BoxFuture, CallContext, Clock, Embeddings, Entropy, Generation, Inference, NoInference,
-    NoOutput, NoVault, OutputSink, ReceiptBytes, Services, SystemClock, SystemEntropy, Vault,
-    VaultQuery,
+    BoxFuture, CallContext, Clock, Embeddings, Entropy, Generation, Inference, Memory, NoInference,
+    NoMemory, NoOutput, NoVault, OutputSink, ReceiptBytes, Services, SystemClock, SystemEntropy,
+    Vault, VaultQuery,
 };
 pub use session::{Denial, EnvironmentError, JournalTo, RunJournal, Used};
 pub use tool::{ToolError, ToolPlugin};

@@ -20,7 +20,7 @@ use crate::host::{Given, Shared};
 use crate::limits::{self, Exhausted};
 use crate::policy::{Grant, Policy};
 use crate::run::{self, Deadline, Ended, Frame, Outcome, Plan, RunError, RunReport, Start};
-use crate::services::{Entropy, NoInference, NoOutput, NoVault, Services};
+use crate::services::{Entropy, NoInference, NoMemory, NoOutput, NoVault, Services};
 use crate::session::{AnySink, Session, SharedSession, Stop};
 use crate::tool::{Nowhen, ToolError, ToolPlugin, ToolSet};
 use std::sync::Arc;
@@ -572,6 +572,7 @@ impl Engine {
         let services = Services {
             inference: Arc::new(NoInference),
             vault: Arc::new(NoVault),
+            memory: Arc::new(NoMemory),
             clock: Arc::new(Nowhen),
             entropy: Arc::new(NoChance),
         };
@@ -582,6 +583,7 @@ impl Engine {
                 tools: ToolSet::new(tools.into_iter().map(Arc::new).collect())?,
             }),
             services,
+            input,
             run: genesis.run_id,
             first_entry: None,
             seed: genesis.wasi_seed,
@@ -599,7 +601,6 @@ impl Engine {
                 &limits,
                 session.clone(),
                 shared,
-                &input,
                 Deadline::never(),
                 None,
             )

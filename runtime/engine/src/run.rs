@@ -433,6 +433,7 @@ impl Engine {
         let shared = Arc::new(Shared {
             given: plan.0.given.clone(),
             services,
+            input,
             run: run_id,
             first_entry,
             seed,
@@ -448,7 +449,6 @@ impl Engine {
                 &limits,
                 session.clone(),
                 shared.clone(),
-                &input,
                 deadline,
                 cancel,
             )
@@ -476,7 +476,6 @@ impl Engine {
         limits: &Limits,
         session: SharedSession,
         shared: Arc<Shared>,
-        input: &Input,
         mut deadline: Deadline,
         cancel: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     ) -> Frame<Result<Reply, Error>> {
@@ -487,6 +486,7 @@ impl Engine {
             .0
             .wasi
             .then(|| Box::new(Wasi::new(&shared.seed, 0, shared.clock_base)));
+        let given = shared.clone();
         let host = Host {
             frame: 0,
             fuel_limit: limits.fuel.get(),
@@ -520,7 +520,7 @@ impl Engine {
                 let agent = pre.instantiate_async(&mut store).await?;
                 agent
                     .tally_agent_handler()
-                    .call_handle(&mut store, input)
+                    .call_handle(&mut store, &given.input)
                     .await
             });
             bounded(&mut deadline, cancel, call).await

@@ -4,6 +4,7 @@
 //! running; an error says whose turn it is (`invalid`: the agent's, `unavailable`: try again, `failed`: neither); no
 //! method is called during replay.
 
+use crate::contract::memory::{Forgotten, Portrait, Question, Recalled, Remembered, Turn};
 use crate::contract::{ChatRequest, Error, Event, Level, VaultDraft, VaultItem, VaultPage};
 use std::cell::RefCell;
 use std::future::Future;
@@ -176,6 +177,50 @@ pub trait Vault: Send + Sync {
     ) -> BoxFuture<'a, Result<String, Error>>;
 }
 
+/// A person's long-term memory, as far as one agent may use it.
+///
+/// Requests have been checked for their lengths and allowed by the policy, and what is said in the person's name is what the person
+/// said. Whether the agent's own key may do it is the implementer's to check. Writes are durable when they return, and each
+/// names the run as those of a [`Vault`] do.
+pub trait Memory: Send + Sync {
+    /// Takes in turns.
+    fn remember<'a>(
+        &'a self,
+        namespace: String,
+        turns: Vec<Turn>,
+        run: Option<EntryHash>,
+    ) -> BoxFuture<'a, Result<Remembered, Error>>;
+
+    /// Answers a question. Of its numbers 0 means the memory's own.
+    fn recall<'a>(
+        &'a self,
+        namespace: String,
+        question: Question,
+    ) -> BoxFuture<'a, Result<Recalled, Error>>;
+
+    /// Who the person is.
+    fn profile<'a>(&'a self, namespace: String) -> BoxFuture<'a, Result<Portrait, Error>>;
+
+    /// Puts a text in the place of a fact; an empty one says that it is wrong.
+    fn correct<'a>(
+        &'a self,
+        namespace: String,
+        id: String,
+        text: String,
+        why: String,
+        run: Option<EntryHash>,
+    ) -> BoxFuture<'a, Result<String, Error>>;
+
+    /// Destroys memories and what is derived from them.
+    fn forget<'a>(
+        &'a self,
+        namespace: String,
+        ids: Vec<String>,
+        reason: String,
+        run: Option<EntryHash>,
+    ) -> BoxFuture<'a, Result<Forgotten, Error>>;
+}
+
 /// Where a run's output goes while it goes on. Called with the journal entry already written.
 pub trait OutputSink: Send {
     /// Shows text.
@@ -204,6 +249,8 @@ pub struct Services {
     pub inference: Arc<dyn Inference>,
     /// The person's vault.
     pub vault: Arc<dyn Vault>,
+    /// The person's long-term memory.
+    pub memory: Arc<dyn Memory>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Chance.
@@ -211,11 +258,12 @@ pub struct Services {
 }
 
 impl Services {
-    /// The clock and the randomness of this machine, the given models, and no vault.
+    /// The clock and the randomness of this machine, the given models, no vault and no memory.
     pub fn system(inference: Arc<dyn Inference>) -> Self {
         Self {
             inference,
             vault: Arc::new(NoVault),
+            memory: Arc::new(NoMemory),
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
         }
@@ -318,6 +366,54 @@ impl Vault for NoVault {
         _curate: bool,
     ) -> BoxFuture<'a, Result<String, Error>> {
         self.answer()
+    }
+}
+
+/// No memory: the run was started without a vault, where memories lie.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoMemory;
+
+impl Memory for NoMemory {
+    fn remember<'a>(
+        &'a self,
+        _namespace: String,
+        _turns: Vec<Turn>,
+        _run: Option<EntryHash>,
+    ) -> BoxFuture<'a, Result<Remembered, Error>> {
+        NoVault.answer()
+    }
+
+    fn recall<'a>(
+        &'a self,
+        _namespace: String,
+        _question: Question,
+    ) -> BoxFuture<'a, Result<Recalled, Error>> {
+        NoVault.answer()
+    }
+
+    fn profile<'a>(&'a self, _namespace: String) -> BoxFuture<'a, Result<Portrait, Error>> {
+        NoVault.answer()
+    }
+
+    fn correct<'a>(
+        &'a self,
+        _namespace: String,
+        _id: String,
+        _text: String,
+        _why: String,
+        _run: Option<EntryHash>,
+    ) -> BoxFuture<'a, Result<String, Error>> {
+        NoVault.answer()
+    }
+
+    fn forget<'a>(
+        &'a self,
+        _namespace: String,
+        _ids: Vec<String>,
+        _reason: String,
+        _run: Option<EntryHash>,
+    ) -> BoxFuture<'a, Result<Forgotten, Error>> {
+        NoVault.answer()
     }
 }
 

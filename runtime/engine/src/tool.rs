@@ -6,12 +6,12 @@
 
 use crate::component::{Component, ComponentKind, Pre};
 use crate::config::Engine;
-use crate::contract::{Error, ToolSpec};
+use crate::contract::{Error, Input, ToolSpec};
 use crate::host::{Given, Host, Shared, wasi::Wasi};
 use crate::limits::{Limits, MemoryMeter};
 use crate::policy::{Grant, Policy, ResolveError};
 use crate::run::{Deadline, Ended, bounded, close, open};
-use crate::services::{Clock, Entropy, NoInference, NoOutput, NoVault, Services};
+use crate::services::{Clock, Entropy, NoInference, NoMemory, NoOutput, NoVault, Services};
 use crate::session::{Session, SharedSession, Stop};
 use std::pin::pin;
 use std::sync::Arc;
@@ -156,6 +156,7 @@ impl ToolPlugin {
         let nothing = Services {
             inference: Arc::new(NoInference),
             vault: Arc::new(NoVault),
+            memory: Arc::new(NoMemory),
             clock: Arc::new(Nowhen),
             entropy: Arc::new(Zeros),
         };
@@ -166,6 +167,7 @@ impl ToolPlugin {
                 tools: ToolSet::default(),
             }),
             services: nothing,
+            input: Input::text(""),
             run: RunId::from_bytes([0; 16]),
             first_entry: None,
             seed: [0; 32],

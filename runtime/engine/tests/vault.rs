@@ -253,6 +253,8 @@ async fn malformed_requests_reach_no_vault() {
         "vault-get abc",
         &format!("vault-get {}", "G".repeat(64)),
         &format!("vault-typed {}", "x".repeat(65)),
+        // What is remembered goes through the memory, which checks whose words it is.
+        "vault-typed tally.episode/1",
     ] {
         let vault = Arc::new(Shelf::default());
         let report = with(vault.clone(), r#""vault-append":["*"]"#, command).await;

@@ -226,7 +226,7 @@ fn drop_generation(host: &mut Host, rep: u32) {
 }
 
 /// Waits for a service, but not for ever.
-async fn within<T>(
+pub(super) async fn within<T>(
     wall: Duration,
     what: &str,
     call: impl Future<Output = Result<T, Error>>,

@@ -6,7 +6,8 @@
 use super::Host;
 use crate::contract::{Error, VaultDraft, VaultItem, VaultNamespace, VaultPage};
 use crate::effects::{
-    Effect, VAULT_APPEND, VAULT_GET, VAULT_LIST, VAULT_NAMESPACES, VAULT_RETRACT, VAULT_SUPERSEDE,
+    Effect, EffectClass, VAULT_APPEND, VAULT_GET, VAULT_LIST, VAULT_NAMESPACES, VAULT_RETRACT,
+    VAULT_SUPERSEDE,
 };
 use crate::policy::Verdict;
 use crate::services::{BoxFuture, Vault, VaultQuery};
@@ -19,13 +20,15 @@ use wasmtime::StoreContextMut;
 use wasmtime::component::Linker;
 
 /// Most records in one page or one append.
-const RECORDS_MAX: usize = 1024;
+pub(super) const RECORDS_MAX: usize = 1024;
 /// Most versions that one operation may replace or hide.
-const TARGETS_MAX: usize = 64;
+pub(super) const TARGETS_MAX: usize = 64;
 /// Longest type, in bytes.
 const TYPE_LEN_MAX: usize = 64;
+/// What types begin with that no guest writes by itself.
+const RESERVED_TYPES: &str = "tally.";
 /// Longest reason, in bytes.
-const REASON_LEN_MAX: usize = 1024;
+pub(super) const REASON_LEN_MAX: usize = 1024;
 
 #[derive(Serialize)]
 struct Nothing {}
@@ -135,36 +138,60 @@ pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     )
 }
 
-/// Begins a call, does what `act` does unless the call is replayed, refused or malformed, and writes its entry.
-async fn perform<Request, Answer>(
-    mut cx: StoreContextMut<'_, Host>,
+/// [`perform`] for the vault.
+async fn with_vault<Request: Serialize, Answer: Serialize + DeserializeOwned>(
+    cx: StoreContextMut<'_, Host>,
     effect: &'static Effect,
     request: &Request,
     ask: Option<(Access, &str)>,
     check: impl FnOnce() -> Result<(), Error>,
     act: impl for<'a> FnOnce(&'a dyn Vault) -> BoxFuture<'a, Result<Answer, Error>>,
-) -> wasmtime::Result<Result<Answer, Error>>
-where
-    Request: Serialize,
-    Answer: Serialize + DeserializeOwned,
-{
-    let lasting = matches!(ask, Some((Access::Append | Access::Curate, _)));
+) -> wasmtime::Result<Result<Answer, Error>> {
+    let vault: Arc<dyn Vault> = cx.data().shared.services.vault.clone();
+    perform(cx, effect, request, ask, &[], check, async move {
+        act(&*vault).await
+    })
+    .await
+}
+
+/// Begins a call, does what `act` does unless the call is replayed, refused or malformed, and writes its entry.
+///
+/// `spoken` is what it says in the person's name, which is refused unless it is what the person said.
+pub(super) async fn perform<Request: Serialize, Answer: Serialize + DeserializeOwned>(
+    mut cx: StoreContextMut<'_, Host>,
+    effect: &'static Effect,
+    request: &Request,
+    ask: Option<(Access, &str)>,
+    spoken: &[&str],
+    check: impl FnOnce() -> Result<(), Error>,
+    act: impl Future<Output = Result<Answer, Error>>,
+) -> wasmtime::Result<Result<Answer, Error>> {
+    // What is written there outlives the run and travels.
+    let leaves = effect.class == EffectClass::WriteRemote;
     let begun = begin::<_, Result<Answer, Error>>(
         &mut cx,
         effect,
         request,
-        |host| match ask {
-            Some((access, namespace)) => host.ask(Ask::Vault(access, namespace)),
+        |host| {
+            match ask {
+            Some((access, namespace)) => match host.ask(Ask::Vault(access, namespace)) {
+                Verdict::Allowed(_) if !spoken.iter().all(|words| host.was_said(words)) => {
+                    Verdict::Denied(
+                        "speaking for the person: only the text of the run's input, whole, is in their words".into(),
+                    )
+                }
+                verdict => verdict,
+            },
             None => Verdict::given(host),
+        }
         },
-        lasting,
+        leaves,
     )?;
     match begun {
         Begun::Answered(answer) => Ok(answer),
         Begun::Live(pending) => {
-            let vault: Arc<dyn Vault> = cx.data().shared.services.vault.clone();
             let answer = match check() {
-                Ok(()) => act(&*vault).await,
+                Ok(()) => act.await,
                 Err(error) => Err(error),
             };
             finish(&mut cx, pending, &answer, None, None)?;
@@ -173,12 +200,19 @@ where
     }
 }
 
+impl Host {
+    /// Whether these are the words that the person started the run with, but for white space around them.
+    fn was_said(&self, words: &str) -> bool {
+        words.trim() == self.shared.input.text.trim()
+    }
+}
+
 async fn namespaces(
     cx: StoreContextMut<'_, Host>,
 ) -> wasmtime::Result<Result<Vec<VaultNamespace>, Error>> {
     let may: Arc<crate::policy::Policy> = cx.data().policy.clone();
     let moment = cx.data().moment();
-    perform(
+    with_vault(
         cx,
         &VAULT_NAMESPACES,
         &Nothing {},
@@ -233,7 +267,7 @@ async fn list(
         request.after.map_or(Ok(()), check_id)
     };
     let ask = Some((Access::Read, request.namespace));
-    perform(cx, &VAULT_LIST, request, ask, check, |vault| {
+    with_vault(cx, &VAULT_LIST, request, ask, check, |vault| {
         Box::pin(async move { vault.list(query).await })
     })
     .await
@@ -245,7 +279,7 @@ async fn get(
 ) -> wasmtime::Result<Result<Option<VaultItem>, Error>> {
     let (namespace, id) = (request.namespace.to_owned(), request.id.to_owned());
     let ask = Some((Access::Read, request.namespace));
-    perform(
+    with_vault(
         cx,
         &VAULT_GET,
         request,
@@ -270,7 +304,7 @@ async fn append(
         ))),
     };
     let ask = Some((Access::Append, request.namespace));
-    perform(cx, &VAULT_APPEND, request, ask, check, |vault| {
+    with_vault(cx, &VAULT_APPEND, request, ask, check, |vault| {
         Box::pin(async move { vault.append(namespace, drafts, run).await })
     })
     .await
@@ -289,7 +323,7 @@ async fn supersede(
     let curate = cx
         .data()
         .allows(Ask::Vault(Access::Curate, request.namespace));
-    perform(cx, &VAULT_SUPERSEDE, request, ask, check, |vault| {
+    with_vault(cx, &VAULT_SUPERSEDE, request, ask, check, |vault| {
         Box::pin(async move {
             vault
                 .supersede(namespace, targets, draft, run, curate)
@@ -318,19 +352,19 @@ async fn retract(
     let curate = cx
         .data()
         .allows(Ask::Vault(Access::Curate, request.namespace));
-    perform(cx, &VAULT_RETRACT, request, ask, check, |vault| {
+    with_vault(cx, &VAULT_RETRACT, request, ask, check, |vault| {
         Box::pin(async move { vault.retract(namespace, targets, reason, run, curate).await })
     })
     .await
 }
 
-fn check_id(id: &str) -> Result<(), Error> {
+pub(super) fn check_id(id: &str) -> Result<(), Error> {
     let fit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
     if id.len() == 64 && id.bytes().all(fit) {
         Ok(())
     } else {
         Err(Error::Invalid(
-            "the name of an operation is 64 lower-case hexadecimal digits".into(),
+            "an id is 64 lower-case hexadecimal digits".into(),
         ))
     }
 }
@@ -348,6 +382,12 @@ fn check_draft(draft: &VaultDraft) -> Result<(), Error> {
     if draft.type_.is_empty() || draft.type_.len() > TYPE_LEN_MAX || !draft.type_.bytes().all(fit) {
         return Err(Error::Invalid(format!(
             "a type is 1 to {TYPE_LEN_MAX} of a-z 0-9 . - / +, for example text/plain"
+        )));
+    }
+    // Through the memory, which checks whose words they are.
+    if draft.type_.starts_with(RESERVED_TYPES) {
+        return Err(Error::Invalid(format!(
+            "types that begin with {RESERVED_TYPES:?} are Tally's own; what is to be remembered goes to `memory`"
         )));
     }
     draft.receipt.as_deref().map_or(Ok(()), check_id)

@@ -15,8 +15,8 @@ use tally_engine::contract::{
 };
 use tally_engine::{
     BoxFuture, CallContext, Clock, Component, Embeddings, Engine, EngineOptions, Entropy,
-    Generation, Grant, Inference, NoVault, Outcome, OutputSink, Plan, ReceiptBytes, ReplayOptions,
-    ReplayReport, RunReport, Services, Start, ToolPlugin,
+    Generation, Grant, Inference, NoMemory, NoVault, Outcome, OutputSink, Plan, ReceiptBytes,
+    ReplayOptions, ReplayReport, RunReport, Services, Start, ToolPlugin,
 };
 use tally_journal::{Digest, Journal, Timestamp};
 
@@ -275,6 +275,7 @@ pub fn services(inference: Arc<dyn Inference>) -> Services {
     Services {
         inference,
         vault: Arc::new(NoVault),
+        memory: Arc::new(NoMemory),
         clock: Arc::new(Ticking(AtomicUsize::new(0))),
         entropy: Arc::new(Counting(AtomicUsize::new(0))),
     }

@@ -9,7 +9,7 @@ use tally::agent::inference::{
     self, ChatRequest, Event, FinishReason, Generation, Lane, ResponseFormat, Sampling,
 };
 use tally::agent::types::{Error, Message, Role};
-use tally::agent::{env, output, tools, vault};
+use tally::agent::{env, memory, output, tools, vault};
 
 struct Probe;
 
@@ -133,6 +133,45 @@ fn obey(command: &str, rest: &str) -> Result<String, Error> {
             let seen = vault::list("diary", "", None, 1)?;
             let got = vault::get("diary", &newer)?;
             Ok(format!("{} {:?} {}", seen.items.len(), seen.next.is_some(), got.is_some()))
+        }
+        "memory-say" => {
+            // What the user says is the whole input, this command included.
+            let turn = turn(memory::Voice::User, &format!("memory-say {rest}"));
+            Ok(format!("{:?}", memory::remember("diary", &[turn]).map(|kept| kept.ids.len())))
+        }
+        "memory-put" => {
+            let turn = turn(memory::Voice::User, rest);
+            Ok(format!("{:?}", memory::remember("diary", &[turn]).map(|kept| kept.ids.len())))
+        }
+        "memory-turn" => {
+            let turn = match rest {
+                "named-user" => memory::Turn { speaker: Some("Eve".into()), ..turn(memory::Voice::User, "memory-turn named-user") },
+                "dated-user" => memory::Turn { at: Some("2099-01-01".into()), ..turn(memory::Voice::User, "memory-turn dated-user") },
+                "nameless-person" => turn(memory::Voice::Person, "Hello."),
+                _ => turn(memory::Voice::Assistant, rest),
+            };
+            Ok(format!("{:?}", memory::remember("diary", &[turn]).map(|kept| kept.ids.len())))
+        }
+        "memory-recall" => Ok(format!("{:?}", memory::recall("diary", &question(rest)).map(|found| found.context))),
+        "memory-recall-many" => {
+            let question = memory::Question { hits: number(rest), ..question("what?") };
+            Ok(format!("{:?}", memory::recall("diary", &question).is_ok()))
+        }
+        "memory-correct" => {
+            let (id, text) = rest.split_once(' ').unwrap_or((rest, ""));
+            Ok(format!("{:?}", memory::correct("diary", id, text, "")))
+        }
+        "memory-forget" => Ok(format!("{:?}", memory::forget("diary", &[rest.to_owned()], "").map(|gone| gone.ids))),
+        "memory-story" => {
+            let kept = memory::remember("diary", &[
+                turn(memory::Voice::User, "memory-story"),
+                memory::Turn { speaker: Some("Ben".into()), at: Some("2026-05-04".into()), ..turn(memory::Voice::Person, "I row.") },
+            ])?;
+            let found = memory::recall("diary", &question("who rows?"))?;
+            let profile = memory::profile("diary")?;
+            let corrected = memory::correct("diary", &kept.ids[0], "", "wrong")?;
+            let gone = memory::forget("diary", &kept.ids, "asked to")?;
+            Ok(format!("{} {} {} {} {}", kept.ids.len(), found.hits.len(), profile.lines.len(), corrected.len(), gone.ids.len()))
         }
         "models" => Ok(inference::models().join(" ")),
         "chat" => say(&chat(rest, "go", 100)?),
@@ -277,6 +316,24 @@ fn two() -> Result<String, Error> {
 
 fn note(text: &str) -> vault::Draft {
     vault::Draft { type_: "text/plain".into(), content: text.as_bytes().to_vec(), receipt: None }
+}
+
+fn turn(voice: memory::Voice, text: &str) -> memory::Turn {
+    memory::Turn { voice, speaker: None, at: None, thread: String::new(), key: None, text: text.into() }
+}
+
+fn question(text: &str) -> memory::Question {
+    memory::Question {
+        text: text.into(),
+        state: memory::State::Current,
+        hits: 0,
+        tokens: 0,
+        only: None,
+        categories: Vec::new(),
+        apps: Vec::new(),
+        threads: Vec::new(),
+        speakers: Vec::new(),
+    }
 }
 
 fn every_call(name: &str) -> Result<String, Error> {
