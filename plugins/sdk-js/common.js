@@ -88,7 +88,7 @@ function finite(value, what) {
   return value;
 }
 
-function oneOf(value, names, what) {
+export function oneOf(value, names, what) {
   if (!names.includes(value)) throw new TypeError(`${what} must be one of ${names.join(", ")}`);
   return value;
 }

@@ -9,11 +9,12 @@
 // component. A failed call throws `TallyError`; whatever the agent does not catch becomes the run's outcome.
 // Nothing is asynchronous: a generation is pulled, and several may run at once.
 
+import hostMemory from "tally:agent/memory@0.1.0";
 import output from "tally:agent/output@0.1.0";
 import hostTools from "tally:agent/tools@0.1.0";
 import hostVault from "tally:agent/vault@0.1.0";
 
-import { Chat, call, guarded, json, kindOf, text } from "./common.js";
+import { Chat, call, guarded, json, kindOf, oneOf, text } from "./common.js";
 
 export { Answer, Chat, Generation, TallyError, embed, log, models, now, parseJson, random, setting } from "./common.js";
 
@@ -106,6 +107,88 @@ function utf8(value) {
 /** Throws `URIError` for bytes that are no UTF-8. */
 function fromUtf8(bytes) {
   return decodeURIComponent(Array.from(bytes, (byte) => `%${byte.toString(16).padStart(2, "0")}`).join(""));
+}
+
+const VOICES = ["user", "person", "assistant", "tool", "document"];
+const LAYERS = ["episode", "fact"];
+
+/** The person's long-term memory in the namespace of that name. Nothing is asked of the host yet. */
+export function memory(namespace = "memory") {
+  return new Memory(text(namespace, "a namespace's name"));
+}
+
+/**
+ * Something that was said, or read. Voices: user, person, assistant, tool, document. A turn of the user is the text of the run's
+ * input, whole: an agent quotes the person and does not speak for them. `at` is a moment in RFC 3339.
+ */
+export function turn(said, { voice = "user", speaker = null, at = null, thread = "", key = null } = {}) {
+  return {
+    voice: oneOf(voice, VOICES, "a voice"),
+    speaker: optional(speaker, "a speaker"),
+    at: optional(at, "a moment"),
+    thread: text(thread, "a thread"),
+    key: optional(key, "a key"),
+    text: text(said, "a turn"),
+  };
+}
+
+/** A memory of the person: what was said, what was learnt from it, and when it holds. */
+class Memory {
+  constructor(namespace) {
+    this.namespace = namespace;
+  }
+
+  /** Takes in turns (see `turn`), durably. Those that are known already add nothing. */
+  remember(turns) {
+    const checked = [...turns].map(({ text: said, ...rest }) => turn(said, rest));
+    return call(() => hostMemory.remember(this.namespace, checked));
+  }
+
+  /**
+   * Answers a question: `hits`, the best first, and `context`, all of them as a text for a model. Where `abstain` is true it is
+   * better to say "I do not know". About what holds now, or held `asOf` a moment (RFC 3339), or `everything`.
+   */
+  recall(question, options = {}) {
+    const { asOf = null, everything = false, hits = 0, tokens = 0, only = null } = options;
+    const names = (list = []) => [...list].map((name) => text(name, "a name"));
+    const asked = {
+      text: text(question, "a question"),
+      state: everything ? { tag: "everything" } : asOf === null ? { tag: "current" } : { tag: "as-of", val: text(asOf, "a moment") },
+      hits: whole(hits, "hits"),
+      tokens: whole(tokens, "tokens"),
+      only: only === null ? null : oneOf(only, LAYERS, "a layer"),
+      categories: names(options.categories),
+      apps: names(options.apps),
+      threads: names(options.threads),
+      speakers: names(options.speakers),
+    };
+    return call(() => hostMemory.recall(this.namespace, asked));
+  }
+
+  /** Who the person is, by what they said: `bio` and `lines`. */
+  profile() {
+    return call(() => hostMemory.profile(this.namespace));
+  }
+
+  /** Puts the text of the run's input in the place of a fact, or "", which says that it is wrong. Gives the correction's id. */
+  correct(id, words, why = "") {
+    return call(() => hostMemory.correct(this.namespace, text(id, "an id"), text(words, "a correction"), text(why, "a reason")));
+  }
+
+  /** Destroys memories and what is derived from them. */
+  forget(ids, reason = "") {
+    const named = [...ids].map((id) => text(id, "an id"));
+    return call(() => hostMemory.forget(this.namespace, named, text(reason, "a reason")));
+  }
+}
+
+function optional(value, what) {
+  return value == null ? null : text(value, what);
+}
+
+function whole(value, what) {
+  if (!Number.isInteger(value) || value < 0 || value > 0xffffffff) throw new TypeError(`${what} is a whole number, not ${value}`);
+  return value;
 }
 
 /** Starts a request whose last message is from the user. Without a text, add messages yourself. */

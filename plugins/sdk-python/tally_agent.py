@@ -18,19 +18,22 @@ not in it. Python's own ``random`` gives the same numbers in every run; use `ran
 
 import json as _json
 import re as _re
-from dataclasses import dataclass as _dataclass
+from dataclasses import dataclass as _dataclass, fields as _fields, is_dataclass as _is_dataclass
+from enum import Enum as _Enum
+from types import SimpleNamespace as _SimpleNamespace
 
 from componentize_py_types import Err as _Err
 from wit_world.imports import env as _env
 from wit_world.imports import inference as _inference
 from wit_world.imports import types as _types
 
-try:  # The world `tool` has no output and no vault, and calls no tools.
+try:  # The world `tool` has no output, no vault and no memory, and calls no tools.
+    from wit_world.imports import memory as _memory
     from wit_world.imports import output as _output
     from wit_world.imports import tools as _tools
     from wit_world.imports import vault as _vault
 except ImportError:
-    _output = _tools = _vault = None
+    _memory = _output = _tools = _vault = None
 try:  # The world `tool` has no handler.
     from wit_world.exports import handler as _handler
 except ImportError:
@@ -38,8 +41,8 @@ except ImportError:
 
 __all__ = [
     "Answer", "Chat", "Done", "Error", "Generation", "Reply", "Text", "ToolCall",
-    "agent", "call_tool", "chat", "embed", "emit", "log", "models", "namespace", "namespaces", "now", "random", "setting",
-    "tool", "tools",
+    "agent", "call_tool", "chat", "embed", "emit", "log", "memory", "models", "namespace", "namespaces", "now", "random",
+    "setting", "tool", "tools", "turn",
 ]
 
 DEFAULT_MAX_TOKENS = 512
@@ -385,7 +388,7 @@ def call_tool(name, arguments):
     return _call(_tools.call, _text(name, "a tool's name"), text)
 
 
-# The person's encrypted memory, as far as it was shared with this agent
+# The records of the person's encrypted vault, as far as they were shared with this agent
 
 
 def namespaces():
@@ -463,6 +466,80 @@ def _draft(content, type, receipt):
 def _item(item):
     written = item.written.seconds + item.written.nanoseconds / 1e9
     return Item(item.id, item.lineage, item.type, bytes(item.content), item.author, written, item.run, item.receipt, list(item.conflicts))
+
+
+# The person's long-term memory, as far as it was shared with this agent
+
+
+def memory(namespace="memory"):
+    """The memory in the namespace of that name. Nothing is asked of the host yet."""
+    return Memory(_text(namespace, "a namespace's name"))
+
+
+def turn(text, voice="user", speaker=None, at=None, thread="", key=None):
+    """Something that was said, or read. Voices: user, person, assistant, tool, document.
+
+    A turn of the user is the text of the run's input, whole: an agent quotes the person and does not speak for them. ``at``
+    is a moment in RFC 3339.
+    """
+    for value, what in ((speaker, "a speaker"), (at, "a moment"), (key, "a key")):
+        if value is not None:
+            _text(value, what)
+    return _memory.Turn(_memory.Voice[voice.upper()], speaker, at, _text(thread, "a thread"), key, _text(text, "a turn"))
+
+
+class Memory:
+    """A memory of the person: what was said, what was learnt from it, and when it holds.
+
+    What it gives are the records of ``wit/memory.wit``, with words in place of enumerations (``hit.layer == "fact"``).
+    """
+
+    def __init__(self, namespace):
+        self.namespace = namespace
+
+    def remember(self, turns):
+        """Takes in turns (see `turn`), durably. Those that are known already add nothing."""
+        return _plain(_call(_memory.remember, self.namespace, list(turns)))
+
+    def recall(self, text, as_of=None, everything=False, hits=0, tokens=0, only=None, categories=(), apps=(), threads=(),
+               speakers=()):
+        """Answers a question: ``hits``, the best first, and ``context``, all of them as a text for a model.
+
+        About what holds now, or held ``as_of`` a moment (RFC 3339), or ``everything``. ``only`` is "episode" or "fact". Where
+        ``abstain`` is true it is better to say "I do not know".
+        """
+        if everything:
+            state = _memory.State_Everything()
+        else:
+            state = _memory.State_Current() if as_of is None else _memory.State_AsOf(_text(as_of, "a moment"))
+        layer = None if only is None else _memory.Layer[only.upper()]
+        lists = [[_text(name, "a name") for name in names] for names in (categories, apps, threads, speakers)]
+        question = _memory.Question(_text(text, "a question"), state, int(hits), int(tokens), layer, *lists)
+        return _plain(_call(_memory.recall, self.namespace, question))
+
+    def profile(self):
+        """Who the person is, by what they said: ``bio`` and ``lines``."""
+        return _plain(_call(_memory.profile, self.namespace))
+
+    def correct(self, id, text, why=""):
+        """Puts the text of the run's input in the place of a fact, or "", which says that it is wrong. Gives an id."""
+        return _call(_memory.correct, self.namespace, _text(id, "an id"), _text(text, "a correction"), _text(why, "a reason"))
+
+    def forget(self, ids, reason=""):
+        """Destroys memories and what is derived from them."""
+        ids = [_text(id, "an id") for id in ids]
+        return _plain(_call(_memory.forget, self.namespace, ids, _text(reason, "a reason")))
+
+
+def _plain(value):
+    """What the host gave, with words in place of enumerations."""
+    if isinstance(value, _Enum):
+        return value.name.lower().replace("_", "-")
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    if _is_dataclass(value):
+        return _SimpleNamespace(**{field.name: _plain(getattr(value, field.name)) for field in _fields(value)})
+    return value
 
 
 # What a component exports

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
 
-import { TallyError, agent, callTool, chat, embed, emit, namespace, now, random, setting } from "../tally-agent.js";
+import { TallyError, agent, callTool, chat, embed, emit, memory, namespace, now, random, setting, turn } from "../tally-agent.js";
 import { parseJson } from "../common.js";
 import { plugin } from "../tally-plugin.js";
 
@@ -202,4 +202,33 @@ test("a namespace is read page by page and written as drafts", () => {
   assert.equal(written[0][1].type, "text/plain");
   assert.equal(trips.get("x"), null);
   assert.throws(() => trips.add(7), TypeError);
+});
+
+test("a memory is told and asked in the contract's form", () => {
+  const told = [];
+  const asked = [];
+  host.memory = {
+    remember: (...args) => (told.push(args), { ids: ["1"], known: 0, forgotten: 0, empty: 0, secrets: [] }),
+    recall: (...args) => (asked.push(args), { context: "c", hits: [], tokens: 0, abstain: true }),
+    correct: () => { throw refusal("denied", "curating is not granted"); },
+  };
+  const mine = memory();
+  mine.remember([turn("I row."), { voice: "person", speaker: "Ben", text: "Me too.", at: "2026-05-04" }]);
+  const plain = { voice: "user", speaker: null, at: null, thread: "", key: null };
+  assert.deepEqual(told, [["memory", [
+    { ...plain, text: "I row." },
+    { ...plain, voice: "person", speaker: "Ben", at: "2026-05-04", text: "Me too." },
+  ]]]);
+  assert.equal(mine.recall("Who rows?", { asOf: "2026-05-05", hits: 3, only: "fact", speakers: ["Ben"] }).abstain, true);
+  mine.recall("Who?", { everything: true });
+  mine.recall("Who?");
+  assert.deepEqual(asked[0], ["memory", {
+    text: "Who rows?", state: { tag: "as-of", val: "2026-05-05" }, hits: 3, tokens: 0, only: "fact",
+    categories: [], apps: [], threads: [], speakers: ["Ben"],
+  }]);
+  assert.deepEqual(asked.slice(1).map(([, question]) => question.state), [{ tag: "everything" }, { tag: "current" }]);
+  assert.throws(() => mine.correct("1", "x"), { kind: "denied" });
+  for (const wrong of [() => turn("x", { voice: "god" }), () => mine.recall(7), () => mine.recall("x", { hits: 1.5 }), () => mine.recall("x", { only: "all" }), () => mine.forget([7])]) {
+    assert.throws(wrong, TypeError);
+  }
 });

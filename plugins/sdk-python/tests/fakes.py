@@ -82,5 +82,28 @@ def install():
         namespaces=_none("namespaces"), list=_none("list"), get=_none("get"), append=_none("append"),
         supersede=_none("supersede"), retract=_none("retract"),
     )
+    imports.memory = _module(
+        "wit_world.imports.memory",
+        Voice=Enum("Voice", "USER PERSON ASSISTANT TOOL DOCUMENT"),
+        Layer=Enum("Layer", "EPISODE FACT"),
+        Part=Enum("Part", "LASTING RECENT OTHER"),
+        State_Current=_record("State_Current"),
+        State_AsOf=_record("State_AsOf", "value"),
+        State_Everything=_record("State_Everything"),
+        Turn=_record("Turn", "voice", "speaker", "at", "thread", "key", "text"),
+        Remembered=_record("Remembered", "ids", "known", "forgotten", "empty", "secrets"),
+        Question=_record("Question", "text", "state", "hits", "tokens", "only", "categories", "apps", "threads", "speakers"),
+        Cited=_record("Cited", "episode", "words", "speaker", "said_at", "app"),
+        Source=_record("Source", "app", "thread", "operation", "author", "run", "receipt"),
+        Hit=_record("Hit", "id", "layer", "corrected", "text", "speaker", "voice", "said_at", "begins", "ends", "categories",
+                    "confidence", "evidence", "source", "score", "tokens"),
+        Recalled=_record("Recalled", "context", "hits", "tokens", "abstain"),
+        ProfileLine=_record("ProfileLine", "id", "part", "subject", "text", "categories", "said_by", "said_at", "begins",
+                            "planned", "times", "confidence", "evidence"),
+        Portrait=_record("Portrait", "bio", "lines"),
+        Forgotten=_record("Forgotten", "ids", "unproved", "remains"),
+        remember=_none("remember"), recall=_none("recall"), profile=_none("profile"), correct=_none("correct"),
+        forget=_none("forget"),
+    )
     exports.handler = _module("wit_world.exports.handler", Reply=_record("Reply", "text", "data_json"))
     return imports

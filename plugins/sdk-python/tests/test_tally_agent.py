@@ -236,6 +236,38 @@ class SdkTest(unittest.TestCase):
             trips.add("x")
         self.assertEqual(caught.exception.kind, "denied")
 
+    def test_a_memory_is_told_and_asked_in_the_contracts_form(self):
+        memory, told, asked = host.memory, [], []
+        memory.remember = lambda *args: told.append(args) or memory.Remembered(["1"], 0, 0, 0, [])
+        cited = memory.Cited("e", "I row.", "Ben", None, "notes")
+        source = memory.Source("notes", "", "op", "ab", None, None)
+        hit = memory.Hit("1", memory.Layer.FACT, False, "I row", "Ben", memory.Voice.PERSON, "2026-05-04T00:00:00Z", None, None,
+                         ["interests"], 700, [cited], source, 1.5, 3)
+        memory.recall = lambda *args: asked.append(args) or memory.Recalled("c", [hit], 3, False)
+        mine = sdk.memory()
+        self.assertEqual(mine.remember([sdk.turn("I row."), sdk.turn("Me too.", "person", "Ben", at="2026-05-04")]).ids, ["1"])
+        self.assertEqual(told, [("memory", [
+            memory.Turn(memory.Voice.USER, None, None, "", None, "I row."),
+            memory.Turn(memory.Voice.PERSON, "Ben", "2026-05-04", "", None, "Me too."),
+        ])])
+        found = mine.recall("Who rows?", as_of="2026-05-05", hits=3, only="fact", speakers=["Ben"])
+        self.assertEqual((found.hits[0].layer, found.hits[0].voice, found.hits[0].evidence[0].words, found.hits[0].source.author),
+                         ("fact", "person", "I row.", "ab"))
+        mine.recall("Who?", everything=True)
+        mine.recall("Who?")
+        self.assertEqual(asked[0], ("memory", memory.Question(
+            "Who rows?", memory.State_AsOf("2026-05-05"), 3, 0, memory.Layer.FACT, [], [], [], ["Ben"])))
+        self.assertEqual([args[1].state for args in asked[1:]], [memory.State_Everything(), memory.State_Current()])
+        def refuse(*_):
+            raise fakes.Err(host.types.Error_Denied("curating is not granted"))
+        memory.correct = refuse
+        with self.assertRaises(sdk.Error) as caught:
+            mine.correct("1", "x")
+        self.assertEqual(caught.exception.kind, "denied")
+        for wrong in (lambda: sdk.turn(7), lambda: mine.recall(7), lambda: mine.forget([7]), lambda: sdk.turn("x", at=7)):
+            self.assertRaises(TypeError, wrong)
+        self.assertRaises(KeyError, sdk.turn, "x", "god")
+
 
 if __name__ == "__main__":
     unittest.main()

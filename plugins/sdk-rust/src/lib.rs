@@ -21,7 +21,8 @@
 //! |---|---|
 //! | [`chat`] | talking to a model: builder, streaming, constrained output, tool loop |
 //! | [`env`] | time, randomness, settings, log, output, embeddings: all that reaches an agent from outside |
-//! | [`vault`] | the person's encrypted memory |
+//! | [`vault`] | the records of the person's vault |
+//! | [`memory`] | the person's long-term memory |
 //! | [`plugin`] | offering tools, and calling them |
 //! | [`error`] | why a call did not succeed |
 //!
@@ -42,6 +43,7 @@ pub mod error;
 mod guest;
 #[cfg(any(target_arch = "wasm32", test))]
 mod heap;
+pub mod memory;
 pub mod plugin;
 pub mod vault;
 
@@ -56,6 +58,7 @@ pub mod prelude {
     pub use crate::chat::{Answer, Chat, Event, FinishReason, Lane, Message, Role, ToolCall, chat};
     pub use crate::env::{Level, embed, models, now, random, setting};
     pub use crate::error::{Error, Resource, Result};
+    pub use crate::memory::{Voice, memory, question, turn};
     pub use crate::plugin::{ToolSpec, call_tool, tools};
     pub use crate::vault::namespace;
     pub use crate::{Attachment, Input, Reply, emit, log};

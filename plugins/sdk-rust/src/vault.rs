@@ -1,4 +1,4 @@
-//! The person's encrypted memory, as far as it was shared with this agent.
+//! The records of the person's encrypted vault, as far as they were shared with this agent.
 //!
 //! ```
 //! # fn run() -> tally_agent::Result<()> {
