@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/tally
 export CARGO_TARGET_DIR=$cache/guests
 
-for crate in plugins sample-agents/answer-with-sources sample-agents/trip-notes; do
+for crate in plugins sample-agents/answer-with-sources sample-agents/trip-notes sample-agents/remember-and-ask; do
     (cd "$crate" && cargo fmt --all --check && cargo clippy --locked --release --all-targets -- -D warnings)
 done
 (cd plugins && cargo test --locked --release)

@@ -9,6 +9,7 @@ mod explorer;
 mod failure;
 mod home;
 mod memories;
+mod memory_service;
 mod network;
 mod secret;
 mod settling;

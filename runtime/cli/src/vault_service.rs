@@ -26,9 +26,9 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub(crate) struct AgentVault(Arc<Mutex<Vault>>);
 
 impl AgentVault {
-    /// Takes a vault that was opened for reading.
-    pub(crate) fn new(vault: Vault) -> Arc<Self> {
-        Arc::new(Self(Arc::new(Mutex::new(vault))))
+    /// Takes a vault that was opened for reading, which others of this program may use too.
+    pub(crate) fn new(vault: Arc<Mutex<Vault>>) -> Arc<Self> {
+        Arc::new(Self(vault))
     }
 
     /// Works on the vault away from the threads that wait on agents.
@@ -187,7 +187,7 @@ fn access(right: Right) -> Option<Access> {
 }
 
 /// A namespace by its name, where the agent's key opens it. What was not shared and what does not exist are one answer.
-fn shared(vault: &mut Vault, name: &str, needs: Access) -> Result<NamespaceId, Error> {
+pub(crate) fn shared(vault: &mut Vault, name: &str, needs: Access) -> Result<NamespaceId, Error> {
     let found = vault
         .namespaces()
         .into_iter()
@@ -204,7 +204,7 @@ fn shared(vault: &mut Vault, name: &str, needs: Access) -> Result<NamespaceId, E
     }
 }
 
-fn readable(vault: &mut Vault, name: &str) -> Result<NamespaceId, Error> {
+pub(crate) fn readable(vault: &mut Vault, name: &str) -> Result<NamespaceId, Error> {
     // What others wrote meanwhile is seen.
     vault
         .refresh()
@@ -352,7 +352,7 @@ fn item(vault: &mut Vault, id: &OpId) -> Result<Option<VaultItem>, Error> {
 }
 
 /// Whose turn a refused write is.
-fn written(error: WriteError) -> Error {
+pub(crate) fn written(error: WriteError) -> Error {
     match error {
         WriteError::NotPermitted { .. } | WriteError::NoSuchNamespace(_) => {
             Error::Denied(error.to_string())

@@ -2,9 +2,11 @@
 
 mod support;
 
+use std::ffi::OsStr;
+
 use serde_json::Value;
-use support::vaults::{init, with_secrets};
-use support::{Ended, Machine};
+use support::vaults::{init, vault, with_secrets};
+use support::{Ended, Machine, component};
 
 /// A verb of `tally memory`, opened with the passphrase.
 fn memory(machine: &Machine, args: &[&str]) -> Ended {
@@ -216,4 +218,183 @@ fn what_cannot_be_done_is_said_and_whose_turn_it_is() {
     let dry = memory(&machine, &["add", TOLD, "--dry-run"]).ok();
     assert!(dry.stdout().contains("peanuts"), "{}", dry.stdout());
     memory(&machine, &["show"]).ok().says("no facts");
+}
+
+/// Runs the agent that hears and answers, as one of this machine's agents.
+fn agent(machine: &Machine, name: &str, input: &str, more: &[&OsStr]) -> Ended {
+    let wasm = component("remember-and-ask");
+    let mut args = vec![OsStr::new("run"), wasm.as_os_str()];
+    let usual = [
+        "--input",
+        input,
+        "--vault",
+        "--as",
+        name,
+        "--grant-asked",
+        "--json",
+    ];
+    args.extend(usual.map(OsStr::new));
+    args.extend(more);
+    machine.tally(args)
+}
+
+#[test]
+fn what_one_apps_agent_heard_anothers_recalls_and_says_where_it_is_from() {
+    let machine = machine();
+    for share in [["diary", "memory=append"], ["concierge", "memory=read"]] {
+        vault(&machine, &["share", "--agent", share[0], share[1]]).ok();
+    }
+    let told = agent(
+        &machine,
+        "diary",
+        "I always take the window seat. My card is 4111 1111 1111 1111.",
+        &[],
+    )
+    .ok()
+    .json();
+    let data = &told["reply"]["data"];
+    assert_eq!(data["ids"].as_array().map(Vec::len), Some(1), "{told:#}");
+    assert_eq!(data["secrets"], serde_json::json!(["card number"]));
+    // Heard again, it is known.
+    let again = agent(
+        &machine,
+        "diary",
+        "I always take the window seat. My card is 4111 1111 1111 1111.",
+        &[],
+    )
+    .ok()
+    .json();
+    assert_eq!(
+        again["reply"]["data"]["ids"].as_array().map(Vec::len),
+        Some(0)
+    );
+
+    let journal = machine.path("asked.tally");
+    let to_journal = [OsStr::new("--journal"), journal.as_os_str()];
+    let asked = agent(
+        &machine,
+        "concierge",
+        "Which seat do I always take?",
+        &to_journal,
+    )
+    .ok()
+    .json();
+    let answer = &asked["reply"]["data"];
+    assert_eq!(answer["memory"], data["ids"][0], "{asked:#}");
+    let text = asked["reply"]["text"].as_str().expect("a text");
+    assert!(
+        text.contains("window seat") && text.ends_with("heard by diary)"),
+        "{text}"
+    );
+    assert!(!text.contains("4111"), "{text}");
+    // The vault's log has the operation that the answer names: who signed it, and in which run.
+    let log = vault(&machine, &["log", "--json"]).ok().json();
+    let row = log["log"]
+        .as_array()
+        .expect("a log")
+        .iter()
+        .find(|row| row["operation"] == answer["operation"])
+        .unwrap_or_else(|| panic!("{log:#}"));
+    assert_eq!(row["author_name"], "diary");
+    assert_eq!(row["run"], answer["run"], "{row:#}");
+    assert!(answer["run"].is_string(), "{answer:#}");
+
+    // Whoever reads may not tell, whatever the run grants.
+    let refused = agent(&machine, "concierge", "I hate the window seat.", &[]);
+    assert_eq!(refused.code(), 1);
+    refused.says("does not let this agent write");
+
+    // The journal says what the agent was told; a replay needs neither vault nor memory, and a branch asks anew.
+    let wasm = component("remember-and-ask");
+    let replay = [
+        OsStr::new("replay"),
+        journal.as_os_str(),
+        OsStr::new("--agent"),
+        wasm.as_os_str(),
+    ];
+    machine
+        .tally([
+            OsStr::new("replay"),
+            journal.as_os_str(),
+            OsStr::new("--view"),
+        ])
+        .ok()
+        .says("memory@0.1.0#recall")
+        .says("I always take the window seat");
+    let folder = machine.path("home").join("vault");
+    std::fs::rename(&folder, machine.path("elsewhere")).expect("it can be moved");
+    machine.tally(replay).ok().says("identical");
+    std::fs::rename(machine.path("elsewhere"), &folder).expect("it can be moved back");
+    agent(
+        &machine,
+        "diary",
+        "From today on I take the aisle seat.",
+        &[],
+    )
+    .ok();
+    let setting = first_call(&machine, &journal);
+    let branch = machine.path("branch.tally");
+    let live = [
+        "--vault",
+        "--as",
+        "concierge",
+        "--grant-asked",
+        "--branch-from",
+    ];
+    let mut args = replay.to_vec();
+    args.extend(live.map(OsStr::new));
+    args.extend([
+        OsStr::new(&setting),
+        OsStr::new("--journal"),
+        branch.as_os_str(),
+    ]);
+    machine.tally(args).ok().says("seat");
+    machine
+        .tally([&replay[..], &[OsStr::new("--vault")]].concat())
+        .exits(2)
+        .says("--branch-from");
+}
+
+/// The first host call of a journal.
+fn first_call(machine: &Machine, journal: &std::path::Path) -> String {
+    let view = machine
+        .tally([
+            OsStr::new("replay"),
+            journal.as_os_str(),
+            OsStr::new("--view"),
+            OsStr::new("--json"),
+        ])
+        .ok()
+        .json();
+    let entries = view["entries"].as_array().expect("entries");
+    let call = entries
+        .iter()
+        .position(|entry| entry.to_string().contains("env@0.1.0#setting"))
+        .expect("it asks for a setting first");
+    call.to_string()
+}
+
+#[test]
+fn what_an_agent_heard_is_a_fact_once_the_owners_program_has_learnt_it() {
+    let machine = machine();
+    vault(&machine, &["share", "--agent", "diary", "memory=append"]).ok();
+    agent(&machine, "diary", "I'm allergic to peanuts.", &[]).ok();
+    let facts = memory(&machine, &["search", "allergic", "--facts", "--json"])
+        .ok()
+        .json();
+    assert_eq!(facts["hits"].as_array().map(Vec::len), Some(0), "{facts}");
+    let learnt = memory(&machine, &["learn", "--json"]).ok().json();
+    assert!(
+        texts(&learnt["facts"], "text")
+            .iter()
+            .any(|text| text.contains("peanuts")),
+        "{learnt}"
+    );
+    let found = memory(&machine, &["search", "allergic", "--json"])
+        .ok()
+        .json();
+    assert!(
+        found.to_string().contains("diary"),
+        "the memory names the app: {found}"
+    );
 }

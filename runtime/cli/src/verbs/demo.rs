@@ -127,7 +127,7 @@ async fn story(args: &Args, json: bool) -> Outcome {
             let _progress = Progress::spinner("two agents share a vault");
             let folder = journal_path.with_extension("vault");
             let keep = |line: &str| told.borrow_mut().push(line.to_owned());
-            Some(vault::step(&engine, &home, components, folder, &live.services, &keep).await)
+            Some(vault::step(&engine, &home, components, folder, &live, &keep).await)
         }
         _ => None,
     };

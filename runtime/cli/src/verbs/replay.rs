@@ -56,9 +56,17 @@ pub(crate) struct Args {
     /// For a branch: where its journal goes.
     #[arg(long = "journal", value_name = "FILE", requires = "branch_from")]
     branch_journal: Option<PathBuf>,
+    #[command(flatten)]
+    shared: run::Shared,
 }
 
 pub(crate) fn run(args: &Args, json: bool) -> Outcome {
+    if args.branch_from.is_none() && args.shared.vault.is_some() {
+        return Err(
+            Failure::misuse("a replay takes what a vault said from the journal")
+                .advise("--vault is for --branch-from, which goes on live"),
+        );
+    }
     let journal = Arc::new(read(&args.journal)?);
     if args.view {
         return view(&journal, json);
@@ -254,7 +262,8 @@ async fn branch(journal: &Arc<Journal>, agent: &Path, at: Seq, args: &Args, json
     let engine = setup::engine(Some(&home))?;
     let settings = journal.genesis().terms.settings.iter().cloned().collect();
     let plan = run::plan(&engine, agent, &args.given, settings).await?;
-    let live = setup::live(&home, args.model.as_deref()).await?;
+    let mut live = setup::live(&home, args.model.as_deref()).await?;
+    args.shared.give(&plan, &home, &mut live)?;
     let screen = Screen::new(json);
     let start = Start {
         journal: JournalTo::Sink(Box::new(run::create_journal(path)?)),

@@ -15,10 +15,10 @@ use tally_journal::{CreateError, FileSink};
 
 use crate::failure::{Failure, OrFail, Outcome};
 use crate::home::Home;
+use crate::memory_service;
 use crate::settling::{Form, Settling};
 use crate::setup::{self, Consent, Live, Screen, ToolArg};
 use crate::ui::{grouped, printable, say, short};
-use crate::vault_service::AgentVault;
 use crate::vaults::{self, Which};
 use tally_vault::Key;
 
@@ -58,12 +58,47 @@ pub(crate) struct Args {
     settle: Option<Form>,
     #[command(flatten)]
     network: crate::network::Which,
-    /// The vault that the agent may use, as far as it was shared with it (`tally vault share --agent`).
+    #[command(flatten)]
+    shared: Shared,
+}
+
+/// The vault that an agent may use, and the memories in it.
+#[derive(ClapArgs)]
+pub(crate) struct Shared {
+    /// The vault that the agent may use, with the memories in it, as far as it was shared with it (`tally vault share --agent`).
     #[arg(long, value_name = "DIR", num_args = 0..=1)]
-    vault: Option<Option<PathBuf>>,
+    pub(crate) vault: Option<Option<PathBuf>>,
     /// Which of this machine's agents it is to the vault; else the name in its manifest.
     #[arg(long = "as", value_name = "AGENT", requires = "vault")]
     identity: Option<String>,
+    /// The embedding model to search memories with: a name, or `none` for words alone; else the only one there is.
+    #[arg(long, value_name = "MODEL", env = "TALLY_EMBEDDING")]
+    embedding: Option<String>,
+}
+
+impl Shared {
+    /// Gives it to a run. The vault is opened with the agent's own key; without a folder it is the one of commands that name none.
+    pub(crate) fn give(&self, plan: &Plan, home: &Home, live: &mut Live) -> Result<(), Failure> {
+        let Some(folder) = &self.vault else {
+            return Ok(());
+        };
+        let place = Which::of(folder.clone()).place()?;
+        let agent = match &self.identity {
+            Some(name) => name.clone(),
+            None => plan.component().manifest().name().to_string(),
+        };
+        let key = vaults::agent_identity(&agent, &vaults::vault_id(&place)?)?;
+        let vault = vaults::open(&place, Key::Member(key), false, false)?;
+        memory_service::give(
+            &mut live.services,
+            agent,
+            vault,
+            home.clone(),
+            live.models.service.clone(),
+            self.embedding.clone(),
+        );
+        Ok(())
+    }
 }
 
 /// What an agent is given.
@@ -92,14 +127,8 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
         let settings = args.settings.iter().cloned().collect();
         let plan = plan(&engine, &args.agent, &args.given, settings).await?;
         let input = setup::input(&args.input, &args.attach)?;
-        let vault = match &args.vault {
-            Some(folder) => Some(vault(&plan, folder.as_deref(), args.identity.as_deref())?),
-            None => None,
-        };
         let mut live = setup::live(&home, args.model.as_deref()).await?;
-        if let Some(vault) = vault {
-            live.services.vault = vault;
-        }
+        args.shared.give(&plan, &home, &mut live)?;
         let receipts = args.receipts.as_deref().map(new_folder).transpose()?;
         let settling = Settling::of(args.settle, &args.network, &home)?;
         let journal = match &args.journal {
@@ -131,22 +160,6 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
         }
         ended
     })
-}
-
-/// The vault, opened with the agent's own key; without a folder the one of commands that name none.
-fn vault(
-    plan: &Plan,
-    folder: Option<&Path>,
-    identity: Option<&str>,
-) -> Result<std::sync::Arc<AgentVault>, Failure> {
-    let place = Which::of(folder.map(Path::to_owned)).place()?;
-    let name = match identity {
-        Some(name) => name.to_owned(),
-        None => plan.component().manifest().name().to_string(),
-    };
-    let key = vaults::agent_identity(&name, &vaults::vault_id(&place)?)?;
-    let vault = vaults::open(&place, Key::Member(key), false, false)?;
-    Ok(AgentVault::new(vault))
 }
 
 /// Ready when the person at the terminal presses Ctrl-C. A second Ctrl-C ends the process: nothing else listens then.

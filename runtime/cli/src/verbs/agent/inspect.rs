@@ -97,6 +97,15 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
             "  it has no manifest, so it asks for nothing and may do nothing: build it with `tally agent build`"
         ),
     }
+    if inspection
+        .imports
+        .iter()
+        .any(|import| import.starts_with("tally:agent/memory@"))
+    {
+        say!(
+            "  it can use memories: recall in a namespace that it may read, remember where it may append, correct and forget where it may curate"
+        );
+    }
     if inspection.uses_wasi() {
         say!(
             "  it uses WASI: its clock and randomness are functions of the journal, it has no files and no network"

@@ -1,17 +1,18 @@
-//! The demo's vault: the agents of two apps share one namespace of it, and neither gets out of its grant.
+//! The demo's vault: the agents of two apps share one namespace of it, and neither gets out of its grant; in another lies the
+//! person's memory, which one app's agent tells and another's asks.
 
 use std::path::{Path, PathBuf};
 
 use tally_engine::contract::Input;
-use tally_engine::{Engine, Outcome as Ended, Plan, RunReport, Services, Start};
+use tally_engine::{Engine, Outcome as Ended, Plan, RunReport, Start};
 use tally_vault::format::SlotCost;
 use tally_vault::{Create, Environment, Key, Place, Share, Vault};
 
 use crate::failure::{Failure, OrFail};
 use crate::home::Home;
-use crate::setup::{self, Consent, Screen};
+use crate::memory_service;
+use crate::setup::{self, Consent, Live, Screen};
 use crate::ui::printable;
-use crate::vault_service::AgentVault;
 use crate::vaults::{self, agent_identity_or_new, namespace, right, writing};
 
 const WRITER: &str = "trip-notes";
@@ -19,6 +20,13 @@ pub(super) const READER: &str = "trip-brief";
 const SHARED: &str = "trips";
 const CLOSED: &str = "health";
 const NOTE: &str = "keep The train to Ghent leaves at 9:15.";
+/// An agent that may be in two apps, each with a key of its own.
+const KEEPER: &str = "remember-and-ask";
+const TELLING: &str = "diary";
+const ASKING: &str = "concierge";
+const MEMORY: &str = vaults::MEMORY;
+const TOLD: &str = "I always take the window seat, and never before nine.";
+const ASKED: &str = "Which seat do I take?";
 const QUESTION: &str = "When does the train to Ghent leave?";
 
 /// What the step showed.
@@ -28,6 +36,8 @@ pub(super) struct Shown {
     pub(super) answer: String,
     pub(super) notes_read: u64,
     pub(super) refused: String,
+    pub(super) recalled: String,
+    pub(super) not_said: String,
 }
 
 impl Shown {
@@ -38,13 +48,15 @@ impl Shown {
             "answer": self.answer,
             "notes_read": self.notes_read,
             "refused": self.refused,
+            "recalled": self.recalled,
+            "not_said": self.not_said,
         })
     }
 }
 
 /// Whether the agents are among the components.
 pub(super) fn can(components: &Path) -> bool {
-    [WRITER, READER]
+    [WRITER, READER, KEEPER]
         .iter()
         .all(|agent| components.join(format!("{agent}.wasm")).is_file())
 }
@@ -55,7 +67,7 @@ pub(super) async fn step(
     home: &Home,
     components: &Path,
     folder: PathBuf,
-    services: &Services,
+    live: &Live,
     tell: &dyn Fn(&str),
 ) -> Result<Shown, Failure> {
     let place = Place {
@@ -63,9 +75,14 @@ pub(super) async fn step(
         local: home.vaults()?,
     };
     let mut vault = create(&place)?;
-    for (agent, word) in [(WRITER, "append"), (READER, "read")] {
+    for (agent, place, word) in [
+        (WRITER, SHARED, "append"),
+        (READER, SHARED, "read"),
+        (TELLING, MEMORY, "append"),
+        (ASKING, MEMORY, "read"),
+    ] {
         let card = *agent_identity_or_new(agent, &vault.id())?.card();
-        let rights = vec![(namespace(&mut vault, SHARED)?, right(word)?)];
+        let rights = vec![(namespace(&mut vault, place)?, right(word)?)];
         let share = Share {
             card,
             rights,
@@ -79,11 +96,15 @@ pub(super) async fn step(
     tell(&format!(
         "   a vault with the namespaces {SHARED} and {CLOSED}; {WRITER} may append to {SHARED}, {READER} may read it, for 30 days"
     ));
+    let stage = Stage {
+        engine,
+        home,
+        components,
+        place: &place,
+        live,
+    };
     let run = async |agent: &str, input: &str, namespace: &str| {
-        run(
-            engine, components, &place, services, agent, input, namespace,
-        )
-        .await
+        stage.run(agent, agent, input, namespace).await
     };
 
     let kept = reply(WRITER, &run(WRITER, NOTE, SHARED).await?)?;
@@ -99,18 +120,29 @@ pub(super) async fn step(
         printable(&answer)
     ));
     let outside = run(WRITER, NOTE, CLOSED).await?;
-    let refused = match &outside.outcome {
-        Ended::Failed(error) => error.sentence(),
-        other => {
-            return Err(Failure::no(format_args!(
-                "{WRITER} was not shared {CLOSED} and was not refused: {}",
-                other.sentence()
-            )));
-        }
-    };
+    let refused = refusal(WRITER, &outside)?;
     tell(&format!(
         "   {WRITER}, told to write to {CLOSED}:\n      {}",
         printable(&refused)
+    ));
+
+    tell(&format!(
+        "   in the same vault lies a memory; {KEEPER} is the agent of two apps, {TELLING}, which may append to it, and {ASKING}, which may read it"
+    ));
+    let heard = reply(TELLING, &stage.run(KEEPER, TELLING, TOLD, MEMORY).await?)?;
+    tell(&format!(
+        "   {TELLING}, told “{TOLD}”:\n      {}",
+        printable(&heard)
+    ));
+    let recalled = reply(ASKING, &stage.run(KEEPER, ASKING, ASKED, MEMORY).await?)?;
+    tell(&format!(
+        "   {ASKING}, asked “{ASKED}”:\n      {}",
+        printable(&recalled)
+    ));
+    let not_said = refusal(ASKING, &stage.run(KEEPER, ASKING, TOLD, MEMORY).await?)?;
+    tell(&format!(
+        "   {ASKING}, told to remember something:\n      {}",
+        printable(&not_said)
     ));
     Ok(Shown {
         folder: place.folder,
@@ -118,6 +150,8 @@ pub(super) async fn step(
         answer,
         notes_read,
         refused,
+        recalled,
+        not_said,
     })
 }
 
@@ -130,39 +164,66 @@ fn create(place: &Place) -> Result<Vault, Failure> {
     let create = Create {
         passphrase: &passphrase,
         cost: SlotCost::LEAST,
-        namespaces: &[SHARED, CLOSED, vaults::MEMBERS],
+        namespaces: &[SHARED, CLOSED, MEMORY, vaults::MEMBERS],
     };
     Vault::create(Environment::of_this_computer(), place, &create)
         .map(|made| made.vault)
         .or_environment(format_args!("make a vault in {}", place.folder.display()))
 }
 
-async fn run(
-    engine: &Engine,
-    components: &Path,
-    place: &Place,
-    services: &Services,
-    agent: &str,
-    input: &str,
-    namespace: &str,
-) -> Result<RunReport, Failure> {
-    let path = components.join(format!("{agent}.wasm"));
-    let component = setup::load(engine, &path)?;
-    let grant = setup::grant(&component, &path, None, Consent::AsAsked)?;
-    let settings = [("namespace".to_owned(), namespace.to_owned())].into();
-    let plan = Plan::new(engine, &component, &grant, Vec::new(), settings)
-        .or_misuse("grant the agent what it asks for")?;
-    let key = vaults::agent_identity(agent, &vaults::vault_id(place)?)?;
-    let vault = vaults::open(place, Key::Member(key), false, false)?;
-    let services = Services {
-        vault: AgentVault::new(vault),
-        ..services.clone()
-    };
-    let start = Start::new(Input::text(input), services, Box::new(Screen::new(true)));
-    engine
-        .run(&plan, start)
-        .await
-        .or_environment(format_args!("run {agent}"))
+/// What every run of the step is made with.
+struct Stage<'a> {
+    engine: &'a Engine,
+    home: &'a Home,
+    components: &'a Path,
+    place: &'a Place,
+    live: &'a Live,
+}
+
+impl Stage<'_> {
+    /// Runs a component as one of this machine's agents.
+    async fn run(
+        &self,
+        component: &str,
+        agent: &str,
+        input: &str,
+        namespace: &str,
+    ) -> Result<RunReport, Failure> {
+        let path = self.components.join(format!("{component}.wasm"));
+        let component = setup::load(self.engine, &path)?;
+        let grant = setup::grant(&component, &path, None, Consent::AsAsked)?;
+        let settings = [("namespace".to_owned(), namespace.to_owned())].into();
+        let plan = Plan::new(self.engine, &component, &grant, Vec::new(), settings)
+            .or_misuse("grant the agent what it asks for")?;
+        let key = vaults::agent_identity(agent, &vaults::vault_id(self.place)?)?;
+        let vault = vaults::open(self.place, Key::Member(key), false, false)?;
+        let mut services = self.live.services.clone();
+        // By words alone: no second model is loaded for three sentences.
+        memory_service::give(
+            &mut services,
+            agent.to_owned(),
+            vault,
+            self.home.clone(),
+            self.live.models.service.clone(),
+            Some("none".to_owned()),
+        );
+        let start = Start::new(Input::text(input), services, Box::new(Screen::new(true)));
+        self.engine
+            .run(&plan, start)
+            .await
+            .or_environment(format_args!("run {agent}"))
+    }
+}
+
+/// How a run was refused, which it has to be.
+fn refusal(agent: &str, report: &RunReport) -> Result<String, Failure> {
+    match &report.outcome {
+        Ended::Failed(error) => Ok(error.sentence()),
+        other => Err(Failure::no(format_args!(
+            "{agent} did what was not shared with it: {}",
+            other.sentence()
+        ))),
+    }
 }
 
 fn reply(agent: &str, report: &RunReport) -> Result<String, Failure> {
