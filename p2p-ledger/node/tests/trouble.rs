@@ -69,6 +69,10 @@ async fn torn_files_are_cut_to_what_was_synced_and_nothing_acknowledged_is_lost(
         let torn = files(&store);
         assert!(torn.len() > 2, "{torn:?}");
         for (place, path) in torn.iter().enumerate() {
+            // An empty one was just made: its header is written in one sector, or not at all.
+            if std::fs::metadata(path).expect("it is there").len() == 0 {
+                continue;
+            }
             let length = 1 + usize::try_from(round).expect("few") * 977;
             let mut file = std::fs::File::options()
                 .append(true)
