@@ -59,8 +59,7 @@ struct Inner {
     genesis: Genesis,
     genesis_text: String,
     client: Client,
-    /// Held for as long as the client is.
-    _endpoint: Endpoint,
+    endpoint: Endpoint,
     /// Where nodes on this machine leave evidence.
     folders: Vec<PathBuf>,
     runtime: tokio::runtime::Handle,
@@ -97,12 +96,17 @@ impl Watched {
             genesis: network.genesis.clone(),
             genesis_text: network.genesis.to_toml(),
             client,
-            _endpoint: endpoint,
+            endpoint,
             folders,
             runtime: tokio::runtime::Handle::current(),
             seen: Mutex::default(),
             rounds: watch::channel(0).0,
         })))
+    }
+
+    /// What is to be closed once nobody looks any more.
+    pub(crate) fn endpoint(&self) -> Endpoint {
+        self.0.endpoint.clone()
     }
 
     /// Its pages.
@@ -469,6 +473,7 @@ fn now() -> UnixMs {
 pub(crate) struct Listening {
     listener: tokio::net::TcpListener,
     explorer: Explorer,
+    endpoint: Endpoint,
     names: Vec<String>,
     /// Where a browser finds it.
     pub(crate) url: String,
@@ -489,9 +494,11 @@ pub(crate) async fn listen(
         .map(str::to_owned)
         .into();
     names.extend(serve::own_name(address.ip()));
+    let watched = Watched::new(network, folders).await?;
     Ok(Listening {
         listener,
-        explorer: Watched::new(network, folders).await?.explorer(verifier)?,
+        endpoint: watched.endpoint(),
+        explorer: watched.explorer(verifier)?,
         names,
         url: format!("http://{}/ledger", serve::shown(address)),
     })
@@ -500,6 +507,9 @@ pub(crate) async fn listen(
 impl Listening {
     /// Answers until `end` is ready.
     pub(crate) async fn serve(self, end: impl Future<Output = ()>) -> std::io::Result<()> {
-        tally_gateway::serve(self.listener, self.explorer.router(self.names), end).await
+        let served =
+            tally_gateway::serve(self.listener, self.explorer.router(self.names), end).await;
+        self.endpoint.close().await;
+        served
     }
 }

@@ -88,12 +88,12 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
             let listening =
                 runtime.block_on(explorer::listen(address, &network, folders, &args.verifier))?;
             let url = listening.url.clone();
-            runtime.spawn(async move {
-                if let Err(error) = listening.serve(std::future::pending()).await {
-                    tracing::error!(%error, "the explorer has stopped");
-                }
-            });
-            Some(url)
+            let (end, ended) = tokio::sync::oneshot::channel::<()>();
+            let serving = runtime.spawn(listening.serve(async {
+                // Also when it is dropped.
+                let _ = ended.await;
+            }));
+            Some((url, end, serving))
         }
         _ => None,
     };
@@ -102,7 +102,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
             "{}",
             serde_json::json!({
                 "chain": chain.to_string(), "genesis": genesis, "validators": count, "tolerates": tolerated,
-                "explorer": explorer,
+                "explorer": explorer.as_ref().map(|(url, ..)| url),
             })
         );
     } else {
@@ -117,7 +117,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
             }
         );
         eprintln!("network file {}", genesis.display());
-        if let Some(url) = &explorer {
+        if let Some((url, ..)) = &explorer {
             eprintln!("explorer {url}");
         }
     }
@@ -126,7 +126,13 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
     }
     let mut devnet = Devnet::start(&args.dir, count, args.block_ms, args.delay_ms)?;
     eprintln!("running; `kill N`, `start N`, `status`, `quit`, or Ctrl-C");
-    devnet.serve(&runtime)
+    let ended = devnet.serve(&runtime);
+    if let Some((_, end, serving)) = explorer {
+        drop(end);
+        // What goes wrong in the explorer is not the network's trouble.
+        let _ = runtime.block_on(serving);
+    }
+    ended
 }
 
 /// The network's files, made if they are not there.

@@ -91,8 +91,10 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
     config.per_minute = args.rate;
     config.open = args.no_keys;
     let runtime = crate::runtime()?;
+    let mut endpoint = None;
     if let Some(network) = args.ledger.find(&Home::open()?)? {
         let watched = runtime.block_on(Watched::new(&network, Vec::new()))?;
+        endpoint = Some(watched.endpoint());
         config.ledger = Some(watched.explorer(&args.verifier)?);
     }
     let keeper: KeyKeeper = {
@@ -138,9 +140,11 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
             }
             eprintln!("listening on {address}; end with ^C");
         }
-        tally_gateway::serve(listener, gateway.router(), ended())
-            .await
-            .or_environment("serve")
+        let served = tally_gateway::serve(listener, gateway.router(), ended()).await;
+        if let Some(endpoint) = endpoint {
+            endpoint.close().await;
+        }
+        served.or_environment("serve")
     })
 }
 

@@ -68,7 +68,7 @@ struct Network {
     /// Seeds of runners that are taken.
     runners: std::cell::Cell<u8>,
     client: Client,
-    _endpoint: Endpoint,
+    endpoint: Endpoint,
     _dir: tempfile::TempDir,
 }
 
@@ -98,7 +98,7 @@ pub(crate) fn run(options: &Options<'_>) -> anyhow::Result<Value> {
             }
             None => json!("not measured: --component names an agent to run"),
         };
-        drop(network);
+        network.close().await;
         let curves = match options.curves {
             true => curves(time).await?,
             false => json!("not measured: --curves"),
@@ -125,7 +125,7 @@ async fn curves(time: Duration) -> anyhow::Result<Value> {
     for batch in BATCHES {
         by_batch.push(sustained(&network, time, Shape::hashes(batch)).await?);
     }
-    drop(network);
+    network.close().await;
     let mut by_validators = Vec::new();
     for validators in VALIDATORS {
         let network = start(validators, 0).await?;
@@ -134,9 +134,11 @@ async fn curves(time: Duration) -> anyhow::Result<Value> {
             "latency": latency(&network, time).await?,
             "sustained": sustained(&network, time, Shape::hashes(BATCH)).await?,
         }));
+        network.close().await;
     }
     let network = start(4, DISTANCE_MS).await?;
     let far = json!({ "delay_ms": DISTANCE_MS, "latency": latency(&network, time).await? });
+    network.close().await;
     Ok(json!({
         "by_receipts_in_a_settlement": by_batch,
         "by_validators": by_validators,
@@ -194,7 +196,7 @@ async fn start(validators: u16, delay_ms: u64) -> anyhow::Result<Network> {
         file: network.file,
         runners: std::cell::Cell::new(1),
         client,
-        _endpoint: endpoint,
+        endpoint,
         _dir: dir,
     };
     // All of them, so that the first figures are not those of a network that comes up.
@@ -213,6 +215,11 @@ async fn start(validators: u16, delay_ms: u64) -> anyhow::Result<Network> {
 }
 
 impl Network {
+    /// Ends the processes.
+    async fn close(self) {
+        self.endpoint.close().await;
+    }
+
     fn signed(&self, request: Request, key: &SigningKey) -> Transaction {
         let signature = key.sign(&request.signed_bytes(self.genesis.chain()));
         Transaction::new(request, vec![(key.public_key(), signature)]).expect("within the limits")
