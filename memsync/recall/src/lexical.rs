@@ -111,6 +111,10 @@ impl Lexical {
 
     /// Documents with all terms of a phrase.
     pub(crate) fn found_in(&self, phrase: &[String]) -> u32 {
+        if let [term] = phrase {
+            let id = self.terms.get(term.as_str());
+            return id.map_or(0, |id| self.postings[*id as usize].len() as u32);
+        }
         let mut found = 0;
         self.occurrences(phrase, |_, _, frequency| found = frequency);
         found
@@ -173,6 +177,14 @@ impl Lexical {
         let Some((rarest, others)) = lists.split_first() else {
             return;
         };
+        // Most phrases are one word, and those of common words are long lists.
+        if others.is_empty() {
+            let frequency = rarest.len() as u32;
+            for posting in *rarest {
+                found(posting.slot, posting.count, frequency);
+            }
+            return;
+        }
         let all: Vec<Posting> = rarest
             .iter()
             .filter(|posting| {
