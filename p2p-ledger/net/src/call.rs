@@ -6,6 +6,10 @@
 //! ```
 //!
 //! A connection serves many calls at once and in no order. What is asked and answered is the [`Service`]'s business.
+//!
+//! A server that was killed does not say so, and its successor at the same address knows nothing of its connections: a
+//! caller that went on with one would wait until it is idle for good. So a call on a connection that stays silent goes out
+//! once more over a new one. A server may therefore see a request twice.
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -16,6 +20,7 @@ use bytes::Bytes;
 use iroh::endpoint::{Connection, RecvStream, SendStream, VarInt};
 use tokio::sync::{Mutex, Semaphore};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::endpoint::{CALL_ALPN, Endpoint, MESH_ALPN, address};
 use crate::{EndpointId, FrameError, Mesh, frame};
@@ -187,6 +192,11 @@ pub enum CallError {
     },
 }
 
+/// How long a connection may be silent after a request: the peer's transport acknowledges one long before it is answered.
+const SILENCE: Duration = Duration::from_secs(1);
+/// Between two looks at what has come.
+const LOOK: Duration = Duration::from_millis(50);
+
 /// Calls one server, over one connection that is opened when it is needed.
 #[derive(Debug)]
 pub struct Caller {
@@ -232,7 +242,33 @@ impl Caller {
     }
 
     async fn attempt(&self, request: Bytes, answer_limit: usize) -> Result<Bytes, CallError> {
-        let connection = self.connected().await?;
+        let (connection, is_new) = self.connected(None).await?;
+        let answer = self.exchange(&connection, request.clone(), answer_limit);
+        if is_new {
+            return answer.await;
+        }
+        let mut answer = std::pin::pin!(answer);
+        tokio::select! {
+            answer = &mut answer => return answer,
+            () = self.silent(&connection) => {}
+        }
+        tracing::debug!(server = %self.server, "a connection is silent: opening another one");
+        tokio::select! {
+            // It lived after all.
+            answer = answer => answer,
+            another = self.connected(Some(connection.stable_id())) => {
+                let (another, _) = another?;
+                self.exchange(&another, request, answer_limit).await
+            }
+        }
+    }
+
+    async fn exchange(
+        &self,
+        connection: &Connection,
+        request: Bytes,
+        answer_limit: usize,
+    ) -> Result<Bytes, CallError> {
         let endpoint = self.server;
         let broken = |reason: String| CallError::Broken { endpoint, reason };
         let (mut send, mut receive) = connection
@@ -252,10 +288,30 @@ impl Caller {
             .ok_or_else(|| broken("it ended without an answer".to_owned()))
     }
 
-    async fn connected(&self) -> Result<Connection, CallError> {
+    /// Ready when nothing came on a connection for longer than a living peer would be silent.
+    async fn silent(&self, connection: &Connection) {
+        let came = || connection.stats().udp_rx.datagrams;
+        let (mut seen, mut since) = (came(), Instant::now());
+        // What was just sent is acknowledged; later, nothing but the next keep-alive is.
+        let mut patience = SILENCE;
+        while since.elapsed() < patience {
+            tokio::time::sleep(LOOK).await;
+            let now = came();
+            if now != seen {
+                (seen, since) = (now, Instant::now());
+                patience = SILENCE + self.endpoint.config.keep_alive();
+            }
+        }
+    }
+
+    /// The connection, and whether it was just opened. One that is `dead` is replaced.
+    async fn connected(&self, dead: Option<usize>) -> Result<(Connection, bool), CallError> {
         let mut present = self.connection.lock().await;
-        if let Some(connection) = present.as_ref().filter(|c| c.close_reason().is_none()) {
-            return Ok(connection.clone());
+        let lives = |one: &&Connection| {
+            one.close_reason().is_none() && dead.is_none_or(|dead| one.stable_id() != dead)
+        };
+        if let Some(connection) = present.as_ref().filter(lives) {
+            return Ok((connection.clone(), false));
         }
         let unreachable = |source| CallError::Unreachable {
             endpoint: self.server,
@@ -270,6 +326,6 @@ impl Caller {
             .map_err(|late| unreachable(late.into()))?
             .map_err(|error| unreachable(error.into()))?;
         *present = Some(connection.clone());
-        Ok(connection)
+        Ok((connection, true))
     }
 }

@@ -41,6 +41,7 @@ impl Queue {
 #[derive(Debug)]
 pub(crate) struct Lane {
     pub(crate) id: ConnectionId,
+    pub(crate) since: Instant,
     pub(crate) queues: Vec<Queue>,
     /// Dropping it ends the connection.
     pub(crate) _hold: tokio::sync::oneshot::Sender<()>,
@@ -99,6 +100,11 @@ impl Connections {
         self.lanes.keys()
     }
 
+    /// Since when a peer's connection is here.
+    pub(crate) fn since(&self, peer: &PublicKey) -> Option<Instant> {
+        self.lanes.get(peer).map(|lane| lane.since)
+    }
+
     pub(crate) fn put(&self, peer: &PublicKey, queue: usize, message: Bytes) -> Put {
         match self.lanes.get(peer) {
             None => Put::Offline,
@@ -122,6 +128,7 @@ mod tests {
         let (hold, held) = tokio::sync::oneshot::channel();
         let lane = Lane {
             id: ConnectionId(id),
+            since: Instant::now(),
             queues: vec![queue],
             _hold: hold,
         };

@@ -63,6 +63,11 @@ impl Config {
             idle: Duration::from_secs(12),
         }
     }
+
+    /// How often a silent connection says that it lives.
+    pub(crate) fn keep_alive(&self) -> Duration {
+        self.idle / 4
+    }
 }
 
 /// Why an endpoint did not open. The operator acts.
@@ -88,6 +93,10 @@ pub struct Endpoint {
     pub(crate) config: Config,
 }
 
+/// What a round trip is taken to be until one was measured. A first packet is sent again after three of them, and nodes that
+/// start together do not hear each other's first packets; QUIC's own default is 333 ms.
+const FIRST_ROUND_TRIP: Duration = Duration::from_millis(100);
+
 /// What one connection may hold in this process: a full stream of the largest messages, and a few more.
 const STREAM_WINDOW: u32 = 4 * 1024 * 1024; // bytes
 const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024; // bytes
@@ -103,7 +112,8 @@ impl Endpoint {
             .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
             .receive_window(VarInt::from_u32(CONNECTION_WINDOW))
             .datagram_receive_buffer_size(None)
-            .keep_alive_interval(config.idle / 4)
+            .keep_alive_interval(config.keep_alive())
+            .initial_rtt(FIRST_ROUND_TRIP)
             .max_idle_timeout(Some(idle))
             .build();
         let failed = |source| BindError::Listen {

@@ -41,6 +41,8 @@ const FIRST_WAIT: Duration = Duration::from_millis(50);
 const LAST_WAIT: Duration = Duration::from_secs(5);
 /// How long the higher key waits for the lower one to dial.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// How long it waits the first time.
+const FIRST_PATIENCE: Duration = Duration::from_millis(250);
 /// A connection that lasted this long was a good one: the next wait is the first again.
 const GOOD: Duration = Duration::from_secs(5);
 
@@ -259,8 +261,9 @@ impl Mesh {
             .find(|key| EndpointId::of_validator(key) == id)
             .cloned();
         match peer {
-            // If both dialled as they like, each would replace the other's connection for ever.
-            Some(peer) if id > self.0.endpoint.id() && self.is_connected(&peer) => {
+            // If both dialled as they like, each would replace the other's connection for ever. But whoever dials though
+            // there has been a connection for long does not have it any more: it was started again.
+            Some(peer) if id > self.0.endpoint.id() && self.is_new(&peer) => {
                 connection.close(REPLACED, b"connected already");
             }
             Some(peer) => self.run(&peer, connection).await,
@@ -276,12 +279,23 @@ impl Mesh {
         locked(&self.0.connections).peers().any(|one| one == peer)
     }
 
+    /// Whether a peer has a connection that came about just now.
+    fn is_new(&self, peer: &PublicKey) -> bool {
+        locked(&self.0.connections)
+            .since(peer)
+            .is_some_and(|since| since.elapsed() < PATIENCE)
+    }
+
     async fn dial(self, peer: Peer) {
         let mut wait = FIRST_WAIT;
         let lower = self.0.endpoint.id() < peer.endpoint();
+        // When it is started, the higher key dials soon, as the peer may hold a connection that died with the process before
+        // this one; but not at once, as both may be started together, and of two connections one is dropped.
+        let mut patience = FIRST_PATIENCE;
         loop {
             if !lower {
-                tokio::time::sleep(PATIENCE).await;
+                tokio::time::sleep(patience).await;
+                patience = PATIENCE;
             }
             if peer.addresses.is_empty() || self.is_connected(&peer.key) {
                 tokio::time::sleep(PATIENCE).await;
@@ -316,6 +330,7 @@ impl Mesh {
             .unzip();
         let lane = Lane {
             id,
+            since: Instant::now(),
             queues,
             _hold: hold,
         };
