@@ -1,14 +1,18 @@
 //! What a runner has yet to settle: receipts, on its disk before its answer is shown.
 //!
 //! ```text
-//! DIR/receipts     frames (`frames`), each a record: 1 (by hash) or 2 (in full) || the receipt's envelope
-//! DIR/settled      frames, each: how many records from the start are settled, u64
+//! DIR/receipts-N   frames (`frames`), each a record: 1 (by hash) or 2 (in full) || the receipt's envelope.
+//!                  The first of the file is record N, from 0, in 20 digits
+//! DIR/settled      a frame: how many records, from the first ever, are settled, u64
+//! DIR/append       held by whoever appends
 //! DIR/lock         held by whoever settles
 //! ```
 //!
-//! Invariants: [`Outbox::append`] returns once the receipt is durable. A record is never altered or removed while another
-//! one may be appended; `settled` only grows. Several processes may append at once: each frame is one write at the end, under
-//! a lock of the file.
+//! A file of receipts that has [`FILE_BYTES`] is followed by a new one, and goes once all of it is settled. So to append one
+//! or to find the next to settle is to read one file, however many wait.
+//!
+//! Invariants: [`Outbox::append`] returns once the receipt is durable. A record is never altered; `settled` only grows; the
+//! last file stays, since its name tells how many there were. Several processes may append at once.
 //!
 //! Out of scope: sending them, which is [`settle`](crate::settle)'s.
 
@@ -18,6 +22,9 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::frames::{HEAD, put, whole};
+
+/// Bytes after which a new file of receipts is begun.
+const FILE_BYTES: usize = 1024 * 1024;
 
 /// How much of a receipt goes into blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,64 +59,118 @@ impl Outbox {
             .recursive(true)
             .mode(0o700)
             .create(dir)?;
-        Ok(Self(dir.to_owned()))
+        let outbox = Self(dir.to_owned());
+        // Before there were several files, there was this one.
+        match fs::rename(dir.join("receipts"), outbox.receipts(0)) {
+            Ok(()) => outbox.sync_folder()?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        Ok(outbox)
     }
 
     /// Makes receipts durable, in order.
     pub fn append(&self, records: &[Record]) -> io::Result<()> {
-        let mut bytes = Vec::new();
+        let mut frames = Vec::new();
         for record in records {
             let payload = [&[record.form as u8], record.receipt.as_slice()].concat();
-            put(&payload, &mut bytes);
+            put(&payload, &mut frames);
         }
-        self.write("receipts", &bytes)
+        let turn = self.file("append")?;
+        turn.lock()?;
+        let mut first = self.firsts()?.last().copied();
+        let mut end = 0;
+        if let Some(number) = first {
+            let mut file = self.file(&receipts(number))?;
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes)?;
+            let (count, whole) = whole_frames(&bytes);
+            end = whole as u64;
+            if whole < bytes.len() {
+                // What a crash left half was never acknowledged.
+                file.set_len(end)?;
+            }
+            if whole >= FILE_BYTES {
+                first = Some(number + count);
+                end = 0;
+            }
+        }
+        let mut file = self.file(&receipts(first.unwrap_or(0)))?;
+        file.seek(SeekFrom::Start(end))?;
+        file.write_all(&frames)?;
+        file.sync_all()?;
+        if end == 0 {
+            self.sync_folder()?;
+        }
+        Ok(())
     }
 
-    /// The receipts that are not settled, oldest first: at most `limit`. Also where the first stands.
+    /// The receipts that are not settled, oldest first: at most `limit`, and no more than one file has. Also where the first
+    /// stands among all that ever were.
     pub fn open_records(&self, limit: usize) -> io::Result<(u64, Vec<Record>)> {
         let settled = self.settled()?;
         let mut open = Vec::new();
-        let mut count = 0;
-        each_frame(&self.0.join("receipts"), |payload| {
+        let firsts = self.firsts()?;
+        let Some(first) = firsts.iter().rev().find(|first| **first <= settled) else {
+            return Ok((settled, open));
+        };
+        let bytes = read(&self.receipts(*first))?;
+        let mut number = *first;
+        each_frame(&bytes, |payload| {
             let form = match payload[0] {
-                1 => Form::Hash,
-                2 => Form::Full,
-                _ => return,
+                1 => Some(Form::Hash),
+                2 => Some(Form::Full),
+                _ => None,
             };
-            if count >= settled && open.len() < limit {
+            if let Some(form) = form
+                && number >= settled
+                && open.len() < limit
+            {
                 open.push(Record {
                     form,
                     receipt: payload[1..].to_vec(),
                 });
             }
-            count += 1;
-        })?;
+            number += 1;
+        });
         Ok((settled, open))
     }
 
     /// How many receipts are not settled.
     pub fn waiting(&self) -> io::Result<u64> {
-        let mut count = 0u64;
-        each_frame(&self.0.join("receipts"), |payload| {
-            count += u64::from(matches!(payload[0], 1 | 2));
-        })?;
-        Ok(count.saturating_sub(self.settled()?))
+        let Some(last) = self.firsts()?.last().copied() else {
+            return Ok(0);
+        };
+        let (count, _) = whole_frames(&read(&self.receipts(last))?);
+        Ok((last + count).saturating_sub(self.settled()?))
     }
 
-    /// Puts down that the first `count` receipts are settled.
+    /// Puts down that the first `count` receipts of all that ever were are settled, and lets go of files that have no others.
     pub fn set_settled(&self, count: u64) -> io::Result<()> {
         let mut bytes = Vec::new();
         put(&count.to_be_bytes(), &mut bytes);
-        self.write("settled", &bytes)
+        let new = self.0.join("settled.new");
+        let mut file = self.file("settled.new")?;
+        file.set_len(0)?;
+        file.write_all(&bytes)?;
+        file.sync_all()?;
+        fs::rename(new, self.0.join("settled"))?;
+        self.sync_folder()?;
+        for pair in self.firsts()?.windows(2) {
+            if pair[1] <= count {
+                fs::remove_file(self.receipts(pair[0]))?;
+            }
+        }
+        Ok(())
     }
 
     fn settled(&self) -> io::Result<u64> {
         let mut settled = 0;
-        each_frame(&self.0.join("settled"), |payload| {
+        each_frame(&read(&self.0.join("settled"))?, |payload| {
             if let Ok(count) = payload.try_into() {
                 settled = settled.max(u64::from_be_bytes(count));
             }
-        })?;
+        });
         Ok(settled)
     }
 
@@ -133,48 +194,58 @@ impl Outbox {
             .open(self.0.join(name))
     }
 
-    /// Appends whole frames, after those that are whole already: what a crash left half is written over.
-    fn write(&self, name: &str, frames: &[u8]) -> io::Result<()> {
-        let new = !self.0.join(name).exists();
-        let mut file = self.file(name)?;
-        file.lock()?;
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes)?;
-        let end = whole_bytes(&bytes);
-        if end < bytes.len() {
-            file.set_len(end as u64)?;
+    fn receipts(&self, first: u64) -> PathBuf {
+        self.0.join(receipts(first))
+    }
+
+    /// The number of the first record of each file, ascending.
+    fn firsts(&self) -> io::Result<Vec<u64>> {
+        let mut firsts = Vec::new();
+        for entry in fs::read_dir(&self.0)? {
+            let name = entry?.file_name();
+            firsts.extend(
+                name.to_str()
+                    .and_then(|name| name.strip_prefix("receipts-"))
+                    .and_then(|number| number.parse::<u64>().ok()),
+            );
         }
-        file.seek(SeekFrom::Start(end as u64))?;
-        file.write_all(frames)?;
-        file.sync_all()?;
-        if new {
-            File::open(&self.0)?.sync_all()?;
-        }
-        Ok(())
+        firsts.sort_unstable();
+        Ok(firsts)
+    }
+
+    fn sync_folder(&self) -> io::Result<()> {
+        File::open(&self.0)?.sync_all()
     }
 }
 
-/// How many bytes from the start are whole frames.
-fn whole_bytes(bytes: &[u8]) -> usize {
-    let mut end = 0;
-    while let Some(payload) = whole(&bytes[end..]) {
+fn receipts(first: u64) -> String {
+    format!("receipts-{first:020}")
+}
+
+/// A file's bytes; none if there is no such file.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    match fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        read => read,
+    }
+}
+
+/// How many frames from the start are whole, and how many bytes they take.
+fn whole_frames(bytes: &[u8]) -> (u64, usize) {
+    let (mut count, mut end) = (0, 0);
+    each_frame(bytes, |payload| {
+        count += 1;
         end += HEAD + payload.len();
-    }
-    end
+    });
+    (count, end)
 }
 
-fn each_frame(path: &Path, mut each: impl FnMut(&[u8])) -> io::Result<()> {
-    let bytes = match fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-    };
+fn each_frame(bytes: &[u8], mut each: impl FnMut(&[u8])) {
     let mut at = 0;
     while let Some(payload) = whole(&bytes[at..]) {
         each(payload);
         at += HEAD + payload.len();
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -211,7 +282,7 @@ mod tests {
         let dir = crate::scratch::Scratch::new();
         let outbox = Outbox::open(dir.path()).unwrap();
         outbox.append(&[record(0), record(1)]).unwrap();
-        let path = dir.path().join("receipts");
+        let path = outbox.receipts(0);
         let length = fs::metadata(&path).unwrap().len();
         OpenOptions::new()
             .write(true)
@@ -234,5 +305,52 @@ mod tests {
         assert!(outbox.settle().unwrap().is_none());
         drop(first);
         assert!(outbox.settle().unwrap().is_some());
+    }
+
+    #[test]
+    fn what_is_settled_is_let_go_and_the_count_goes_on() {
+        let dir = crate::scratch::Scratch::new();
+        let outbox = Outbox::open(dir.path()).unwrap();
+        let big = |n: u8| Record {
+            receipt: vec![n; FILE_BYTES / 2],
+            ..record(n)
+        };
+        for n in 0..9 {
+            outbox.append(&[big(n)]).unwrap();
+        }
+        assert_eq!(outbox.waiting().unwrap(), 9);
+        let files = outbox.firsts().unwrap().len();
+        assert!(files > 3, "{files} files");
+        for settled in 1..=9 {
+            let (first, open) = outbox.open_records(1).unwrap();
+            assert_eq!(
+                (first, &open[..]),
+                (settled - 1, &[big(settled as u8 - 1)][..])
+            );
+            outbox.set_settled(settled).unwrap();
+        }
+        assert_eq!(outbox.firsts().unwrap().len(), 1);
+        assert_eq!(outbox.open_records(9).unwrap(), (9, vec![]));
+        let outbox = Outbox::open(dir.path()).unwrap();
+        outbox.append(&[record(9), record(10)]).unwrap();
+        assert_eq!(
+            outbox.open_records(9).unwrap(),
+            (9, vec![record(9), record(10)])
+        );
+        assert_eq!(outbox.waiting().unwrap(), 2);
+    }
+
+    #[test]
+    fn an_outbox_of_one_file_goes_on_as_one_of_many() {
+        let dir = crate::scratch::Scratch::new();
+        let outbox = Outbox::open(dir.path()).unwrap();
+        outbox.append(&[record(0), record(1)]).unwrap();
+        fs::rename(outbox.receipts(0), dir.path().join("receipts")).unwrap();
+        let mut settled = Vec::new();
+        put(&0u64.to_be_bytes(), &mut settled);
+        put(&1u64.to_be_bytes(), &mut settled);
+        fs::write(dir.path().join("settled"), settled).unwrap();
+        let outbox = Outbox::open(dir.path()).unwrap();
+        assert_eq!(outbox.open_records(9).unwrap(), (1, vec![record(1)]));
     }
 }
