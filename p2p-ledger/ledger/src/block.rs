@@ -124,7 +124,7 @@ impl Block {
     pub fn body_bytes<'a>(transactions: impl IntoIterator<Item = &'a Transaction>) -> usize {
         transactions
             .into_iter()
-            .fold(4, |sum, transaction| sum + 4 + transaction.to_bytes().len())
+            .fold(4, |sum, transaction| sum + 4 + transaction.as_bytes().len())
     }
 
     /// The block's digest.
@@ -181,6 +181,6 @@ fn write_body<'a>(
 ) {
     to.put_u32(u32::try_from(transactions.len()).expect("the limit on bytes keeps it far below"));
     for transaction in transactions {
-        to.put_counted(&transaction.to_bytes());
+        to.put_counted(transaction.as_bytes());
     }
 }

@@ -16,6 +16,8 @@
 //!
 //! `docs/ledger.md` has the fields of every kind.
 
+use std::sync::{Arc, OnceLock};
+
 use tally_receipt::{Digest, Label, PublicKey, Signature, SigningKey, verify_signatures};
 
 use crate::id::{
@@ -249,13 +251,31 @@ impl HoldId {
     }
 }
 
-/// A signed request. Whether the signatures hold is not known yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Transaction {
+/// A signed request. Whether the signatures hold is not known yet. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Transaction(Arc<Signed>);
+
+#[derive(Debug)]
+struct Signed {
     request: Request,
     /// Ascending by key, each key once, at least one.
     signatures: Vec<(PublicKey, Signature)>,
+    /// The transaction as it is written, which has one spelling; so this decides whether two are the same.
+    bytes: Box<[u8]>,
+    /// How many of them, from the start, are the request.
+    request_bytes: usize,
+    id: TransactionId,
+    /// Of the receipts that it settles, once somebody has asked.
+    digests: OnceLock<Box<[Digest]>>,
 }
+
+impl PartialEq for Transaction {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.bytes == other.0.bytes
+    }
+}
+
+impl Eq for Transaction {}
 
 /// A transaction for a chain, whose signatures all hold and whose receipts, if it carries any in full, are receipts
 /// with good signatures. That is everything that can be said about it without the state.
@@ -263,7 +283,6 @@ pub struct Transaction {
 pub struct Checked {
     transaction: Transaction,
     chain: ChainId,
-    id: TransactionId,
 }
 
 /// Why a transaction can never be good, whatever the state. Its sender is at fault.
@@ -306,8 +325,7 @@ impl Request {
 
     /// The bytes that signers sign.
     pub fn signed_bytes(&self, chain: ChainId) -> Vec<u8> {
-        let mut bytes = b"tally-ledger-transaction-v1\n".to_vec();
-        bytes.put(chain.as_bytes());
+        let mut bytes = signed_prefix(chain);
         self.write(&mut bytes);
         bytes
     }
@@ -585,32 +603,60 @@ impl Transaction {
             }
         }
         signatures.sort_by_key(|(key, _)| *key);
-        let transaction = Self {
-            request,
-            signatures,
-        };
-        Self::from_bytes(&transaction.to_bytes())
+        let mut bytes = Vec::new();
+        request.write(&mut bytes);
+        bytes.put_count(signatures.len());
+        for (key, signature) in &signatures {
+            bytes.put(key.as_bytes());
+            bytes.put(signature.as_bytes());
+        }
+        Self::from_bytes(&bytes)
     }
 
     /// What is asked.
-    pub const fn request(&self) -> &Request {
-        &self.request
+    pub fn request(&self) -> &Request {
+        &self.0.request
     }
 
     /// Who signed, ascending.
     pub fn signers(&self) -> impl Iterator<Item = PublicKey> {
-        self.signatures.iter().map(|(key, _)| *key)
+        self.0.signatures.iter().map(|(key, _)| *key)
     }
 
     /// The digest of the transaction with its signatures.
     pub fn id(&self) -> TransactionId {
-        TransactionId::new(hash(Purpose::Transaction, |hasher| self.write(hasher)))
+        self.0.id
     }
 
-    /// Writes the transaction down.
+    /// The transaction as it is written.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0.bytes
+    }
+
+    /// A copy of [`as_bytes`](Self::as_bytes).
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        self.write(&mut bytes);
+        self.0.bytes.to_vec()
+    }
+
+    /// The digests of the receipts that it settles, in order.
+    pub fn receipts(&self) -> &[Digest] {
+        match &self.0.request {
+            Request::Settle {
+                receipts: Settlement::Hashes(digests),
+                ..
+            } => digests,
+            Request::Settle { receipts, .. } => self
+                .0
+                .digests
+                .get_or_init(|| receipts.digests().into_boxed_slice()),
+            _ => &[],
+        }
+    }
+
+    /// The bytes that signers signed, if they signed for this chain.
+    fn signed_bytes(&self, chain: ChainId) -> Vec<u8> {
+        let mut bytes = signed_prefix(chain);
+        bytes.put(&self.0.bytes[..self.0.request_bytes]);
         bytes
     }
 
@@ -629,6 +675,7 @@ impl Transaction {
         Reader::whole(bytes, |reader| {
             const PART: &str = "the signatures";
             let request = Request::read(reader)?;
+            let request_bytes = bytes.len() - reader.remaining();
             let signatures = reader.list(MAX_SIGNATURES, 96, PART, |reader| {
                 Ok((reader.key("a signer")?, reader.signature("a signature")?))
             })?;
@@ -638,21 +685,22 @@ impl Transaction {
             if !signatures.is_sorted_by(|(one, _), (next, _)| one < next) {
                 return Err(DecodeError::Order { part: PART });
             }
-            Ok(Self {
+            Ok(Self(Arc::new(Signed {
                 request,
                 signatures,
-            })
+                bytes: bytes.into(),
+                request_bytes,
+                id: TransactionId::new(hash(Purpose::Transaction, |hasher| hasher.put(bytes))),
+                digests: OnceLock::new(),
+            })))
         })
     }
+}
 
-    fn write(&self, to: &mut impl Write) {
-        self.request.write(to);
-        to.put_count(self.signatures.len());
-        for (key, signature) in &self.signatures {
-            to.put(key.as_bytes());
-            to.put(signature.as_bytes());
-        }
-    }
+fn signed_prefix(chain: ChainId) -> Vec<u8> {
+    let mut bytes = b"tally-ledger-transaction-v1\n".to_vec();
+    bytes.put(chain.as_bytes());
+    bytes
 }
 
 impl Checked {
@@ -674,13 +722,14 @@ impl Checked {
     ) -> Vec<Result<Self, CheckError>> {
         let messages: Vec<Vec<u8>> = transactions
             .iter()
-            .map(|transaction| transaction.request.signed_bytes(chain))
+            .map(|transaction| transaction.signed_bytes(chain))
             .collect();
         let signed: Vec<(PublicKey, &[u8], &Signature)> = transactions
             .iter()
             .zip(&messages)
             .flat_map(|(transaction, message)| {
                 transaction
+                    .0
                     .signatures
                     .iter()
                     .map(|(key, signature)| (*key, message.as_slice(), signature))
@@ -692,7 +741,7 @@ impl Checked {
             .map(|transaction| {
                 // Every answer must be taken, whatever the ones before it say.
                 let mut bad = None;
-                for ((key, _), holds) in transaction.signatures.iter().zip(holds.by_ref()) {
+                for ((key, _), holds) in transaction.0.signatures.iter().zip(holds.by_ref()) {
                     if !holds {
                         bad = bad.or(Some(*key));
                     }
@@ -710,16 +759,11 @@ impl Checked {
                 if let Request::Settle {
                     receipts: Settlement::Full(receipts),
                     ..
-                } = &transaction.request
+                } = transaction.request()
                 {
                     check_receipts(receipts)?;
                 }
-                let id = transaction.id();
-                Ok(Self {
-                    transaction,
-                    chain,
-                    id,
-                })
+                Ok(Self { transaction, chain })
             })
             .collect()
     }
@@ -735,8 +779,8 @@ impl Checked {
     }
 
     /// Its digest.
-    pub const fn id(&self) -> TransactionId {
-        self.id
+    pub fn id(&self) -> TransactionId {
+        self.transaction.id()
     }
 }
 

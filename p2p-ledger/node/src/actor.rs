@@ -21,6 +21,7 @@ mod history;
 mod ready;
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -34,6 +35,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::Runtime;
 use crate::bodies::Bodies;
 use crate::chain::{Candidate, Chain, Final};
+use crate::checks::Checks;
 use crate::consensus::{
     Audience, Consensus, EpochStart, Fault, Finalized, Mailbox, Proposed, Request, Slot,
 };
@@ -41,7 +43,7 @@ use crate::metrics::Metrics;
 use crate::pool::{self, Pool};
 use crate::proofs::Log;
 use crate::store::{Blocks, Partitions, PoolFile, StoreError};
-use crate::wire::{self, BlockMessage, HistoryMessage, Refused, Transactions};
+use crate::wire::{self, BlockMessage, HistoryMessage, Outline, Refused, Transactions};
 pub(crate) use answers::Command;
 use ready::Ready;
 
@@ -73,6 +75,10 @@ const TICK: Duration = Duration::from_millis(50);
 const TIP_EVERY: Duration = Duration::from_secs(1);
 /// A transaction that waited so long may not have reached everybody: it is passed on, once.
 const PASS_ON_AFTER: Duration = Duration::from_millis(750);
+/// For how long after a block of its own has become final a node counts as one that leads.
+const LEADS: Duration = Duration::from_secs(2);
+/// A block of up to so many bytes is sent as it is: who lacks one of its transactions need not ask.
+const WHOLE: usize = 16 * 1024;
 /// Evidence against validators that is kept.
 const FAULTS: usize = 256;
 /// Submissions that share one sync of the disk.
@@ -105,6 +111,7 @@ pub(crate) struct Parts<C, S, R> {
     pub(crate) consensus: Option<C>,
     pub(crate) peers: Peers<S, R>,
     pub(crate) neighbours: Box<dyn Neighbours>,
+    pub(crate) checks: Arc<Checks>,
     pub(crate) commands: mpsc::Receiver<Command>,
 }
 
@@ -140,7 +147,7 @@ struct Waiting {
 pub(crate) struct Actor<E: Runtime, C, S> {
     context: E,
     partitions: Partitions,
-    genesis: Genesis,
+    checks: Arc<Checks>,
     me: Option<PublicKey>,
     pace: Pace,
     consensus: Option<C>,
@@ -174,6 +181,8 @@ pub(crate) struct Actor<E: Runtime, C, S> {
     waiting: HashMap<Digest, Vec<Waiting>>,
     faults: Vec<Fault>,
     next_tip: SystemTime,
+    /// When a block of this node became final the last time.
+    led: Option<SystemTime>,
     heights: watch::Sender<Height>,
 }
 
@@ -197,6 +206,7 @@ where
             consensus,
             peers,
             neighbours,
+            checks,
             mut commands,
         } = parts;
         let (blocks_sender, mut blocks_in) = peers.blocks;
@@ -239,10 +249,11 @@ where
             history: history::History::default(),
             waiting: HashMap::new(),
             faults: Vec::new(),
+            led: None,
             heights,
             context,
             partitions,
-            genesis,
+            checks,
         };
         if let Some(last) = last {
             actor.recover(last).await?;
@@ -339,13 +350,19 @@ where
                 block,
                 answer,
             }),
-            Some(Request::Broadcast { block, audience }) => {
-                let recipients = match audience {
-                    Audience::All => Recipients::All,
-                    Audience::Some(peers) => Recipients::Some(peers),
-                };
-                self.send_block(&block, recipients).await?;
-            }
+            Some(Request::Broadcast { block, audience }) => match audience {
+                Audience::All => match self.outline(&block) {
+                    Some(outline) => {
+                        let message = wire::encode(&BlockMessage::Outline(outline));
+                        self.senders.blocks.send(Recipients::All, message, false);
+                    }
+                    None => self.send_block(&block, Recipients::All).await?,
+                },
+                // Who did not vote may lack what the outline names.
+                Audience::Some(peers) => {
+                    self.send_block(&block, Recipients::Some(peers)).await?;
+                }
+            },
             Some(Request::Finalized(finalized)) => self.finalized(finalized).await?,
             Some(Request::Fault(fault)) => {
                 tracing::warn!(
@@ -359,6 +376,16 @@ where
             }
         }
         Ok(())
+    }
+
+    /// The outline of a block that was just made, if that is much shorter than the block.
+    fn outline(&self, block: &BlockDigest) -> Option<Outline> {
+        let candidate = self.chain.candidate(block)?;
+        let names = candidate.done.len() * 32;
+        (candidate.bytes.len() > WHOLE && names < candidate.bytes.len() / 4).then(|| Outline {
+            header: candidate.executed.state.head().clone(),
+            transactions: candidate.done.iter().map(|(id, _)| *id).collect(),
+        })
     }
 
     async fn send_block(
@@ -387,6 +414,11 @@ where
                 }
                 None => tracing::debug!(%peer, "sent a block that is none"),
             },
+            Ok(BlockMessage::Outline(outline)) => {
+                if outline.header.height > self.chain.tip().head().height {
+                    self.bodies.insert_outline(peer, outline);
+                }
+            }
             Ok(BlockMessage::Want(digest)) => {
                 self.send_block(&digest, Recipients::One(peer.clone()))
                     .await?;
@@ -402,12 +434,13 @@ where
         self.propose().await?;
         self.catch_up().await?;
         let now = self.now();
-        for (digest, asked) in self.bodies.due(now) {
-            // Whoever leads has it, and so does everybody who voted for it: all are asked, as blocks are small and this
-            // is rare.
-            tracing::trace!(%digest, asked, "asking for a block");
+        for (digest, sender) in self.bodies.due(now) {
+            // Whoever leads has it, and so does everybody who voted for it: where nobody is known to have it all are asked,
+            // which is rare.
+            tracing::debug!(%digest, outlined = sender.is_some(), "asking for a block");
             let message = wire::encode(&BlockMessage::Want(digest));
-            self.senders.blocks.send(Recipients::All, message, true);
+            let recipients = sender.map_or(Recipients::All, Recipients::One);
+            self.senders.blocks.send(recipients, message, true);
         }
         if self.next_tip <= now {
             self.next_tip = now + TIP_EVERY;
@@ -425,9 +458,13 @@ where
             .send(Recipients::All, wire::encode(&tip), false);
     }
 
-    /// Sends transactions on that have waited for long: whoever leads may not have them.
+    /// Sends transactions on that have waited for long: whoever leads may not have them. While this node leads itself again
+    /// and again, they wait because there are many, and to send them to everybody once more would make it worse.
     fn pass_on(&mut self) {
         let now = self.now();
+        if self.led.is_some_and(|led| now < led + LEADS) {
+            return;
+        }
         let late = self.pool.late(
             now,
             PASS_ON_AFTER,
@@ -539,6 +576,7 @@ where
         self.chain.insert(Candidate {
             bytes,
             done: proposed.transactions.iter().map(pool::done).collect(),
+            own: true,
             executed: proposed.executed,
         });
         Ok(Some(digest))
@@ -571,6 +609,9 @@ where
             let own = (one.digest == certificate.block).then_some(&certificate);
             epoch_ended |= self.remember(one, own)?;
             self.pool.settle(&one.state, &one.done);
+            if one.own {
+                self.led = Some(self.context.current());
+            }
             self.metrics.blocks.inc();
             self.metrics.transactions.inc_by(one.done.len() as u64);
             self.metrics.receipts.inc_by(one.settled.len() as u64);
@@ -583,7 +624,7 @@ where
         self.bad.clear();
         let chain = &self.chain;
         self.bodies.prune(
-            |block| block.header.height > height,
+            |header| header.height > height,
             |digest| chain.state(digest).is_none(),
         );
         self.heights.send_replace(height);

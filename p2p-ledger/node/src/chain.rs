@@ -17,6 +17,8 @@ pub(crate) struct Candidate {
     pub(crate) executed: Executed,
     /// The transactions in it.
     pub(crate) done: Vec<Done>,
+    /// Whether this node made it.
+    pub(crate) own: bool,
 }
 
 impl Candidate {
@@ -32,6 +34,7 @@ pub(crate) struct Final {
     pub(crate) state: State,
     pub(crate) settled: Vec<Settled>,
     pub(crate) done: Vec<Done>,
+    pub(crate) own: bool,
 }
 
 #[derive(Debug)]
@@ -99,6 +102,7 @@ impl Chain {
                     state: candidate.executed.state,
                     settled: candidate.executed.settled,
                     done: candidate.done,
+                    own: candidate.own,
                 }
             })
             .collect::<Vec<_>>();

@@ -54,7 +54,15 @@ impl<'a> Asked<'a> {
         ask: &Ask,
         right: impl FnOnce(Answer) -> Option<T>,
     ) -> Result<T, AskError> {
-        let answer = self.0.call(wire::encode(ask), MESSAGE_LIMIT).await?;
+        self.ask_bytes(wire::encode(ask), right).await
+    }
+
+    async fn ask_bytes<T>(
+        &self,
+        ask: Bytes,
+        right: impl FnOnce(Answer) -> Option<T>,
+    ) -> Result<T, AskError> {
+        let answer = self.0.call(ask, MESSAGE_LIMIT).await?;
         match wire::decode(answer) {
             Ok(Answer::No(refused)) => Err(AskError::Refused(refused)),
             Ok(answer) => right(answer).ok_or(AskError::Nonsense(self.0.server())),
@@ -78,9 +86,9 @@ impl<'a> Asked<'a> {
         .await
     }
 
-    async fn submit(&self, transactions: Transactions) -> Result<Vec<Submitted>, AskError> {
-        let count = transactions.0.len();
-        self.ask(&Ask::Submit(transactions), |answer| match answer {
+    /// `ask` is the question with `count` transactions.
+    async fn submit(&self, ask: Bytes, count: usize) -> Result<Vec<Submitted>, AskError> {
+        self.ask_bytes(ask, |answer| match answer {
             Answer::Submitted(each) if each.len() == count => Some(each),
             _ => None,
         })
@@ -207,18 +215,19 @@ impl Client {
 
     /// Hands transactions to all validators at once, and returns when enough have each of them on their disks.
     pub async fn submit(&self, transactions: &[Transaction]) -> Result<Acknowledged, ClientError> {
-        let message = Transactions(
+        // Written once, for all of them.
+        let ask = wire::encode(&Ask::Submit(Transactions(
             transactions
                 .iter()
                 .map(|one| Bytes::from(one.to_bytes()))
                 .collect(),
-        );
+        )));
         let mut answers: FuturesUnordered<_> = self
             .callers
             .iter()
             .map(|caller| {
-                let message = message.clone();
-                async move { Asked(caller).submit(message).await }
+                let ask = ask.clone();
+                async move { Asked(caller).submit(ask, transactions.len()).await }
             })
             .collect();
         let mut accepted = vec![0; transactions.len()];

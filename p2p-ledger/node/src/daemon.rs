@@ -20,7 +20,7 @@ use tally_ledger::{Epoch, Genesis, Height, ValidatorSet};
 use tally_net::{
     BindError, Caller, ChannelConfig, Endpoint, EndpointId, Limits, Mesh, Peer, Secret,
 };
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use zeroize::Zeroizing;
 
 use crate::actor::{Actor, COMMANDS, Neighbours, Pace, Parts, Peers};
@@ -218,6 +218,7 @@ pub fn run(
                 mesh: mesh.clone(),
                 known: known.clone(),
             }),
+            checks: handle.checks(),
             commands,
         };
         let node = context
@@ -226,6 +227,8 @@ pub fn run(
         let service = Answers {
             node: handle.clone(),
             genesis: Bytes::from(config.genesis.to_toml()),
+            // One core is left to the thread that votes.
+            checking: Semaphore::new(cores().saturating_sub(1).max(1)),
         };
         let server = tokio::spawn(tally_net::serve(
             endpoint.clone(),
@@ -269,6 +272,10 @@ pub fn run(
         endpoint.close().await;
         ended
     })
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
 }
 
 /// Where genesis says that validators are.

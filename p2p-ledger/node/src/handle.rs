@@ -1,5 +1,6 @@
 //! How the rest of a program talks to its node.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,15 +9,16 @@ use tally_receipt::Digest;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::actor::Command;
+use crate::checks::Checks;
 use crate::consensus::Fault;
-use crate::wire::{
-    AccountAnswer, Head, NodeAnswer, Refused, RefusedCode, Status, Stretch, Submitted,
-};
+use crate::service::malformed;
+use crate::wire::{AccountAnswer, Head, NodeAnswer, Refused, Status, Stretch, Submitted};
 
 /// A way to a running node. Clones lead to the same one.
 #[derive(Clone, Debug)]
 pub struct Handle {
     chain: ChainId,
+    checks: Arc<Checks>,
     commands: mpsc::Sender<Command>,
     heights: watch::Receiver<Height>,
 }
@@ -34,9 +36,15 @@ impl Handle {
     ) -> Self {
         Self {
             chain,
+            checks: Arc::new(Checks::new(chain)),
             commands,
             heights,
         }
+    }
+
+    /// What the node and whoever hands it transactions have checked.
+    pub(crate) fn checks(&self) -> Arc<Checks> {
+        self.checks.clone()
     }
 
     /// The chain's name.
@@ -53,22 +61,22 @@ impl Handle {
 
     /// Hands transactions over. What is accepted is durable. Signatures are checked here, in the caller's task.
     pub async fn submit(&self, transactions: Vec<Transaction>) -> Result<Vec<Submitted>, Stopped> {
-        let mut answers = Vec::with_capacity(transactions.len());
-        let mut good = Vec::new();
-        for checked in Checked::check_many(transactions, self.chain) {
-            match checked {
-                Ok(checked) => {
-                    // Its place is filled below, in order.
-                    answers.push(None);
-                    let bytes = Bytes::from(checked.transaction().to_bytes());
-                    good.push((checked, bytes));
-                }
-                Err(error) => answers.push(Some(Submitted::Refused(Refused {
-                    code: RefusedCode::Malformed,
-                    sentence: error.to_string(),
-                }))),
-            }
-        }
+        let checked = self.checks.check_many(transactions);
+        self.offer(
+            checked
+                .into_iter()
+                .map(|one| one.map_err(|error| malformed(&error)))
+                .collect(),
+        )
+        .await
+    }
+
+    /// Hands over what was checked, and answers for what was not good enough, too.
+    pub(crate) async fn offer(
+        &self,
+        checked: Vec<Result<Checked, Refused>>,
+    ) -> Result<Vec<Submitted>, Stopped> {
+        let good: Vec<Checked> = checked.iter().flatten().cloned().collect();
         let judged = if good.is_empty() {
             Vec::new()
         } else {
@@ -79,9 +87,12 @@ impl Handle {
             .await?
         };
         let mut judged = judged.into_iter();
-        Ok(answers
+        Ok(checked
             .into_iter()
-            .map(|answer| answer.unwrap_or_else(|| judged.next().expect("one answer for each")))
+            .map(|one| match one {
+                Ok(_) => judged.next().expect("one answer for each"),
+                Err(refused) => Submitted::Refused(refused),
+            })
             .collect())
     }
 

@@ -19,6 +19,7 @@ mod actor;
 mod bodies;
 mod certificate;
 mod chain;
+mod checks;
 mod client;
 mod consensus;
 mod daemon;

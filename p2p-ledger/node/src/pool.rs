@@ -39,9 +39,14 @@ struct Waiting {
     lane: Lane,
     turn: Turn,
     checked: Checked,
-    bytes: Bytes,
     since: SystemTime,
     passed_on: bool,
+}
+
+impl Waiting {
+    fn bytes(&self) -> &[u8] {
+        self.checked.transaction().as_bytes()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -116,12 +121,7 @@ fn far_ahead(reason: &TransactionError) -> bool {
 
 impl Pool {
     /// Whether a transaction is to be taken in, given the last final state. It is not in yet.
-    pub(crate) fn judge(
-        &self,
-        state: &State,
-        checked: &Checked,
-        bytes: usize,
-    ) -> Result<Entry, RefusedEntry> {
+    pub(crate) fn judge(&self, state: &State, checked: &Checked) -> Result<Entry, RefusedEntry> {
         if self.waiting.contains_key(&checked.id()) {
             return Ok(Entry::Waiting);
         }
@@ -141,6 +141,7 @@ impl Pool {
             Err(reason) => return Err(RefusedEntry::Impossible(reason)),
         }
         let (lane, _) = lane(checked.transaction().request());
+        let bytes = checked.transaction().as_bytes().len();
         let in_lane = self.lanes.get(&lane).map_or(0, |queue| queue.bytes);
         if self.bytes + bytes > POOL_BYTES || in_lane + bytes > LANE_BYTES {
             return Err(RefusedEntry::Full);
@@ -149,7 +150,7 @@ impl Pool {
     }
 
     /// Takes a transaction in that was judged new.
-    pub(crate) fn insert(&mut self, checked: Checked, bytes: Bytes, now: SystemTime) {
+    pub(crate) fn insert(&mut self, checked: Checked, now: SystemTime) {
         let id = checked.id();
         if self.waiting.contains_key(&id) {
             return;
@@ -162,15 +163,15 @@ impl Pool {
         };
         let queue = self.lanes.entry(lane).or_default();
         queue.turns.insert(turn, id);
-        queue.bytes += bytes.len();
-        self.bytes += bytes.len();
+        let bytes = checked.transaction().as_bytes().len();
+        queue.bytes += bytes;
+        self.bytes += bytes;
         self.waiting.insert(
             id,
             Waiting {
                 lane,
                 turn,
                 checked,
-                bytes,
                 since: now,
                 passed_on: false,
             },
@@ -181,13 +182,14 @@ impl Pool {
         let Some(waiting) = self.waiting.remove(id) else {
             return;
         };
-        self.bytes -= waiting.bytes.len();
+        let bytes = waiting.bytes().len();
+        self.bytes -= bytes;
         let queue = self
             .lanes
             .get_mut(&waiting.lane)
             .expect("what waits has a lane");
         queue.turns.remove(&waiting.turn);
-        queue.bytes -= waiting.bytes.len();
+        queue.bytes -= bytes;
         if queue.turns.is_empty() {
             self.lanes.remove(&waiting.lane);
         }
@@ -230,7 +232,7 @@ impl Pool {
         let mut offered = Vec::new();
         for id in in_turn.flat_map(|(_, queue)| queue.turns.values()) {
             let waiting = &self.waiting[id];
-            bytes += waiting.bytes.len();
+            bytes += waiting.bytes().len();
             if bytes > limit && !offered.is_empty() {
                 break;
             }
@@ -290,24 +292,22 @@ impl Pool {
         late.into_iter()
             .take(count)
             .take_while(|waiting| {
-                sum += waiting.bytes.len();
+                sum += waiting.bytes().len();
                 sum <= bytes
             })
             .map(|waiting| {
                 waiting.passed_on = true;
-                waiting.bytes.clone()
+                Bytes::copy_from_slice(waiting.bytes())
             })
             .collect()
     }
 
-    /// Everything that waits, as bytes.
-    pub(crate) fn all(&self) -> Vec<Bytes> {
-        let mut all: Vec<_> = self
-            .waiting
-            .values()
-            .map(|waiting| (waiting.turn.arrival, waiting.bytes.clone()))
-            .collect();
-        all.sort_unstable_by_key(|(arrival, _)| *arrival);
-        all.into_iter().map(|(_, bytes)| bytes).collect()
+    /// Everything that waits, in the order in which it came.
+    pub(crate) fn all(&self) -> Vec<Checked> {
+        let mut all: Vec<&Waiting> = self.waiting.values().collect();
+        all.sort_unstable_by_key(|waiting| waiting.turn.arrival);
+        all.into_iter()
+            .map(|waiting| waiting.checked.clone())
+            .collect()
     }
 }

@@ -4,9 +4,11 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tally_ledger::Transaction;
+use tally_ledger::{Checked, Transaction};
 use tally_net::{EndpointId, Service};
+use tokio::sync::Semaphore;
 
+use crate::checks::Checks;
 use crate::handle::{Handle, Stopped};
 use crate::wire::{self, Answer, Ask, Refused, RefusedCode, Submitted, Transactions};
 
@@ -16,6 +18,42 @@ pub(crate) struct Answers {
     pub(crate) node: Handle,
     /// The genesis file.
     pub(crate) genesis: Bytes,
+    /// How many submissions are checked at once.
+    pub(crate) checking: Semaphore,
+}
+
+/// Reads and checks transactions, one answer for each.
+fn check(all: &[Bytes], checks: &Checks) -> Vec<Result<Checked, Refused>> {
+    let mut readable = Vec::new();
+    let read: Vec<Result<(), Refused>> = all
+        .iter()
+        .map(|bytes| match Transaction::from_bytes(bytes) {
+            Ok(transaction) => {
+                readable.push(transaction);
+                Ok(())
+            }
+            Err(error) => Err(malformed(&error)),
+        })
+        .collect();
+    let mut checked = checks.check_many(readable).into_iter();
+    read.into_iter()
+        .map(|read| {
+            read.and_then(|()| {
+                checked
+                    .next()
+                    .expect("one answer for each")
+                    .map_err(|error| malformed(&error))
+            })
+        })
+        .collect()
+}
+
+/// What can never be good, whoever looks at it.
+pub(crate) fn malformed(error: &dyn std::error::Error) -> Refused {
+    Refused {
+        code: RefusedCode::Malformed,
+        sentence: error.to_string(),
+    }
 }
 
 impl Service for Answers {
@@ -71,25 +109,13 @@ impl Answers {
         })
     }
 
+    /// Reading and checking takes milliseconds, for which no vote should wait: it happens beside the thread that votes.
     async fn submit(&self, Transactions(all): Transactions) -> Result<Vec<Submitted>, Stopped> {
-        let mut answers = Vec::with_capacity(all.len());
-        let mut readable = Vec::new();
-        for bytes in &all {
-            match Transaction::from_bytes(bytes) {
-                Ok(transaction) => {
-                    answers.push(None);
-                    readable.push(transaction);
-                }
-                Err(error) => answers.push(Some(Submitted::Refused(Refused {
-                    code: RefusedCode::Malformed,
-                    sentence: error.to_string(),
-                }))),
-            }
-        }
-        let mut submitted = self.node.submit(readable).await?.into_iter();
-        Ok(answers
-            .into_iter()
-            .map(|answer| answer.unwrap_or_else(|| submitted.next().expect("one answer for each")))
-            .collect())
+        let _turn = self.checking.acquire().await.map_err(|_| Stopped)?;
+        let checks = self.node.checks();
+        let checked = tokio::task::spawn_blocking(move || check(&all, &checks))
+            .await
+            .map_err(|_| Stopped)?;
+        self.node.offer(checked).await
     }
 }

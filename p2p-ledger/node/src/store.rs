@@ -20,7 +20,7 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use commonware_runtime::{Error, Storage};
-use tally_ledger::{BlockDigest, Epoch, HEADER_BYTES, Header, Height};
+use tally_ledger::{BlockDigest, Checked, Epoch, HEADER_BYTES, Header, Height};
 
 use crate::consensus::Finalized;
 use crate::journal::{Journal, Place, ReadError};
@@ -286,8 +286,8 @@ impl<E: Storage> PoolFile<E> {
     }
 
     /// Makes transactions durable.
-    pub(crate) async fn put(&mut self, transactions: &[Bytes]) -> Result<(), StoreError> {
-        let records: Vec<&[u8]> = transactions.iter().map(AsRef::as_ref).collect();
+    pub(crate) async fn put(&mut self, transactions: &[Checked]) -> Result<(), StoreError> {
+        let records = records(transactions);
         self.journal.append(&records).await?;
         Ok(self.journal.sync().await?)
     }
@@ -298,11 +298,15 @@ impl<E: Storage> PoolFile<E> {
     }
 
     /// Replaces the file by one that has only what is still open.
-    pub(crate) async fn replace(&mut self, storage: &E, open: &[Bytes]) -> Result<(), StoreError> {
+    pub(crate) async fn replace(
+        &mut self,
+        storage: &E,
+        open: &[Checked],
+    ) -> Result<(), StoreError> {
         let next = self.number + 1;
         let file = String::from_utf8(name(next)).expect("digits are UTF-8");
         let (mut journal, _) = Journal::open(storage, &self.partition, &file, |_, _| ()).await?;
-        let records: Vec<&[u8]> = open.iter().map(AsRef::as_ref).collect();
+        let records = records(open);
         if !records.is_empty() {
             journal.append(&records).await?;
         }
@@ -312,6 +316,13 @@ impl<E: Storage> PoolFile<E> {
         self.number = next;
         Ok(storage.remove(&self.partition, Some(&old)).await?)
     }
+}
+
+fn records(transactions: &[Checked]) -> Vec<&[u8]> {
+    transactions
+        .iter()
+        .map(|checked| checked.transaction().as_bytes())
+        .collect()
 }
 
 fn name(number: u64) -> Vec<u8> {

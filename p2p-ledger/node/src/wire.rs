@@ -20,6 +20,8 @@ pub(crate) const MESSAGE_LIMIT: usize = BLOCK_LIMIT + CERTIFICATE_LIMIT + 64; //
 /// The longest list of transactions in one message, in bytes and in number.
 pub(crate) const SUBMIT_LIMIT: usize = 4 * 1024 * 1024 - 16; // bytes
 pub(crate) const SUBMIT_COUNT: usize = 4096;
+/// Transactions in the outline of a block: as many as a block can have.
+const OUTLINE_COUNT: usize = MAX_BLOCK_BYTES as usize / 135;
 /// Blocks in one stretch of history.
 pub(crate) const STRETCH_COUNT: usize = 256;
 /// Ends of epochs in one answer: who needs more asks again.
@@ -36,6 +38,15 @@ pub(crate) enum BlockMessage {
     Block(Bytes),
     /// Send me this block.
     Want(BlockDigest),
+    /// A block whose transactions the receiver most likely has.
+    Outline(Outline),
+}
+
+/// A block's header and the names of its transactions, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Outline {
+    pub(crate) header: Header,
+    pub(crate) transactions: Vec<TransactionId>,
 }
 
 /// Said on the channel of history.
@@ -356,6 +367,11 @@ impl Message for BlockMessage {
                 to.push(2);
                 to.extend(digest.as_bytes());
             }
+            Self::Outline(outline) => {
+                to.push(3);
+                to.extend(outline.header.to_bytes());
+                put_list(&outline.transactions, to, |id, to| to.extend(id.as_bytes()));
+            }
         }
     }
 
@@ -363,6 +379,13 @@ impl Message for BlockMessage {
         match from.u8("a tag")? {
             1 => from.blob(BLOCK_LIMIT, "a block").map(Self::Block),
             2 => Ok(Self::Want(BlockDigest::from_bytes(from.array("a digest")?))),
+            3 => Ok(Self::Outline(Outline {
+                header: from.header()?,
+                transactions: from.list(OUTLINE_COUNT, "an outline", |from| {
+                    from.array("a transaction's name")
+                        .map(TransactionId::from_bytes)
+                })?,
+            })),
             _ => Err(DecodeError::Malformed("a tag")),
         }
     }
@@ -668,6 +691,20 @@ impl Message for Status {
 mod tests {
     use super::*;
 
+    fn header() -> Header {
+        Header {
+            height: Height::new(3),
+            epoch: Epoch::new(1),
+            parent: BlockDigest::from_bytes([1; 32]),
+            body: Digest::of(b"body"),
+            log_size: 5,
+            log_root: tally_log::Hash::from_bytes([2; 32]),
+            state_root: tally_ledger::StateRoot::new(Digest::of(b"state")),
+            time: tally_receipt::Timestamp::from_unix_ms(7).expect("a moment"),
+            next_validators: Digest::of(b"validators"),
+        }
+    }
+
     fn there_and_back<M: Message + PartialEq + std::fmt::Debug>(message: M) {
         let bytes = encode(&message);
         assert_eq!(decode::<M>(bytes.clone()).as_ref(), Ok(&message));
@@ -684,6 +721,13 @@ mod tests {
         let digest = BlockDigest::from_bytes([7; 32]);
         there_and_back(BlockMessage::Block(block.clone()));
         there_and_back(BlockMessage::Want(digest));
+        there_and_back(BlockMessage::Outline(Outline {
+            header: header(),
+            transactions: vec![
+                TransactionId::from_bytes([4; 32]),
+                TransactionId::from_bytes([5; 32]),
+            ],
+        }));
         there_and_back(HistoryMessage::Tip(Height::new(9)));
         there_and_back(HistoryMessage::Want(Height::new(1 << 40)));
         let stretch = Stretch {
@@ -758,6 +802,10 @@ mod tests {
         };
         let samples = [
             encode(&BlockMessage::Want(BlockDigest::from_bytes([7; 32]))),
+            encode(&BlockMessage::Outline(Outline {
+                header: header(),
+                transactions: vec![TransactionId::from_bytes([4; 32]); 2],
+            })),
             encode(&HistoryMessage::Stretch(stretch.clone())),
             encode(&Ask::Submit(Transactions(vec![
                 Bytes::from_static(b"t");

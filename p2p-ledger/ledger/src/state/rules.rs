@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use tally_receipt::PublicKey;
+use tally_receipt::{Digest, PublicKey};
 
 use super::State;
 use super::records::{self, Account, Entry, FaucetPool, Hold, Node, NodeKey, Record, Subject};
@@ -254,7 +254,11 @@ impl Draft {
                 node,
                 first,
                 receipts,
-            } => self.settle(&signers, *node, *first, receipts),
+            } => {
+                let in_full = matches!(receipts, Settlement::Full(_));
+                let digests = checked.transaction().receipts();
+                self.settle(&signers, *node, *first, in_full, digests)
+            }
             Request::Decide { decision, change } => self.decide(&signers, *decision, change),
         }
     }
@@ -475,11 +479,12 @@ impl Draft {
         signers: &BTreeSet<PublicKey>,
         id: NodeId,
         first: Sequence,
-        receipts: &Settlement,
+        in_full: bool,
+        receipts: &[Digest],
     ) -> Result<(), TransactionError> {
         let node = records::node(&self.records, id).ok_or(TransactionError::NoNode(id))?;
         signed_by(signers, &[node.key])?;
-        let count = receipts.count() as u64;
+        let count = receipts.len() as u64;
         let sequence = |offset: u64| first.get().checked_add(offset).map(Sequence::new);
         let last = sequence(count - 1).unwrap_or(Sequence::new(u64::MAX));
         if first != node.settled {
@@ -492,7 +497,7 @@ impl Draft {
         if !node.terms.roles.any() {
             return Err(TransactionError::Retired);
         }
-        if self.entries.len() + receipts.count() > self.block_receipts {
+        if self.entries.len() + receipts.len() > self.block_receipts {
             return Err(TransactionError::BlockFull);
         }
         let settled =
@@ -501,21 +506,18 @@ impl Draft {
             settled,
             ..node.clone()
         };
-        let in_full = matches!(receipts, Settlement::Full(_));
         let places = (first.get()..).map(Sequence::new);
-        self.entries
-            .extend(
-                receipts
-                    .digests()
-                    .into_iter()
-                    .zip(places)
-                    .map(|(receipt, sequence)| Entry {
-                        in_full,
-                        node: id,
-                        sequence,
-                        receipt,
-                    }),
-            );
+        self.entries.extend(
+            receipts
+                .iter()
+                .zip(places)
+                .map(|(receipt, sequence)| Entry {
+                    in_full,
+                    node: id,
+                    sequence,
+                    receipt: *receipt,
+                }),
+        );
         self.records.insert(Record::Node(id, node));
         Ok(())
     }

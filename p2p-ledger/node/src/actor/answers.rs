@@ -26,13 +26,10 @@ const LONGEST_WAIT: Duration = Duration::from_secs(20);
 /// Those who wait.
 const WAITING: usize = 4096;
 
-/// A transaction whose signatures hold, and its bytes.
-pub(crate) type Offered = (Checked, Bytes);
-
 /// What is asked of a node.
 pub(crate) enum Command {
     Submit {
-        transactions: Vec<Offered>,
+        transactions: Vec<Checked>,
         answer: oneshot::Sender<Vec<Submitted>>,
     },
     Status(oneshot::Sender<Status>),
@@ -90,7 +87,7 @@ where
     /// Answers commands that came together. What they submit shares one sync of the disk.
     pub(super) async fn commands(&mut self, commands: Vec<Command>) -> Result<(), StoreError> {
         let mut submitted = Vec::new();
-        let mut new: Vec<Offered> = Vec::new();
+        let mut new: Vec<Checked> = Vec::new();
         for command in commands {
             match command {
                 Command::Submit {
@@ -129,12 +126,11 @@ where
             }
         }
         if !new.is_empty() {
-            let bytes: Vec<Bytes> = new.iter().map(|(_, bytes)| bytes.clone()).collect();
-            self.pool_file.put(&bytes).await?;
+            self.pool_file.put(&new).await?;
             self.metrics.submitted.inc_by(new.len() as u64);
             let now = self.now();
-            for (checked, bytes) in new {
-                self.pool.insert(checked, bytes, now);
+            for checked in new {
+                self.pool.insert(checked, now);
             }
             self.metrics
                 .waiting
@@ -147,14 +143,14 @@ where
     }
 
     /// Says what becomes of each transaction, and which are new. New ones are not durable yet.
-    fn judge(&self, transactions: Vec<Offered>, new: &mut Vec<Offered>) -> Vec<Submitted> {
+    fn judge(&self, transactions: Vec<Checked>, new: &mut Vec<Checked>) -> Vec<Submitted> {
         transactions
             .into_iter()
-            .map(|(checked, bytes)| {
+            .map(|checked| {
                 let id = checked.id();
-                match self.pool.judge(self.chain.tip(), &checked, bytes.len()) {
+                match self.pool.judge(self.chain.tip(), &checked) {
                     Ok(Entry::New) => {
-                        new.push((checked, bytes));
+                        new.push(checked);
                         Submitted::Accepted(id)
                     }
                     Ok(Entry::Waiting | Entry::Done) => Submitted::Accepted(id),
@@ -175,13 +171,9 @@ where
             .filter(|transaction| self.pool.get(&transaction.id()).is_none())
             .collect();
         let now = self.now();
-        for checked in Checked::check_many(transactions, self.genesis.chain())
-            .into_iter()
-            .flatten()
-        {
-            let bytes = Bytes::from(checked.transaction().to_bytes());
-            if self.pool.judge(self.chain.tip(), &checked, bytes.len()) == Ok(Entry::New) {
-                self.pool.insert(checked, bytes, now);
+        for checked in self.checks.check_many(transactions).into_iter().flatten() {
+            if self.pool.judge(self.chain.tip(), &checked) == Ok(Entry::New) {
+                self.pool.insert(checked, now);
             }
         }
     }
@@ -195,17 +187,13 @@ where
             .collect();
         let now = self.now();
         let mut open = 0;
-        for checked in Checked::check_many(transactions, self.genesis.chain())
-            .into_iter()
-            .flatten()
-        {
-            let bytes = Bytes::from(checked.transaction().to_bytes());
+        for checked in self.checks.check_many(transactions).into_iter().flatten() {
             let possible = match self.chain.tip().would_accept(&checked) {
                 Ok(()) => true,
                 Err(reason) => reason.may_become_good(),
             };
             if possible {
-                self.pool.insert(checked, bytes, now);
+                self.pool.insert(checked, now);
                 open += 1;
             }
         }

@@ -77,8 +77,18 @@ where
         Ok(Ready::Executed)
     }
 
-    async fn body(&self, digest: &BlockDigest) -> Result<Option<Body>, StoreError> {
+    async fn body(&mut self, digest: &BlockDigest) -> Result<Option<Body>, StoreError> {
         if let Some(body) = self.bodies.get(digest) {
+            return Ok(Some(body.clone()));
+        }
+        let (pool, checks) = (&self.pool, &self.checks);
+        let completed = self.bodies.complete(digest, |id| {
+            pool.get(id)
+                .cloned()
+                .or_else(|| checks.get(id))
+                .map(|checked| checked.transaction().clone())
+        });
+        if let Some(body) = completed {
             return Ok(Some(body.clone()));
         }
         match self.blocks.get(digest).await? {
@@ -107,7 +117,7 @@ where
             }
             checked.push(known);
         }
-        let mut found = Checked::check_many(unknown, self.genesis.chain()).into_iter();
+        let mut found = self.checks.check_many(unknown).into_iter();
         let checked = checked
             .into_iter()
             .map(|known| match known {
@@ -122,6 +132,7 @@ where
         Ok(Candidate {
             bytes: bytes::Bytes::new(),
             done: checked.iter().map(pool::done).collect(),
+            own: false,
             executed,
         })
     }

@@ -310,6 +310,7 @@ impl Net {
                 transactions,
             },
             neighbours: Box::new(Still),
+            checks: handle.checks(),
             commands,
         };
         let task = context.spawn(move |context| async move {
