@@ -15,6 +15,8 @@
 //! * A block is judged once its parent's state is known and its time is not in the future; then it is on the disk; then this
 //!   node votes. A block that cannot follow is refused for good; anything else waits.
 //! * Blocks become final in order, each on the state of the one before it.
+//! * The log after a final block is cosigned if the block's time is in another second than its parent's, or if no other block
+//!   has become final for a second. So validators come to the same trees without asking each other.
 
 mod answers;
 mod history;
@@ -29,12 +31,14 @@ use commonware_cryptography::ed25519::PublicKey;
 use commonware_p2p::{Receiver, Recipients, Sender};
 use commonware_runtime::Handle;
 use tally_ledger::{BlockDigest, Certificate, Epoch, EpochEnd, Genesis, Height, ValidatorSet};
-use tally_receipt::{Digest, Timestamp};
+use tally_log::{Hash, SignedCheckpoint, UnixSeconds};
+use tally_receipt::{Digest, SigningKey, Timestamp};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::Runtime;
 use crate::bodies::Bodies;
 use crate::chain::{Candidate, Chain, Final};
+use crate::checkpoints::{Checkpoints, Taken};
 use crate::checks::Checks;
 use crate::consensus::{
     Audience, Consensus, EpochStart, Fault, Finalized, Mailbox, Proposed, Request, Slot,
@@ -77,6 +81,8 @@ const TIP_EVERY: Duration = Duration::from_secs(1);
 const PASS_ON_AFTER: Duration = Duration::from_millis(750);
 /// For how long after a block of its own has become final a node counts as one that leads.
 const LEADS: Duration = Duration::from_secs(2);
+/// How long a final block is the last before the log after it is cosigned in any case.
+const COSIGN_AFTER: Duration = Duration::from_secs(1);
 /// A block of up to so many bytes is sent as it is: who lacks one of its transactions need not ask.
 const WHOLE: usize = 16 * 1024;
 /// Evidence against validators that is kept.
@@ -112,6 +118,8 @@ pub(crate) struct Parts<C, S, R> {
     pub(crate) peers: Peers<S, R>,
     pub(crate) neighbours: Box<dyn Neighbours>,
     pub(crate) checks: Arc<Checks>,
+    /// The key that cosigns checkpoints, if this node does.
+    pub(crate) checkpoint_key: Option<SigningKey>,
     pub(crate) commands: mpsc::Receiver<Command>,
 }
 
@@ -165,6 +173,11 @@ pub(crate) struct Actor<E: Runtime, C, S> {
     /// The last blocks of past epochs, by which others follow who votes now.
     epochs: Vec<EpochEnd>,
     log: Log,
+    checkpoints: Checkpoints,
+    /// The second, since 1970, of the last final block's time.
+    last_second: u64,
+    /// Since when the last final block has been the last.
+    tip_since: SystemTime,
     pool: Pool,
     bodies: Bodies,
     /// Blocks that cannot follow on their parents.
@@ -179,6 +192,7 @@ pub(crate) struct Actor<E: Runtime, C, S> {
     verifying: Vec<Verifying>,
     history: history::History,
     waiting: HashMap<Digest, Vec<Waiting>>,
+    waiting_cosigned: HashMap<Digest, Vec<Waiting>>,
     faults: Vec<Fault>,
     next_tip: SystemTime,
     /// When a block of this node became final the last time.
@@ -207,6 +221,7 @@ where
             peers,
             neighbours,
             checks,
+            checkpoint_key,
             mut commands,
         } = parts;
         let (blocks_sender, mut blocks_in) = peers.blocks;
@@ -237,6 +252,9 @@ where
             certificate: None,
             epochs: Vec::new(),
             log: Log::default(),
+            checkpoints: Checkpoints::new(&genesis, checkpoint_key),
+            last_second: 0,
+            tip_since: context.current(),
             pool: Pool::default(),
             bodies: Bodies::default(),
             bad: HashSet::new(),
@@ -248,6 +266,7 @@ where
             verifying: Vec::new(),
             history: history::History::default(),
             waiting: HashMap::new(),
+            waiting_cosigned: HashMap::new(),
             faults: Vec::new(),
             led: None,
             heights,
@@ -442,6 +461,13 @@ where
             let recipients = sender.map_or(Recipients::All, Recipients::One);
             self.senders.blocks.send(recipients, message, true);
         }
+        if self.tip_since + COSIGN_AFTER <= now && self.voting.is_some() {
+            let head = self.chain.tip().head();
+            let (size, root) = (head.log_size, head.log_root);
+            if !self.checkpoints.has_signed(size) {
+                self.cosign(size, root);
+            }
+        }
         if self.next_tip <= now {
             self.next_tip = now + TIP_EVERY;
             self.say_tip();
@@ -605,7 +631,13 @@ where
     ) -> Result<(), StoreError> {
         self.blocks.put_certificate(&certificate).await?;
         let mut epoch_ended = false;
+        let mut cosign = None;
         for one in &finals {
+            let header = one.state.head();
+            if header.time.unix_ms() / 1000 != self.last_second {
+                self.last_second = header.time.unix_ms() / 1000;
+                cosign = Some((header.log_size, header.log_root));
+            }
             let own = (one.digest == certificate.block).then_some(&certificate);
             epoch_ended |= self.remember(one, own)?;
             self.pool.settle(&one.state, &one.done);
@@ -631,6 +663,10 @@ where
         for one in &finals {
             self.answer_waiting(&one.settled);
         }
+        self.tip_since = self.context.current();
+        if let Some((size, root)) = cosign {
+            self.cosign(size, root);
+        }
         if self.pool_file.stale(self.pool.bytes() as u64) {
             // What leaves the pool's file stands in blocks from here on.
             self.blocks.sync().await?;
@@ -643,6 +679,47 @@ where
             self.epoch().await;
         }
         Ok(())
+    }
+
+    /// Cosigns a tree, and tells the other validators.
+    fn cosign(&mut self, size: u64, root: Hash) {
+        let at = UnixSeconds(timestamp(self.now()).unix_ms() / 1000);
+        let before = self.checkpoints.cosigned().cloned();
+        let tip = self.chain.tip();
+        let Some(said) = self.checkpoints.sign(size, root, at, tip.next_validators()) else {
+            return;
+        };
+        let message = HistoryMessage::Cosigned(said.to_string().into());
+        self.senders
+            .history
+            .send(Recipients::All, wire::encode(&message), false);
+        // Alone, it is a quorum; or the others were faster.
+        if self.checkpoints.cosigned() != before.as_ref() {
+            self.answer_waiting_cosigned();
+        }
+    }
+
+    /// Takes cosignatures that a peer, or this node's own disk, has.
+    fn take_checkpoint(&mut self, peer: Option<&PublicKey>, said: &SignedCheckpoint) {
+        let log = &self.log;
+        let validators = self.chain.tip().next_validators();
+        match self
+            .checkpoints
+            .take(said, validators, |size| log.root(size))
+        {
+            Taken::Nothing => {}
+            Taken::Cosigned => self.answer_waiting_cosigned(),
+            Taken::Behind(known) => {
+                if let Some(peer) = peer {
+                    let message = HistoryMessage::Cosigned(known.to_string().into());
+                    self.senders.history.send(
+                        Recipients::One(peer.clone()),
+                        wire::encode(&message),
+                        false,
+                    );
+                }
+            }
+        }
     }
 
     /// Keeps what is needed of a final block, and says whether it is the last of its epoch.
@@ -748,7 +825,7 @@ where
             })?;
         }
         for digest in path.into_iter().rev() {
-            if self.ready(&digest).await? != Ready::Executed {
+            if self.ready_again(&digest).await? != Ready::Executed {
                 return Err(StoreError::Damaged(format!(
                     "block {digest} was final and does not follow on the one before it"
                 )));

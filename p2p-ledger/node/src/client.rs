@@ -12,6 +12,7 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use tally_ledger::{AccountId, Epoch, Genesis, Height, NodeId, Transaction, Trust, verify_proof};
+use tally_log::SignedCheckpoint;
 use tally_net::{CallError, Caller, Endpoint, EndpointId, Peer};
 use tally_receipt::{Digest, Timestamp};
 
@@ -99,6 +100,27 @@ impl<'a> Asked<'a> {
         let wait_ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
         self.ask(&Ask::Prove { receipt, wait_ms }, |answer| match answer {
             Answer::Proof(proof) => Some(proof),
+            _ => None,
+        })
+        .await
+    }
+
+    async fn prove_cosigned(&self, receipt: Digest, wait: Duration) -> Result<Bytes, AskError> {
+        let wait_ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
+        self.ask(
+            &Ask::ProveCosigned { receipt, wait_ms },
+            |answer| match answer {
+                Answer::Proof(proof) => Some(proof),
+                _ => None,
+            },
+        )
+        .await
+    }
+
+    /// Whether it holds is not looked at.
+    pub(crate) async fn checkpoint(&self) -> Result<SignedCheckpoint, AskError> {
+        self.ask(&Ask::Checkpoint, |answer| match answer {
+            Answer::Checkpoint(checkpoint) => SignedCheckpoint::parse(&checkpoint).ok(),
             _ => None,
         })
         .await
@@ -283,26 +305,42 @@ impl Client {
     pub async fn prove(&self, receipt: Digest, wait: Duration) -> Result<Bytes, ClientError> {
         self.first(|caller| async move {
             let proof = Asked(caller).prove(receipt, wait).await?;
-            // By this program's clock; a proof from the future is none.
-            let since = SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .unwrap_or_default();
-            let ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
-            let trust = Trust {
-                now: Timestamp::from_unix_ms(ms).map_err(|_| AskError::Clock)?,
-                genesis: Some(&self.genesis),
-                policy: None,
-            };
-            let shown = verify_proof(&proof, None, &trust);
-            if shown.verdict.is_verified()
-                && shown.entry.is_some_and(|entry| entry.receipt == receipt)
-            {
-                Ok(proof)
-            } else {
-                Err(AskError::BadProof(caller.server()))
-            }
+            self.checked(proof, receipt, caller)
         })
         .await
+    }
+
+    /// The same by a checkpoint that a quorum of the validators of genesis has cosigned: a `.tlog-proof`.
+    pub async fn prove_cosigned(
+        &self,
+        receipt: Digest,
+        wait: Duration,
+    ) -> Result<Bytes, ClientError> {
+        self.first(|caller| async move {
+            let proof = Asked(caller).prove_cosigned(receipt, wait).await?;
+            self.checked(proof, receipt, caller)
+        })
+        .await
+    }
+
+    fn checked(&self, proof: Bytes, receipt: Digest, caller: &Caller) -> Result<Bytes, AskError> {
+        // By this program's clock; a proof from the future is none.
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        let ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+        let trust = Trust {
+            now: Timestamp::from_unix_ms(ms).map_err(|_| AskError::Clock)?,
+            genesis: Some(&self.genesis),
+            policy: None,
+        };
+        let shown = verify_proof(&proof, None, &trust);
+        if shown.verdict.is_verified() && shown.entry.is_some_and(|entry| entry.receipt == receipt)
+        {
+            Ok(proof)
+        } else {
+            Err(AskError::BadProof(caller.server()))
+        }
     }
 
     /// What every node says to be the last final header, with what shows it to whoever knows who voted in an epoch.

@@ -20,12 +20,17 @@ use tally_ledger::{Epoch, Genesis, Height, ValidatorSet};
 use tally_net::{
     BindError, Caller, ChannelConfig, Endpoint, EndpointId, Limits, Mesh, Peer, Secret,
 };
+use tally_receipt::SigningKey;
+use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinSet;
 use zeroize::Zeroizing;
 
 use crate::actor::{Actor, COMMANDS, Neighbours, Pace, Parts, Peers};
 use crate::client::Asked;
 use crate::handle::Handle;
+use crate::http::{self, Page};
+use crate::publish::publish;
 use crate::service::Answers;
 use crate::simplex::{self, Channels, Simplex, Timing};
 use crate::store::{Partitions, StoreError};
@@ -37,6 +42,8 @@ pub struct Config {
     pub genesis: Genesis,
     /// The seed of the key it votes with. Without one it follows.
     pub vote_seed: Option<Zeroizing<[u8; 32]>>,
+    /// The key it cosigns the log's checkpoints with, if it does.
+    pub checkpoint_key: Option<SigningKey>,
     /// The seed that the key of its endpoint is derived from, if it does not vote.
     pub endpoint_seed: Zeroizing<[u8; 32]>,
     /// Where its data is.
@@ -45,6 +52,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where it serves its counts over HTTP, if it does.
     pub metrics: Option<SocketAddr>,
+    /// Where it serves the log's files over HTTP, if it does.
+    pub log: Option<SocketAddr>,
     /// Where validators are, beside what genesis says.
     pub peers: Vec<Peer>,
     /// Its own times.
@@ -62,9 +71,9 @@ pub enum RunError {
     /// The endpoint did not open.
     #[error(transparent)]
     Bind(#[from] BindError),
-    /// Metrics cannot be served.
-    #[error("serve metrics on {address}: {source}")]
-    Metrics {
+    /// Metrics, or the log's files, cannot be served.
+    #[error("serve HTTP on {address}: {source}")]
+    Http {
         /// Where.
         address: SocketAddr,
         /// What the system said.
@@ -219,6 +228,7 @@ pub fn run(
                 known: known.clone(),
             }),
             checks: handle.checks(),
+            checkpoint_key: config.checkpoint_key,
             commands,
         };
         let node = context
@@ -236,21 +246,25 @@ pub fn run(
             Arc::new(service),
             Limits::default(),
         ));
-        let follower = tokio::spawn(follow(endpoint.clone(), handle.clone(), known));
+        let log = config.data.join("log");
+        // Ended with this function, however it ends.
+        let mut beside = JoinSet::new();
+        beside.spawn(follow(endpoint.clone(), handle.clone(), known));
+        beside.spawn(publish(handle.clone(), log.clone()));
         let evidence = config.data.join("evidence");
-        let evidence = tokio::spawn(crate::evidence::keep(handle.clone(), evidence));
-        let metrics = match config.metrics {
-            None => None,
-            Some(address) => {
-                let listener = tokio::net::TcpListener::bind(address)
-                    .await
-                    .map_err(|source| RunError::Metrics { address, source })?;
-                let context = context.child("metrics");
-                Some(tokio::spawn(crate::http::serve(listener, move || {
-                    context.encode() + &crate::http::mesh(&mesh.stats())
-                })))
-            }
-        };
+        beside.spawn(crate::evidence::keep(handle.clone(), evidence));
+        if let Some(address) = config.metrics {
+            let context = context.child("metrics");
+            let page = move |path: &str| {
+                (path == "/metrics")
+                    .then(|| Page::counts(context.encode() + &http::mesh(&mesh.stats())))
+            };
+            beside.spawn(http::serve(listener(address).await?, page));
+        }
+        if let Some(address) = config.log {
+            let page = move |path: &str| Page::of_log(&log, path);
+            beside.spawn(http::serve(listener(address).await?, page));
+        }
         started(Running {
             handle,
             endpoint: endpoint.id(),
@@ -264,14 +278,16 @@ pub fn run(
             },
             _ = server => Err(RunError::Ended),
         };
-        follower.abort();
-        evidence.abort();
-        if let Some(metrics) = metrics {
-            metrics.abort();
-        }
+        beside.shutdown().await;
         endpoint.close().await;
         ended
     })
+}
+
+async fn listener(address: SocketAddr) -> Result<TcpListener, RunError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| RunError::Http { address, source })
 }
 
 fn cores() -> usize {
@@ -295,10 +311,13 @@ pub(crate) fn genesis_peers(genesis: &Genesis) -> Vec<Peer> {
 /// How often a node that does not vote looks for new blocks.
 const FOLLOW_EVERY: Duration = Duration::from_millis(250);
 
+/// One of so many looks is also for a checkpoint.
+const CHECKPOINT_LOOK: u64 = 4;
+
 /// One of so many looks is taken by a node that votes, too.
 const VOTERS_LOOK: u64 = 20;
 
-/// Fetches final blocks from validators, for as long as this node does not vote itself.
+/// Fetches final blocks and cosigned checkpoints from validators, for as long as this node does not vote itself.
 async fn follow(endpoint: Endpoint, node: Handle, peers: Vec<Peer>) {
     let own = endpoint.id();
     let callers: Vec<Caller> = peers
@@ -325,6 +344,13 @@ async fn follow(endpoint: Endpoint, node: Handle, peers: Vec<Peer>) {
             continue;
         }
         let caller = &callers[turn % callers.len()];
+        if !status.votes
+            && looks.is_multiple_of(CHECKPOINT_LOOK)
+            && let Ok(checkpoint) = Asked::new(caller).checkpoint().await
+            && node.take_checkpoint(checkpoint).await.is_err()
+        {
+            return;
+        }
         match Asked::new(caller).blocks(status.height.next()).await {
             Ok(stretch) if stretch.blocks.is_empty() => {}
             Ok(stretch) => match node.take(stretch).await {

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tally_ledger::{AccountId, ChainId, Checked, Epoch, Height, NodeId, Transaction};
+use tally_ledger::{AccountId, ChainId, Checked, Entry, Epoch, Height, NodeId, Transaction};
+use tally_log::SignedCheckpoint;
 use tally_receipt::Digest;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -110,6 +111,41 @@ impl Handle {
         self.ask(|answer| Command::Prove {
             receipt,
             wait,
+            answer,
+        })
+        .await
+    }
+
+    /// The same by a checkpoint that a quorum has cosigned, as a `.tlog-proof`.
+    pub async fn prove_cosigned(
+        &self,
+        receipt: Digest,
+        wait: Duration,
+    ) -> Result<Result<Bytes, Refused>, Stopped> {
+        self.ask(|answer| Command::ProveCosigned {
+            receipt,
+            wait,
+            answer,
+        })
+        .await
+    }
+
+    /// The last checkpoint of the log that a quorum has cosigned.
+    pub async fn checkpoint(&self) -> Result<Option<SignedCheckpoint>, Stopped> {
+        self.ask(Command::Checkpoint).await
+    }
+
+    /// Takes a checkpoint that this node or another one had.
+    pub(crate) async fn take_checkpoint(&self, said: SignedCheckpoint) -> Result<(), Stopped> {
+        self.ask(|answer| Command::TakeCheckpoint { said, answer })
+            .await
+    }
+
+    /// Entries of the log from a place on, at most so many.
+    pub(crate) async fn entries(&self, from: u64, count: u64) -> Result<Vec<Entry>, Stopped> {
+        self.ask(|answer| Command::Entries {
+            from,
+            count,
             answer,
         })
         .await

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 
 use tally_ledger::{Entry, Settled};
-use tally_log::{HashTree, InclusionProof, prove_inclusion};
+use tally_log::{Hash, HashTree, InclusionProof, prove_inclusion, root_of};
 use tally_receipt::Digest;
 
 #[derive(Debug, Default)]
@@ -29,6 +29,20 @@ impl Log {
             self.entries.push(one.entry);
             self.tree.append(one.entry.leaf_hash());
         }
+    }
+
+    /// The entries from a place on, at most so many.
+    pub(crate) fn entries(&self, from: u64, count: u64) -> &[Entry] {
+        let from = usize::try_from(from).map_or(usize::MAX, |from| from.min(self.entries.len()));
+        let rest = self.entries.get(from..).unwrap_or_default();
+        &rest[..usize::try_from(count).map_or(rest.len(), |count| count.min(rest.len()))]
+    }
+
+    /// The root of the first `size` leaves; none if there are not so many.
+    pub(crate) fn root(&self, size: u64) -> Option<Hash> {
+        (size <= self.tree.size())
+            .then(|| root_of(&self.tree, size).ok())
+            .flatten()
     }
 
     /// Where a receipt stands, as what, and the path from there to the root of the first `size` leaves; none if it does not

@@ -105,6 +105,20 @@ impl Answers {
                     sentence: "the chain has no block but genesis".into(),
                 }),
             },
+            Ask::Checkpoint => match self.node.checkpoint().await? {
+                Some(checkpoint) => Answer::Checkpoint(checkpoint.to_string().into()),
+                None => Answer::No(Refused {
+                    code: RefusedCode::NotYet,
+                    sentence: "no checkpoint has enough cosignatures yet".into(),
+                }),
+            },
+            Ask::ProveCosigned { receipt, wait_ms } => {
+                let wait = Duration::from_millis(wait_ms.into());
+                match self.node.prove_cosigned(receipt, wait).await? {
+                    Ok(proof) => Answer::Proof(proof),
+                    Err(refused) => Answer::No(refused),
+                }
+            }
             Ask::Node(node) => Answer::Node(self.node.node(node).await?),
         })
     }

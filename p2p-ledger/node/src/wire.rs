@@ -9,6 +9,7 @@ use tally_ledger::{
     AccountId, BlockDigest, Certificate, ChainId, Epoch, EpochEnd, HEADER_BYTES, Header, Height,
     MAX_BLOCK_BYTES, MAX_TRANSACTION_BYTES, MAX_VALIDATORS, NodeId, TransactionId, ValidatorSet,
 };
+use tally_log::MAX_NOTE_BYTES;
 use tally_receipt::{Digest, PublicKey};
 
 /// The longest block, framing included.
@@ -58,6 +59,8 @@ pub(crate) enum HistoryMessage {
     Want(Height),
     /// A stretch of final blocks.
     Stretch(Stretch),
+    /// A checkpoint of the log with cosignatures, as it is written.
+    Cosigned(Bytes),
 }
 
 /// Final blocks in order, the last of which has a certificate.
@@ -94,6 +97,13 @@ pub(crate) enum Ask {
     Node(NodeId),
     /// The last final header, and who came to vote since an epoch.
     Head(Epoch),
+    /// The last checkpoint that a quorum has cosigned.
+    Checkpoint,
+    /// The same as `Prove`, by such a checkpoint.
+    ProveCosigned {
+        receipt: Digest,
+        wait_ms: u32,
+    },
 }
 
 /// What a node answers.
@@ -109,6 +119,8 @@ pub(crate) enum Answer {
     Account(AccountAnswer),
     Node(Option<NodeAnswer>),
     Head(Head),
+    /// A checkpoint, as it is written.
+    Checkpoint(Bytes),
     /// The answer is no, or not now.
     No(Refused),
 }
@@ -406,6 +418,10 @@ impl Message for HistoryMessage {
                 to.push(3);
                 stretch.put(to);
             }
+            Self::Cosigned(checkpoint) => {
+                to.push(4);
+                put_blob(checkpoint, to);
+            }
         }
     }
 
@@ -414,6 +430,9 @@ impl Message for HistoryMessage {
             1 => from.height().map(Self::Tip),
             2 => from.height().map(Self::Want),
             3 => Stretch::get(from).map(Self::Stretch),
+            4 => from
+                .blob(MAX_NOTE_BYTES, "a checkpoint")
+                .map(Self::Cosigned),
             _ => Err(DecodeError::Malformed("a tag")),
         }
     }
@@ -481,6 +500,12 @@ impl Message for Ask {
                 to.push(8);
                 to.extend(since.get().to_be_bytes());
             }
+            Self::Checkpoint => to.push(9),
+            Self::ProveCosigned { receipt, wait_ms } => {
+                to.push(10);
+                to.extend(receipt.as_bytes());
+                to.extend(wait_ms.to_be_bytes());
+            }
         }
     }
 
@@ -497,6 +522,11 @@ impl Message for Ask {
             6 => Self::Account(AccountId::new(from.key()?)),
             7 => Self::Node(NodeId::new(from.key()?)),
             8 => Self::Head(Epoch::new(from.u64("an epoch")?)),
+            9 => Self::Checkpoint,
+            10 => Self::ProveCosigned {
+                receipt: Digest::from_bytes(from.array("a digest")?),
+                wait_ms: from.u32("a time")?,
+            },
             _ => return Err(DecodeError::Malformed("a tag")),
         })
     }
@@ -548,6 +578,10 @@ impl Message for Answer {
                 to.push(8);
                 head.put(to);
             }
+            Self::Checkpoint(checkpoint) => {
+                to.push(9);
+                put_blob(checkpoint, to);
+            }
             Self::Node(node) => {
                 to.push(7);
                 to.push(u8::from(node.is_some()));
@@ -588,6 +622,7 @@ impl Message for Answer {
                 }),
             }),
             8 => Self::Head(Head::get(from)?),
+            9 => Self::Checkpoint(from.blob(MAX_NOTE_BYTES, "a checkpoint")?),
             _ => return Err(DecodeError::Malformed("a tag")),
         })
     }
@@ -749,6 +784,13 @@ mod tests {
             receipt: Digest::of(b"receipt"),
             wait_ms: 500,
         });
+        there_and_back(HistoryMessage::Cosigned(Bytes::from_static(b"note")));
+        there_and_back(Ask::Checkpoint);
+        there_and_back(Ask::ProveCosigned {
+            receipt: Digest::of(b"receipt"),
+            wait_ms: 500,
+        });
+        there_and_back(Answer::Checkpoint(Bytes::from_static(b"note")));
         let refused = Refused {
             code: RefusedCode::NotYet,
             sentence: "not yet".into(),

@@ -1,13 +1,16 @@
 //! What others in this program, and callers through it, ask of a node.
 
+use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use commonware_cryptography::ed25519::PublicKey;
 use commonware_p2p::Sender;
 use tally_ledger::{
-    AccountId, Checked, Epoch, Finality, Height, NodeId, Proof, Settled, Transaction,
+    AccountId, Checked, Entry as LogEntry, Epoch, Finality, Height, NodeId, Proof, Settled,
+    Transaction,
 };
+use tally_log::{ProofFile, SignedCheckpoint};
 use tally_receipt::Digest;
 use tokio::sync::oneshot;
 
@@ -54,6 +57,22 @@ pub(crate) enum Command {
     Node {
         node: NodeId,
         answer: oneshot::Sender<Option<NodeAnswer>>,
+    },
+    /// By a cosigned checkpoint.
+    ProveCosigned {
+        receipt: Digest,
+        wait: Duration,
+        answer: oneshot::Sender<Result<Bytes, Refused>>,
+    },
+    Checkpoint(oneshot::Sender<Option<SignedCheckpoint>>),
+    TakeCheckpoint {
+        said: SignedCheckpoint,
+        answer: oneshot::Sender<()>,
+    },
+    Entries {
+        from: u64,
+        count: u64,
+        answer: oneshot::Sender<Vec<LogEntry>>,
     },
     Faults(oneshot::Sender<Vec<Fault>>),
     /// None at genesis.
@@ -121,6 +140,23 @@ where
                         }),
                     );
                 }
+                Command::ProveCosigned {
+                    receipt,
+                    wait,
+                    answer,
+                } => self.prove_cosigned(receipt, wait, answer),
+                Command::Checkpoint(answer) => {
+                    tell(answer, self.checkpoints.cosigned().cloned());
+                }
+                Command::TakeCheckpoint { said, answer } => {
+                    self.take_checkpoint(None, &said);
+                    tell(answer, ());
+                }
+                Command::Entries {
+                    from,
+                    count,
+                    answer,
+                } => tell(answer, self.log.entries(from, count).to_vec()),
                 Command::Head { since, answer } => tell(answer, self.head(since)),
                 Command::Faults(answer) => tell(answer, self.faults.clone()),
             }
@@ -269,14 +305,7 @@ where
             Some(proof) => tell(answer, Ok(proof)),
             None if wait.is_zero() => tell(answer, Err(not_settled(&receipt))),
             None if self.waiting.len() >= WAITING => {
-                tell(
-                    answer,
-                    Err(Refused {
-                        code: RefusedCode::Busy,
-                        sentence: "too many wait for receipts to become final; ask again later"
-                            .into(),
-                    }),
-                );
+                tell(answer, Err(too_many_wait()));
             }
             None => {
                 let until = self.now() + wait.min(LONGEST_WAIT);
@@ -286,6 +315,54 @@ where
                     .push(Waiting { until, answer });
             }
         }
+    }
+
+    fn prove_cosigned(
+        &mut self,
+        receipt: Digest,
+        wait: Duration,
+        answer: oneshot::Sender<Result<Bytes, Refused>>,
+    ) {
+        match self.cosigned_proof(&receipt) {
+            Some(proof) => tell(answer, Ok(proof)),
+            None if wait.is_zero() => tell(answer, Err(not_cosigned(&receipt))),
+            None if self.waiting_cosigned.len() >= WAITING => tell(answer, Err(too_many_wait())),
+            None => {
+                let until = self.now() + wait.min(LONGEST_WAIT);
+                self.waiting_cosigned
+                    .entry(receipt)
+                    .or_default()
+                    .push(Waiting { until, answer });
+            }
+        }
+    }
+
+    /// Answers those who wait for what a quorum has just cosigned.
+    pub(super) fn answer_waiting_cosigned(&mut self) {
+        let mut waiting = std::mem::take(&mut self.waiting_cosigned);
+        waiting.retain(|receipt, all| match self.cosigned_proof(receipt) {
+            None => true,
+            Some(proof) => {
+                for one in all.drain(..) {
+                    tell(one.answer, Ok(proof.clone()));
+                }
+                false
+            }
+        });
+        self.waiting_cosigned = waiting;
+    }
+
+    /// The proof that a receipt is in the log of the last cosigned checkpoint.
+    fn cosigned_proof(&self, receipt: &Digest) -> Option<Bytes> {
+        let checkpoint = self.checkpoints.cosigned()?;
+        let (index, entry, inclusion) = self.log.find(receipt, checkpoint.checkpoint().size)?;
+        let proof = ProofFile {
+            extra: Some(entry.to_bytes().to_vec()),
+            index,
+            inclusion,
+            checkpoint: checkpoint.clone(),
+        };
+        Some(proof.to_string().into())
     }
 
     /// Answers those who wait for what has just become final.
@@ -306,12 +383,8 @@ where
 
     /// Tells those who have waited long enough that it has not happened.
     pub(super) fn expire(&mut self, now: SystemTime) {
-        self.waiting.retain(|receipt, waiting| {
-            for late in waiting.extract_if(.., |one| one.until <= now) {
-                tell(late.answer, Err(not_settled(receipt)));
-            }
-            !waiting.is_empty()
-        });
+        expire(&mut self.waiting, now, not_settled);
+        expire(&mut self.waiting_cosigned, now, not_cosigned);
     }
 
     /// The proof that a receipt is settled, as of the last final block.
@@ -332,6 +405,35 @@ where
 /// Answers, unless nobody waits for it any more.
 fn tell<T>(to: oneshot::Sender<T>, answer: T) {
     let _ = to.send(answer);
+}
+
+fn expire(
+    waiting: &mut HashMap<Digest, Vec<Waiting>>,
+    now: SystemTime,
+    late: fn(&Digest) -> Refused,
+) {
+    waiting.retain(|receipt, all| {
+        for one in all.extract_if(.., |one| one.until <= now) {
+            tell(one.answer, Err(late(receipt)));
+        }
+        !all.is_empty()
+    });
+}
+
+fn too_many_wait() -> Refused {
+    Refused {
+        code: RefusedCode::Busy,
+        sentence: "too many wait for receipts to become final; ask again later".into(),
+    }
+}
+
+fn not_cosigned(receipt: &Digest) -> Refused {
+    Refused {
+        code: RefusedCode::NotYet,
+        sentence: format!(
+            "receipt {receipt} is in no checkpoint yet that enough validators have cosigned"
+        ),
+    }
 }
 
 fn not_settled(receipt: &Digest) -> Refused {

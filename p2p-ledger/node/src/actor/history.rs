@@ -11,6 +11,7 @@ use bytes::Bytes;
 use commonware_cryptography::ed25519::PublicKey;
 use commonware_p2p::{Recipients, Sender};
 use tally_ledger::Height;
+use tally_log::SignedCheckpoint;
 
 use super::Actor;
 use super::ready::Ready;
@@ -73,6 +74,12 @@ where
                     self.senders
                         .history
                         .send(Recipients::One(peer.clone()), message, false);
+                }
+            }
+            Ok(HistoryMessage::Cosigned(checkpoint)) => {
+                match SignedCheckpoint::parse(&checkpoint) {
+                    Ok(said) => self.take_checkpoint(Some(peer), &said),
+                    Err(error) => tracing::debug!(%peer, %error, "sent what is no checkpoint"),
                 }
             }
             Ok(HistoryMessage::Stretch(stretch)) => {

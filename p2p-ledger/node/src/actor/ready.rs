@@ -23,6 +23,15 @@ pub(super) enum Ready {
     Bad,
 }
 
+/// Whether the signatures in a block are checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Signatures {
+    /// They are, but for those that were checked when their transaction came.
+    Check,
+    /// They were, by this node, before it put the block on its disk.
+    Checked,
+}
+
 /// Blocks that one block may need before it. More than that is a matter of history.
 const DEPTH: usize = crate::wire::STRETCH_COUNT;
 
@@ -34,6 +43,19 @@ where
 {
     /// Executes a block and those before it, as far as they are here. What is executed is on the disk.
     pub(super) async fn ready(&mut self, block: &BlockDigest) -> Result<Ready, StoreError> {
+        self.ready_by(block, Signatures::Check).await
+    }
+
+    /// The same with what this node has executed before and kept on its disk.
+    pub(super) async fn ready_again(&mut self, block: &BlockDigest) -> Result<Ready, StoreError> {
+        self.ready_by(block, Signatures::Checked).await
+    }
+
+    async fn ready_by(
+        &mut self,
+        block: &BlockDigest,
+        signatures: Signatures,
+    ) -> Result<Ready, StoreError> {
         let mut path: Vec<(BlockDigest, Body)> = Vec::new();
         let mut at = *block;
         while self.chain.state(&at).is_none() {
@@ -57,7 +79,7 @@ where
             at = parent;
         }
         while let Some((digest, body)) = path.pop() {
-            match self.execute(&body.block) {
+            match self.execute(&body.block, signatures) {
                 Ok(executed) => {
                     self.blocks.put(&[(digest, &body.bytes)]).await?;
                     self.chain.insert(Candidate {
@@ -103,15 +125,19 @@ where
     }
 
     /// Executes one block whose parent is here. Signatures that were checked when a transaction came are not checked again.
-    fn execute(&self, block: &Block) -> Result<Candidate, BadBlock> {
+    fn execute(&self, block: &Block, signatures: Signatures) -> Result<Candidate, BadBlock> {
         let parent = self
             .chain
             .state(&block.header.parent)
             .expect("a block is executed after its parent");
+        let chain = parent.chain();
         let mut checked: Vec<Option<Checked>> = Vec::with_capacity(block.transactions.len());
         let mut unknown = Vec::new();
         for transaction in &block.transactions {
-            let known = self.pool.get(&transaction.id()).cloned();
+            let known = match signatures {
+                Signatures::Checked => Some(Checked::known_to_be_good(transaction.clone(), chain)),
+                Signatures::Check => self.pool.get(&transaction.id()).cloned(),
+            };
             if known.is_none() {
                 unknown.push(transaction.clone());
             }

@@ -311,6 +311,7 @@ impl Net {
             },
             neighbours: Box::new(Still),
             checks: handle.checks(),
+            checkpoint_key: None,
             commands,
         };
         let task = context.spawn(move |context| async move {

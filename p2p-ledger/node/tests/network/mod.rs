@@ -55,10 +55,12 @@ fn the_process_of_one_node() {
     let config = Config {
         genesis,
         vote_seed: votes.then(|| Zeroizing::new(vote_seed(number))),
+        checkpoint_key: None,
         endpoint_seed: Zeroizing::new([number + 100; 32]),
         data,
         listen,
         metrics: None,
+        log: None,
         peers: Vec::new(),
         pace: Pace::default(),
         timing: Timing::default(),

@@ -37,6 +37,10 @@ pub(crate) enum Verb {
         after_help = "Examples:\n  tally ledger prove answer.receipt.json --out answer.proof\n  tally ledger prove 3f2a… --wait 10"
     )]
     Prove(Prove),
+    /// Whose cosignatures on a checkpoint of the log are enough, by the genesis file: a C2SP policy for
+    /// `tally verify --log-policy`.
+    #[command(after_help = "Example:\n  tally ledger policy > devnet.policy")]
+    Policy(PolicyOf),
     /// What is in an account, and what a node has settled; else this machine's own.
     #[command(after_help = "Examples:\n  tally ledger account\n  tally ledger account 3b6a27bc…")]
     Account(Account),
@@ -84,9 +88,19 @@ pub(crate) struct Prove {
     /// Where the proof goes; else beside the receipt, or to DIGEST.proof.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// A proof by a checkpoint that a quorum has cosigned, which tools for C2SP logs read; it comes about a second later than
+    /// one by finality.
+    #[arg(long)]
+    cosigned: bool,
     /// Wait so many seconds for the receipt to become final.
     #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(0..=20))]
     wait: u64,
+    #[command(flatten)]
+    which: Which,
+}
+
+#[derive(ClapArgs)]
+pub(crate) struct PolicyOf {
     #[command(flatten)]
     which: Which,
 }
@@ -128,6 +142,7 @@ pub(crate) fn run(verb: Verb, json: bool) -> Outcome {
         Verb::Settle(args) => crate::runtime()?.block_on(settle(&args, &home, json)),
         Verb::Prove(args) => crate::runtime()?.block_on(prove(&args, &home, json)),
         Verb::Explorer(args) => crate::runtime()?.block_on(explore(&args, &home, json)),
+        Verb::Policy(args) => policy(&args, &home, json),
         Verb::Account(args) => crate::runtime()?.block_on(account(&args, &home, json)),
     }
 }
@@ -320,7 +335,11 @@ async fn prove(args: &Prove, home: &Home, json: bool) -> Outcome {
     };
     let out = args.out.clone().unwrap_or(beside);
     let (endpoint, client) = network.client(home).await?;
-    let proof = client.prove(digest, Duration::from_secs(args.wait)).await;
+    let wait = Duration::from_secs(args.wait);
+    let proof = match args.cosigned {
+        true => client.prove_cosigned(digest, wait).await,
+        false => client.prove(digest, wait).await,
+    };
     endpoint.close().await;
     let proof = proof.map_err(|error| match &error {
         ClientError::Nobody(AskError::Refused(refused)) if refused.code == RefusedCode::NotYet => {
@@ -359,6 +378,16 @@ async fn explore(args: &ExplorerArgs, home: &Home, json: bool) -> Outcome {
         .serve(node::interrupted())
         .await
         .or_environment("serve")
+}
+
+fn policy(args: &PolicyOf, home: &Home, json: bool) -> Outcome {
+    let policy = args.which.get(home)?.genesis.log_policy_text();
+    if json {
+        say!("{}", serde_json::json!({ "policy": policy }));
+    } else {
+        say!("{}", policy.trim_end());
+    }
+    Ok(())
 }
 
 async fn account(args: &Account, home: &Home, json: bool) -> Outcome {

@@ -19,7 +19,7 @@ use crate::ui::say;
 #[command(after_help = "Examples:\n  \
     tally node --role validator --key v0.key --show-keys alice      the lines of a genesis file for this key, made if new\n  \
     tally node --role validator --key v0.key --genesis genesis.toml --data v0 --listen 0.0.0.0:4410\n  \
-    tally node --role follower --genesis genesis.toml --data copy --metrics 127.0.0.1:9410\n\n\
+    tally node --role follower --genesis genesis.toml --data copy --metrics 127.0.0.1:9410 --log 127.0.0.1:9420\n\n\
     It runs until it is interrupted. A validator's data directory is its memory of how it voted: never restore it from an\n\
     older copy, never start two nodes with one key (docs/node.md).")]
 pub(crate) struct Args {
@@ -41,6 +41,9 @@ pub(crate) struct Args {
     /// Where it serves /metrics (HTTP); else it serves none.
     #[arg(long, value_name = "ADDRESS")]
     metrics: Option<SocketAddr>,
+    /// Where it serves the log's files, a C2SP tlog-tiles log (HTTP); else it serves none.
+    #[arg(long, value_name = "ADDRESS")]
+    log: Option<SocketAddr>,
     /// Where a validator is that genesis does not tell of. May be given several times.
     #[arg(long = "peer", value_name = "KEY@ADDRESS", value_parser = peer)]
     peers: Vec<Peer>,
@@ -127,11 +130,15 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
     let tolerated = network.genesis.validators.tolerated();
     let config = Config {
         genesis: network.genesis,
+        checkpoint_key: vote_seed
+            .as_ref()
+            .map(|seed| SigningKey::from_seed(&checkpoint_seed(seed))),
         vote_seed,
         endpoint_seed: home.node_key()?.to_seed(),
         data,
         listen,
         metrics: args.metrics,
+        log: args.log,
         peers: args.peers.clone(),
         pace: Pace {
             block: Duration::from_millis(args.block_ms),
@@ -159,7 +166,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
         }
     };
     tally_node::run(config, started, interrupted()).map_err(|error| match error {
-        RunError::Store(_) | RunError::Bind(_) | RunError::Metrics { .. } => {
+        RunError::Store(_) | RunError::Bind(_) | RunError::Http { .. } => {
             Failure::environment(&error)
         }
         error => Failure::environment(format_args!("{error}; TALLY_LOG=info says more")),

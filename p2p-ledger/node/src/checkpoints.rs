@@ -1,0 +1,344 @@
+//! Who has cosigned which tree of the log. Pure: what is said about it is `wire`'s, when is the actor's.
+//!
+//! A cosignature says that nothing larger was seen when it was made (c2sp.org/tlog-cosignature), so a validator cosigns a
+//! tree only while it is its last. Validators come to the same trees without asking each other, by a rule about blocks
+//! (`actor`), and tell each other their cosignatures.
+//!
+//! Bounds: [`OPEN`] trees that a quorum has yet to cosign; cosignatures of validators only, one of each on a tree.
+
+use std::collections::BTreeMap;
+
+use tally_ledger::{Genesis, Validator, ValidatorSet, cosigner_name};
+use tally_log::{
+    Checkpoint, Hash, KeyName, KeyType, Signed, SignedCheckpoint, UnixSeconds, VerifierKey,
+};
+use tally_receipt::SigningKey;
+
+/// Trees that are kept while their cosignatures come in, known or not.
+const OPEN: usize = 16;
+
+pub(crate) struct Checkpoints {
+    origin: KeyName,
+    key: Option<SigningKey>,
+    /// The largest tree that this node has cosigned.
+    signed: u64,
+    /// Trees that are known here, by size, with good cosignatures.
+    open: BTreeMap<u64, SignedCheckpoint>,
+    /// What was said about trees that are not known yet, by size.
+    early: BTreeMap<u64, Vec<SignedCheckpoint>>,
+    /// The largest tree that a quorum has cosigned, with the signature of this node as the log's if it has a key.
+    cosigned: Option<SignedCheckpoint>,
+}
+
+/// What follows from somebody's cosignatures.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// Nothing new.
+    Nothing,
+    /// A quorum has cosigned a tree, or one more has.
+    Cosigned,
+    /// Whoever said it does not know what a quorum has cosigned, and is to be told.
+    Behind(SignedCheckpoint),
+}
+
+impl Checkpoints {
+    pub(crate) fn new(genesis: &Genesis, key: Option<SigningKey>) -> Self {
+        Self {
+            origin: genesis.log_origin(),
+            key,
+            signed: 0,
+            open: BTreeMap::new(),
+            early: BTreeMap::new(),
+            cosigned: None,
+        }
+    }
+
+    /// The largest tree that a quorum has cosigned.
+    pub(crate) fn cosigned(&self) -> Option<&SignedCheckpoint> {
+        self.cosigned.as_ref()
+    }
+
+    /// Whether this node has cosigned a tree of this size, or a larger one.
+    pub(crate) fn has_signed(&self, size: u64) -> bool {
+        size <= self.signed
+    }
+
+    /// Cosigns the tree that is this node's last, and says what the others are to be told; nothing where this node has no
+    /// say, or has cosigned it before.
+    pub(crate) fn sign(
+        &mut self,
+        size: u64,
+        root: Hash,
+        at: UnixSeconds,
+        validators: &ValidatorSet,
+    ) -> Option<SignedCheckpoint> {
+        let key = self.key.as_ref().filter(|_| size > self.signed)?;
+        let me = validators
+            .as_slice()
+            .iter()
+            .find(|one| one.checkpoint_key == key.public_key())?;
+        self.signed = size;
+        let checkpoint = Checkpoint {
+            origin: self.origin.clone(),
+            size,
+            root,
+        };
+        let mut signed = checkpoint.unsigned();
+        signed.cosign(&cosigner_name(&self.origin, &me.name), key, at);
+        self.take(&signed, validators, |_| Some(root));
+        for early in self.early.remove(&size).unwrap_or_default() {
+            self.take(&early, validators, |_| Some(root));
+        }
+        self.early = self.early.split_off(&size);
+        Some(signed)
+    }
+
+    /// Takes what somebody says about a tree. `root_of` gives the roots of trees that are known here.
+    pub(crate) fn take(
+        &mut self,
+        said: &SignedCheckpoint,
+        validators: &ValidatorSet,
+        root_of: impl Fn(u64) -> Option<Hash>,
+    ) -> Taken {
+        let checkpoint = said.checkpoint();
+        let size = checkpoint.size;
+        if checkpoint.origin != self.origin {
+            return Taken::Nothing;
+        }
+        // Whoever knows of a quorum says so and is not told of another, or two would tell each other for ever.
+        let behind = |cosigned: &Option<SignedCheckpoint>| match cosigned {
+            Some(cosigned) if said.signatures().len() < validators.quorum() => {
+                Taken::Behind(cosigned.clone())
+            }
+            _ => Taken::Nothing,
+        };
+        if let Some(cosigned) = &self.cosigned
+            && size < cosigned.checkpoint().size
+        {
+            return behind(&self.cosigned);
+        }
+        let Some(root) = root_of(size) else {
+            let waiting: usize = self.early.values().map(Vec::len).sum();
+            if waiting < OPEN * validators.as_slice().len() {
+                self.early.entry(size).or_default().push(said.clone());
+            }
+            return Taken::Nothing;
+        };
+        if checkpoint.root != root {
+            return Taken::Nothing;
+        }
+        let good: Vec<KeyName> = validators
+            .as_slice()
+            .iter()
+            .map(|validator| self.cosigner(validator))
+            .filter(|verifier| matches!(said.signed_by(verifier), Signed::At(_)))
+            .map(|verifier| verifier.name)
+            .collect();
+        let mut news = said.clone();
+        news.retain(|signature| good.contains(signature.name()));
+        let open = match &self.cosigned {
+            Some(cosigned) if cosigned.checkpoint().size == size => cosigned.clone(),
+            _ => self
+                .open
+                .remove(&size)
+                .unwrap_or_else(|| checkpoint.clone().unsigned()),
+        };
+        let before = self.cosigners(&open, validators);
+        let mut merged = open;
+        merged.merge(&news);
+        let after = self.cosigners(&merged, validators);
+        if after < validators.quorum() {
+            self.open.insert(size, merged);
+            while self.open.len() > OPEN {
+                self.open.pop_first();
+            }
+            return Taken::Nothing;
+        }
+        if after == before {
+            // Said before: whoever repeats it was started again.
+            return behind(&self.cosigned);
+        }
+        if before < validators.quorum()
+            && let Some(key) = &self.key
+        {
+            merged.sign(key);
+        }
+        self.open = self.open.split_off(&(size + 1));
+        self.early = self.early.split_off(&size);
+        self.cosigned = Some(merged);
+        Taken::Cosigned
+    }
+
+    /// How many validators' cosignatures are on a tree. Whatever is on it holds.
+    fn cosigners(&self, checkpoint: &SignedCheckpoint, validators: &ValidatorSet) -> usize {
+        validators
+            .as_slice()
+            .iter()
+            .map(|validator| cosigner_name(&self.origin, &validator.name))
+            .filter(|name| checkpoint.signatures().iter().any(|one| one.name() == name))
+            .count()
+    }
+
+    fn cosigner(&self, validator: &Validator) -> VerifierKey {
+        VerifierKey {
+            name: cosigner_name(&self.origin, &validator.name),
+            key_type: KeyType::Cosignature,
+            key: validator.checkpoint_key,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tally_ledger::{Faucet, Name, Parameters};
+    use tally_log::leaf_hash;
+    use tally_receipt::Timestamp;
+
+    const AT: UnixSeconds = UnixSeconds(1_790_000_000);
+
+    fn key(n: u8) -> SigningKey {
+        SigningKey::from_seed(&[n; 32])
+    }
+
+    fn genesis() -> Genesis {
+        let validators = (0..4u8)
+            .map(|n| Validator {
+                vote_key: key(n + 10).public_key(),
+                checkpoint_key: key(n).public_key(),
+                name: Name::new(&format!("v{n}")).unwrap(),
+            })
+            .collect();
+        Genesis {
+            name: Name::new("test").unwrap(),
+            time: Timestamp::from_unix_ms(0).unwrap(),
+            parameters: Parameters::default(),
+            validators: ValidatorSet::new(validators).unwrap(),
+            addresses: vec![Vec::new(); 4],
+            accounts: Vec::new(),
+            faucet: None::<Faucet>,
+        }
+    }
+
+    fn node(n: u8) -> Checkpoints {
+        Checkpoints::new(&genesis(), Some(key(n)))
+    }
+
+    fn root(size: u64) -> Hash {
+        leaf_hash(&size.to_be_bytes())
+    }
+
+    fn sign(node: &mut Checkpoints, size: u64) -> Option<SignedCheckpoint> {
+        node.sign(size, root(size), AT, &genesis().validators)
+    }
+
+    fn take(node: &mut Checkpoints, said: &SignedCheckpoint, known: u64) -> Taken {
+        node.take(said, &genesis().validators, |size| {
+            (size <= known).then(|| root(size))
+        })
+    }
+
+    #[test]
+    fn what_a_quorum_has_cosigned_satisfies_the_policy_of_genesis() {
+        let mut nodes: Vec<_> = (0..4).map(node).collect();
+        let said: Vec<_> = nodes
+            .iter_mut()
+            .map(|node| sign(node, 7).unwrap())
+            .collect();
+        let first = &mut nodes[0];
+        assert_eq!(take(first, &said[1], 7), Taken::Nothing);
+        assert_eq!(first.cosigned(), None);
+        assert_eq!(take(first, &said[2], 7), Taken::Cosigned);
+        assert_eq!(take(first, &said[3], 7), Taken::Cosigned);
+        let cosigned = first.cosigned().unwrap();
+        let judgement = genesis().log_policy().judge(cosigned);
+        assert!(judgement.is_valid());
+        assert_eq!(judgement.cosigned.len(), 4);
+    }
+
+    #[test]
+    fn nothing_smaller_is_cosigned_and_nothing_twice() {
+        let mut node = node(0);
+        assert!(sign(&mut node, 7).is_some());
+        assert!(sign(&mut node, 7).is_none());
+        assert!(sign(&mut node, 6).is_none());
+        assert!(sign(&mut node, 8).is_some());
+    }
+
+    #[test]
+    fn cosignatures_that_come_before_the_tree_count_once_it_is_known() {
+        let mut nodes: Vec<_> = (0..3).map(node).collect();
+        let (one, two) = (
+            sign(&mut nodes[1], 9).unwrap(),
+            sign(&mut nodes[2], 9).unwrap(),
+        );
+        let first = &mut nodes[0];
+        assert_eq!(take(first, &one, 0), Taken::Nothing);
+        assert_eq!(take(first, &two, 0), Taken::Nothing);
+        sign(first, 9).unwrap();
+        assert_eq!(first.cosigned().unwrap().checkpoint().size, 9);
+    }
+
+    #[test]
+    fn another_root_a_stranger_and_a_forgery_count_for_nothing() {
+        let mut first = node(0);
+        sign(&mut first, 5).unwrap();
+        let mut stranger = Checkpoints::new(&genesis(), Some(key(99)));
+        assert!(sign(&mut stranger, 5).is_none());
+        let validators = genesis().validators;
+        for n in 1..4 {
+            let other = node(n)
+                .sign(5, leaf_hash(b"another"), AT, &validators)
+                .unwrap();
+            assert_eq!(take(&mut first, &other, 5), Taken::Nothing);
+            // Under a validator's name, by another key.
+            let mut forged = first.open[&5].checkpoint().clone().unsigned();
+            let name = cosigner_name(
+                &genesis().log_origin(),
+                &validators.as_slice()[usize::from(n)].name,
+            );
+            forged.cosign(&name, &key(99), AT);
+            assert_eq!(take(&mut first, &forged, 5), Taken::Nothing);
+        }
+        assert_eq!(first.cosigned(), None);
+        assert_eq!(first.open[&5].signatures().len(), 1);
+    }
+
+    #[test]
+    fn whoever_was_started_again_is_told_what_is_cosigned() {
+        let mut nodes: Vec<_> = (0..4).map(node).collect();
+        let said: Vec<_> = nodes
+            .iter_mut()
+            .map(|node| sign(node, 7).unwrap())
+            .collect();
+        let (first, rest) = nodes.split_first_mut().unwrap();
+        for one in &said[1..] {
+            take(first, one, 7);
+        }
+        let mut again = node(3);
+        let repeated = sign(&mut again, 7).unwrap();
+        let Taken::Behind(known) = take(first, &repeated, 7) else {
+            panic!("it is told nothing");
+        };
+        assert_eq!(take(&mut again, &known, 7), Taken::Cosigned);
+        // And whoever is told what it knows already has nothing to say to that.
+        assert_eq!(take(&mut again, &known, 7), Taken::Nothing);
+        assert_eq!(take(&mut rest[0], &known, 7), Taken::Cosigned);
+        assert_eq!(
+            again.cosigned().unwrap().signatures().len(),
+            known.signatures().len()
+        );
+    }
+
+    #[test]
+    fn what_waits_is_bounded() {
+        let mut node = node(0);
+        for size in 1..200 {
+            let said = self::node(1).sign(size, root(size), AT, &genesis().validators);
+            take(&mut node, &said.unwrap(), 0);
+            sign(&mut node, 1000 + size);
+        }
+        assert!(node.open.len() <= OPEN);
+        assert!(node.early.values().map(Vec::len).sum::<usize>() <= OPEN * 4);
+    }
+}
