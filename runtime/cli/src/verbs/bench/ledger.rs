@@ -5,6 +5,7 @@
 //! * `latency`: 500 receipts a second; from handing one over until the proof that came back has been checked offline.
 //! * `sustained`: runners hand over as much as is taken. By hash, a validator checks one signature for each settlement of
 //!   up to 1,024 receipts; in full, also the signature of every receipt.
+//! * `limit`: what these cores could do if validators did nothing but check receipts (`limit.rs`).
 //! * `restart`: all processes killed at once and started again; until a receipt handed over then is final. Everything that was
 //!   acknowledged before is looked for.
 //! * `proof`: sizes, and the time to check one.
@@ -12,6 +13,7 @@
 //! * `curves`, on demand: sustained receipts by the size of a settlement and by the number of validators, and the latency with 50 ms
 //!   between any two validators. Each on a network of its own.
 
+mod limit;
 mod runs;
 
 use std::path::{Path, PathBuf};
@@ -76,7 +78,6 @@ struct Network {
 struct Runner {
     key: SigningKey,
     next: u64,
-    batch: u64,
 }
 
 pub(crate) fn run(options: &Options<'_>) -> anyhow::Result<Value> {
@@ -85,6 +86,7 @@ pub(crate) fn run(options: &Options<'_>) -> anyhow::Result<Value> {
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let runtime = crate::runtime().map_err(|failure| anyhow::anyhow!("{}", failure.message()))?;
     runtime.block_on(async {
+        let limit = limit::measure(validators, time / 2)?;
         let mut network = start(validators, delay_ms).await?;
         let latency = latency(&network, time).await?;
         let hash = sustained(&network, time, Shape::hashes(BATCH)).await?;
@@ -111,6 +113,7 @@ pub(crate) fn run(options: &Options<'_>) -> anyhow::Result<Value> {
             "latency": latency,
             "sustained_by_hash": hash,
             "sustained_in_full": full,
+            "limit": limit,
             "restart": restart,
             "proof": proof,
             "runs": runs,
@@ -174,7 +177,7 @@ impl Shape {
             full: true,
             receipts: FULL_BATCH,
             on_the_way: ON_THE_WAY,
-            ready: 6,
+            ready: 24,
         }
     }
 }
@@ -254,11 +257,7 @@ impl Network {
             ensure!(begun.elapsed() < PATIENCE, "a runner was not registered");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        Ok(Runner {
-            key,
-            next: 0,
-            batch: 0,
-        })
+        Ok(Runner { key, next: 0 })
     }
 
     /// A settlement of digests that nobody has settled before, and the last of them.
@@ -287,8 +286,8 @@ impl Network {
         let mut last = None;
         let receipts = (0..count)
             .map(|_| {
-                // Every batch differs by its numbers.
-                let number = u16::try_from((runner.batch * 7919 + runner.next) % 65_521)?;
+                // No two are the same.
+                let number = u16::try_from(runner.next)?;
                 runner.next += 1;
                 let receipt =
                     Receipt::sign(predicate(number, runner.key.public_key())?, &[&runner.key])?;
@@ -296,7 +295,6 @@ impl Network {
                 Ok(receipt.to_json().into_boxed_slice())
             })
             .collect::<anyhow::Result<Vec<_>>>()?;
-        runner.batch += 1;
         let request = Request::Settle {
             node: NodeId::new(runner.key.public_key()),
             first: Sequence::new(runner.next - count as u64),

@@ -143,7 +143,10 @@ pub(crate) fn run() -> anyhow::Result<Value> {
 }
 
 /// A receipt of ordinary size with everything filled in.
-pub(super) fn predicate(number: u16, node: PublicKey) -> anyhow::Result<InferencePredicate> {
+pub(in crate::verbs::bench) fn predicate(
+    number: u16,
+    node: PublicKey,
+) -> anyhow::Result<InferencePredicate> {
     let [low, high] = number.to_le_bytes();
     let mut unique = [low; 32];
     unique[0] = high;
