@@ -466,6 +466,14 @@ class Generator:
             if body.lower().count(phrase.lower()) == 1:
                 user = body + "\n" + r.choice(["Which line says: ", "Line with: ", "Source of: "]) + phrase
                 out.append({"task": "place", "messages": [("system", system), ("user", user)], "target": f"[{k + 1}]", "gold": k + 1})
+        for k in r.sample(range(len(context)), min(len(context), 2)):  # the end of a line, and its number, as an answer has it
+            words = body.split(f"[{k + 1}] ")[1].split("\n")[0].rstrip(".").split(" ")
+            n = r.randint(1, 2)
+            phrase = " ".join(words[:n])
+            if len(words) > n and body.count(f"] {phrase} ") == 1:
+                words = words[n:][:r.choice([2, 4, 20])] if r.random() < 0.5 else words[n:]
+                user = body + "\n" + ("Rest of: " if words[-1] == body.split(f"[{k + 1}] ")[1].split("\n")[0].rstrip(".").split(" ")[-1] else f"Next {len(words)} of: ") + phrase
+                out.append({"task": "place", "messages": [("system", system), ("user", user)], "target": " ".join(words) + f" [{k + 1}]", "gold": k + 1})
         return out
 
     # 3. Tool calls
@@ -529,9 +537,31 @@ class Generator:
                     request += " " + r.choice(ways).replace("{v}", v).replace("{k}", k)
                     values[k] = int(v) if typ == "integer" else v
                 asked.append((request, values))
+        if self.split == "train":
+            name, spec_args, asked = self.renamed(name, spec_args, asked)
         props = {k: t if isinstance(t, dict) else {"type": t} for k, t in spec_args}
         spec = {"name": name, "description": self.cap(desc) if r.random() < 0.5 else desc, "parameters": {"type": "object", "properties": props, "required": [k for k in props if all(k in values for _, values in asked)]}}
         return spec, [(self.polite(request), values) for request, values in asked]
+
+    def renamed(self, name, spec_args, asked):
+        """The tool under other names now and then, so that names are read from the list of tools and not known by heart."""
+        r = self.r
+        case = r.random()
+        if case < 0.08:
+            name = r.choice([self.w.jumble(), self.w.pseudo()]) + r.choice(["", "_" + self.w.jumble(), "-" + self.w.jumble(), self.w.jumble().capitalize()])
+        elif case < 0.24:
+            name = r.choice([f"{self.w.jumble()}_{name}", f"{name}_{self.w.jumble()}", f"{self.w.jumble()}.{name}", f"{r.choice(T.VERB)}_{name}", f"{name}_{r.choice(T.KEYS)}", f"{name}{r.randint(2, 9)}", f"do_{name}", f"{name}_tool"])
+        elif case < 0.3:
+            name = re.sub(r"_(\w)", lambda m: m[1].upper(), name)
+        elif case < 0.36:
+            name = name.replace("_", "-")
+        keys = {}
+        for k, _ in spec_args:
+            new = k
+            if r.random() < 0.2:
+                new = r.choice([f"{k}_{r.choice(T.KEYS)}", f"{r.choice(T.KEYS)}_{k}", f"the_{k}", f"{k}{r.randint(1, 9)}", self.w.jumble(), f"{k}_{self.w.jumble()}", k[0], k.upper()])
+            keys[k] = k if new in keys.values() or any(new == o for o, _ in spec_args) else new
+        return name, [(keys[k], t) for k, t in spec_args], [(request, {keys[k]: v for k, v in values.items()}) for request, values in asked]
 
     def polite(self, request):
         """A request with what people put around it."""
@@ -609,7 +639,7 @@ class Generator:
         specs, request, gold = self.text_tool()
         if r.random() < 0.3:
             request = self.cap(request)
-        return {"task": "tool", "tools": specs, "messages": system + [("user", request + r.choice(["", "", "", "?", "."]))], "target": self.forced("<tool_call>" + compact(gold) + "</tool_call>"), "gold": gold}
+        return self.call({"task": "tool", "tools": specs, "messages": system + [("user", request + r.choice(["", "", "", "?", "."]))], "gold": gold}, "<tool_call>" + compact(gold) + "</tool_call>")
 
     def some_tools(self, n, count):
         """Tools of different names and descriptions, each with up to `count` requests."""
@@ -644,7 +674,7 @@ class Generator:
             q, a = self.talk_pair()
             messages[-1] = ("user", q)
             return {"task": "talk", "tools": specs, "messages": messages, "target": a, "gold": a}
-        return {"task": "tool", "tools": specs, "messages": messages, "target": self.forced(call), "gold": {"name": spec["name"], "arguments": values}}
+        return self.call({"task": "tool", "tools": specs, "messages": messages, "gold": {"name": spec["name"], "arguments": values}}, call)
 
     def tools(self):
         """Many requests to one list of tools, each as a sample of its own."""
@@ -655,12 +685,30 @@ class Generator:
         made = self.some_tools(r.choices([1, 2, 3, 4], [1, 2, 3, 3])[0], 3)
         specs, system = [m[0] for m in made], self.tool_system()
         asked = [(spec["name"], request, values) for spec, asked in made for request, values in asked]
-        return [{"task": "tool", "tools": specs, "messages": system + [("user", request)], "target": self.forced("<tool_call>" + compact({"name": name, "arguments": values}) + "</tool_call>"), "gold": {"name": name, "arguments": values}}
-                for name, request, values in r.sample(asked, min(len(asked), 8))]
+        out = [self.call({"task": "tool", "tools": specs, "messages": system + [("user", request)], "gold": {"name": name, "arguments": values}}, "<tool_call>" + compact({"name": name, "arguments": values}) + "</tool_call>")
+               for name, request, values in r.sample(asked, min(len(asked), 8))]
+        if r.random() < 0.3:  # talk, although tools are there
+            q, a = self.talk_pair()
+            out.append({"task": "talk", "tools": specs, "messages": system + [("user", q)], "target": a, "gold": a})
+        return out
 
-    def forced(self, call):
-        """Now and then a call without its tags, which is how a call forced by a grammar is written."""
-        return call[len("<tool_call>"):-len("</tool_call>")] if self.split == "train" and self.r.random() < 0.3 else call
+    def results(self):
+        """Several results of one call, each to be said, as samples of their own."""
+        r = self.r
+        made = self.some_tools(r.choices([1, 2, 3], [4, 2, 1])[0], 1)
+        spec, asked = r.choice(made)
+        request, values = asked[0]
+        call = "<tool_call>" + compact({"name": spec["name"], "arguments": values}) + "</tool_call>"
+        before = self.tool_system() + [("user", request), ("assistant", call)]
+        results = dict(self.tool_result() for _ in range(6))
+        return [{"task": "toolresult", "tools": [m[0] for m in made], "messages": before + [("tool", result)], "target": said, "gold": said} for result, said in results.items()]
+
+    def call(self, sample, call):
+        """The sample with its target. One call in four begins behind its name's key, as a call forced by a grammar does, so that without a grammar the tag is sure."""
+        if self.split == "train" and self.r.random() < 0.25:
+            begun = '{"name":"'
+            return {**sample, "begun": begun, "target": call[len("<tool_call>" + begun):-len("</tool_call>")]}
+        return {**sample, "target": call}
 
     def tool_result(self):
         r = self.r
@@ -770,10 +818,16 @@ class Generator:
         messages.append(("user", q))
         return {"task": "talk", "messages": messages, "target": a, "gold": a}
 
+    def talks(self):
+        """Small talk under one system prompt, each pair a sample of its own."""
+        system = self.r.choice([CHAT_SYSTEM] * 3 + CHAT_VARIANTS)
+        pairs = dict(self.talk_pair() for _ in range(9))
+        return [{"task": "talk", "messages": ([("system", system)] if system else []) + [("user", q)], "target": a, "gold": a} for q, a in pairs.items()]
+
     def copies(self):
         """Every key of one list, each as a sample of its own."""
         r = self.r
-        pairs = {self.w.pseudo().capitalize() if r.random() < 0.5 else self.w.name(): r.choice([self.w.city, self.w.code, self.w.pseudo, self.w.title, self.w.phone, self.w.street])() for _ in range(r.choice([4, 6, 8]))}
+        pairs = {self.w.pseudo().capitalize() if r.random() < 0.5 else self.w.name(): r.choice([self.w.city, self.w.code, self.w.jumble, self.w.title, self.w.phone, self.w.street, lambda: " ".join(self.w.jumble() for _ in range(r.randint(2, 4)))])() for _ in range(r.choice([4, 6, 8]))}
         user = "\n".join(f"{a}: {b}" for a, b in pairs.items())
         return [{"task": "copy", "messages": [("system", "Look up the key."), ("user", f"{user}\nKey: {k}")], "target": v, "gold": v} for k, v in pairs.items()]
 
@@ -794,7 +848,7 @@ class Generator:
     MIX = [("extract", 38), ("answer", 25), ("tool", 23), ("form", 6), ("talk", 3), ("copy", 5)]
 
     # What training reads: groups share the beginning of their prompt, so that it is computed once.
-    GROUPS = [("extract", 34), ("dense", 14), ("labels", 7), ("answers", 18), ("answer", 4), ("tools", 15), ("tool", 8), ("form", 3), ("talk", 2), ("copies", 2)]
+    GROUPS = [("extract", 38), ("dense", 20), ("labels", 6), ("answers", 22), ("answer", 3), ("tools", 14), ("tool", 3), ("results", 4), ("form", 7), ("talk", 1), ("talks", 3), ("copies", 3)]
 
     def group(self):
         return self.sample(self.GROUPS)

@@ -831,7 +831,7 @@ def marked(text):
 
 def read_facts():
     known = {form for g in GROUPS for form in g[2]}
-    for line in lines("facts.txt") + lines("facts-loose.txt"):
+    for line in lines("facts.txt") + lines("facts-loose.txt") + lines("facts-chat.txt"):
         if line.startswith("## "):
             category, kind, *one_thing = line[3:].split()
             GROUPS.append((category, kind, [], []))

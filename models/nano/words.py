@@ -5,6 +5,8 @@ places, companies), which have far more members than training can show. A word b
 open set when a hash of its lower-case form says so, so the split needs no stored list and cannot leak.
 """
 
+import functools
+import json
 import pathlib
 import zlib
 
@@ -94,6 +96,17 @@ def syllables(r, n):
     return "".join(r.choice(ON) + r.choice(VO) + r.choice(CO) for _ in range(n))
 
 
+@functools.cache
+def pieces():
+    """The tokens of lower-case letters: (those that begin a word, those inside one)."""
+    path = pathlib.Path(__file__).parent / "tokenizer.json"
+    if not path.exists():  # a tokenizer is about to be trained
+        return ON[:20], VO[:5]
+    vocab = sorted(json.loads(path.read_text())["model"]["vocab"])
+    small = lambda t: t.isascii() and t.isalpha() and t.islower()
+    return [t[1:] for t in vocab if t[0] == "Ġ" and small(t[1:]) and len(t) > 2], [t for t in vocab if small(t)]
+
+
 class Words:
     """Draws words for one split. `split` is "train" (never held-out) or "held" (held-out for the open sets)."""
 
@@ -107,14 +120,27 @@ class Words:
                 return w
         raise RuntimeError("open set exhausted: its maker gives too few words")
 
+    def jumble(self):
+        """A word of a few tokens that belong to no list, so that every token is copied now and then, not only those of the lists."""
+        r, (starts, inner) = self.r, pieces()
+        return self._open(lambda: r.choice(starts) + "".join(r.choice(inner) for _ in range(r.choice([0, 0, 1, 1, 2]))))
+
+    def strange(self, share):
+        """True, rarely, in training: say something that no list holds."""
+        return not self.want and self.r.random() < share
+
     def first(self):
         r = self.r
+        if self.strange(0.12):
+            return self.jumble().capitalize()
         if r.random() < 0.35:
             return self._open(lambda: r.choice(FIRST))
         return self._open(lambda: (syllables(r, r.choice([1, 2, 2, 2])) + r.choice(["", "", "", "a", "o", "e", "n", "us", "an"])).capitalize())
 
     def last(self):
         r = self.r
+        if self.strange(0.12):
+            return self.jumble().capitalize()
         return self._open(lambda: (syllables(r, r.choice([1, 1, 2])) + r.choice(SUR_END + [""] * 6)).capitalize())
 
     def name(self):
@@ -122,6 +148,8 @@ class Words:
 
     def city(self):
         r = self.r
+        if self.strange(0.15):
+            return " ".join(self.jumble().capitalize() for _ in range(r.choice([1, 1, 1, 2])))
         if r.random() < 0.35:
             return self._open(lambda: r.choice(CITY))
         return self._open(lambda: (syllables(r, r.choice([1, 2])) + r.choice(PLACE_END + [""] * 6)).capitalize())
@@ -142,6 +170,8 @@ class Words:
 
     def title(self):
         r = self.r
+        if self.strange(0.2):
+            return " ".join(self.jumble() for _ in range(r.choice([1, 2, 3]))).capitalize()
         return r.choice([
             lambda: "The " + r.choice(ADJ).capitalize() + " " + r.choice(NOUNS).capitalize(),
             lambda: self.pseudo().capitalize(),
@@ -224,6 +254,8 @@ class Words:
             lo, hi = base[1:].split("-")
             return self.num(int(lo), int(hi))
         if base in LISTS:
+            if base in UNBOUNDED and self.strange(0.15):
+                return " ".join(self.jumble() for _ in range(r.choice([1, 1, 1, 2])))
             pool = MORE[self.want].get(base, []) + ([] if self.want and MORE[True].get(base) else LISTS[base])
             return r.choice(pool)
         return getattr(self, base)()
@@ -236,6 +268,9 @@ LISTS = {
     "secret": SECRET, "goal": GOAL, "noun": NOUNS, "adj": ADJ, "topic": TOPIC, "did": VERBED,
     "country": COUNTRY,
 }
+
+# Lists of what has no end: other words take their place, too.
+UNBOUNDED = set("hobby food allergen ill drug skill instrument pet breed vehicle app event degree genre noun adj topic".split())
 
 # The lists of shapes/lists.txt, apart in known and held-out words.
 MORE = {False: {}, True: {}}
