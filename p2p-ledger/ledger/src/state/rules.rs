@@ -110,9 +110,6 @@ pub enum TransactionError {
     /// The key is or was a node's.
     #[error("the key {0} is or was a node's")]
     KeyTaken(PublicKey),
-    /// The node was registered so already: the same owner, terms and key, and no change since.
-    #[error("node {0} was registered so already")]
-    Registered(NodeId),
     /// There is no such node.
     #[error("no node {0} is registered")]
     NoNode(NodeId),
@@ -179,7 +176,7 @@ impl TransactionError {
     /// Whether what it asks for was done already, wholly, as when it is sent twice.
     pub fn is_done_already(&self) -> bool {
         match self {
-            Self::Claimed | Self::Registered(_) | Self::Redeemed { .. } => true,
+            Self::Claimed | Self::Redeemed { .. } => true,
             Self::Sequence { expected, last, .. } => last < expected,
             _ => false,
         }
@@ -421,15 +418,6 @@ impl Draft {
         }
         if !terms.roles.any() {
             return Err(TransactionError::NoRole);
-        }
-        let same = |known: &&Node| {
-            known.owner == owner
-                && known.key == node.key()
-                && known.revision == Revision::ZERO
-                && known.terms == *terms
-        };
-        if records::node(&self.records, node).filter(same).is_some() {
-            return Err(TransactionError::Registered(node));
         }
         self.take_key(node, node.key())?;
         self.records.insert(Record::Node(
