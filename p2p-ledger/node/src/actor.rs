@@ -351,6 +351,7 @@ where
             // The engine stopped by itself, which it does when its disk fails.
             None => {
                 self.voting = None;
+                self.metrics.votes.set(0);
                 tracing::error!("the consensus engine has stopped: this node votes no more");
             }
             Some(Request::Propose { slot, answer }) => {
@@ -841,6 +842,7 @@ where
             let finals = self.chain.finalize(&digest).expect("it was executed");
             for one in &finals {
                 self.remember(one, certificate.as_ref())?;
+                self.pool.remember(&one.done);
             }
         }
         let head = self.chain.tip().head();

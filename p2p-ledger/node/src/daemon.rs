@@ -31,7 +31,7 @@ use crate::client::Asked;
 use crate::handle::Handle;
 use crate::http::{self, Page};
 use crate::publish::publish;
-use crate::service::Answers;
+use crate::service::{Answers, CALLS, WAITING};
 use crate::simplex::{self, Channels, Simplex, Timing};
 use crate::store::{Partitions, StoreError};
 use crate::wire::{MESSAGE_LIMIT, SUBMIT_LIMIT};
@@ -239,12 +239,16 @@ pub fn run(
             genesis: Bytes::from(config.genesis.to_toml()),
             // One core is left to the thread that votes.
             checking: Semaphore::new(cores().saturating_sub(1).max(1)),
+            waiting: Semaphore::new(WAITING),
         };
         let server = tokio::spawn(tally_net::serve(
             endpoint.clone(),
             Some(mesh.clone()),
             Arc::new(service),
-            Limits::default(),
+            Limits {
+                requests: CALLS,
+                ..Limits::default()
+            },
         ));
         let log = config.data.join("log");
         // Ended with this function, however it ends.

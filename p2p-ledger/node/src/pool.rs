@@ -4,9 +4,12 @@
 //! offered by number; lanes take turns at being first. So one busy node neither keeps another one out nor loses its own
 //! order.
 //!
-//! Bounds: [`POOL_BYTES`] in all, [`LANE_BYTES`] for one lane.
+//! What was done is remembered for a while by name, since a submission may come twice (`tally_net::Caller`): the second time it
+//! is done already, whatever the state says to one like it.
+//!
+//! Bounds: [`POOL_BYTES`] in all, [`LANE_BYTES`] for one lane, [`DONE`] names.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -16,6 +19,8 @@ use tally_ledger::{AccountId, Checked, NodeId, Request, State, TransactionError,
 const POOL_BYTES: usize = 128 * 1024 * 1024;
 /// Bytes of those of one lane.
 const LANE_BYTES: usize = 32 * 1024 * 1024;
+/// Transactions that were done last, and are known by name. They are of the last minutes even where blocks are full.
+const DONE: usize = 65_536;
 /// How far ahead of its turn a transaction may be: numbers within a lane.
 const AHEAD: u64 = 1_000_000;
 
@@ -88,6 +93,9 @@ pub(crate) struct Pool {
     arrivals: u64,
     /// The lane that was first the last time.
     first: Option<Lane>,
+    done: HashSet<TransactionId>,
+    /// Oldest first.
+    done_order: VecDeque<TransactionId>,
 }
 
 /// What a block has done: a transaction's name and lane.
@@ -124,6 +132,9 @@ impl Pool {
     pub(crate) fn judge(&self, state: &State, checked: &Checked) -> Result<Entry, RefusedEntry> {
         if self.waiting.contains_key(&checked.id()) {
             return Ok(Entry::Waiting);
+        }
+        if self.done.contains(&checked.id()) {
+            return Ok(Entry::Done);
         }
         match state.would_accept(checked) {
             Ok(()) => {}
@@ -241,12 +252,26 @@ impl Pool {
         offered
     }
 
+    /// Remembers what a final block has done.
+    pub(crate) fn remember(&mut self, done: &[Done]) {
+        for (id, _) in done {
+            if self.done.insert(*id) {
+                self.done_order.push_back(*id);
+            }
+        }
+        while self.done_order.len() > DONE {
+            let oldest = self.done_order.pop_front().expect("it is not empty");
+            self.done.remove(&oldest);
+        }
+    }
+
     /// Forgets what a final block has done, and what it made impossible.
     pub(crate) fn settle(&mut self, state: &State, done: &[Done]) {
         let mut touched: Vec<Lane> = done.iter().map(|(_, lane)| *lane).collect();
         for (id, _) in done {
             self.remove(id);
         }
+        self.remember(done);
         touched.sort_unstable();
         touched.dedup();
         for lane in touched {

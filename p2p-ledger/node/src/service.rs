@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tally_ledger::{Checked, Transaction};
 use tally_net::{EndpointId, Service};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::checks::Checks;
 use crate::handle::{Handle, Stopped};
@@ -20,7 +20,15 @@ pub(crate) struct Answers {
     pub(crate) genesis: Bytes,
     /// How many submissions are checked at once.
     pub(crate) checking: Semaphore,
+    /// How many callers may wait for a proof at once: [`WAITING`].
+    pub(crate) waiting: Semaphore,
 }
+
+/// Calls that are answered at once.
+pub(crate) const CALLS: usize = 256;
+/// Those of them that may wait for a proof; further ones are told that there is none yet. So whoever waits for something never
+/// keeps out the submission that it waits for.
+pub(crate) const WAITING: usize = 192;
 
 /// Reads and checks transactions, one answer for each.
 fn check(all: &[Bytes], checks: &Checks) -> Vec<Result<Checked, Refused>> {
@@ -90,7 +98,7 @@ impl Answers {
             Ask::Genesis => Answer::Genesis(self.genesis.clone()),
             Ask::Submit(transactions) => Answer::Submitted(self.submit(transactions).await?),
             Ask::Prove { receipt, wait_ms } => {
-                let wait = Duration::from_millis(wait_ms.into());
+                let (wait, _turn) = self.patience(wait_ms);
                 match self.node.prove(receipt, wait).await? {
                     Ok(proof) => Answer::Proof(proof),
                     Err(refused) => Answer::No(refused),
@@ -113,7 +121,7 @@ impl Answers {
                 }),
             },
             Ask::ProveCosigned { receipt, wait_ms } => {
-                let wait = Duration::from_millis(wait_ms.into());
+                let (wait, _turn) = self.patience(wait_ms);
                 match self.node.prove_cosigned(receipt, wait).await? {
                     Ok(proof) => Answer::Proof(proof),
                     Err(refused) => Answer::No(refused),
@@ -121,6 +129,14 @@ impl Answers {
             }
             Ask::Node(node) => Answer::Node(self.node.node(node).await?),
         })
+    }
+
+    /// How long a caller may wait who would wait so long.
+    fn patience(&self, wait_ms: u32) -> (Duration, Option<SemaphorePermit<'_>>) {
+        match self.waiting.try_acquire() {
+            Ok(turn) => (Duration::from_millis(wait_ms.into()), Some(turn)),
+            Err(_) => (Duration::ZERO, None),
+        }
     }
 
     /// Reading and checking takes milliseconds, for which no vote should wait: it happens beside the thread that votes.

@@ -17,6 +17,7 @@ use tally_ledger::{NodeId, Request, Sequence, Settlement};
 use tally_net::{
     CALL_ALPN, CallError, Caller, ChannelConfig, Config, Endpoint, EndpointId, Mesh, Peer, Secret,
 };
+use tally_node::Client;
 use tally_receipt::{Digest, SigningKey};
 
 /// Every file below a folder.
@@ -345,6 +346,55 @@ async fn slow_callers_keep_nobody_waiting() {
         catches_up(&client, number).await;
         assert!(net.runs(number.into()), "v{number} has ended");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_twice_is_done_and_callers_that_wait_for_proofs_keep_nobody_from_submitting() {
+    let mut net = Net::new(4);
+    net.start_all();
+    let client = client(&net).await;
+    let key = SigningKey::from_seed(&[84; 32]);
+    register(&net, &client, &key).await;
+    // What comes twice is done already, though one like it would be refused; also by a node that was started again.
+    let registration = registration(&net, &key);
+    for killed in [None, Some(0u8)] {
+        if let Some(number) = killed {
+            net.kill(number.into());
+            net.start(number, false);
+            catches_up(&client, number).await;
+        }
+        let again = client.submit(std::slice::from_ref(&registration)).await;
+        again.expect("it is done already");
+    }
+    // More than are answered at once, from several callers, since one connection carries a hundred.
+    let mut waits = tokio::task::JoinSet::new();
+    for seed in 0..5u8 {
+        let config = tally_net::Config::new(([127, 0, 0, 1], 0).into());
+        let endpoint = Endpoint::bind(&Secret::derive(&[100 + seed; 32]), config)
+            .await
+            .expect("a free port");
+        let other = std::sync::Arc::new(
+            Client::new(&endpoint, &net.genesis, Vec::new(), Duration::from_secs(30))
+                .expect("addresses"),
+        );
+        for n in 0..80u8 {
+            let (other, endpoint) = (other.clone(), endpoint.clone());
+            let never = Digest::of(&[seed, n]);
+            waits.spawn(async move {
+                let answer = other.prove(never, Duration::from_secs(20)).await;
+                drop(endpoint);
+                assert!(answer.is_err(), "there is no such receipt");
+            });
+        }
+    }
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    for number in 0..5 {
+        let (transaction, receipt) = settlement(&net, &key, number);
+        let answer = client.submit(std::slice::from_ref(&transaction)).await;
+        answer.expect("it is taken while others wait");
+        proven(&client, receipt).await;
+    }
+    assert!(waits.len() > 100, "the others have given up before");
 }
 
 fn iroh_id(id: EndpointId) -> iroh::EndpointId {

@@ -248,7 +248,7 @@ pub(crate) async fn proven(client: &Client, receipt: Digest) {
     }
 }
 
-pub(crate) async fn register(net: &Net, client: &Client, key: &SigningKey) {
+pub(crate) fn registration(net: &Net, key: &SigningKey) -> Transaction {
     let request = Request::Register {
         owner: AccountId::new(key.public_key()),
         node: NodeId::new(key.public_key()),
@@ -259,7 +259,11 @@ pub(crate) async fn register(net: &Net, client: &Client, key: &SigningKey) {
             price: Credits::ZERO,
         },
     };
-    submit(client, &net.signed(request, key)).await;
+    net.signed(request, key)
+}
+
+pub(crate) async fn register(net: &Net, client: &Client, key: &SigningKey) {
+    submit(client, &registration(net, key)).await;
     let begun = Instant::now();
     let registered = |found: &Option<_>| found.is_some();
     while !client
