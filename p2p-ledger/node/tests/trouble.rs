@@ -366,9 +366,9 @@ async fn what_comes_twice_is_done_and_callers_that_wait_for_proofs_keep_nobody_f
         let again = client.submit(std::slice::from_ref(&registration)).await;
         again.expect("it is done already");
     }
-    // More than are answered at once, from several callers, since one connection carries a hundred.
+    // More than are answered at once, from several callers, since one connection has 32 streams.
     let mut waits = tokio::task::JoinSet::new();
-    for seed in 0..5u8 {
+    for seed in 0..12u8 {
         let config = tally_net::Config::new(([127, 0, 0, 1], 0).into());
         let endpoint = Endpoint::bind(&Secret::derive(&[100 + seed; 32]), config)
             .await
@@ -377,7 +377,7 @@ async fn what_comes_twice_is_done_and_callers_that_wait_for_proofs_keep_nobody_f
             Client::new(&endpoint, &net.genesis, Vec::new(), Duration::from_secs(30))
                 .expect("addresses"),
         );
-        for n in 0..80u8 {
+        for n in 0..32u8 {
             let (other, endpoint) = (other.clone(), endpoint.clone());
             let never = Digest::of(&[seed, n]);
             waits.spawn(async move {
