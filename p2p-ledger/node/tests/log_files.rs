@@ -1,18 +1,21 @@
 //! Four validators write the log's files and cosign it; somebody who has a policy and nothing else believes what they serve.
 
+#[path = "network/genesis.rs"]
+mod genesis;
 #[path = "../src/scratch.rs"]
 mod scratch;
 
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use genesis::{checkpoint_key, genesis, vote_seed};
 use scratch::Scratch;
 use tally_ledger::{
-    AccountId, Credits, Genesis, Name, NodeId, Parameters, Request, Roles, Sequence, Settlement,
-    Terms, Trust, Validator, ValidatorSet, verify_proof,
+    AccountId, Credits, Genesis, NodeId, Request, Roles, Sequence, Settlement, Terms, Trust,
+    verify_proof,
 };
 use tally_log::{Policy, Resource, SignedCheckpoint, TiledTree, root_of};
 use tally_net::{Endpoint, Secret};
@@ -24,42 +27,6 @@ use zeroize::Zeroizing;
 const VALIDATORS: u8 = 4;
 const RECEIPTS: u64 = 700;
 const WAIT: Duration = Duration::from_secs(20);
-
-fn vote_seed(number: u8) -> [u8; 32] {
-    [number + 1; 32]
-}
-
-fn checkpoint_key(number: u8) -> SigningKey {
-    SigningKey::from_seed(&[number + 50; 32])
-}
-
-fn genesis() -> Genesis {
-    let mut validators = Vec::new();
-    let mut addresses = Vec::new();
-    // Held until all are known, so that no two are the same.
-    let mut sockets = Vec::new();
-    for number in 0..VALIDATORS {
-        let vote_key = SigningKey::from_seed(&vote_seed(number)).public_key();
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        addresses.push((vote_key, vec![socket.local_addr().expect("bound")]));
-        sockets.push(socket);
-        validators.push(Validator {
-            vote_key,
-            checkpoint_key: checkpoint_key(number).public_key(),
-            name: Name::new(&format!("v{number}")).expect("a name"),
-        });
-    }
-    addresses.sort_by_key(|(key, _)| *key);
-    Genesis {
-        name: Name::new("files").expect("a name"),
-        time: Timestamp::from_unix_ms(0).expect("a time"),
-        parameters: Parameters::default(),
-        validators: ValidatorSet::new(validators).expect("validators"),
-        addresses: addresses.into_iter().map(|(_, at)| at).collect(),
-        accounts: Vec::new(),
-        faucet: None,
-    }
-}
 
 /// A validator in a thread of its own, until it is dropped.
 struct Running {
@@ -129,7 +96,7 @@ fn checkpoint(dir: &Path) -> Option<SignedCheckpoint> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_policy_is_enough_to_believe_the_files_and_proofs_of_validators() {
     let folder = Scratch::new();
-    let genesis = genesis();
+    let genesis = genesis(VALIDATORS, "files");
     let policy = Policy::parse(genesis.log_policy_text().as_bytes()).expect("a policy");
     let data = |number: u8| folder.path().join(format!("v{number}"));
     let http = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))

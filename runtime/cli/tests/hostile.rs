@@ -1,6 +1,8 @@
 //! What a hostile agent, a hostile model and a bad moment get, through the binary: a sentence that says what happened, the
 //! right exit code, a journal that holds, and nothing left running.
 
+#[path = "../../engine/tests/common/guests.rs"]
+mod guests;
 mod support;
 
 use std::ffi::OsStr;
@@ -13,47 +15,12 @@ use support::{Ended, Machine, component};
 
 /// The engine's own guest that does what it is told, with a manifest that asks for everything.
 static PROBE: LazyLock<PathBuf> = LazyLock::new(|| {
-    let workspace = support::checkout().join("runtime/engine/tests/guests");
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("guests");
-    let built = Command::new(env!("CARGO"))
-        .args(["build", "--release", "--locked", "-p", "probe"])
-        .args(["--target", "wasm32-wasip2", "--manifest-path"])
-        .arg(workspace.join("Cargo.toml"))
-        .env("CARGO_TARGET_DIR", &target)
-        .env_remove("RUSTFLAGS")
-        .output()
-        .expect("cargo runs, since it runs this test");
-    assert!(
-        built.status.success(),
-        "{}",
-        String::from_utf8_lossy(&built.stderr)
-    );
-    let mut wasm =
-        std::fs::read(target.join("wasm32-wasip2/release/probe.wasm")).expect("it was built");
     let manifest = br#"{"format":1,"name":"probe","version":"1","world":"agent","capabilities":{"models":["*"],"settings":["*"],"random":true,"tools":["*"],"output":true}}"#;
-    append_section(&mut wasm, "tally:manifest", manifest);
+    let wasm = guests::with_section(guests::bare_guest("probe"), "tally:manifest", manifest);
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("hostile-probe.wasm");
     std::fs::write(&path, wasm).expect("the build folder can be written");
     path
 });
-
-fn append_section(wasm: &mut Vec<u8>, name: &str, data: &[u8]) {
-    let leb = |mut n: usize| {
-        let mut out = Vec::new();
-        loop {
-            let byte = u8::try_from(n & 0x7f).expect("seven bits");
-            n >>= 7;
-            out.push(byte | if n > 0 { 0x80 } else { 0 });
-            if n == 0 {
-                return out;
-            }
-        }
-    };
-    let content = [&leb(name.len())[..], name.as_bytes(), data].concat();
-    wasm.push(0);
-    wasm.extend(leb(content.len()));
-    wasm.extend(content);
-}
 
 /// A grant of everything, within these budgets.
 fn grant(machine: &Machine, budgets: &str) -> PathBuf {

@@ -4,32 +4,29 @@
 
 #![allow(dead_code, reason = "each test file uses a part")]
 
+mod genesis;
 #[path = "../../src/scratch.rs"]
 mod scratch;
 
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+pub(crate) use genesis::{genesis, vote_seed};
 use scratch::Scratch;
 use tally_ledger::{
-    AccountId, Credits, Genesis, Name, NodeId, Parameters, Request, Roles, Sequence, Settlement,
-    Terms, Transaction, Validator, ValidatorSet,
+    AccountId, Credits, Genesis, NodeId, Request, Roles, Sequence, Settlement, Terms, Transaction,
 };
 use tally_net::{Endpoint, Secret};
 use tally_node::{Client, Config, Pace, Status, Timing, guard};
-use tally_receipt::{Digest, SigningKey, Timestamp};
+use tally_receipt::{Digest, SigningKey};
 use zeroize::Zeroizing;
 
 const NODE: &str = "network::the_process_of_one_node";
 const FOLDER: &str = "TALLY_TEST_FOLDER";
 const NUMBER: &str = "TALLY_TEST_NUMBER";
 const FOLLOWS: &str = "TALLY_TEST_FOLLOWS";
-
-pub(crate) fn vote_seed(number: u8) -> [u8; 32] {
-    [number + 1; 32]
-}
 
 #[test]
 fn the_process_of_one_node() {
@@ -85,30 +82,7 @@ pub(crate) struct Net {
 
 impl Net {
     pub(crate) fn new(count: u8) -> Self {
-        let mut sockets = Vec::new();
-        let mut validators = Vec::new();
-        let mut addresses = Vec::new();
-        for number in 0..count {
-            let vote_key = SigningKey::from_seed(&vote_seed(number)).public_key();
-            let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-            addresses.push((vote_key, vec![socket.local_addr().expect("bound")]));
-            sockets.push(socket);
-            validators.push(Validator {
-                vote_key,
-                checkpoint_key: SigningKey::from_seed(&[number + 50; 32]).public_key(),
-                name: Name::new(&format!("v{number}")).expect("a name"),
-            });
-        }
-        addresses.sort_by_key(|(key, _)| *key);
-        let genesis = Genesis {
-            name: Name::new("processes").expect("a name"),
-            time: Timestamp::from_unix_ms(0).expect("a time"),
-            parameters: Parameters::default(),
-            validators: ValidatorSet::new(validators).expect("validators"),
-            addresses: addresses.into_iter().map(|(_, at)| at).collect(),
-            accounts: Vec::new(),
-            faucet: None,
-        };
+        let genesis = genesis(count, "processes");
         let dir = Scratch::new();
         std::fs::write(dir.path().join("genesis.toml"), genesis.to_toml()).expect("a file");
         Self {

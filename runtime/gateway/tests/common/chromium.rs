@@ -97,8 +97,18 @@ pub(crate) fn shoot(
     }
 }
 
+impl Shot {
+    /// The page was drawn in its size, and the browser found nothing to complain about.
+    pub(crate) fn is_sound(&self, name: &str, width: u32, height: u32) {
+        for complaint in ["Content Security Policy", "Refused to", "Uncaught"] {
+            assert!(!self.log.contains(complaint), "{name}: {}", self.log);
+        }
+        assert_eq!(size(&self.png), (width, height), "{name}");
+    }
+}
+
 /// Width and height in the head of a PNG.
-pub(crate) fn size(png: &[u8]) -> (u32, u32) {
+fn size(png: &[u8]) -> (u32, u32) {
     assert!(png.starts_with(b"\x89PNG"), "no picture was drawn");
     let number = |at: usize| u32::from_be_bytes(png[at..at + 4].try_into().unwrap());
     (number(16), number(20))
