@@ -465,9 +465,7 @@ where
         if self.tip_since + COSIGN_AFTER <= now && self.voting.is_some() {
             let head = self.chain.tip().head();
             let (size, root) = (head.log_size, head.log_root);
-            if !self.checkpoints.has_signed(size) {
-                self.cosign(size, root);
-            }
+            self.cosign(size, root).await?;
         }
         if self.next_tip <= now {
             self.next_tip = now + TIP_EVERY;
@@ -666,7 +664,7 @@ where
         }
         self.tip_since = self.context.current();
         if let Some((size, root)) = cosign {
-            self.cosign(size, root);
+            self.cosign(size, root).await?;
         }
         if self.pool_file.stale(self.pool.bytes() as u64) {
             // What leaves the pool's file stands in blocks from here on.
@@ -682,13 +680,20 @@ where
         Ok(())
     }
 
-    /// Cosigns a tree, and tells the other validators.
-    fn cosign(&mut self, size: u64, root: Hash) {
+    /// Cosigns a tree, unless this node has no say or has cosigned it before, and tells the other validators.
+    async fn cosign(&mut self, size: u64, root: Hash) -> Result<(), StoreError> {
+        let validators = self.chain.tip().next_validators();
+        if !self.checkpoints.would_sign(size, validators) {
+            return Ok(());
+        }
+        // That the block is final must be known after a crash as well: or this node would go on from a smaller tree than it
+        // has cosigned, and cosign one in between.
+        self.blocks.sync().await?;
         let at = UnixSeconds(timestamp(self.now()).unix_ms() / 1000);
         let before = self.checkpoints.cosigned().cloned();
         let tip = self.chain.tip();
         let Some(said) = self.checkpoints.sign(size, root, at, tip.next_validators()) else {
-            return;
+            return Ok(());
         };
         let message = HistoryMessage::Cosigned(said.to_string().into());
         self.senders
@@ -698,6 +703,7 @@ where
         if self.checkpoints.cosigned() != before.as_ref() {
             self.answer_waiting_cosigned();
         }
+        Ok(())
     }
 
     /// Takes cosignatures that a peer, or this node's own disk, has.

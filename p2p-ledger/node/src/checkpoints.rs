@@ -20,7 +20,8 @@ const OPEN: usize = 16;
 pub(crate) struct Checkpoints {
     origin: KeyName,
     key: Option<SigningKey>,
-    /// The largest tree that this node has cosigned.
+    /// The largest tree that this node has cosigned since it was started; its last tree then is no smaller than those
+    /// before that (`actor`).
     signed: u64,
     /// Trees that are known here, by size, with good cosignatures.
     open: BTreeMap<u64, SignedCheckpoint>,
@@ -58,9 +59,15 @@ impl Checkpoints {
         self.cosigned.as_ref()
     }
 
-    /// Whether this node has cosigned a tree of this size, or a larger one.
-    pub(crate) fn has_signed(&self, size: u64) -> bool {
-        size <= self.signed
+    /// Whether this node has a say among these validators, and has cosigned no tree of this size or a larger one.
+    pub(crate) fn would_sign(&self, size: u64, validators: &ValidatorSet) -> bool {
+        size > self.signed && self.me(validators).is_some()
+    }
+
+    fn me<'a>(&self, validators: &'a ValidatorSet) -> Option<&'a Validator> {
+        let key = self.key.as_ref()?.public_key();
+        let mut all = validators.as_slice().iter();
+        all.find(|one| one.checkpoint_key == key)
     }
 
     /// Cosigns the tree that is this node's last, and says what the others are to be told; nothing where this node has no
@@ -72,11 +79,8 @@ impl Checkpoints {
         at: UnixSeconds,
         validators: &ValidatorSet,
     ) -> Option<SignedCheckpoint> {
-        let key = self.key.as_ref().filter(|_| size > self.signed)?;
-        let me = validators
-            .as_slice()
-            .iter()
-            .find(|one| one.checkpoint_key == key.public_key())?;
+        let me = self.me(validators).filter(|_| size > self.signed)?;
+        let key = self.key.as_ref()?;
         self.signed = size;
         let checkpoint = Checkpoint {
             origin: self.origin.clone(),
