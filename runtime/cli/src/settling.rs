@@ -1,7 +1,11 @@
 //! What `tally run` does with its receipts once they are made: onto the disk before the answer ends, and to the ledger in a
-//! process of its own, for which nobody waits.
+//! process of its own, for which nobody waits. That process is started beside the run, so that it is there when the run ends.
 
-use std::process::{Command, Stdio};
+use std::io;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread::JoinHandle;
 
 use clap::ValueEnum;
 use tally_engine::RunReport;
@@ -27,12 +31,16 @@ pub(crate) enum Form {
 pub(crate) struct Settling {
     network: Network,
     form: RecordForm,
+    settler: Settler,
 }
 
 /// Receipts that are on the disk and wait.
 pub(crate) struct Kept {
-    network: Network,
+    settler: Settler,
 }
+
+/// A process that settles what is in the outbox once its stdin ends: when it is told to, or when whoever started it is gone.
+struct Settler(JoinHandle<io::Result<Child>>);
 
 impl Settling {
     /// What was asked for; by digest where a network is configured and nothing was asked for.
@@ -52,7 +60,12 @@ impl Settling {
             None if asked => which.get(home)?,
             None => return Ok(None),
         };
-        Ok(Some(Self { network, form }))
+        let settler = Settler::start(&network.file);
+        Ok(Some(Self {
+            network,
+            form,
+            settler,
+        }))
     }
 
     /// Puts a run's receipts into the outbox.
@@ -82,25 +95,39 @@ impl Settling {
             .append(&records)
             .or_environment("write the receipts to the outbox")?;
         Ok(Kept {
-            network: self.network,
+            settler: self.settler,
         })
     }
 }
 
 impl Kept {
-    /// Starts settling, and does not wait for it. What it cannot settle now stays in the outbox for the next time.
+    /// Has them settled, and does not wait for it. What cannot be settled now stays in the outbox for the next time.
     pub(crate) fn begin(self) {
-        let started = std::env::current_exe().and_then(|program| {
-            Command::new(program)
-                .args(["ledger", "settle", "--quiet", "--network"])
-                .arg(&self.network.file)
-                .stdin(Stdio::null())
+        match self.settler.0.join() {
+            // Its stdin ends with it.
+            Ok(Ok(settler)) => drop(settler),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "receipts wait in the outbox: `tally ledger settle` settles them");
+            }
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+}
+
+impl Settler {
+    fn start(network: &Path) -> Self {
+        let network = network.to_owned();
+        // To start a program is to wait for it to be found and mapped.
+        Self(std::thread::spawn(move || {
+            Command::new(std::env::current_exe()?)
+                .args(["ledger", "settle", "--background", "--network"])
+                .arg(network)
+                .stdin(Stdio::piped())
                 .stdout(Stdio::null())
                 .stderr(Stdio::null())
+                // ^C is meant for the run.
+                .process_group(0)
                 .spawn()
-        });
-        if let Err(error) = started {
-            tracing::warn!(%error, "receipts wait in the outbox: `tally ledger settle` settles them");
-        }
+        }))
     }
 }

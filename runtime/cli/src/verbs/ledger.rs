@@ -74,9 +74,9 @@ pub(crate) struct Submit {
 
 #[derive(ClapArgs)]
 pub(crate) struct Settle {
-    /// Say nothing, and nothing of a network that is not there: for whoever started this in the background.
+    /// Begin when stdin ends, say nothing, and nothing of a network that is not there: for whoever starts this beside a run.
     #[arg(long, hide = true)]
-    quiet: bool,
+    background: bool,
     #[command(flatten)]
     which: Which,
 }
@@ -279,20 +279,23 @@ async fn submit(args: &Submit, home: &Home, json: bool) -> Outcome {
 }
 
 async fn settle(args: &Settle, home: &Home, json: bool) -> Outcome {
+    if args.background {
+        std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).or_environment("wait")?;
+    }
     let network = match args.which.find(home)? {
         Some(network) => network,
-        None if args.quiet => return Ok(()),
+        None if args.background => return Ok(()),
         None => args.which.get(home)?,
     };
     let outbox = network.outbox(home)?;
     let settled = match empty(&network, &outbox, home).await {
         Ok(settled) => settled,
-        Err(_) if args.quiet => return Err(Failure::reported()),
+        Err(_) if args.background => return Err(Failure::reported()),
         Err(failure) => return Err(failure),
     };
     if json {
         say!("{}", serde_json::json!({ "settled": settled }));
-    } else if !args.quiet {
+    } else if !args.background {
         say!("settled {} receipts", grouped(settled));
     }
     Ok(())
