@@ -229,6 +229,10 @@ impl Client {
         })
     }
 
+    pub(crate) fn callers(&self) -> &[Caller] {
+        &self.callers
+    }
+
     /// How many validators must have a transaction before it counts as handed over.
     #[must_use]
     pub fn needed(&self) -> usize {

@@ -4,6 +4,7 @@
 //!   simulation of both. [`Handle`] is how the rest of the program talks to it.
 //! * [`run`] runs one on a real disk and a real network.
 //! * [`Client`] asks nodes: submit, status, proofs. [`LightClient`] knows what is final without having any block. [`Outbox`] holds what a runner has yet to settle.
+//! * [`Backup`] is a chain in one file, which [`restore`] makes a node's data of.
 //!
 //! Invariants:
 //! * A block is durable before this node votes for it; a transaction is durable before it is acknowledged.
@@ -16,6 +17,7 @@
 //! operator what to do, `docs/net.md` has the bytes.
 
 mod actor;
+mod backup;
 mod bodies;
 mod certificate;
 mod chain;
@@ -48,6 +50,7 @@ mod scratch;
 mod simulation;
 
 pub use actor::Pace;
+pub use backup::{Backup, BackupError, Extent, restore};
 pub use client::{Acknowledged, AskError, Client, ClientError};
 pub use consensus::{Fault, FaultKind, View};
 pub use daemon::{Config, RunError, Running, run};

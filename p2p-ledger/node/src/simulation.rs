@@ -13,14 +13,16 @@ mod clock;
 mod faults;
 mod network;
 
-use tally_ledger::{Epoch, Genesis};
+use tally_ledger::{Epoch, Genesis, Height};
 
-use crate::wire::Head;
+use crate::wire::{Head, Stretch};
 
 /// What a network left behind that changed its validators twice.
 pub(crate) struct Recorded {
     pub(crate) genesis: Genesis,
     pub(crate) head: Head,
+    /// All its final blocks.
+    pub(crate) blocks: Stretch,
 }
 
 /// Runs one.
@@ -32,10 +34,14 @@ pub(crate) fn recorded() -> Recorded {
         net.epoch(1).await;
         net.decide(1, &[0, 1, 2, 3], &[0, 1]).await;
         net.epoch(2).await;
-        let runner = net.register(50, &[0, 1]).await;
+        let mut runner = net.register(50, &[0, 1]).await;
+        net.settle(&mut runner, 3, &[0, 1]).await;
+        net.settle(&mut runner, 2, &[0, 1]).await;
         net.all_settled(&runner).await;
         let head = net.handle(0).head(Epoch::ZERO).await.expect("it runs");
+        let blocks = net.handle(0).blocks(Height::new(1)).await;
         Recorded {
+            blocks: blocks.expect("it runs"),
             genesis: net.genesis.clone(),
             head: head.expect("there are blocks"),
         }

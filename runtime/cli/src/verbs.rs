@@ -1,6 +1,7 @@
 //! One file per verb.
 
 pub(crate) mod agent;
+pub(crate) mod backup;
 pub(crate) mod bench;
 pub(crate) mod demo;
 pub(crate) mod devnet;

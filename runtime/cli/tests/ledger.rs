@@ -331,6 +331,107 @@ fn a_validators_key_does_not_vote_from_an_empty_directory() {
 }
 
 #[test]
+fn a_chain_is_kept_in_one_file_and_brought_back_as_a_followers_data() {
+    let machine = Machine::bare();
+    let devnet = Devnet::start(&machine, "1");
+    machine.tally(["ledger", "use", &devnet.genesis]).ok();
+    let backup = machine.path("chain.tally");
+    let backup = backup.to_str().unwrap();
+    let settle = |vector: &str| {
+        let file = machine.file("a.receipt.json", receipt(vector));
+        let begun = Instant::now();
+        while machine
+            .tally(["ledger", "submit", "--full", file.to_str().unwrap()])
+            .code()
+            != 0
+        {
+            assert!(begun.elapsed() < Duration::from_secs(60), "no ledger");
+        }
+    };
+    let back_up = || {
+        machine
+            .tally(["ledger", "backup", backup, "--json"])
+            .ok()
+            .json()
+    };
+    settle("valid");
+    let first = back_up();
+    assert_eq!(first["receipts"], 1);
+    settle("valid-run");
+    let second = back_up();
+    assert_eq!(second["receipts"], 2);
+    assert!(second["height"].as_u64() > first["height"].as_u64());
+
+    // What runs is not written over; what is left after a disaster is enough for a follower.
+    machine
+        .tally([
+            "ledger",
+            "restore",
+            backup,
+            "--data",
+            machine.path("devnet/v0/data").to_str().unwrap(),
+        ])
+        .exits(2)
+        .says("has a node's data in it");
+    drop(devnet);
+    let checked = machine.tally(["ledger", "backup", backup, "--check", "--json"]);
+    assert_eq!(checked.ok().json(), second);
+    let data = machine.path("copy");
+    let restored = machine.tally([
+        "ledger",
+        "restore",
+        backup,
+        "--json",
+        "--data",
+        data.to_str().unwrap(),
+    ]);
+    assert_eq!(restored.ok().json()["height"], second["height"]);
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .and_then(|free| free.local_addr())
+        .expect("a free port");
+    let mut follower = machine
+        .command()
+        .args(["node", "--role", "follower", "--genesis"])
+        .arg(machine.path("devnet/genesis.toml"))
+        .args(["--listen", "127.0.0.1:0", "--metrics", &port.to_string()])
+        .arg("--data")
+        .arg(&data)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    let height = format!("node_tally_height {}", second["height"]);
+    let begun = Instant::now();
+    let has_all = loop {
+        let mut page = String::new();
+        if let Ok(mut stream) = TcpStream::connect(port) {
+            let _ = stream.write_all(b"GET /metrics HTTP/1.1\r\nConnection: close\r\n\r\n");
+            let _ = stream.read_to_string(&mut page);
+        }
+        if page.contains(&height) || begun.elapsed() > Duration::from_secs(60) {
+            break page.contains(&height);
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    follower.kill().expect("it runs");
+    follower.wait().expect("it ends");
+    assert!(has_all, "no follower with all blocks");
+
+    // Altered, it is named as such, and stays as it is.
+    let mut altered = std::fs::read(backup).expect("it is there");
+    let end = altered.len() - 10;
+    altered[end] ^= 1;
+    std::fs::write(backup, &altered).expect("it can be written");
+    machine
+        .tally(["ledger", "backup", backup, "--check"])
+        .exits(1)
+        .says("are no part of the backup");
+    // Nobody is there to fetch it from again.
+    machine.tally(["ledger", "backup", backup]).exits(3);
+    assert_eq!(std::fs::read(backup).expect("it is there"), altered);
+}
+
+#[test]
 fn without_a_network_nothing_is_settled_and_asking_for_it_is_misuse() {
     let machine = Machine::bare();
     machine.tally(["ledger", "status", "--json"]).exits(2);

@@ -14,6 +14,7 @@ use crate::failure::{Failure, OrFail, Outcome};
 use crate::home::Home;
 use crate::network::{Network, Which};
 use crate::ui::{grouped, printable, say, short};
+use crate::verbs::backup::{self, BackUp, Restore};
 use crate::verbs::node;
 
 /// What to do with a ledger.
@@ -49,6 +50,16 @@ pub(crate) enum Verb {
         after_help = "Examples:\n  tally ledger explorer\n  tally ledger explorer --network devnet/genesis.toml --listen 127.0.0.1:8080"
     )]
     Explorer(ExplorerArgs),
+    /// Keep the whole chain in one file, checked; each time only what is new is fetched.
+    #[command(
+        after_help = "Examples:\n  tally ledger backup chain.tally\n  tally ledger backup chain.tally --check --network genesis.toml    all of it again, offline"
+    )]
+    Backup(BackUp),
+    /// Make a node's data of a backup.
+    #[command(
+        after_help = "Example:\n  tally ledger restore chain.tally --data copy && tally node --role follower --genesis genesis.toml --data copy"
+    )]
+    Restore(Restore),
     /// Make a network the one of commands that name none: `tally run` settles there from now on.
     #[command(after_help = "Example:\n  tally ledger use devnet/genesis.toml")]
     Use(Use),
@@ -143,6 +154,8 @@ pub(crate) fn run(verb: Verb, json: bool) -> Outcome {
         Verb::Prove(args) => crate::runtime()?.block_on(prove(&args, &home, json)),
         Verb::Explorer(args) => crate::runtime()?.block_on(explore(&args, &home, json)),
         Verb::Policy(args) => policy(&args, &home, json),
+        Verb::Backup(args) => backup::back_up(&args, &home, json),
+        Verb::Restore(args) => backup::restore(&args, &home, json),
         Verb::Account(args) => crate::runtime()?.block_on(account(&args, &home, json)),
     }
 }
