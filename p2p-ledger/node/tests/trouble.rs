@@ -8,17 +8,17 @@ mod network;
 use std::io::Write as _;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use commonware_p2p::{Recipients, Sender as _};
 use network::*;
-use tally_ledger::{NodeId, Request, Sequence, Settlement};
+use tally_ledger::{Evidence, NodeId, Request, Sequence, Settlement, Trust, verify_evidence};
 use tally_net::{
     CALL_ALPN, CallError, Caller, ChannelConfig, Config, Endpoint, EndpointId, Mesh, Peer, Secret,
 };
 use tally_node::Client;
-use tally_receipt::{Digest, SigningKey};
+use tally_receipt::{Digest, SigningKey, Timestamp};
 
 /// Every file below a folder.
 fn files(folder: &Path) -> Vec<PathBuf> {
@@ -395,6 +395,93 @@ async fn what_comes_twice_is_done_and_callers_that_wait_for_proofs_keep_nobody_f
         proven(&client, receipt).await;
     }
     assert!(waits.len() > 100, "the others have given up before");
+}
+
+/// One clock is an hour ahead, one an hour behind. Nobody votes for what the first proposes, the second votes for nothing that
+/// others do, and the ledger goes on by the time of the rest.
+#[tokio::test(flavor = "multi_thread")]
+async fn clocks_that_are_an_hour_wrong_neither_stop_a_ledger_nor_set_its_time() {
+    const HOUR: i64 = 3600;
+    let mut net = Net::new(4);
+    net.start(0, false);
+    net.start(1, false);
+    net.start_with_a_wrong_clock(2, -HOUR);
+    net.start_with_a_wrong_clock(3, HOUR);
+    let client = client(&net).await;
+    let key = SigningKey::from_seed(&[85; 32]);
+    register(&net, &client, &key).await;
+    for number in 0..20 {
+        let (transaction, receipt) = settlement(&net, &key, number);
+        submit(&client, &transaction).await;
+        proven(&client, receipt).await;
+    }
+    let now = SystemTime::UNIX_EPOCH.elapsed().expect("after 1970");
+    for number in 0..4 {
+        catches_up(&client, number).await;
+        let status = status_of(&client, number).await.expect("it answers");
+        let off = now.abs_diff(Duration::from_millis(status.time_ms));
+        assert!(off < Duration::from_secs(60), "v{number} is {off:?} off");
+    }
+}
+
+/// An operator starts the same key twice, from a copy of its directory. The ledger goes on, and whatever evidence there is
+/// names nobody else: all three others have some most of the time, but the two may also vote alike.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_runs_twice_harms_nobody_but_itself() {
+    let mut net = Net::new(4);
+    net.start_all();
+    let client = client(&net).await;
+    let key = SigningKey::from_seed(&[86; 32]);
+    register(&net, &client, &key).await;
+    // The one that dials everybody, so that its twin is heard too.
+    let twice = (0..4u8)
+        .min_by_key(|number| Secret::of_validator(&vote_seed(*number)).id().to_string())
+        .expect("four");
+    net.kill(twice.into());
+    net.start_twin_of(twice);
+    net.start(twice, false);
+    let mut acknowledged = Vec::new();
+    for number in 0..40 {
+        let (transaction, receipt) = settlement(&net, &key, number);
+        submit(&client, &transaction).await;
+        proven(&client, receipt).await;
+        acknowledged.push(receipt);
+    }
+    assert!(
+        net.runs(twice.into()) && net.runs(4),
+        "one of the two has ended"
+    );
+    net.kill(twice.into());
+    net.kill(4);
+    for number in 40..45 {
+        let (transaction, receipt) = settlement(&net, &key, number);
+        submit(&client, &transaction).await;
+        acknowledged.push(receipt);
+    }
+    for receipt in acknowledged {
+        proven(&client, receipt).await;
+    }
+    let voted = SigningKey::from_seed(&vote_seed(twice)).public_key();
+    for number in (0..4).filter(|number| *number != twice) {
+        let evidence = net.folder().join(format!("v{number}/evidence"));
+        if !evidence.exists() {
+            continue;
+        }
+        let whole = |file: &PathBuf| file.extension().is_some_and(|end| end == "evidence");
+        for file in files(&evidence).into_iter().filter(whole) {
+            let bytes = std::fs::read(&file).expect("it is there");
+            match Evidence::from_bytes(&bytes).expect("evidence") {
+                Evidence::Votes { voter, .. } => assert_eq!(voter, voted, "{}", file.display()),
+                other => panic!("{other:?}"),
+            }
+            let trust = Trust {
+                now: Timestamp::from_unix_ms(4_000_000_000_000).expect("a time"),
+                genesis: Some(&net.genesis),
+                policy: None,
+            };
+            assert!(verify_evidence(&bytes, &trust).is_verified());
+        }
+    }
 }
 
 fn iroh_id(id: EndpointId) -> iroh::EndpointId {

@@ -11,7 +11,7 @@ mod scratch;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 pub(crate) use genesis::{genesis, vote_seed};
 use scratch::Scratch;
@@ -27,6 +27,8 @@ const NODE: &str = "network::the_process_of_one_node";
 const FOLDER: &str = "TALLY_TEST_FOLDER";
 const NUMBER: &str = "TALLY_TEST_NUMBER";
 const FOLLOWS: &str = "TALLY_TEST_FOLLOWS";
+const TWIN: &str = "TALLY_TEST_TWIN";
+const SHIFT: &str = "TALLY_TEST_SHIFT";
 
 #[test]
 fn the_process_of_one_node() {
@@ -37,7 +39,8 @@ fn the_process_of_one_node() {
     let folder = PathBuf::from(folder);
     let text = std::fs::read_to_string(folder.join("genesis.toml")).expect("the genesis");
     let genesis = Genesis::parse(&text).expect("a genesis");
-    let data = folder.join(format!("v{number}"));
+    let twin = std::env::var(TWIN).unwrap_or_default();
+    let data = folder.join(format!("v{number}{twin}"));
     let votes = std::env::var(FOLLOWS).is_err();
     let key = SigningKey::from_seed(&vote_seed(number)).public_key();
     if votes {
@@ -46,6 +49,7 @@ fn the_process_of_one_node() {
     let listen = genesis
         .validators
         .index_of(&key)
+        .filter(|_| twin.is_empty())
         .map_or(([127, 0, 0, 1], 0).into(), |place| {
             genesis.addresses[place][0]
         });
@@ -63,7 +67,7 @@ fn the_process_of_one_node() {
         timing: Timing::default(),
         delay: Duration::ZERO,
     };
-    let sockets = folder.join(format!("v{number}.socket"));
+    let sockets = folder.join(format!("v{number}{twin}.socket"));
     let ended = tally_node::run(
         config,
         |running| {
@@ -112,11 +116,48 @@ impl Net {
         self.start_as(number, false, shell);
     }
 
-    fn start_as(&mut self, number: u8, follows: bool, mut command: Command) {
+    /// Starts a validator whose clock is wrong by so many seconds.
+    pub(crate) fn start_with_a_wrong_clock(&mut self, number: u8, seconds: i64) {
+        let shim = wrong_clock(self.folder());
+        let shifted = |program: &Path| {
+            let mut command = Command::new(program);
+            command
+                .env("LD_PRELOAD", &shim)
+                .env(SHIFT, seconds.to_string());
+            command
+        };
+        // So that nothing below can pass because the clock was right.
+        let date = shifted(Path::new("date")).arg("+%s").output();
+        let date = String::from_utf8(date.expect("date runs").stdout).expect("digits");
+        let found: i64 = date.trim().parse().expect("digits");
+        let right = SystemTime::UNIX_EPOCH.elapsed().expect("after 1970");
+        let right = i64::try_from(right.as_secs()).expect("a time");
+        assert!((found - right - seconds).abs() < 60, "{found} of {right}");
+        let program = std::env::current_exe().expect("this program");
+        self.start_as(number, false, shifted(&program));
+    }
+
+    /// Starts a second process with a validator's key and a copy of its memory, in the place for one more.
+    pub(crate) fn start_twin_of(&mut self, number: u8) {
+        let place = u8::try_from(self.children.len() - 1).expect("few");
+        copy(
+            &self.folder().join(format!("v{number}")),
+            &self.folder().join(format!("v{number}-twin")),
+        );
+        let mut command = Command::new(std::env::current_exe().expect("this program"));
+        command.env(TWIN, "-twin");
+        self.start_process(place, number, false, command);
+    }
+
+    fn start_as(&mut self, number: u8, follows: bool, command: Command) {
+        self.start_process(number, number, follows, command);
+    }
+
+    fn start_process(&mut self, place: u8, number: u8, follows: bool, mut command: Command) {
         let log = std::fs::File::options()
             .append(true)
             .create(true)
-            .open(self.folder().join(format!("v{number}.log")))
+            .open(self.folder().join(format!("v{place}.log")))
             .expect("a log");
         command
             .args(["--exact", NODE, "--nocapture", "--test-threads=1"])
@@ -129,7 +170,7 @@ impl Net {
             command.env(FOLLOWS, "1");
         }
         let child = command.spawn().expect("it starts");
-        self.children[usize::from(number)] = Some(child);
+        self.children[usize::from(place)] = Some(child);
     }
 
     pub(crate) fn start_all(&mut self) {
@@ -167,6 +208,46 @@ impl Net {
         let signature = key.sign(&request.signed_bytes(self.genesis.chain()));
         Transaction::new(request, vec![(key.public_key(), signature)]).expect("a transaction")
     }
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a folder");
+    for entry in std::fs::read_dir(from).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        let to = to.join(path.file_name().expect("a name"));
+        if path.is_dir() {
+            copy(&path, &to);
+        } else {
+            std::fs::copy(&path, &to).expect("copied");
+        }
+    }
+}
+
+/// A library that has a process see another time than it is; made by the C compiler that the build needs anyway.
+fn wrong_clock(folder: &Path) -> PathBuf {
+    const SOURCE: &str = r#"
+        #define _GNU_SOURCE
+        #include <stdlib.h>
+        #include <sys/syscall.h>
+        #include <time.h>
+        #include <unistd.h>
+        int clock_gettime(clockid_t clock, struct timespec *time) {
+            int failed = syscall(SYS_clock_gettime, clock, time);
+            if (!failed && clock == CLOCK_REALTIME) time->tv_sec += atol(getenv("TALLY_TEST_SHIFT"));
+            return failed;
+        }
+    "#;
+    let (source, library) = (folder.join("clock.c"), folder.join("clock.so"));
+    if library.exists() {
+        return library;
+    }
+    std::fs::write(&source, SOURCE).expect("a file");
+    let compiled = Command::new("cc")
+        .args(["-shared", "-fPIC", "-o"])
+        .args([&library, &source])
+        .status();
+    assert!(compiled.expect("there is a C compiler").success());
+    library
 }
 
 impl Drop for Net {
