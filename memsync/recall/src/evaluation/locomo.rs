@@ -4,8 +4,11 @@
 //! [ { "sample_id": name,
 //!     "conversation": { "session_1": [ { "speaker", "dia_id": "D1:1", "text", "blip_caption"? } … ],
 //!                       "session_1_date_time": "1:56 pm on 8 May, 2023", … },
-//!     "qa": [ { "question", "evidence": ["D1:3" …], "category": 1 … 5 } … ] } … ]
+//!     "qa": [ { "question", "evidence": ["D1:3" …], "category": 1 … 5 } … ],
+//!     "observation"?: { "session_1_observation": { SPEAKER: [ [ statement, "D1:3" or ["D1:3" …] ] … ] … } … } } … ]
 //! ```
+//!
+//! Observations are statements about a speaker which a chat model drew from turns when the dataset was made.
 //!
 //! Other members are ignored. Evidence is read by its pattern, since some strings hold several ids, ids with leading zeros
 //! or none; an id that names no turn is left out, and so is a question whose evidence is empty afterwards.
@@ -77,6 +80,8 @@ pub struct Conversation {
     pub name: String,
     /// Its turns in order.
     pub turns: Vec<Document>,
+    /// Its observations as facts, whose evidence is the turns they were drawn from; those that name no turn are left out.
+    pub observations: Vec<Document>,
     /// Its questions in order.
     pub questions: Vec<Question>,
     /// Questions without evidence, which are not among `questions`.
@@ -122,6 +127,19 @@ struct Sample {
     sample_id: String,
     conversation: BTreeMap<String, Value>,
     qa: Vec<Asked>,
+    #[serde(default)]
+    observation: Value,
+}
+
+/// A statement, and the turns it was drawn from.
+#[derive(Deserialize)]
+struct Observed(String, Evidence);
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Evidence {
+    One(String),
+    Several(Vec<String>),
 }
 
 #[derive(Deserialize)]
@@ -204,6 +222,9 @@ fn conversation(number: u32, sample: Sample) -> Result<Conversation, DatasetErro
             });
         }
     }
+    // A help for one measurement: what is of another shape is as if there were none.
+    let observed = BTreeMap::deserialize(sample.observation).unwrap_or_default();
+    let observations = observations(number, &turns, &names, observed);
     let mut questions = Vec::new();
     let asked = sample.qa.len();
     for Asked {
@@ -240,12 +261,54 @@ fn conversation(number: u32, sample: Sample) -> Result<Conversation, DatasetErro
     Ok(Conversation {
         name: sample.sample_id,
         turns,
+        observations,
         left_out: asked - questions.len(),
         questions,
     })
 }
 
-/// Unique among the turns of a dataset.
+fn observations(
+    number: u32,
+    turns: &[Document],
+    names: &BTreeMap<(u32, u32), DocumentId>,
+    observed: BTreeMap<String, BTreeMap<String, Vec<Observed>>>,
+) -> Vec<Document> {
+    let mut facts: Vec<Document> = Vec::new();
+    let said = observed.into_values().flatten();
+    for (speaker, Observed(statement, from)) in
+        said.flat_map(|(speaker, all)| all.into_iter().map(move |one| (speaker.clone(), one)))
+    {
+        let from = match from {
+            Evidence::One(one) => vec![one],
+            Evidence::Several(several) => several,
+        };
+        let mut evidence: Vec<DocumentId> = from
+            .iter()
+            .flat_map(|text| turn_ids(text))
+            .filter_map(|name| names.get(&name).copied())
+            .collect();
+        evidence.sort_unstable();
+        evidence.dedup();
+        let observed_at = turns
+            .iter()
+            .filter(|turn| evidence.contains(&turn.id))
+            .map(|turn| turn.observed_at)
+            .max();
+        if let Some(observed_at) = observed_at {
+            // Behind the turns.
+            let id = id(number, turns.len() + facts.len());
+            facts.push(Document {
+                speaker: Some(speaker),
+                observed_at,
+                evidence,
+                ..Document::new(id, Kind::Fact, statement)
+            });
+        }
+    }
+    facts
+}
+
+/// Unique among the turns and observations of a dataset.
 fn id(conversation: u32, turn: usize) -> DocumentId {
     let mut id = [0; 32];
     id[..4].copy_from_slice(&conversation.to_be_bytes());
@@ -336,6 +399,24 @@ mod tests {
             [conversation.turns[1].id]
         );
         assert_eq!(conversation.left_out, 1);
+    }
+
+    #[test]
+    fn observations_are_facts_with_the_turns_they_name() {
+        let text = r#"[{"sample_id":"c","conversation":{
+            "session_1":[{"speaker":"A","dia_id":"D1:1","text":"one"},{"speaker":"A","dia_id":"D1:2","text":"two"}],
+            "session_1_date_time":"1:00 am on 1 May, 2023"}, "qa":[],
+            "observation":{"session_1_observation":{"A":[["A says one.","D1:1"],["A counts.",["D1:1","D1:2"]],["?","D9:1"]]}}}]"#;
+        let read = parse(text.as_bytes()).expect("well formed");
+        let (turns, facts) = (&read[0].turns, &read[0].observations);
+        assert_eq!(facts.len(), 2);
+        assert_eq!(facts[0].evidence, [turns[0].id]);
+        assert_eq!(facts[1].evidence, [turns[0].id, turns[1].id]);
+        assert_eq!(facts[1].speaker.as_deref(), Some("A"));
+        let mut ids: Vec<_> = turns.iter().chain(facts).map(|one| one.id).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), 4);
     }
 
     #[test]

@@ -9,6 +9,9 @@
 //! | `rrf` | both, by reciprocal rank fusion |
 //! | `tally-words` | our index without a model |
 //! | `tally` | our index |
+//! | `facts-words`, `facts` | the same two, with the dataset's observations as facts: what statements by a chat model of its makers buy |
+//!
+//! Of facts only the turns they were drawn from count, as for all others. A dataset without observations is asked without.
 //!
 //! Without an embedding model the ways that need one are left out, and the report says so. `docs/recall.md` has the definitions
 //! of the figures and what was measured.
@@ -22,7 +25,9 @@ use serde_json::{Map, Value, json};
 use tally_recall::evaluation::{
     self, AbstentionFigures, Baselines, Category, Conversation, Figures, Measured, Question,
 };
-use tally_recall::{Answer, Budget, DocumentId, Embedder, Embedding, Index, Mode, Query};
+use tally_recall::{
+    Answer, Budget, Document, DocumentId, Embedder, Embedding, Filter, Index, Kind, Mode, Query,
+};
 
 use crate::embedder::LocalEmbedder;
 use crate::failure::{Failure, OrFail, Outcome};
@@ -150,6 +155,7 @@ pub(crate) fn eval(args: &Eval, json: bool) -> Outcome {
             "blake3": hash.to_hex().as_str(),
             "conversations": conversations.iter().map(|c| c.name.as_str()).collect::<Vec<_>>(),
             "turns": turns,
+            "observations": conversations.iter().map(|c| c.observations.len()).sum::<usize>(),
             "questions": conversations.iter().map(|c| c.questions.len()).sum::<usize>(),
             "withoutEvidence": conversations.iter().map(|c| c.left_out).sum::<usize>(),
         },
@@ -190,11 +196,7 @@ fn measure<'s>(
     costs: &mut Costs,
     progress: &Progress,
 ) -> Outcome {
-    let passages: Vec<String> = conversation
-        .turns
-        .iter()
-        .map(tally_recall::Document::passage)
-        .collect();
+    let passages: Vec<String> = conversation.turns.iter().map(Document::passage).collect();
     let began = Instant::now();
     let vectors = embed(
         embedder,
@@ -205,13 +207,9 @@ fn measure<'s>(
     costs.ingest_s += began.elapsed().as_secs_f64();
 
     let began = Instant::now();
-    let mut index = Index::new();
-    for (turn, vectors) in conversation.turns.iter().zip(&vectors) {
-        index
-            .insert(turn.clone(), vectors.as_ref())
-            .or_misuse(format_args!("use {}", conversation.name))?;
-    }
+    let index = indexed(conversation, conversation.turns.iter().zip(&vectors))?;
     costs.index_s += began.elapsed().as_secs_f64();
+    let with_facts = with_facts(conversation, &vectors, embedder, progress)?;
     let mut baselines = Baselines::default();
     for (turn, vectors) in conversation.turns.iter().zip(vectors) {
         baselines.insert(turn, vectors.map_or_else(Vec::new, |v| v.sentence));
@@ -258,6 +256,20 @@ fn measure<'s>(
                 })),
             );
         }
+        if let Some(index) = &with_facts {
+            let turns = Query {
+                filter: Filter {
+                    kinds: vec![Kind::Episode],
+                    ..Filter::default()
+                },
+                ..deep.clone()
+            };
+            add("facts-words", &ids(&index.search(&turns)));
+            if embedding.is_some() {
+                let embedding = embedding.clone();
+                add("facts", &ids(&index.search(&Query { embedding, ..turns })));
+            }
+        }
         // As a caller asks, with the default budget.
         let query = Query {
             embedding,
@@ -276,6 +288,37 @@ fn measure<'s>(
         );
     }
     Ok(())
+}
+
+/// The index with the dataset's observations beside the turns, if it has some.
+fn with_facts(
+    conversation: &Conversation,
+    of_turns: &[Option<Embedding>],
+    embedder: Option<&LocalEmbedder>,
+    progress: &Progress,
+) -> Result<Option<Index>, Failure> {
+    let facts = &conversation.observations;
+    if facts.is_empty() {
+        return Ok(None);
+    }
+    let passages: Vec<String> = facts.iter().map(Document::passage).collect();
+    let what = format!("{}: observations", conversation.name);
+    let of_facts = embed(embedder, &passages, &what, progress)?;
+    let turns = conversation.turns.iter().zip(of_turns);
+    indexed(conversation, turns.chain(facts.iter().zip(&of_facts))).map(Some)
+}
+
+fn indexed<'a>(
+    conversation: &Conversation,
+    documents: impl Iterator<Item = (&'a Document, &'a Option<Embedding>)>,
+) -> Result<Index, Failure> {
+    let mut index = Index::new();
+    for (document, vectors) in documents {
+        index
+            .insert(document.clone(), vectors.as_ref())
+            .or_misuse(format_args!("use {}", conversation.name))?;
+    }
+    Ok(index)
 }
 
 fn embed(
