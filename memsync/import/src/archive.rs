@@ -33,7 +33,7 @@ impl<'a> Archive<'a> {
             .map_err(|error| ImportError::malformed(format, format!("zip: {error}")))?;
         if zip.len() > limits.entries {
             return Err(ImportError::TooLarge {
-                what: "the number of files in the archive",
+                what: "the number of files in the archive".into(),
                 limit: limits.entries,
             });
         }
@@ -90,12 +90,12 @@ impl<'a> Archive<'a> {
         if bytes.len() > allowed {
             return Err(if allowed == self.entry_len {
                 ImportError::TooLarge {
-                    what: "a file of the archive, unpacked,",
+                    what: "a file of the archive, unpacked,".into(),
                     limit: self.entry_len,
                 }
             } else {
                 ImportError::TooLarge {
-                    what: "the archive, unpacked,",
+                    what: "the archive, unpacked,".into(),
                     limit: self.unpacked_len,
                 }
             });

@@ -1,9 +1,13 @@
 //! Why nothing could be taken out of a file.
 
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
 use crate::Format;
 
 /// Why nothing could be taken out of a file.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ImportError {
     /// None of the formats that are read. The caller names the format or brings another file.
@@ -30,7 +34,7 @@ pub enum ImportError {
     #[error("{what} is larger than the limit of {limit}")]
     TooLarge {
         /// What is too large.
-        what: &'static str,
+        what: Cow<'static, str>,
         /// The limit, in the unit of the limit's name.
         limit: usize,
     },

@@ -1,9 +1,11 @@
 //! What is handed on.
 
+use serde::{Deserialize, Serialize};
+
 use crate::{Format, When};
 
 /// One conversation, part of one, or one document.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Item {
     /// Turns, oldest first.
     Conversation(Conversation),
@@ -12,7 +14,7 @@ pub enum Item {
 }
 
 /// A conversation. Long ones come whole: what bounds them is the file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Conversation {
     /// Where it comes from.
     pub source: Format,
@@ -25,7 +27,7 @@ pub struct Conversation {
 }
 
 /// What one voice said at once.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Turn {
     /// Unique in its conversation; the same in every export of it, where the source has one.
     pub id: String,
@@ -38,7 +40,7 @@ pub struct Turn {
 }
 
 /// Who said something.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Speaker {
     /// Whose side.
     pub role: Role,
@@ -47,7 +49,7 @@ pub struct Speaker {
 }
 
 /// Whose side a voice is on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Role {
     /// The user whose export it is.
     User,
@@ -58,7 +60,7 @@ pub enum Role {
 }
 
 /// A document.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Document {
     /// Where it comes from.
     pub source: Format,
@@ -71,7 +73,7 @@ pub struct Document {
 }
 
 /// A piece of a document, short enough to be found by itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Passage {
     /// The headings above it, outermost first.
     pub headings: Vec<String>,
@@ -82,7 +84,7 @@ pub struct Passage {
 }
 
 /// Where a passage stands in its document. Counted from one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Place {
     /// A page, as the file counts them; not what is printed on it.
     Page(usize),

@@ -58,7 +58,7 @@ pub fn read(
 ) -> Result<Report, ImportError> {
     if bytes.len() > options.limits.input_len {
         return Err(ImportError::TooLarge {
-            what: "the file",
+            what: "the file".into(),
             limit: options.limits.input_len,
         });
     }

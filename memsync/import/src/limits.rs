@@ -1,7 +1,9 @@
 //! The bounds of one reading.
 
+use serde::{Deserialize, Serialize};
+
 /// What a reading may cost, and how much it may hand on. Lengths are in bytes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Limits {
     /// The file itself.

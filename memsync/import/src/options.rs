@@ -2,10 +2,12 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::Limits;
 
 /// What a file is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Format {
     /// OpenAI's data export: `conversations.json`, alone or in its zip.
@@ -91,8 +93,23 @@ impl fmt::Display for Format {
 }
 
 /// Minutes east of UTC, for dates that come without a zone.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "i16", into = "i16")]
 pub struct Offset(i16);
+
+impl TryFrom<i16> for Offset {
+    type Error = &'static str;
+
+    fn try_from(minutes: i16) -> Result<Self, Self::Error> {
+        Self::from_minutes(minutes).ok_or("no place on Earth has this offset")
+    }
+}
+
+impl From<Offset> for i16 {
+    fn from(offset: Offset) -> Self {
+        offset.0
+    }
+}
 
 impl Offset {
     /// Coordinated universal time.
@@ -112,7 +129,7 @@ impl Offset {
 }
 
 /// Which of two small numbers of a date is the day.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DateOrder {
     /// 31/12, as most of the world writes it.
     DayFirst,
@@ -121,7 +138,7 @@ pub enum DateOrder {
 }
 
 /// What the caller says about a file, beside its bytes.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Options {
     /// The file's name. Names a document, and tells Markdown from plain text; never believed against the content.
     pub name: Option<String>,

@@ -1,12 +1,28 @@
 //! Moments, and the dates of other people's files.
 
 use jiff::{Timestamp, civil, tz};
+use serde::{Deserialize, Serialize};
 
 use crate::Offset;
 
 /// Milliseconds since 1970-01-01T00:00:00Z.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "i64", into = "i64")]
 pub struct Moment(i64);
+
+impl TryFrom<i64> for Moment {
+    type Error = &'static str;
+
+    fn try_from(ms: i64) -> Result<Self, Self::Error> {
+        Self::from_unix_ms(ms).ok_or("outside of the years 1900 to 9999")
+    }
+}
+
+impl From<Moment> for i64 {
+    fn from(moment: Moment) -> Self {
+        moment.0
+    }
+}
 
 impl Moment {
     /// The year 1900, before which no chat was written, to the end of 9999.
@@ -24,7 +40,7 @@ impl Moment {
 }
 
 /// When something was said.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct When {
     /// The moment.
     pub moment: Moment,
@@ -33,7 +49,7 @@ pub struct When {
 }
 
 /// Where a moment's offset comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Zone {
     /// The source states it, or counts from an epoch.
     Stated,

@@ -11,6 +11,7 @@ mod home;
 mod memories;
 mod memory_service;
 mod network;
+mod reading;
 mod secret;
 mod settling;
 mod setup;
@@ -90,6 +91,9 @@ enum Verb {
     /// Let llama.cpp judge the model file on standard input, for the process that started this one.
     #[command(name = "__probe", hide = true)]
     Probe,
+    /// Read the file on standard input, for the process that started this one.
+    #[command(name = reading::VERB, hide = true)]
+    Read,
 }
 
 fn main() -> ExitCode {
@@ -130,6 +134,7 @@ fn dispatch(verb: Verb, json: bool) -> Outcome {
         Verb::Devnet(args) => verbs::devnet::run(&args, json),
         Verb::Bench(args) => verbs::bench::run(&args, json),
         Verb::Probe => verbs::model::probe::judge(),
+        Verb::Read => reading::serve(),
         Verb::Worker => unreachable!("handled before the command line is parsed"),
     }
 }

@@ -1,13 +1,15 @@
 //! The state of a gateway, and how it is put together.
 
 use std::collections::HashMap;
-use std::io;
+use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use std::{fmt, io};
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
+use tally_import::{ImportError, Item, Options, Report};
 use tokio::sync::Semaphore;
 
 use crate::access::Session;
@@ -25,6 +27,45 @@ pub type Clock = Arc<dyn Fn() -> UnixMs + Send + Sync>;
 
 /// Keeps the ring of keys, as [`KeyRing::to_json`] writes it, so that it is there after a crash.
 pub type KeyKeeper = Arc<dyn Fn(&[u8]) -> io::Result<()> + Send + Sync>;
+
+/// Reads an imported file, as [`tally_import::read`] does, in whatever place is safe enough for the files of strangers.
+#[derive(Clone)]
+pub struct FileReader(Arc<ReadFile>);
+
+type ReadFile = dyn Fn(&[u8], &Options, &mut dyn FnMut(Item) -> ControlFlow<()>) -> Result<Report, ImportError>
+    + Send
+    + Sync;
+
+impl FileReader {
+    /// Takes a function for it.
+    pub fn new(
+        read: impl Fn(
+            &[u8],
+            &Options,
+            &mut dyn FnMut(Item) -> ControlFlow<()>,
+        ) -> Result<Report, ImportError>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Self {
+        Self(Arc::new(read))
+    }
+
+    pub(crate) fn read(
+        &self,
+        bytes: &[u8],
+        options: &Options,
+        take: &mut dyn FnMut(Item) -> ControlFlow<()>,
+    ) -> Result<Report, ImportError> {
+        (self.0)(bytes, options, take)
+    }
+}
+
+impl fmt::Debug for FileReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FileReader")
+    }
+}
 
 /// Fills bytes with randomness from the operating system.
 pub(crate) fn random(bytes: &mut [u8]) -> Result<(), KeyError> {
@@ -55,6 +96,8 @@ pub struct Config {
     pub open: bool,
     /// The ledger that the console shows, if there is one.
     pub ledger: Option<Explorer>,
+    /// What reads imported files; in this process unless said otherwise.
+    pub files: FileReader,
 }
 
 impl Default for Config {
@@ -72,6 +115,7 @@ impl Default for Config {
             session: Duration::from_hours(12),
             open: false,
             ledger: None,
+            files: FileReader::new(tally_import::read),
         }
     }
 }

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::error::ApiError;
-use crate::gateway::{Gateway, lock, random};
+use crate::gateway::{FileReader, Gateway, lock, random};
 use crate::service::{MemoryService, Remembered, ServiceError};
 use crate::time::UnixMs;
 
@@ -149,7 +149,8 @@ impl Gateway {
         tokio::task::spawn_blocking(move || {
             // A panic below must not leave a job that runs for ever.
             let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                run(&*service, &app, &bytes, &options, &job)
+                let files = &gateway.state.config.files;
+                run(&*service, files, &app, &bytes, &options, &job)
             }));
             let mut job = lock(&job);
             let status = &mut job.status;
@@ -173,36 +174,38 @@ impl Gateway {
 /// Reads the file and keeps item by item.
 fn run(
     service: &dyn MemoryService,
+    files: &FileReader,
     app: &str,
     bytes: &[u8],
     options: &tally_import::Options,
     job: &Mutex<Job>,
 ) -> Result<(), String> {
     let mut failed = None;
-    let report = tally_import::read(
-        bytes,
-        options,
-        &mut |item| match service.ingest(item, app) {
-            Ok(Remembered {
-                episodes,
-                known,
-                facts,
-                ..
-            }) => {
-                let status = &mut lock(job).status;
-                status.items += 1;
-                status.memories_created += episodes;
-                status.already_known += known;
-                status.facts_learnt += facts.len() as u64;
-                ControlFlow::Continue(())
-            }
-            Err(error) => {
-                failed = Some(ApiError::from(error).message);
-                ControlFlow::Break(())
-            }
-        },
-    )
-    .map_err(|error| error.to_string())?;
+    let report = files
+        .read(
+            bytes,
+            options,
+            &mut |item| match service.ingest(item, app) {
+                Ok(Remembered {
+                    episodes,
+                    known,
+                    facts,
+                    ..
+                }) => {
+                    let status = &mut lock(job).status;
+                    status.items += 1;
+                    status.memories_created += episodes;
+                    status.already_known += known;
+                    status.facts_learnt += facts.len() as u64;
+                    ControlFlow::Continue(())
+                }
+                Err(error) => {
+                    failed = Some(ApiError::from(error).message);
+                    ControlFlow::Break(())
+                }
+            },
+        )
+        .map_err(|error| error.to_string())?;
     let status = &mut lock(job).status;
     status.format = Some(report.format.name().to_owned());
     status.left_out = report

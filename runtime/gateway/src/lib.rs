@@ -41,7 +41,7 @@ mod time;
 
 pub use error::ApiError;
 pub use explorer::Explorer;
-pub use gateway::{Clock, Config, Gateway, KeyKeeper, StartError};
+pub use gateway::{Clock, Config, FileReader, Gateway, KeyKeeper, StartError};
 pub use keys::{IssuedKey, KeyError, KeyInfo, KeyRing, Scope};
 pub use ledger::*;
 pub use mcp::{McpServer, serve_stdio};

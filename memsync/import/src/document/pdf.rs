@@ -38,7 +38,7 @@ pub(crate) fn read(bytes: &[u8], into: &mut Collector<'_>) -> Result<(), ImportE
     let limits = into.limits();
     if bytes.len() > limits.pdf_len {
         return Err(ImportError::TooLarge {
-            what: "the PDF",
+            what: "the PDF".into(),
             limit: limits.pdf_len,
         });
     }
@@ -132,7 +132,7 @@ fn inflates_within(bytes: &[u8], limits: &Limits) -> Result<(), ImportError> {
             }
             if len > left {
                 return Err(ImportError::TooLarge {
-                    what: "the PDF, inflated,",
+                    what: "the PDF, inflated,".into(),
                     limit: limits.pdf_unpacked_len,
                 });
             }

@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use clap::Args as ClapArgs;
-use tally_gateway::{Config, Gateway, GrantInfo, KeyKeeper, KeyRing, Scope, ServiceError, UnixMs};
+use tally_gateway::{
+    Config, FileReader, Gateway, GrantInfo, KeyKeeper, KeyRing, Scope, ServiceError, UnixMs,
+};
 use tally_memory::{Memory, Moment, Options, SharedVault};
 use tally_memory_service::{Model, VaultMemory};
 use tally_vault::Vault;
@@ -22,6 +24,7 @@ use crate::failure::{Failure, OrFail, Outcome};
 use crate::home::Home;
 use crate::memories::{self, LocalChat, WhichMemory, loading};
 use crate::network::Which;
+use crate::reading;
 use crate::setup;
 use crate::ui::say;
 use crate::vaults::{Names, namespace_text};
@@ -90,6 +93,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
     config.origins.clone_from(&args.origin);
     config.per_minute = args.rate;
     config.open = args.no_keys;
+    config.files = FileReader::new(reading::read);
     let runtime = crate::runtime()?;
     let mut endpoint = None;
     if let Some(network) = args.ledger.find(&Home::open()?)? {

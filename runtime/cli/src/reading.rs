@@ -1,0 +1,211 @@
+//! Files of strangers, read in a process of its own: what a parser does with a hostile file ends with that process.
+//!
+//! ```text
+//! to the reader, its stdin      options as one line of JSON, then the file
+//! from it, its stdout           lines of JSON: {"item": …} as each is read, and at the end {"report": …} or {"error": …}
+//! ```
+//!
+//! The reader is this program as `__read`. It has no environment, no core file, [`MEMORY`] beside the file and one copy of it, and
+//! [`TIME`] of processor time. That bounds what a file costs; it is no sandbox: code that took the reader over would be this user's.
+//! So what comes from it is parsed as from anybody, and of one item no more than [`ITEM`] is held.
+
+use std::io::{BufRead, BufReader, BufWriter, Read as _, Write};
+use std::ops::ControlFlow;
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::{Resource, Rlimit, setrlimit};
+use serde::{Deserialize, Serialize};
+use tally_import::{ImportError, Item, Options, Report};
+
+use crate::failure::{OrFail, Outcome};
+
+/// The verb of the reader.
+pub(crate) const VERB: &str = "__read";
+
+/// Memory of a reader, this program's own code among it, without the file and a copy of it: some archives and PDFs unpack to
+/// two gigabytes (`tally_import::Limits`).
+const MEMORY: u64 = 3 << 30; // bytes
+/// Processor time of a reader.
+const TIME: u64 = 600; // seconds
+/// The longest line of a reader.
+const ITEM: u64 = 1 << 30; // bytes
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Said {
+    Item(Item),
+    Report(Report),
+    Error(ImportError),
+}
+
+/// Reads a file as [`tally_import::read`] does, elsewhere.
+pub(crate) fn read(
+    bytes: &[u8],
+    options: &Options,
+    take: &mut dyn FnMut(Item) -> ControlFlow<()>,
+) -> Result<Report, ImportError> {
+    let mut reader = match start() {
+        Ok(reader) => reader,
+        Err(error) => {
+            tracing::error!(%error, "the process that reads files did not start");
+            return Err(failed(bytes, options));
+        }
+    };
+    let mut to = reader.stdin.take().expect("it is piped");
+    let from = reader.stdout.take().expect("it is piped");
+    let report = std::thread::scope(|scope| {
+        scope.spawn(move || {
+            // A reader that has seen enough hangs up.
+            let _ = serde_json::to_writer(&mut to, options)
+                .map_err(std::io::Error::from)
+                .and_then(|()| to.write_all(b"\n"))
+                .and_then(|()| to.write_all(bytes));
+        });
+        let report = listen(BufReader::new(from), take);
+        // Or it, and whoever writes to it, would wait for somebody to go on reading.
+        let _ = reader.kill();
+        report
+    });
+    let status = reader.wait();
+    report.unwrap_or_else(|| {
+        tracing::warn!(
+            ?status,
+            "the process that reads files ended in the middle of one"
+        );
+        Err(failed(bytes, options))
+    })
+}
+
+fn start() -> std::io::Result<Child> {
+    Command::new(std::env::current_exe()?)
+        .arg(VERB)
+        .env_clear()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+}
+
+fn failed(bytes: &[u8], options: &Options) -> ImportError {
+    let told = options.format.map_or_else(
+        // Told by the first bytes of it; no parser is run.
+        || tally_import::detect(&bytes[..bytes.len().min(4096)], options),
+        Ok,
+    );
+    match told {
+        Ok(format) => ImportError::ParserFailed { format },
+        Err(error) => error,
+    }
+}
+
+/// Hands on what a reader says, to its end; none if it ends in the middle.
+fn listen(
+    mut from: impl BufRead,
+    take: &mut dyn FnMut(Item) -> ControlFlow<()>,
+) -> Option<Result<Report, ImportError>> {
+    let mut stopped = false;
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        from.by_ref().take(ITEM).read_until(b'\n', &mut line).ok()?;
+        match serde_json::from_slice(&line).ok()? {
+            Said::Item(_) if stopped => {}
+            Said::Item(item) => stopped = take(item).is_break(),
+            Said::Report(report) => return Some(Ok(Report { stopped, ..report })),
+            Said::Error(error) => return Some(Err(error)),
+        }
+    }
+}
+
+/// The other process.
+pub(crate) fn serve() -> Outcome {
+    let none = Some(0);
+    limit(Resource::Core, none)?;
+    limit(Resource::Cpu, Some(TIME))?;
+    let mut from = std::io::stdin().lock();
+    let mut line = Vec::new();
+    from.by_ref()
+        .take(1 << 20)
+        .read_until(b'\n', &mut line)
+        .or_environment("read the options")?;
+    let options: Options = serde_json::from_slice(&line).or_misuse("use the options")?;
+    let mut bytes = Vec::new();
+    from.read_to_end(&mut bytes)
+        .or_environment("read the file")?;
+    limit(Resource::As, Some(MEMORY + 2 * bytes.len() as u64))?;
+    let mut to = BufWriter::new(std::io::stdout().lock());
+    let end = tally_import::read(
+        &bytes,
+        &options,
+        &mut |item| match say(&mut to, &Said::Item(item)) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
+        },
+    );
+    let end = end.map_or_else(Said::Error, Said::Report);
+    say(&mut to, &end).or_environment("say what was read")
+}
+
+fn say(to: &mut impl Write, said: &Said) -> std::io::Result<()> {
+    serde_json::to_writer(&mut *to, said)?;
+    to.write_all(b"\n")?;
+    to.flush()
+}
+
+fn limit(resource: Resource, most: Option<u64>) -> Outcome {
+    let limit = Rlimit {
+        current: most,
+        maximum: most,
+    };
+    setrlimit(resource, limit).or_environment("limit what a file may cost")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn items(said: &[u8]) -> (usize, Option<Result<Report, ImportError>>) {
+        let mut count = 0;
+        let end = listen(said, &mut |_| {
+            count += 1;
+            ControlFlow::Continue(())
+        });
+        (count, end)
+    }
+
+    fn lines(said: &[Said]) -> Vec<u8> {
+        let mut lines = Vec::new();
+        for one in said {
+            say(&mut lines, one).unwrap();
+        }
+        lines
+    }
+
+    fn read_here(text: &[u8]) -> Vec<Said> {
+        let (items, report) = tally_import::read_all(text, &Options::default()).unwrap();
+        let items = items.into_iter().map(Said::Item);
+        items.chain([Said::Report(report)]).collect()
+    }
+
+    #[test]
+    fn what_a_reader_says_comes_out_as_it_was_read() {
+        let said = lines(&read_here(b"A title\n\nA text of some words.\n"));
+        let (count, end) = items(&said);
+        assert_eq!(count, 1);
+        let (_, report) =
+            tally_import::read_all(b"A title\n\nA text of some words.\n", &Options::default())
+                .unwrap();
+        assert_eq!(end, Some(Ok(report)));
+    }
+
+    #[test]
+    fn a_reader_that_breaks_off_or_says_nonsense_has_not_read_the_file() {
+        let said = lines(&read_here(b"A title\n\nA text of some words.\n"));
+        for cut in [0, 1, said.len() / 2, said.len() - 2] {
+            assert_eq!(items(&said[..cut]).1, None, "{cut}");
+        }
+        assert_eq!(items(b"{\"item\": 5}\n").1, None);
+        assert_eq!(items(b"\xff\xfe\n").1, None);
+        assert_eq!(items(b"[[[[[[[[\n").1, None);
+    }
+}
