@@ -18,8 +18,10 @@ pub struct Weights {
     pub tokens: f32,
     /// Text: token by token, each at its best place in or near the document.
     pub passage_tokens: f32,
-    /// Text: a fact that matches lifts its evidence.
+    /// Text: words of a fact that was drawn from the document, where there are no token vectors.
     pub fact: f32,
+    /// Text: the same, where the tokens of facts are matched too.
+    pub fact_beside_tokens: f32,
     /// Share: the question is about one speaker, who said it.
     pub speaker: f32,
     /// Share: the question names a time, near which it was said.
@@ -41,7 +43,8 @@ impl Default for Weights {
             sentence: 1.0,
             tokens: 1.0,
             passage_tokens: 1.0,
-            fact: 1.0,
+            fact: 0.75,
+            fact_beside_tokens: 0.4,
             speaker: 1.0 / 3.0,
             date: 1.0 / 3.0,
             when: 1.0 / 6.0,

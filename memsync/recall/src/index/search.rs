@@ -6,6 +6,7 @@ use super::question::{self, Question};
 use super::{Entry, Gate, Index, tokens};
 use crate::answer::{Abstention, Answer, Arm, Hit, Trace};
 use crate::document::Interval;
+use crate::embed::Embedding;
 use crate::query::{Filter, Mode, Query};
 use crate::text;
 use crate::text::time::{Precision, Span};
@@ -218,9 +219,19 @@ impl Index {
         if !self.cited.is_empty() {
             let lifted = slots
                 .iter()
-                .map(|slot| self.lift(entry(*slot), query, words, most))
+                .map(|slot| {
+                    self.facts_of(entry(*slot), query)
+                        .map(|fact| words[fact as usize] / most)
+                        .fold(0.0, f32::max)
+                })
                 .collect();
-            add(&mut candidates, Arm::Fact, weights.fact, of_largest(lifted));
+            let has_tokens = |embedding: &Embedding| !embedding.tokens.is_empty();
+            let weight = if query.embedding.as_ref().is_some_and(has_tokens) {
+                weights.fact_beside_tokens
+            } else {
+                weights.fact
+            };
+            add(&mut candidates, Arm::Fact, weight, lifted);
         }
         if let Some(embedding) = &query.embedding {
             let cosines: Vec<f32> = slots
@@ -242,7 +253,10 @@ impl Index {
                 // The sentence decides only which documents of many are matched token by token.
                 let matched = self.worth_matching(&candidates, &normalise(cosines));
                 let matched_slots: Vec<u32> = matched.iter().map(|at| slots[*at]).collect();
-                let (own, passages) = tokens::score(self, &embedding.tokens, &matched_slots);
+                let (own, passages) =
+                    tokens::score(self, &embedding.tokens, &matched_slots, |entry| {
+                        self.facts_of(entry, query)
+                    });
                 let spread = |values: Vec<f32>| {
                     let mut all = vec![0.0; slots.len()];
                     for (at, value) in matched.iter().zip(values) {
@@ -292,23 +306,11 @@ impl Index {
         candidates
     }
 
-    /// The best match of the facts drawn from a document, by words and by vector; a fact that does not hold is none.
-    fn lift(&self, entry: &Entry, query: &Query, words: &[f32], most: f32) -> f32 {
-        let Some(facts) = self.cited.get(&entry.document.id) else {
-            return 0.0;
-        };
-        let worth = |fact: u32| {
-            let cosine = query
-                .embedding
-                .as_ref()
-                .and_then(|embedding| self.vectors.similarity(&embedding.sentence, fact));
-            words[fact as usize] / most + cosine.unwrap_or(0.0).max(0.0)
-        };
-        facts
-            .iter()
-            .filter(|fact| holds(&self.gates[**fact as usize], query))
-            .map(|fact| worth(*fact))
-            .fold(0.0, f32::max)
+    /// The facts drawn from a document that hold.
+    fn facts_of(&self, entry: &Entry, query: &Query) -> impl Iterator<Item = u32> {
+        let facts = self.cited.get(&entry.document.id);
+        let holds = |fact: &u32| holds(&self.gates[*fact as usize], query);
+        facts.into_iter().flatten().copied().filter(holds)
     }
 
     /// Which candidates, by their place in the list, are matched token by token: all of a few, else the best so far.

@@ -11,11 +11,13 @@
 //! passage  = Σ w(q) · max over offsets o of a(o) · m(q, d + o), none below 0
 //! ```
 //!
+//! A fact drawn from a document is one more place near it.
+//!
 //! Source: Khattab and Zaharia, "ColBERT", 2020, section 3.3; the weights and the passage are ours.
 
 use std::collections::HashMap;
 
-use super::Index;
+use super::{Entry, Index};
 use crate::embed::TokenVectors;
 use crate::vector;
 
@@ -30,14 +32,29 @@ const AROUND: [(isize, f32); 7] = [
     (3, 0.125),
 ];
 
-/// Values of the two arms for each of `slots`.
-pub(super) fn score(index: &Index, question: &TokenVectors, slots: &[u32]) -> (Vec<f32>, Vec<f32>) {
+/// What a token of a fact counts: it says what the document said, in other words.
+const OF_A_FACT: f32 = 0.75;
+
+/// Values of the two arms for each of `slots`; `facts` gives those drawn from one that hold.
+pub(super) fn score<'i, F: Iterator<Item = u32>>(
+    index: &'i Index,
+    question: &TokenVectors,
+    slots: &[u32],
+    facts: impl Fn(&'i Entry) -> F,
+) -> (Vec<f32>, Vec<f32>) {
     let around: Vec<Vec<(u32, f32)>> = slots
         .iter()
         .map(|slot| {
             AROUND
                 .iter()
                 .filter_map(|(offset, weight)| Some((index.neighbour(*slot, *offset)?, *weight)))
+                .chain(
+                    index
+                        .entry(*slot)
+                        .into_iter()
+                        .flat_map(&facts)
+                        .map(|fact| (fact, OF_A_FACT)),
+                )
                 .collect()
         })
         .collect();
