@@ -15,7 +15,7 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Resource, Rlimit, setrlimit};
 use serde::{Deserialize, Serialize};
-use tally_import::{ImportError, Item, Options, Report};
+use tally_import::{Format, ImportError, Item, Options, Report};
 
 use crate::failure::{OrFail, Outcome};
 
@@ -51,6 +51,11 @@ pub(crate) fn read(
             return Err(failed(bytes, options));
         }
     };
+    let mut taken = Taken::default();
+    let mut take = |item| {
+        taken.add(&item);
+        take(item)
+    };
     let mut to = reader.stdin.take().expect("it is piped");
     let from = reader.stdout.take().expect("it is piped");
     let report = std::thread::scope(|scope| {
@@ -61,7 +66,7 @@ pub(crate) fn read(
                 .and_then(|()| to.write_all(b"\n"))
                 .and_then(|()| to.write_all(bytes));
         });
-        let report = listen(BufReader::new(from), take);
+        let report = listen(BufReader::new(from), &mut take);
         // Or it, and whoever writes to it, would wait for somebody to go on reading.
         let _ = reader.kill();
         report
@@ -72,8 +77,63 @@ pub(crate) fn read(
             ?status,
             "the process that reads files ended in the middle of one"
         );
-        Err(failed(bytes, options))
+        match failed(bytes, options) {
+            ImportError::ParserFailed { format } if taken.any() => {
+                Ok(taken.until_it_failed(format))
+            }
+            error => Err(error),
+        }
     })
+}
+
+/// What was handed on.
+#[derive(Default)]
+struct Taken {
+    conversations: u64,
+    turns: u64,
+    documents: u64,
+    passages: u64,
+    text_len: u64,
+}
+
+impl Taken {
+    fn add(&mut self, item: &Item) {
+        let mut texts: Vec<&str> = Vec::new();
+        match item {
+            Item::Conversation(chat) => {
+                self.conversations += 1;
+                self.turns += chat.turns.len() as u64;
+                texts.extend(chat.turns.iter().map(|turn| turn.text.as_str()));
+            }
+            Item::Document(document) => {
+                self.documents += 1;
+                self.passages += document.passages.len() as u64;
+                texts.extend(document.passages.iter().map(|one| one.text.as_str()));
+            }
+        }
+        self.text_len += texts.iter().map(|text| text.len() as u64).sum::<u64>();
+    }
+
+    fn any(&self) -> bool {
+        self.conversations + self.documents > 0
+    }
+
+    fn until_it_failed(self, format: Format) -> Report {
+        Report {
+            format,
+            conversations: self.conversations,
+            turns: self.turns,
+            documents: self.documents,
+            passages: self.passages,
+            text_len: self.text_len,
+            left_out: Vec::new(),
+            assumptions: Vec::new(),
+            fault: Some(format!(
+                "the parser of {format} failed; what came before that was taken"
+            )),
+            stopped: false,
+        }
+    }
 }
 
 fn start() -> std::io::Result<Child> {
@@ -196,6 +256,20 @@ mod tests {
             tally_import::read_all(b"A title\n\nA text of some words.\n", &Options::default())
                 .unwrap();
         assert_eq!(end, Some(Ok(report)));
+    }
+
+    #[test]
+    fn what_was_taken_before_a_reader_failed_is_counted() {
+        let text = b"31.12.23, 21:41 - Anna: Hi\n31.12.23, 21:42 - Ben: Ho\n";
+        let (items, report) = tally_import::read_all(text, &Options::default()).unwrap();
+        let mut taken = Taken::default();
+        assert!(!taken.any());
+        items.iter().for_each(|item| taken.add(item));
+        assert!(taken.any());
+        let broken = taken.until_it_failed(report.format);
+        assert_eq!((broken.conversations, broken.turns), (1, 2));
+        assert_eq!(broken.text_len, report.text_len);
+        assert!(broken.fault.is_some());
     }
 
     #[test]

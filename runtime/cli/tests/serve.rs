@@ -5,6 +5,7 @@ mod support;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use support::Machine;
@@ -242,6 +243,89 @@ fn a_memory_is_kept_found_corrected_and_forgotten_over_rest() {
         send(address, "GET", "/v1/memories", &[("X-API-Key", &key)], "").status,
         200
     );
+}
+
+/// The process that reads a file for a server, as soon as there is one.
+fn reader_of(server: u32) -> u32 {
+    let begun = Instant::now();
+    loop {
+        let processes = std::fs::read_dir("/proc").expect("processes");
+        for process in processes.flatten() {
+            let name = process.file_name();
+            let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else {
+                continue;
+            };
+            let read = |file| std::fs::read_to_string(process.path().join(file)).ok();
+            let parent = read("stat").and_then(|stat| {
+                let (_, rest) = stat.rsplit_once(')')?;
+                rest.split_whitespace().nth(1)?.parse().ok()
+            });
+            if parent == Some(server) && read("cmdline").is_some_and(|c| c.contains("__read")) {
+                return pid;
+            }
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "nobody reads");
+    }
+}
+
+#[test]
+fn a_file_is_read_in_a_process_whose_end_is_not_the_servers() {
+    let machine = Machine::bare();
+    init(&machine, &["memory"]);
+    let (running, said) = serve(&machine, &["--no-learn"]);
+    let address = said["address"].as_str().expect("an address");
+    let key = said["api_key"].as_str().expect("the first key").to_owned();
+    let post = |text: &str| {
+        let headers = [
+            ("X-API-Key", &*key),
+            ("Content-Type", "multipart/form-data; boundary=X"),
+        ];
+        let body = format!(
+            "--X\r\nContent-Disposition: form-data; name=\"file\"; filename=\"notes.md\"\r\n\r\n{text}\r\n--X--\r\n"
+        );
+        let reply = send(address, "POST", "/v1/integrations/files", &headers, &body);
+        assert_eq!(reply.status, 202, "{}", reply.body);
+        reply.json()["id"].as_str().expect("an id").to_owned()
+    };
+    let ended = |id: &str| {
+        let begun = Instant::now();
+        loop {
+            let path = format!("/v1/integrations/{id}/status");
+            let status = send(address, "GET", &path, &[("X-API-Key", &*key)], "").json();
+            if status["status"] != "running" {
+                return status;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(60), "{status}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    let read = ended(&post("# Keys\n\nThe spare key lies under the blue pot.\n"));
+    assert_eq!(
+        (&read["status"], &read["memories_created"]),
+        (&json!("done"), &json!(1)),
+        "{read}"
+    );
+
+    // One that takes long enough for somebody to come between.
+    let long = "Some words of no importance, over and over.\n\n".repeat(1_000_000);
+    let id = post(&long);
+    let reader = reader_of(running.0.id());
+    let killed = Command::new("kill")
+        .args(["-9", &reader.to_string()])
+        .status();
+    assert!(killed.expect("kill runs").success());
+    let failed = ended(&id);
+    assert_eq!(failed["status"], "failed", "{failed}");
+    let error = failed["error"].as_str().expect("a sentence");
+    assert!(error.contains("the parser of markdown failed"), "{error}");
+    let found = send(
+        address,
+        "POST",
+        "/v1/memories/search",
+        &[("X-API-Key", &*key), ("Content-Type", "application/json")],
+        &json!({ "query": "where is the spare key?" }).to_string(),
+    );
+    assert!(found.body.contains("blue pot"), "{}", found.body);
 }
 
 #[test]
