@@ -162,12 +162,12 @@ struct Shape {
 
 impl Shape {
     /// By hash: as many receipts ready and on their way, whatever the size of a settlement, as far as they do not wait for each other: a
-    /// node answers 64 calls at once, and those that wait for a proof are among them.
+    /// runner's connection has 32 streams, and those that wait for a proof are among them.
     fn hashes(receipts: usize) -> Self {
         Self {
             full: false,
             receipts,
-            on_the_way: (ON_THE_WAY * BATCH / receipts).clamp(ON_THE_WAY, 12),
+            on_the_way: (ON_THE_WAY * BATCH / receipts).clamp(ON_THE_WAY, 24),
             ready: (200 * BATCH / receipts).clamp(50, 8_000),
         }
     }
@@ -187,12 +187,7 @@ async fn start(validators: u16, delay_ms: u64) -> anyhow::Result<Network> {
     let dir = tempfile::tempdir()?;
     let network = devnet::files(dir.path(), validators).map_err(said)?;
     let devnet = Devnet::start(dir.path(), validators.into(), 25, delay_ms).map_err(said)?;
-    let endpoint = Endpoint::bind(
-        &Secret::derive(&[3; 32]),
-        tally_net::Config::new(([127, 0, 0, 1], 0).into()),
-    )
-    .await?;
-    let client = Client::new(&endpoint, &network.genesis, Vec::new(), PATIENCE)?;
+    let (endpoint, client) = client(&network.genesis, 3).await?;
     let network = Network {
         devnet,
         genesis: network.genesis,
@@ -215,6 +210,17 @@ async fn start(validators: u16, delay_ms: u64) -> anyhow::Result<Network> {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     Ok(network)
+}
+
+/// A way to the validators of its own.
+async fn client(genesis: &Genesis, seed: u8) -> anyhow::Result<(Endpoint, Client)> {
+    let endpoint = Endpoint::bind(
+        &Secret::derive(&[seed; 32]),
+        tally_net::Config::new(([127, 0, 0, 1], 0).into()),
+    )
+    .await?;
+    let client = Client::new(&endpoint, genesis, Vec::new(), PATIENCE)?;
+    Ok((endpoint, client))
 }
 
 impl Network {
@@ -305,14 +311,18 @@ impl Network {
             last.context("at least one receipt")?,
         ))
     }
+}
 
-    /// Hands a settlement over and waits for the checked proof of its last receipt.
-    async fn settle(&self, transaction: Transaction, last: Digest) -> anyhow::Result<Duration> {
-        let begun = Instant::now();
-        self.client.submit(&[transaction]).await?;
-        self.client.prove(last, PATIENCE).await?;
-        Ok(begun.elapsed())
-    }
+/// Hands a settlement over and waits for the checked proof of its last receipt.
+async fn settle(
+    client: &Client,
+    transaction: Transaction,
+    last: Digest,
+) -> anyhow::Result<Duration> {
+    let begun = Instant::now();
+    client.submit(&[transaction]).await?;
+    client.prove(last, PATIENCE).await?;
+    Ok(begun.elapsed())
 }
 
 async fn latency(network: &Network, time: Duration) -> anyhow::Result<Value> {
@@ -329,7 +339,7 @@ async fn latency(network: &Network, time: Duration) -> anyhow::Result<Value> {
             _ = next.tick(), if begun.elapsed() < time => {
                 let (transaction, last) = network.settlement(&mut runner, TOGETHER);
                 sent += TOGETHER;
-                on_the_way.push(network.settle(transaction, last));
+                on_the_way.push(settle(&network.client, transaction, last));
             }
             Some(took) = on_the_way.next() => times.push(took?),
             else => break,
@@ -351,8 +361,10 @@ async fn latency(network: &Network, time: Duration) -> anyhow::Result<Value> {
 
 async fn sustained(network: &Network, time: Duration, shape: Shape) -> anyhow::Result<Value> {
     let mut runners = Vec::new();
-    for _ in 0..RUNNERS {
+    let mut clients = Vec::new();
+    for number in 0..RUNNERS {
         runners.push(network.runner().await?);
+        clients.push(client(&network.genesis, 200 + number).await?);
     }
     // Made beforehand: what a runner spends on its own receipts is not the ledger's cost.
     let mut ready = Vec::new();
@@ -370,27 +382,32 @@ async fn sustained(network: &Network, time: Duration, shape: Shape) -> anyhow::R
     let size = shape.receipts;
     let begun = Instant::now();
     let done: Vec<anyhow::Result<Vec<Duration>>> =
-        futures::future::join_all(ready.into_iter().map(|queue| async move {
-            let mut times = Vec::new();
-            let mut on_the_way = FuturesUnordered::new();
-            for (transaction, last) in queue {
-                if begun.elapsed() > time {
-                    break;
+        futures::future::join_all(ready.into_iter().zip(&clients).map(
+            |(queue, (_, client))| async move {
+                let mut times = Vec::new();
+                let mut on_the_way = FuturesUnordered::new();
+                for (transaction, last) in queue {
+                    if begun.elapsed() > time {
+                        break;
+                    }
+                    on_the_way.push(settle(client, transaction, last));
+                    if on_the_way.len() == shape.on_the_way
+                        && let Some(took) = on_the_way.next().await
+                    {
+                        times.push(took?);
+                    }
                 }
-                on_the_way.push(network.settle(transaction, last));
-                if on_the_way.len() == shape.on_the_way
-                    && let Some(took) = on_the_way.next().await
-                {
+                while let Some(took) = on_the_way.next().await {
                     times.push(took?);
                 }
-            }
-            while let Some(took) = on_the_way.next().await {
-                times.push(took?);
-            }
-            Ok(times)
-        }))
+                Ok(times)
+            },
+        ))
         .await;
     let elapsed = begun.elapsed();
+    for (endpoint, _) in clients {
+        endpoint.close().await;
+    }
     let mut times = Vec::new();
     for one in done {
         times.extend(one?);
@@ -460,7 +477,7 @@ async fn restart(network: &mut Network, validators: u16, rounds: u32) -> anyhow:
 async fn proof(network: &Network) -> anyhow::Result<Value> {
     let mut runner = network.runner().await?;
     let (transaction, last) = network.settlement(&mut runner, 1);
-    network.settle(transaction, last).await?;
+    settle(&network.client, transaction, last).await?;
     let proof = network.client.prove(last, PATIENCE).await?;
     let status = network
         .client
