@@ -95,8 +95,8 @@ impl Devnet {
 
 impl Drop for Devnet {
     fn drop(&mut self) {
-        // `quit` ends the validators too; a kill of this process alone would leave them.
-        self.say("quit");
+        // It may have been killed.
+        let _ = writeln!(self.stdin, "quit");
         let _ = self.child.wait();
     }
 }
@@ -328,6 +328,39 @@ fn a_validators_key_does_not_vote_from_an_empty_directory() {
     support::Ended::of(node("elsewhere"))
         .exits(1)
         .says("has voted from another data directory");
+}
+
+#[test]
+fn validators_of_a_devnet_end_with_it_however_it_ends() {
+    let machine = Machine::bare();
+    let mut devnet = Devnet::start(&machine, "2");
+    let begun = Instant::now();
+    let processes: Vec<String> = (0..2)
+        .map(|number| {
+            let pid = machine.path(&format!("devnet/v{number}/pid"));
+            loop {
+                if let Ok(pid) = std::fs::read_to_string(&pid)
+                    && pid.ends_with('\n')
+                {
+                    return format!("/proc/{}", pid.trim());
+                }
+                assert!(begun.elapsed() < Duration::from_secs(30), "none starts");
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        })
+        .collect();
+    let runs = |process: &String| {
+        std::fs::read_to_string(Path::new(process).join("cmdline"))
+            .is_ok_and(|line| line.contains("--role"))
+    };
+    assert!(processes.iter().all(runs));
+    devnet.child.kill().expect("it runs");
+    devnet.child.wait().expect("it ends");
+    let begun = Instant::now();
+    while processes.iter().any(runs) {
+        assert!(begun.elapsed() < Duration::from_secs(30), "one is left");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 #[test]

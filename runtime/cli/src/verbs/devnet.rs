@@ -222,12 +222,14 @@ impl Devnet {
             .arg(folder.join("data"))
             .args(["--block-ms", &self.block_ms.to_string()])
             .args(["--delay-ms", &self.delay_ms.to_string()])
+            .arg("--until-stdin-ends")
             .env("TALLY_HOME", folder.join("home"))
             .env(
                 "TALLY_LOG",
                 std::env::var_os("TALLY_LOG").unwrap_or_else(|| "tally_node=info".into()),
             )
-            .stdin(Stdio::null())
+            // However this process ends, they end with it.
+            .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()

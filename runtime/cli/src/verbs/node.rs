@@ -53,6 +53,9 @@ pub(crate) struct Args {
     /// Hold every message to a peer for so long, to stand for distance in a bench.
     #[arg(long, value_name = "MS", default_value_t = 0, hide = true)]
     delay_ms: u64,
+    /// Stop when stdin ends: for whoever starts nodes and may be killed.
+    #[arg(long, hide = true)]
+    until_stdin_ends: bool,
     /// Print what a genesis file needs of this validator, under this name, and stop.
     #[arg(long, value_name = "NAME")]
     show_keys: Option<String>,
@@ -165,7 +168,18 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
             }
         }
     };
-    tally_node::run(config, started, interrupted()).map_err(|error| match error {
+    let until_stdin_ends = args.until_stdin_ends;
+    let stop = async move {
+        if until_stdin_ends {
+            tokio::select! {
+                () = interrupted() => {}
+                () = stdin_ends() => {}
+            }
+        } else {
+            interrupted().await;
+        }
+    };
+    tally_node::run(config, started, stop).map_err(|error| match error {
         RunError::Store(_) | RunError::Bind(_) | RunError::Http { .. } => {
             Failure::environment(&error)
         }
@@ -209,6 +223,17 @@ pub(crate) async fn interrupted() {
         _ = tokio::signal::ctrl_c() => {}
         _ = terminate.recv() => {}
     }
+}
+
+/// Ready when whoever holds the other end of stdin is gone.
+async fn stdin_ends() {
+    let (end, ended) = tokio::sync::oneshot::channel();
+    // A thread of its own: a runtime would wait for such a read before it ends.
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        let _ = end.send(());
+    });
+    let _ = ended.await;
 }
 
 /// Where a validator of a devnet has its key.
