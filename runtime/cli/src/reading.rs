@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! to the reader, its stdin      options as one line of JSON, then the file
-//! from it, its stdout           lines of JSON: {"item": …} as each is read, and at the end {"report": …} or {"error": …}
+//! from it, its stdout           lines of JSON: {"format": …}, {"item": …} as each is read, and at the end {"report": …} or {"error": …}
 //! ```
 //!
 //! The reader is this program as `__read`. It has no environment, no core file, [`MEMORY`] beside the file and one copy of it, and
@@ -33,6 +33,7 @@ const ITEM: u64 = 1 << 30; // bytes
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Said {
+    Format(Format),
     Item(Item),
     Report(Report),
     Error(ImportError),
@@ -48,9 +49,10 @@ pub(crate) fn read(
         Ok(reader) => reader,
         Err(error) => {
             tracing::error!(%error, "the process that reads files did not start");
-            return Err(failed(bytes, options));
+            return Err(failed(options.format));
         }
     };
+    let mut told = options.format;
     let mut taken = Taken::default();
     let mut take = |item| {
         taken.add(&item);
@@ -66,7 +68,7 @@ pub(crate) fn read(
                 .and_then(|()| to.write_all(b"\n"))
                 .and_then(|()| to.write_all(bytes));
         });
-        let report = listen(BufReader::new(from), &mut take);
+        let report = listen(BufReader::new(from), &mut told, &mut take);
         // Or it, and whoever writes to it, would wait for somebody to go on reading.
         let _ = reader.kill();
         report
@@ -77,7 +79,7 @@ pub(crate) fn read(
             ?status,
             "the process that reads files ended in the middle of one"
         );
-        match failed(bytes, options) {
+        match failed(told) {
             ImportError::ParserFailed { format } if taken.any() => {
                 Ok(taken.until_it_failed(format))
             }
@@ -146,21 +148,20 @@ fn start() -> std::io::Result<Child> {
         .spawn()
 }
 
-fn failed(bytes: &[u8], options: &Options) -> ImportError {
-    let told = options.format.map_or_else(
-        // Told by the first bytes of it; no parser is run.
-        || tally_import::detect(&bytes[..bytes.len().min(4096)], options),
-        Ok,
-    );
+/// `told` is what the file was told to be, if it came so far.
+fn failed(told: Option<Format>) -> ImportError {
     match told {
-        Ok(format) => ImportError::ParserFailed { format },
-        Err(error) => error,
+        Some(format) => ImportError::ParserFailed { format },
+        None => ImportError::Unrecognized {
+            found: "the process that looked at it did not come to an end".to_owned(),
+        },
     }
 }
 
 /// Hands on what a reader says, to its end; none if it ends in the middle.
 fn listen(
     mut from: impl BufRead,
+    told: &mut Option<Format>,
     take: &mut dyn FnMut(Item) -> ControlFlow<()>,
 ) -> Option<Result<Report, ImportError>> {
     let mut stopped = false;
@@ -169,6 +170,7 @@ fn listen(
         line.clear();
         from.by_ref().take(ITEM).read_until(b'\n', &mut line).ok()?;
         match serde_json::from_slice(&line).ok()? {
+            Said::Format(format) => *told = Some(format),
             Said::Item(_) if stopped => {}
             Said::Item(item) => stopped = take(item).is_break(),
             Said::Report(report) => return Some(Ok(Report { stopped, ..report })),
@@ -194,14 +196,26 @@ pub(crate) fn serve() -> Outcome {
         .or_environment("read the file")?;
     limit(Resource::As, Some(MEMORY + 2 * bytes.len() as u64))?;
     let mut to = BufWriter::new(std::io::stdout().lock());
-    let end = tally_import::read(
-        &bytes,
-        &options,
-        &mut |item| match say(&mut to, &Said::Item(item)) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(_) => ControlFlow::Break(()),
-        },
-    );
+    let format = match options.format {
+        Some(format) => Ok(format),
+        None => tally_import::detect(&bytes, &options),
+    };
+    let end = format.and_then(|format| {
+        let options = Options {
+            format: Some(format),
+            ..options
+        };
+        // Where nobody listens any more, the first item says so too.
+        let _ = say(&mut to, &Said::Format(format));
+        tally_import::read(
+            &bytes,
+            &options,
+            &mut |item| match say(&mut to, &Said::Item(item)) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(_) => ControlFlow::Break(()),
+            },
+        )
+    });
     let end = end.map_or_else(Said::Error, Said::Report);
     say(&mut to, &end).or_environment("say what was read")
 }
@@ -226,7 +240,7 @@ mod tests {
 
     fn items(said: &[u8]) -> (usize, Option<Result<Report, ImportError>>) {
         let mut count = 0;
-        let end = listen(said, &mut |_| {
+        let end = listen(said, &mut None, &mut |_| {
             count += 1;
             ControlFlow::Continue(())
         });

@@ -94,6 +94,12 @@ pub(crate) fn restore(args: &Restore, home: &Home, json: bool) -> Outcome {
     drop(progress);
     said(&args.data, &network, extent, json);
     if !json {
+        if extent.torn > 0 {
+            eprintln!(
+                "the last {} bytes of the backup were never whole, and were left",
+                grouped(extent.torn)
+            );
+        }
         eprintln!(
             "start it: tally node --role follower --genesis {} --data {}",
             network.file.display(),
@@ -136,7 +142,9 @@ fn failure(error: BackupError) -> Failure {
             .advise("nothing was written to it; move it away, and `tally ledger backup` makes a new one from the network"),
         BackupError::InUse(_) => Failure::misuse(&error)
             .advise("a backup is brought back into a directory of its own: what a node has is never written over"),
-        BackupError::TooFew { .. } | BackupError::Behind { .. } => Failure::environment(&error)
+        BackupError::TooFew { .. } => Failure::environment(&error)
+            .advise("`tally ledger status` says which validators answer; the backup is as it was"),
+        BackupError::Behind { .. } => Failure::environment(&error)
             .advise("what came before that is in the backup; the same command goes on from there"),
         _ => Failure::environment(&error),
     }
