@@ -13,12 +13,12 @@
 
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use iroh::endpoint::{Connection, RecvStream, SendStream, VarInt};
-use tokio::sync::{Mutex, Semaphore};
+use iroh::endpoint::{Connection, PathId, RecvStream, SendStream, VarInt};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -192,8 +192,11 @@ pub enum CallError {
     },
 }
 
-/// How long a connection may be silent after a request: the peer's transport acknowledges one long before it is answered.
-const SILENCE: Duration = Duration::from_secs(1);
+/// How long a connection may be silent while a request is on its way: a living peer's transport acknowledges what comes long
+/// before it is answered. What comes late, of earlier calls, acknowledges nothing of this one.
+const SILENCE: Duration = Duration::from_millis(500);
+/// Round trips in which an acknowledgement is awaited at least, on connections where they are long.
+const SILENT_ROUND_TRIPS: u32 = 4;
 /// Between two looks at what has come.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -204,7 +207,7 @@ pub struct Caller {
     server: EndpointId,
     addresses: Vec<SocketAddr>,
     time: Duration,
-    connection: Mutex<Option<Connection>>,
+    line: Arc<Mutex<Line>>,
 }
 
 impl Caller {
@@ -221,7 +224,7 @@ impl Caller {
             server,
             addresses,
             time,
-            connection: Mutex::new(None),
+            line: Arc::default(),
         }
     }
 
@@ -243,14 +246,15 @@ impl Caller {
 
     async fn attempt(&self, request: Bytes, answer_limit: usize) -> Result<Bytes, CallError> {
         let (connection, is_new) = self.connected(None).await?;
-        let answer = self.exchange(&connection, request.clone(), answer_limit);
+        let (taken, was_taken) = oneshot::channel();
+        let answer = self.exchange(&connection, request.clone(), answer_limit, taken);
         if is_new {
             return answer.await;
         }
         let mut answer = std::pin::pin!(answer);
         tokio::select! {
             answer = &mut answer => return answer,
-            () = self.silent(&connection) => {}
+            () = self.silent(&connection, was_taken) => {}
         }
         tracing::debug!(server = %self.server, "a connection is silent: opening another one");
         tokio::select! {
@@ -258,16 +262,19 @@ impl Caller {
             answer = answer => answer,
             another = self.connected(Some(connection.stable_id())) => {
                 let (another, _) = another?;
-                self.exchange(&another, request, answer_limit).await
+                let (taken, _) = oneshot::channel();
+                self.exchange(&another, request, answer_limit, taken).await
             }
         }
     }
 
+    /// One request and its answer. Says through `taken` when the peer's transport has acknowledged the whole request.
     async fn exchange(
         &self,
         connection: &Connection,
         request: Bytes,
         answer_limit: usize,
+        taken: oneshot::Sender<()>,
     ) -> Result<Bytes, CallError> {
         let endpoint = self.server;
         let broken = |reason: String| CallError::Broken { endpoint, reason };
@@ -279,8 +286,18 @@ impl Caller {
             .await
             .map_err(|e| broken(e.to_string()))?;
         send.finish().map_err(|e| broken(e.to_string()))?;
-        frame::read(&mut receive, answer_limit)
-            .await
+        let mut answer = std::pin::pin!(frame::read(&mut receive, answer_limit));
+        let answer = tokio::select! {
+            biased;
+            answer = &mut answer => answer,
+            ended = send.stopped() => {
+                if let Ok(None) = ended {
+                    let _ = taken.send(());
+                }
+                answer.await
+            }
+        };
+        answer
             .map_err(|source| match source {
                 FrameError::Broken(error) => broken(error.to_string()),
                 source => CallError::Answer { endpoint, source },
@@ -288,44 +305,142 @@ impl Caller {
             .ok_or_else(|| broken("it ended without an answer".to_owned()))
     }
 
-    /// Ready when nothing came on a connection for longer than a living peer would be silent.
-    async fn silent(&self, connection: &Connection) {
+    /// Ready when nothing came on a connection for longer than a living peer would be silent. What was just sent is
+    /// acknowledged at once; when it has been, nothing but the next keep-alive must come.
+    async fn silent(&self, connection: &Connection, mut was_taken: oneshot::Receiver<()>) {
         let came = || connection.stats().udp_rx.datagrams;
         let (mut seen, mut since) = (came(), Instant::now());
-        // What was just sent is acknowledged; later, nothing but the next keep-alive is.
-        let mut patience = SILENCE;
+        let round_trips = connection
+            .rtt(PathId::ZERO)
+            .map_or(SILENCE, |rtt| rtt * SILENT_ROUND_TRIPS);
+        let mut patience = SILENCE.max(round_trips);
         while since.elapsed() < patience {
             tokio::time::sleep(LOOK).await;
             let now = came();
             if now != seen {
                 (seen, since) = (now, Instant::now());
-                patience = SILENCE + self.endpoint.config.keep_alive();
+            }
+            if was_taken.try_recv().is_ok() {
+                patience += self.endpoint.config.keep_alive();
             }
         }
     }
 
     /// The connection, and whether it was just opened. One that is `dead` is replaced.
+    ///
+    /// Dialling goes on when the call that began it is dropped, and later calls wait for the same: whoever takes the first
+    /// answers of several servers would otherwise never reach the slower ones.
     async fn connected(&self, dead: Option<usize>) -> Result<(Connection, bool), CallError> {
-        let mut present = self.connection.lock().await;
-        let lives = |one: &&Connection| {
-            one.close_reason().is_none() && dead.is_none_or(|dead| one.stable_id() != dead)
+        let mut dialled = {
+            let mut line = locked(&self.line);
+            let lives = |one: &&Connection| {
+                one.close_reason().is_none() && dead.is_none_or(|dead| one.stable_id() != dead)
+            };
+            if let Some(connection) = line.present.as_ref().filter(lives) {
+                return Ok((connection.clone(), false));
+            }
+            line.dialling.get_or_insert_with(|| self.dial()).clone()
         };
-        if let Some(connection) = present.as_ref().filter(lives) {
-            return Ok((connection.clone(), false));
-        }
         let unreachable = |source| CallError::Unreachable {
             endpoint: self.server,
             source,
         };
-        let connecting = self
-            .endpoint
-            .inner
-            .connect(address(self.server, &self.addresses), CALL_ALPN);
-        let connection = tokio::time::timeout(self.endpoint.config.handshake, connecting)
+        let outcome = dialled
+            .wait_for(Option::is_some)
             .await
-            .map_err(|late| unreachable(late.into()))?
-            .map_err(|error| unreachable(error.into()))?;
-        *present = Some(connection.clone());
-        Ok((connection, true))
+            .map_err(|ended| unreachable(ended.into()))?;
+        match outcome.as_ref().expect("waited for") {
+            Ok(connection) => Ok((connection.clone(), true)),
+            Err(reason) => Err(unreachable(reason.clone().into())),
+        }
+    }
+
+    fn dial(&self) -> Dialled {
+        let (tell, dialled) = watch::channel(None);
+        let endpoint = self.endpoint.clone();
+        let to = address(self.server, &self.addresses);
+        let line = self.line.clone();
+        tokio::spawn(async move {
+            let connecting = endpoint.inner.connect(to, CALL_ALPN);
+            let outcome = match tokio::time::timeout(endpoint.config.handshake, connecting).await {
+                Ok(Ok(connection)) => Ok(connection),
+                Ok(Err(error)) => Err(error.to_string()),
+                Err(late) => Err(late.to_string()),
+            };
+            {
+                let mut line = locked(&line);
+                line.dialling = None;
+                if let Ok(connection) = &outcome {
+                    line.present = Some(connection.clone());
+                }
+            }
+            tell.send_replace(Some(outcome));
+        });
+        dialled
+    }
+}
+
+/// The outcome of an attempt to connect, once there is one.
+type Dialled = watch::Receiver<Option<Result<Connection, String>>>;
+
+/// The way to a server: the connection there is, and the one that is being opened.
+#[derive(Debug, Default)]
+struct Line {
+    present: Option<Connection>,
+    dialling: Option<Dialled>,
+}
+
+/// Nothing that holds the lock can panic half way through a change.
+fn locked(line: &Mutex<Line>) -> MutexGuard<'_, Line> {
+    line.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Config, Secret};
+    use std::net::Ipv4Addr;
+
+    struct Silent;
+
+    impl Service for Silent {
+        fn answer(
+            &self,
+            _caller: EndpointId,
+            _request: Bytes,
+        ) -> Pin<Box<dyn Future<Output = Bytes> + Send + '_>> {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    async fn endpoint(seed: u8) -> Endpoint {
+        let config = Config::new((Ipv4Addr::LOCALHOST, 0).into());
+        Endpoint::bind(&Secret::derive(&[seed; 32]), config)
+            .await
+            .expect("a free port")
+    }
+
+    /// Whoever needs the first two answers of four drops the other two calls at once, again and again.
+    #[tokio::test]
+    async fn a_call_that_is_dropped_while_it_dials_opens_the_way_for_the_next() {
+        let (server, client) = (endpoint(1).await, endpoint(2).await);
+        tokio::spawn(serve(
+            server.clone(),
+            None,
+            Arc::new(Silent),
+            Limits::default(),
+        ));
+        let time = Duration::from_secs(10);
+        let caller = Caller::new(client, server.id(), server.sockets(), time);
+        let opened = |line: &Line| line.present.is_some();
+        let begun = Instant::now();
+        while !opened(&locked(&caller.line)) {
+            let call = caller.call(Bytes::from_static(b"x"), 10);
+            // One poll, which begins to dial at most.
+            let dropped = tokio::time::timeout(Duration::ZERO, call).await;
+            assert!(dropped.is_err());
+            assert!(begun.elapsed() < time, "no call ever came through");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 }
