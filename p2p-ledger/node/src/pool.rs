@@ -160,6 +160,11 @@ impl Pool {
         Ok(Entry::New)
     }
 
+    /// Whether a transaction was done of late.
+    pub(crate) fn is_done(&self, id: &TransactionId) -> bool {
+        self.done.contains(id)
+    }
+
     /// Takes a transaction in that was judged new.
     pub(crate) fn insert(&mut self, checked: Checked, now: SystemTime) {
         let id = checked.id();

@@ -7,6 +7,12 @@
 //!
 //! Times ([`Timing`]): a leader that is silent is given up after `leader`; one that was silent for `skip` is passed over at
 //! once.
+//!
+//! An engine that starts again says nothing of what it said before: it assumes that the others went on. If all of them were
+//! stopped at once, the view at hand is given up after `leader`, perhaps more than once. So what this validator said last is
+//! said again (`again`), and the view ends as it would have.
+
+mod again;
 
 use std::time::Duration;
 
@@ -41,6 +47,7 @@ use crate::consensus::{
     View,
 };
 use crate::store::Partitions;
+use again::Said;
 
 /// How long an engine waits for what.
 #[derive(Clone, Copy, Debug)]
@@ -136,9 +143,11 @@ where
         let participants = Set::from_iter_dedup(start.validators);
         let scheme = Scheme::signer(&self.namespace, participants, self.key.clone())
             .expect("a node starts the engines of the epochs in which it votes");
+        let said = Said::new(scheme.me().map(|me| me.index()));
         let adapter = Adapter {
             mailbox,
             scheme: scheme.clone(),
+            said: said.clone(),
         };
         let number = start.epoch.get();
         let config = Config {
@@ -175,7 +184,19 @@ where
         let votes = self.votes.register(number).await.expect(registered);
         let certificates = self.certificates.register(number).await.expect(registered);
         let missing = self.missing.register(number).await.expect(registered);
-        Engine::new(context, config).start(votes, certificates, missing)
+        let (stall, senders) = (
+            self.timing.leader,
+            (votes.0.clone(), certificates.0.clone()),
+        );
+        // A child of the engine's own task, so that it ends with it.
+        let engine = Engine::new(context.child("engine"), config);
+        context.spawn(move |context| async move {
+            let engine = engine.start(votes, certificates, missing);
+            context
+                .child("again")
+                .spawn(move |clock| again::say(clock, said, stall, senders));
+            let _ = engine.await;
+        })
     }
 }
 
@@ -199,6 +220,7 @@ fn block(digest: &Digest) -> BlockDigest {
 struct Adapter {
     mailbox: Mailbox,
     scheme: Scheme,
+    said: Said,
 }
 
 fn slot(context: Context<Digest, PublicKey>) -> Slot {
@@ -262,6 +284,7 @@ impl Reporter for Adapter {
     type Activity = Activity<Scheme, Digest>;
 
     fn report(&mut self, activity: Self::Activity) -> Feedback {
+        self.said.note(&activity);
         let request = match activity {
             Activity::Finalization(finalization) => Request::Finalized(Finalized {
                 block: block(&finalization.proposal.payload),

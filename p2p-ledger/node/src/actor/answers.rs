@@ -220,6 +220,8 @@ where
         let transactions = acknowledged
             .iter()
             .filter_map(|bytes| Transaction::from_bytes(bytes).ok())
+            // The file also holds what has been done since. Its signatures are not worth a look.
+            .filter(|transaction| !self.pool.is_done(&transaction.id()))
             .collect();
         let now = self.now();
         let mut open = 0;
