@@ -427,7 +427,7 @@ async fn sustained(network: &Network, time: Duration, shape: Shape) -> anyhow::R
 async fn restart(network: &mut Network, validators: u16, rounds: u32) -> anyhow::Result<Value> {
     let mut runner = network.runner().await?;
     let mut acknowledged = Vec::new();
-    let mut progress = Vec::new();
+    let (mut answered, mut progress) = (Vec::new(), Vec::new());
     for _ in 0..rounds {
         for _ in 0..50 {
             let (transaction, last) = network.settlement(&mut runner, 1);
@@ -456,6 +456,7 @@ async fn restart(network: &mut Network, validators: u16, rounds: u32) -> anyhow:
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        answered.push(begun.elapsed());
         network.client.prove(last, PATIENCE).await?;
         progress.push(begun.elapsed());
     }
@@ -469,6 +470,8 @@ async fn restart(network: &mut Network, validators: u16, rounds: u32) -> anyhow:
         "rounds": rounds,
         "acknowledged_before": acknowledged.len(),
         "lost": lost,
+        "acknowledge_p50_ms": percentile(&mut answered, 50),
+        "acknowledge_max_ms": percentile(&mut answered, 100),
         "progress_p50_ms": percentile(&mut progress, 50),
         "progress_max_ms": percentile(&mut progress, 100),
     }))
