@@ -161,6 +161,11 @@ impl<'a> Asked<'a> {
 /// How long an answer is awaited before one more node is asked the same.
 const HEDGE: Duration = Duration::from_millis(150);
 
+/// Whoever does not want to wait wants to know whether anybody has it: all are asked at once.
+fn hedge(wait: Duration) -> Duration {
+    HEDGE.min(wait)
+}
+
 /// Submissions to one node that wait for its answer; a node that is slower than this is left out.
 const BEHIND: usize = 1024;
 
@@ -334,7 +339,7 @@ impl Client {
 
     /// The proof that a receipt is settled, from whoever has it first, checked from genesis on.
     pub async fn prove(&self, receipt: Digest, wait: Duration) -> Result<Bytes, ClientError> {
-        self.first(|caller| async move {
+        self.first(hedge(wait), |caller| async move {
             let proof = Asked(caller).prove(receipt, wait).await?;
             self.checked(proof, receipt, caller)
         })
@@ -347,7 +352,7 @@ impl Client {
         receipt: Digest,
         wait: Duration,
     ) -> Result<Bytes, ClientError> {
-        self.first(|caller| async move {
+        self.first(hedge(wait), |caller| async move {
             let proof = Asked(caller).prove_cosigned(receipt, wait).await?;
             self.checked(proof, receipt, caller)
         })
@@ -385,20 +390,29 @@ impl Client {
 
     /// What one validator says of an account.
     pub async fn account(&self, account: AccountId) -> Result<AccountAnswer, ClientError> {
-        self.first(|caller| async move { Asked(caller).account(account).await })
-            .await
+        self.first(HEDGE, |caller| async move {
+            Asked(caller).account(account).await
+        })
+        .await
     }
 
     /// What one validator says of a node.
     pub async fn node(&self, node: NodeId) -> Result<Option<NodeAnswer>, ClientError> {
-        self.first(|caller| async move { Asked(caller).node(node).await })
-            .await
+        self.first(
+            HEDGE,
+            |caller| async move { Asked(caller).node(node).await },
+        )
+        .await
     }
 
     /// The first good answer; if there is none, the last one's trouble. Whoever answered best the last time is asked first,
-    /// and one more whenever there was no answer for [`HEDGE`] or a bad one: four answers to a question of which one is
-    /// taken cost four times the work.
-    async fn first<'a, T, F>(&'a self, ask: impl Fn(&'a Caller) -> F) -> Result<T, ClientError>
+    /// and one more whenever there was no answer for as long as `hedge` says, or a bad one: four answers to a question of
+    /// which one is taken cost four times the work.
+    async fn first<'a, T, F>(
+        &'a self,
+        hedge: Duration,
+        ask: impl Fn(&'a Caller) -> F,
+    ) -> Result<T, ClientError>
     where
         F: Future<Output = Result<T, AskError>>,
     {
@@ -412,7 +426,7 @@ impl Client {
                 let asked = ask(&self.callers[at]);
                 answers.push(async move { (at, asked.await) });
             }
-            let answer = match tokio::time::timeout(HEDGE, answers.next()).await {
+            let answer = match tokio::time::timeout(hedge, answers.next()).await {
                 Ok(answer) => answer,
                 Err(_) if left.len() > 0 => continue,
                 Err(_) => answers.next().await,

@@ -6,6 +6,7 @@
 //! DIR/settled      a frame: how many records, from the first ever, are settled, u64
 //! DIR/append       held by whoever appends
 //! DIR/lock         held by whoever settles
+//! DIR/attended     held by a process that settles what comes, for as long as it looks
 //! ```
 //!
 //! A file of receipts that has [`FILE_BYTES`] is followed by a new one, and goes once all of it is settled. So to append one
@@ -20,11 +21,16 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::frames::{HEAD, put, whole};
 
 /// Bytes after which a new file of receipts is begun.
 const FILE_BYTES: usize = 1024 * 1024;
+
+/// How often, and how long after each other, the place of whoever looks after an outbox is asked for.
+const ATTEND_TRIES: u32 = 5;
+const ATTEND_PAUSE: Duration = Duration::from_millis(10);
 
 /// How much of a receipt goes into blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +53,11 @@ pub struct Record {
 /// A runner's outbox.
 #[derive(Clone, Debug)]
 pub struct Outbox(PathBuf);
+
+/// Says, until it is dropped, that a process looks after an outbox. Whoever drops it looks once more: a receipt that was
+/// appended while this was there has no other who settles it.
+#[derive(Debug)]
+pub struct Attending(#[expect(dead_code, reason = "holds the lock until it is dropped")] File);
 
 /// Holds the right to settle.
 #[derive(Debug)]
@@ -180,6 +191,29 @@ impl Outbox {
         match file.try_lock() {
             Ok(()) => Ok(Some(Settling(file))),
             Err(fs::TryLockError::WouldBlock) => Ok(None),
+            Err(fs::TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    /// Becomes the process that looks after this outbox; none while another is.
+    pub fn attend(&self) -> io::Result<Option<Attending>> {
+        let file = self.file("attended")?;
+        // Whoever asks whether somebody is there holds the lock for a moment.
+        for _ in 0..ATTEND_TRIES {
+            match file.try_lock() {
+                Ok(()) => return Ok(Some(Attending(file))),
+                Err(fs::TryLockError::WouldBlock) => std::thread::sleep(ATTEND_PAUSE),
+                Err(fs::TryLockError::Error(error)) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether a process looks after this outbox. If so, it settles whatever was appended before this was asked.
+    pub fn is_attended(&self) -> io::Result<bool> {
+        match self.file("attended")?.try_lock() {
+            Ok(()) => Ok(false),
+            Err(fs::TryLockError::WouldBlock) => Ok(true),
             Err(fs::TryLockError::Error(error)) => Err(error),
         }
     }

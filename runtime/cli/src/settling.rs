@@ -1,9 +1,10 @@
 //! What `tally run` does with its receipts once they are made: onto the disk before the answer ends, and to the ledger in a
-//! process of its own, for which nobody waits. That process is started beside the run, so that it is there when the run ends.
+//! process of its own, for which nobody waits. That process is started beside the run, so that it is there when the run ends,
+//! and stays for a while: runs that follow each other have the same one.
 
 use std::io;
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::JoinHandle;
 
@@ -31,12 +32,15 @@ pub(crate) enum Form {
 pub(crate) struct Settling {
     network: Network,
     form: RecordForm,
-    settler: Settler,
+    outbox: Outbox,
+    settler: Option<Settler>,
 }
 
 /// Receipts that are on the disk and wait.
 pub(crate) struct Kept {
-    settler: Settler,
+    network: PathBuf,
+    outbox: Outbox,
+    settler: Option<Settler>,
 }
 
 /// A process that settles what is in the outbox once its stdin ends: when it is told to, or when whoever started it is gone.
@@ -60,21 +64,22 @@ impl Settling {
             None if asked => which.get(home)?,
             None => return Ok(None),
         };
-        let settler = Settler::start(&network.file);
+        let outbox = network.outbox(home)?;
+        let settler = if outbox.is_attended().or_environment("look at the outbox")? {
+            None
+        } else {
+            Some(Settler::start(&network.file))
+        };
         Ok(Some(Self {
             network,
             form,
+            outbox,
             settler,
         }))
     }
 
     /// Puts a run's receipts into the outbox.
-    pub(crate) fn keep(
-        self,
-        home: &Home,
-        live: &Live,
-        report: &RunReport,
-    ) -> Result<Kept, Failure> {
+    pub(crate) fn keep(self, live: &Live, report: &RunReport) -> Result<Kept, Failure> {
         let form = self.form;
         let mut records: Vec<Record> = live
             .models
@@ -90,11 +95,12 @@ impl Settling {
             form,
             receipt: proof.receipt.to_json(),
         }));
-        let outbox: Outbox = self.network.outbox(home)?;
-        outbox
+        self.outbox
             .append(&records)
             .or_environment("write the receipts to the outbox")?;
         Ok(Kept {
+            network: self.network.file,
+            outbox: self.outbox,
             settler: self.settler,
         })
     }
@@ -103,7 +109,13 @@ impl Settling {
 impl Kept {
     /// Has them settled, and does not wait for it. What cannot be settled now stays in the outbox for the next time.
     pub(crate) fn begin(self) {
-        match self.settler.0.join() {
+        let settler = match self.settler {
+            Some(settler) => settler,
+            // It was there when the run began; if it still is, it sees what was appended.
+            None if self.outbox.is_attended().unwrap_or(false) => return,
+            None => Settler::start(&self.network),
+        };
+        match settler.0.join() {
             // Its stdin ends with it.
             Ok(Ok(settler)) => drop(settler),
             Ok(Err(error)) => {

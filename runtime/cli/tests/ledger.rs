@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use support::Machine;
 use tally_ledger::{BlockDigest, Epoch, Evidence, Genesis, Name, Proposal, Round, Vote};
+use tally_node::{Form, Outbox, Record};
 use tally_receipt::SigningKey;
 
 /// A network of this machine's processes; they end with it.
@@ -213,6 +214,63 @@ fn receipts_are_settled_on_a_devnet_and_proved_offline_whatever_is_killed() {
         genesis.to_str().unwrap(),
     ]);
     refused.exits(1);
+}
+
+/// Starts the process that settles in the background, as a run does at its end.
+fn settler(machine: &Machine, genesis: &str) -> Child {
+    machine
+        .command()
+        .args(["ledger", "settle", "--background", "--network", genesis])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the program starts")
+}
+
+#[test]
+fn one_process_settles_for_runs_that_follow_each_other_and_another_after_it_was_killed() {
+    let machine = Machine::bare();
+    let devnet = Devnet::start(&machine, "1");
+    let genesis = std::fs::read_to_string(&devnet.genesis).expect("a file");
+    let chain = Genesis::parse(&genesis).expect("a genesis").chain();
+    let dir = machine.path("home/ledger/outbox").join(chain.to_string());
+    let outbox = Outbox::open(&dir).expect("an outbox");
+    let append = |receipt: &[u8]| {
+        let record = Record {
+            form: Form::Hash,
+            receipt: receipt.to_vec(),
+        };
+        outbox.append(&[record]).expect("a disk");
+    };
+    let begun = Instant::now();
+    let settled = || {
+        while outbox.waiting().expect("an outbox") > 0 {
+            assert!(begun.elapsed() < Duration::from_secs(60), "not settled");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    assert!(!outbox.is_attended().expect("an outbox"));
+    append(b"one");
+    let mut first = settler(&machine, &devnet.genesis);
+    settled();
+    // Another run begins and sees that somebody is there.
+    assert!(outbox.is_attended().expect("an outbox"));
+    append(b"two");
+    settled();
+    // One that is started all the same leaves it to the first.
+    let mut second = settler(&machine, &devnet.genesis);
+    assert!(second.wait().expect("it ends").success());
+    assert!(outbox.is_attended().expect("an outbox"));
+    first.kill().expect("it is there");
+    first.wait().expect("it ends");
+    assert!(!outbox.is_attended().expect("an outbox"));
+    append(b"three");
+    assert_eq!(outbox.waiting().expect("an outbox"), 1);
+    let mut third = settler(&machine, &devnet.genesis);
+    settled();
+    third.kill().expect("it is there");
+    third.wait().expect("it ends");
 }
 
 /// Two votes of `v3` in one round for different blocks, as a node would have kept them.

@@ -2,12 +2,12 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::{Args as ClapArgs, Subcommand};
 use tally_ledger::AccountId;
-use tally_node::{AskError, ClientError, Form, Outbox, Record, RefusedCode, SettleError};
-use tally_receipt::{Digest, PublicKey, Receipt};
+use tally_node::{AskError, Client, ClientError, Form, Outbox, Record, RefusedCode, SettleError};
+use tally_receipt::{Digest, PublicKey, Receipt, SigningKey};
 
 use crate::explorer::{self, Verifier};
 use crate::failure::{Failure, OrFail, Outcome};
@@ -294,30 +294,75 @@ async fn submit(args: &Submit, home: &Home, json: bool) -> Outcome {
 async fn settle(args: &Settle, home: &Home, json: bool) -> Outcome {
     if args.background {
         std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).or_environment("wait")?;
+        return match args.which.find(home)? {
+            // Nobody is there to be told: what is not settled stays in the outbox.
+            Some(network) => attend(&network, home)
+                .await
+                .map_err(|_| Failure::reported()),
+            None => Ok(()),
+        };
     }
-    let network = match args.which.find(home)? {
-        Some(network) => network,
-        None if args.background => return Ok(()),
-        None => args.which.get(home)?,
-    };
+    let network = args.which.get(home)?;
     let outbox = network.outbox(home)?;
-    let settled = match empty(&network, &outbox, home).await {
-        Ok(settled) => settled,
-        Err(_) if args.background => return Err(Failure::reported()),
-        Err(failure) => return Err(failure),
-    };
+    let settled = empty(&network, &outbox, home).await?;
     if json {
         say!("{}", serde_json::json!({ "settled": settled }));
-    } else if !args.background {
+    } else {
         say!("settled {} receipts", grouped(settled));
     }
     Ok(())
 }
 
-/// Settles everything that waits in an outbox; waits its turn if another process does.
+/// How long a process in the background looks for more receipts after the last, and how often.
+const ATTENDS: Duration = Duration::from_secs(10);
+const LOOKS: Duration = Duration::from_millis(100);
+
+/// Settles what is in an outbox and what comes until nothing has for a while. Returns at once if another process does.
+async fn attend(network: &Network, home: &Home) -> Outcome {
+    let outbox = network.outbox(home)?;
+    let key = home.node_key()?;
+    let (endpoint, client) = network.client(home).await?;
+    let waits = || outbox.waiting().or_environment("look at the outbox");
+    let outcome = async {
+        while let Some(attending) = outbox.attend().or_environment("lock the outbox")? {
+            let mut since = Instant::now();
+            while since.elapsed() < ATTENDS {
+                if waits()? > 0 {
+                    settle_all(network, &outbox, &client, &key).await?;
+                    since = Instant::now();
+                }
+                tokio::time::sleep(LOOKS).await;
+            }
+            drop(attending);
+            // Whoever appended a moment ago may have seen this process attend.
+            if waits()? == 0 {
+                break;
+            }
+        }
+        Ok(())
+    };
+    let outcome = outcome.await;
+    endpoint.close().await;
+    outcome
+}
+
+/// Settles everything that waits in an outbox.
 async fn empty(network: &Network, outbox: &Outbox, home: &Home) -> Result<u64, Failure> {
     let key = home.node_key()?;
-    let began = std::time::Instant::now();
+    let (endpoint, client) = network.client(home).await?;
+    let settled = settle_all(network, outbox, &client, &key).await;
+    endpoint.close().await;
+    settled
+}
+
+/// Settles everything that waits in an outbox; waits its turn if another process does.
+async fn settle_all(
+    network: &Network,
+    outbox: &Outbox,
+    client: &Client,
+    key: &SigningKey,
+) -> Result<u64, Failure> {
+    let began = Instant::now();
     let _turn = loop {
         if let Some(turn) = outbox.settle().or_environment("lock the outbox")? {
             break turn;
@@ -329,9 +374,7 @@ async fn empty(network: &Network, outbox: &Outbox, home: &Home) -> Result<u64, F
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     };
-    let (endpoint, client) = network.client(home).await?;
-    let settled = tally_node::settle(outbox, &client, &network.genesis, &key).await;
-    endpoint.close().await;
+    let settled = tally_node::settle(outbox, client, &network.genesis, key).await;
     settled.map_err(|error| match error {
         SettleError::NotAdmitted(_) => Failure::no(&error),
         SettleError::TooLarge(_) => Failure::misuse(&error),

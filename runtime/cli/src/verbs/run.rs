@@ -152,7 +152,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
             write_receipts(&folder, &live, &report)?;
         }
         let settling = settling
-            .map(|settling| settling.keep(&home, &live, &report))
+            .map(|settling| settling.keep(&live, &report))
             .transpose()?;
         let ended = finish(&report, &journal, &screen, json);
         if let Some(settling) = settling {
