@@ -92,6 +92,12 @@ impl Document {
         }
     }
 
+    /// Whether it was drawn from other documents and was not said itself.
+    #[must_use]
+    pub fn is_drawn(&self) -> bool {
+        self.kind == Kind::Fact && !self.evidence.is_empty()
+    }
+
     /// The text to embed for this document. A speaker's name belongs to a passage and is cut from a question
     /// ([`Index::embeddable`](crate::Index::embeddable)): in a small sentence vector it outweighs the rest.
     #[must_use]

@@ -47,7 +47,8 @@ pub struct Index {
     speakers: Names,
     /// By document, present or not: facts that name it as evidence.
     cited: HashMap<DocumentId, Vec<u32>>,
-    /// By speaker: how many documents they have. A name without documents is no speaker of this index.
+    /// By speaker: how many documents they have said, without what is drawn from others. A name without documents is no speaker
+    /// of this index: a model that takes a thing for a person makes no name of it.
     spoken: Vec<u32>,
 }
 
@@ -179,7 +180,8 @@ impl Index {
             }
         };
         let terms = document_terms(&document);
-        self.lexical.insert(slot, &terms);
+        let is_drawn = document.is_drawn();
+        self.lexical.insert(slot, &terms, is_drawn);
         if let Some(embedding) = embedding {
             self.vectors.insert(slot, &embedding.sentence);
         }
@@ -196,7 +198,7 @@ impl Index {
             if self.spoken.len() <= at {
                 self.spoken.resize(at + 1, 0);
             }
-            self.spoken[at] += 1;
+            self.spoken[at] += u32::from(!is_drawn);
         }
         let words = text::words(&document.text);
         let entry = Entry {
@@ -245,7 +247,7 @@ impl Index {
             self.session_lengths[session] -= self.lexical.length(slot);
         }
         if let Some(speaker) = entry.speaker {
-            self.spoken[speaker as usize] -= 1;
+            self.spoken[speaker as usize] -= u32::from(!entry.document.is_drawn());
         }
         for evidence in &entry.document.evidence {
             if let Some(facts) = self.cited.get_mut(evidence) {

@@ -9,6 +9,9 @@
 //! the best of them, so that naming a thing twice in two ways counts once. What stands for a word is worth no more than the
 //! word: its idf is at most that of the word itself, where any document has the word.
 //!
+//! How many documents there are, how long and with what words, is told by what was said alone: what is drawn from it says the
+//! same words again, and would make those common that a question is about.
+//!
 //! Source: Robertson and Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond", 2009.
 
 use std::collections::HashMap;
@@ -55,13 +58,18 @@ pub(crate) struct Lexical {
     documents: Vec<Vec<(u32, u16)>>,
     /// By slot, in terms.
     lengths: Vec<u32>,
+    /// By slot: whether it is drawn from other documents.
+    drawn: Vec<bool>,
+    /// By term: documents that are not drawn from others.
+    frequencies: Vec<u32>,
+    /// Of documents that are not drawn from others.
     total_length: u64,
     count: u32,
 }
 
 impl Lexical {
-    /// Adds a document under a slot that is free.
-    pub(crate) fn insert(&mut self, slot: u32, terms: &[String]) {
+    /// Adds a document under a slot that is free, and says whether it is drawn from others.
+    pub(crate) fn insert(&mut self, slot: u32, terms: &[String], is_drawn: bool) {
         let mut counts: Vec<(u32, u16)> = Vec::new();
         let mut ids: Vec<u32> = terms.iter().map(|term| self.intern(term)).collect();
         ids.sort_unstable();
@@ -75,28 +83,38 @@ impl Lexical {
             let postings = &mut self.postings[term as usize];
             let at = postings.partition_point(|posting| posting.slot < slot);
             postings.insert(at, Posting { slot, count });
+            self.frequencies[term as usize] += u32::from(!is_drawn);
         }
         let at = slot as usize;
         if self.documents.len() <= at {
             self.documents.resize_with(at + 1, Vec::new);
             self.lengths.resize(at + 1, 0);
+            self.drawn.resize(at + 1, false);
         }
         self.documents[at] = counts;
         self.lengths[at] = u32::try_from(terms.len()).unwrap_or(u32::MAX);
-        self.total_length += u64::from(self.lengths[at]);
-        self.count += 1;
+        self.drawn[at] = is_drawn;
+        if !is_drawn {
+            self.total_length += u64::from(self.lengths[at]);
+            self.count += 1;
+        }
     }
 
     /// Removes the document of a slot that is taken.
     pub(crate) fn remove(&mut self, slot: u32) {
         let at = slot as usize;
+        let is_drawn = self.drawn[at];
         for (term, _) in std::mem::take(&mut self.documents[at]) {
+            self.frequencies[term as usize] -= u32::from(!is_drawn);
             let postings = &mut self.postings[term as usize];
             let at = postings.partition_point(|posting| posting.slot < slot);
             postings.remove(at);
         }
-        self.total_length -= u64::from(std::mem::take(&mut self.lengths[at]));
-        self.count -= 1;
+        let length = std::mem::take(&mut self.lengths[at]);
+        if !is_drawn {
+            self.total_length -= u64::from(length);
+            self.count -= 1;
+        }
     }
 
     fn intern(&mut self, term: &str) -> u32 {
@@ -106,14 +124,15 @@ impl Lexical {
         let id = u32::try_from(self.postings.len()).expect("fewer than 2^32 words fit in memory");
         self.terms.insert(term.into(), id);
         self.postings.push(Vec::new());
+        self.frequencies.push(0);
         id
     }
 
-    /// Documents with all terms of a phrase.
+    /// Documents with all terms of a phrase, of those that are not drawn from others.
     pub(crate) fn found_in(&self, phrase: &[String]) -> u32 {
         if let [term] = phrase {
             let id = self.terms.get(term.as_str());
-            return id.map_or(0, |id| self.postings[*id as usize].len() as u32);
+            return id.map_or(0, |id| self.frequencies[*id as usize]);
         }
         let mut found = 0;
         self.occurrences(phrase, |_, _, frequency| found = frequency);
@@ -160,26 +179,28 @@ impl Lexical {
         scores
     }
 
-    /// Calls `found` for each document with all terms of a phrase: slot, count of the rarest, number of documents.
+    /// Calls `found` for each document with all terms of a phrase: slot, count of the rarest, number of documents that are not
+    /// drawn from others.
     fn occurrences(&self, phrase: &[String], mut found: impl FnMut(u32, u16, u32)) {
         let Some(mut lists) = phrase
             .iter()
             .map(|term| {
-                self.terms
-                    .get(term.as_str())
-                    .map(|id| self.postings[*id as usize].as_slice())
+                self.terms.get(term.as_str()).map(|id| {
+                    let id = *id as usize;
+                    (self.postings[id].as_slice(), self.frequencies[id])
+                })
             })
             .collect::<Option<Vec<_>>>()
         else {
             return;
         };
-        lists.sort_by_key(|list| list.len());
-        let Some((rarest, others)) = lists.split_first() else {
+        lists.sort_by_key(|(list, _)| list.len());
+        let Some(((rarest, frequency), others)) = lists.split_first() else {
             return;
         };
         // Most phrases are one word, and those of common words are long lists.
         if others.is_empty() {
-            let frequency = rarest.len() as u32;
+            let frequency = *frequency;
             for posting in *rarest {
                 found(posting.slot, posting.count, frequency);
             }
@@ -190,11 +211,12 @@ impl Lexical {
             .filter(|posting| {
                 others
                     .iter()
-                    .all(|list| list.binary_search_by_key(&posting.slot, |p| p.slot).is_ok())
+                    .all(|(list, _)| list.binary_search_by_key(&posting.slot, |p| p.slot).is_ok())
             })
             .copied()
             .collect();
-        let frequency = all.len() as u32;
+        let said = |posting: &&Posting| !self.drawn[posting.slot as usize];
+        let frequency = all.iter().filter(said).count() as u32;
         for posting in all {
             found(posting.slot, posting.count, frequency);
         }

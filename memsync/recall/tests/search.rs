@@ -277,3 +277,28 @@ fn a_fact_lifts_the_episodes_it_was_drawn_from() {
     index.remove(id(9));
     assert_eq!(rank(&index), before);
 }
+
+#[test]
+fn a_fact_that_only_quotes_its_episode_changes_no_place_whatever_it_takes_for_a_person() {
+    let mut index = index();
+    let query = Query {
+        filter: Filter {
+            kinds: vec![Kind::Episode],
+            ..Filter::default()
+        },
+        ..ask("Which hobby has to do with astronomy?")
+    };
+    let before = found(&index, &query);
+    let (place, text) = (1..8)
+        .find_map(|n| Some((n, index.get(id(n))?.text.clone())))
+        .expect("there are episodes");
+    let words: Vec<&str> = text.split(' ').collect();
+    let quotation = words[..words.len() / 2].join(" ");
+    let fact = Document {
+        evidence: vec![id(place)],
+        speaker: Some("Astronomy".into()),
+        ..Document::new(id(9), Kind::Fact, quotation)
+    };
+    index.insert(fact, None).expect("a new id");
+    assert_eq!(found(&index, &query), before);
+}

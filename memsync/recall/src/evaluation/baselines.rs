@@ -28,7 +28,8 @@ impl Baselines {
     pub fn insert(&mut self, document: &Document, sentence: Vec<f32>) {
         let slot =
             u32::try_from(self.ids.len()).expect("an evaluation has fewer than 2^32 documents");
-        self.lexical.insert(slot, &text::terms(&document.passage()));
+        self.lexical
+            .insert(slot, &text::terms(&document.passage()), false);
         self.ids.push(document.id);
         self.sentences.push(sentence);
     }

@@ -217,7 +217,7 @@ impl Index {
             of_largest(session),
         );
         if !self.cited.is_empty() {
-            let lifted = slots
+            let lifted: Vec<f32> = slots
                 .iter()
                 .map(|slot| {
                     self.facts_of(entry(*slot), query)
@@ -231,7 +231,10 @@ impl Index {
             } else {
                 weights.fact
             };
-            add(&mut candidates, Arm::Fact, weight, lifted);
+            // Where none has a word of the question it is as if there were none.
+            if lifted.iter().any(|value| *value > 0.0) {
+                add(&mut candidates, Arm::Fact, weight, lifted);
+            }
         }
         if let Some(embedding) = &query.embedding {
             let cosines: Vec<f32> = slots
@@ -306,11 +309,15 @@ impl Index {
         candidates
     }
 
-    /// The facts drawn from a document that hold.
+    /// The facts drawn from a document that hold and say something that the document does not: a quotation of it has nothing to
+    /// add, and would count its words twice.
     fn facts_of(&self, entry: &Entry, query: &Query) -> impl Iterator<Item = u32> {
         let facts = self.cited.get(&entry.document.id);
-        let holds = |fact: &u32| holds(&self.gates[*fact as usize], query);
-        facts.into_iter().flatten().copied().filter(holds)
+        let counts = |fact: &u32| {
+            let quotes = |fact: &Entry| entry.document.text.contains(&fact.document.text);
+            holds(&self.gates[*fact as usize], query) && !self.entry(*fact).is_some_and(quotes)
+        };
+        facts.into_iter().flatten().copied().filter(counts)
     }
 
     /// Which candidates, by their place in the list, are matched token by token: all of a few, else the best so far.

@@ -10,14 +10,18 @@
 //! | `tally-words` | our index without a model |
 //! | `tally` | our index |
 //! | `facts-words`, `facts` | the same two, with the dataset's observations as facts: what statements by a chat model of its makers buy |
+//! | `learnt-words`, `learnt` | the same two, with the facts that `--chat` learns from the turns: what a model of this machine buys |
 //!
 //! Of facts only the turns they were drawn from count, as for all others. A dataset without observations is asked without.
 //!
 //! Without an embedding model the ways that need one are left out, and the report says so. `docs/recall.md` has the definitions
 //! of the figures and what was measured.
 
+mod learnt;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
 use clap::Args as ClapArgs;
@@ -29,8 +33,13 @@ use tally_recall::{
     Answer, Budget, Document, DocumentId, Embedder, Embedding, Filter, Index, Kind, Mode, Query,
 };
 
+use tally_memory::ChatModel as _;
+
 use crate::embedder::LocalEmbedder;
 use crate::failure::{Failure, OrFail, Outcome};
+use crate::home::Home;
+use crate::memories::LocalChat;
+use crate::setup;
 use crate::ui::{Progress, say};
 
 /// Texts embedded between two reports of progress.
@@ -50,7 +59,13 @@ pub(crate) struct Eval {
     /// The embedding model: a name, a GGUF file, or `none`; else the only one of this machine.
     #[arg(long, value_name = "MODEL")]
     embedding: Option<String>,
+    /// Also measure with the facts that this chat model learns from the turns: a name, or `default`
+    #[arg(long, value_name = "MODEL")]
+    chat: Option<String>,
 }
+
+/// The name that stands for the default model.
+const DEFAULT_CHAT: &str = "default";
 
 /// Figures of one way of searching.
 #[derive(Default)]
@@ -104,6 +119,7 @@ struct Costs {
     ingest_s: f64,
     index_s: f64,
     abstention: AbstentionFigures,
+    learnt: learnt::Costs,
 }
 
 pub(crate) fn eval(args: &Eval, json: bool) -> Outcome {
@@ -134,6 +150,19 @@ pub(crate) fn eval(args: &Eval, json: bool) -> Outcome {
         eprintln!("tally: no embedding model: words and metadata alone are measured");
     }
 
+    let chat = match &args.chat {
+        None => None,
+        Some(name) => {
+            let home = Home::open()?;
+            let key = Arc::new(home.node_key()?);
+            let models = runtime.block_on(setup::models(&home, &key, None))?;
+            let name = if name == DEFAULT_CHAT { "" } else { name };
+            let chat = LocalChat::new(models.service.clone(), name, runtime.handle().clone());
+            // What loads models goes on for as long as it is held.
+            Some((chat, models))
+        }
+    };
+
     let progress = Progress::spinner("measuring");
     let mut systems: BTreeMap<&str, System> = BTreeMap::new();
     let mut costs = Costs::default();
@@ -141,6 +170,7 @@ pub(crate) fn eval(args: &Eval, json: bool) -> Outcome {
         measure(
             conversation,
             embedder.as_ref(),
+            chat.as_ref().map(|(chat, _)| chat),
             &mut systems,
             &mut costs,
             &progress,
@@ -159,6 +189,7 @@ pub(crate) fn eval(args: &Eval, json: bool) -> Outcome {
             "questions": conversations.iter().map(|c| c.questions.len()).sum::<usize>(),
             "withoutEvidence": conversations.iter().map(|c| c.left_out).sum::<usize>(),
         },
+        "chat": chat.as_ref().map(|(chat, _)| costs.learnt.json(chat.name())),
         "embedding": embedder.as_ref().map(|e| json!({ "name": e.name(), "weights": e.model() })),
         "systems": systems.iter().map(|(name, system)| ((*name).to_owned(), system.json())).collect::<Map<_, _>>(),
         "abstention": {
@@ -192,6 +223,7 @@ pub(crate) fn eval(args: &Eval, json: bool) -> Outcome {
 fn measure<'s>(
     conversation: &Conversation,
     embedder: Option<&LocalEmbedder>,
+    chat: Option<&LocalChat>,
     systems: &mut BTreeMap<&'s str, System>,
     costs: &mut Costs,
     progress: &Progress,
@@ -209,7 +241,17 @@ fn measure<'s>(
     let began = Instant::now();
     let index = indexed(conversation, conversation.turns.iter().zip(&vectors))?;
     costs.index_s += began.elapsed().as_secs_f64();
-    let with_facts = with_facts(conversation, &vectors, embedder, progress)?;
+    let mut with_facts = Vec::new();
+    if !conversation.observations.is_empty() {
+        let facts = &conversation.observations;
+        let index = beside(conversation, &vectors, facts, embedder, progress)?;
+        with_facts.push((["facts-words", "facts"], index));
+    }
+    if let Some(chat) = chat {
+        let facts = learnt::learn(conversation, chat, &mut costs.learnt, progress)?;
+        let index = beside(conversation, &vectors, &facts, embedder, progress)?;
+        with_facts.push((["learnt-words", "learnt"], index));
+    }
     let mut baselines = Baselines::default();
     for (turn, vectors) in conversation.turns.iter().zip(vectors) {
         baselines.insert(turn, vectors.map_or_else(Vec::new, |v| v.sentence));
@@ -256,7 +298,7 @@ fn measure<'s>(
                 })),
             );
         }
-        if let Some(index) = &with_facts {
+        for ([words, both], index) in &with_facts {
             let turns = Query {
                 filter: Filter {
                     kinds: vec![Kind::Episode],
@@ -264,10 +306,10 @@ fn measure<'s>(
                 },
                 ..deep.clone()
             };
-            add("facts-words", &ids(&index.search(&turns)));
+            add(words, &ids(&index.search(&turns)));
             if embedding.is_some() {
                 let embedding = embedding.clone();
-                add("facts", &ids(&index.search(&Query { embedding, ..turns })));
+                add(both, &ids(&index.search(&Query { embedding, ..turns })));
             }
         }
         // As a caller asks, with the default budget.
@@ -290,22 +332,19 @@ fn measure<'s>(
     Ok(())
 }
 
-/// The index with the dataset's observations beside the turns, if it has some.
-fn with_facts(
+/// The index with facts beside the turns.
+fn beside(
     conversation: &Conversation,
     of_turns: &[Option<Embedding>],
+    facts: &[Document],
     embedder: Option<&LocalEmbedder>,
     progress: &Progress,
-) -> Result<Option<Index>, Failure> {
-    let facts = &conversation.observations;
-    if facts.is_empty() {
-        return Ok(None);
-    }
+) -> Result<Index, Failure> {
     let passages: Vec<String> = facts.iter().map(Document::passage).collect();
-    let what = format!("{}: observations", conversation.name);
+    let what = format!("{}: facts", conversation.name);
     let of_facts = embed(embedder, &passages, &what, progress)?;
     let turns = conversation.turns.iter().zip(of_turns);
-    indexed(conversation, turns.chain(facts.iter().zip(&of_facts))).map(Some)
+    indexed(conversation, turns.chain(facts.iter().zip(&of_facts)))
 }
 
 fn indexed<'a>(
@@ -418,6 +457,9 @@ fn table(systems: &BTreeMap<&str, System>, report: &Value) {
             means.reciprocal_rank,
             categories.join(", ")
         );
+    }
+    if !report["chat"].is_null() {
+        say!("learnt       {}", report["chat"]);
     }
     say!("abstention   {}", report["abstention"]);
     say!("latency, ms  {}", report["latencyMs"]);
