@@ -6,8 +6,11 @@
 //! ```
 //!
 //! The reader is this program as `__read`. It has no environment, no core file, [`MEMORY`] beside the file and one copy of it, and
-//! [`TIME`] of processor time. That bounds what a file costs; it is no sandbox: code that took the reader over would be this user's.
-//! So what comes from it is parsed as from anybody, and of one item no more than [`ITEM`] is held.
+//! [`TIME`] of processor time, which bounds what a file costs; and before it sees a byte of the file it gives up all system calls but those
+//! that read, write and end (`confine`), which bounds what code could do that took the reader over: say something else. So what comes from it
+//! is parsed as from anybody, and of one item no more than [`ITEM`] is held.
+
+mod confine;
 
 use std::io::{BufRead, BufReader, BufWriter, Read as _, Write};
 use std::ops::ControlFlow;
@@ -191,6 +194,7 @@ pub(crate) fn serve() -> Outcome {
         .read_until(b'\n', &mut line)
         .or_environment("read the options")?;
     let options: Options = serde_json::from_slice(&line).or_misuse("use the options")?;
+    confine::confine()?;
     let mut bytes = Vec::new();
     from.read_to_end(&mut bytes)
         .or_environment("read the file")?;
