@@ -149,7 +149,7 @@ fn one(memory: &mut Memory, path: &Path, options: &Options) -> Result<Taken, Fai
     let mut remembered = Remembered::default();
     let mut waiting: Vec<Turn> = Vec::new();
     let mut failed: Option<RememberError> = None;
-    let report = tally_import::read(&bytes, options, &mut |item| {
+    let report = crate::reading::read(&bytes, options, &mut |item| {
         waiting.extend(turns(item));
         if waiting.len() < BATCH {
             return ControlFlow::Continue(());
