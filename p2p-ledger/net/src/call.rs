@@ -18,9 +18,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use iroh::endpoint::{Connection, PathId, RecvStream, SendStream, VarInt};
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 
 use crate::endpoint::{CALL_ALPN, Endpoint, MESH_ALPN, address};
 use crate::{EndpointId, FrameError, Mesh, frame};
@@ -246,15 +245,15 @@ impl Caller {
 
     async fn attempt(&self, request: Bytes, answer_limit: usize) -> Result<Bytes, CallError> {
         let (connection, is_new) = self.connected(None).await?;
-        let (taken, was_taken) = oneshot::channel();
-        let answer = self.exchange(&connection, request.clone(), answer_limit, taken);
+        let (stage, stages) = watch::channel(Stage::Opening);
+        let answer = self.exchange(&connection, request.clone(), answer_limit, stage);
         if is_new {
             return answer.await;
         }
         let mut answer = std::pin::pin!(answer);
         tokio::select! {
             answer = &mut answer => return answer,
-            () = self.silent(&connection, was_taken) => {}
+            () = self.silent(&connection, stages) => {}
         }
         tracing::debug!(server = %self.server, "a connection is silent: opening another one");
         tokio::select! {
@@ -262,19 +261,19 @@ impl Caller {
             answer = answer => answer,
             another = self.connected(Some(connection.stable_id())) => {
                 let (another, _) = another?;
-                let (taken, _) = oneshot::channel();
-                self.exchange(&another, request, answer_limit, taken).await
+                let (stage, _) = watch::channel(Stage::Opening);
+                self.exchange(&another, request, answer_limit, stage).await
             }
         }
     }
 
-    /// One request and its answer. Says through `taken` when the peer's transport has acknowledged the whole request.
+    /// One request and its answer. Says through `stage` how far it is.
     async fn exchange(
         &self,
         connection: &Connection,
         request: Bytes,
         answer_limit: usize,
-        taken: oneshot::Sender<()>,
+        stage: watch::Sender<Stage>,
     ) -> Result<Bytes, CallError> {
         let endpoint = self.server;
         let broken = |reason: String| CallError::Broken { endpoint, reason };
@@ -286,13 +285,14 @@ impl Caller {
             .await
             .map_err(|e| broken(e.to_string()))?;
         send.finish().map_err(|e| broken(e.to_string()))?;
+        stage.send_replace(Stage::Sent);
         let mut answer = std::pin::pin!(frame::read(&mut receive, answer_limit));
         let answer = tokio::select! {
             biased;
             answer = &mut answer => answer,
             ended = send.stopped() => {
                 if let Ok(None) = ended {
-                    let _ = taken.send(());
+                    stage.send_replace(Stage::Acknowledged);
                 }
                 answer.await
             }
@@ -306,22 +306,31 @@ impl Caller {
     }
 
     /// Ready when nothing came on a connection for longer than a living peer would be silent. What was just sent is
-    /// acknowledged at once; when it has been, nothing but the next keep-alive must come.
-    async fn silent(&self, connection: &Connection, mut was_taken: oneshot::Receiver<()>) {
+    /// acknowledged at once; before and after, nothing but the next keep-alive must come. Looks are counted, not time: where
+    /// this process was stopped for a while, what came meanwhile is yet to be read.
+    async fn silent(&self, connection: &Connection, stage: watch::Receiver<Stage>) {
         let came = || connection.stats().udp_rx.datagrams;
-        let (mut seen, mut since) = (came(), Instant::now());
         let round_trips = connection
             .rtt(PathId::ZERO)
             .map_or(SILENCE, |rtt| rtt * SILENT_ROUND_TRIPS);
-        let mut patience = SILENCE.max(round_trips);
-        while since.elapsed() < patience {
+        let patience = SILENCE.max(round_trips);
+        let (mut seen, mut quiet, mut at) = (came(), Duration::ZERO, *stage.borrow());
+        loop {
             tokio::time::sleep(LOOK).await;
-            let now = came();
-            if now != seen {
-                (seen, since) = (now, Instant::now());
+            let (now, now_at) = (came(), *stage.borrow());
+            if now != seen || now_at != at {
+                (seen, at) = (now, now_at);
+                quiet = Duration::ZERO;
             }
-            if was_taken.try_recv().is_ok() {
-                patience += self.endpoint.config.keep_alive();
+            quiet += LOOK;
+            let patience = match at {
+                Stage::Sent => patience,
+                Stage::Opening | Stage::Acknowledged => {
+                    patience + self.endpoint.config.keep_alive()
+                }
+            };
+            if quiet >= patience {
+                return;
             }
         }
     }
@@ -380,6 +389,17 @@ impl Caller {
     }
 }
 
+/// How far a request is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// It waits for a stream, or for room to be sent.
+    Opening,
+    /// It has left, as far as this side knows.
+    Sent,
+    /// The peer's transport has all of it.
+    Acknowledged,
+}
+
 /// The outcome of an attempt to connect, once there is one.
 type Dialled = watch::Receiver<Option<Result<Connection, String>>>;
 
@@ -400,6 +420,7 @@ mod tests {
     use super::*;
     use crate::{Config, Secret};
     use std::net::Ipv4Addr;
+    use tokio::time::Instant;
 
     struct Silent;
 

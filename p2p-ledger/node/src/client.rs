@@ -8,7 +8,7 @@ mod blocks;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use futures::StreamExt as _;
@@ -166,8 +166,8 @@ fn hedge(wait: Duration) -> Duration {
     HEDGE.min(wait)
 }
 
-/// Submissions to one node that wait for its answer; a node that is slower than this is left out.
-const BEHIND: usize = 1024;
+/// Bytes of submissions to one node that wait for its answer; a node that is slower than this is left out.
+const BEHIND: usize = 64 * 1024 * 1024;
 
 /// A network's validators, as somebody outside sees them.
 #[derive(Debug)]
@@ -281,8 +281,9 @@ impl Client {
         for (caller, room) in self.callers.iter().zip(&self.behind) {
             let (ask, caller, room) = (ask.clone(), caller.clone(), room.clone());
             answers.spawn(async move {
+                let bytes = u32::try_from(ask.len()).unwrap_or(u32::MAX);
                 let _turn = room
-                    .try_acquire()
+                    .try_acquire_many(bytes)
                     .map_err(|_| AskError::Behind(caller.server()))?;
                 Asked(&caller).submit(ask, count).await
             });
@@ -339,7 +340,9 @@ impl Client {
 
     /// The proof that a receipt is settled, from whoever has it first, checked from genesis on.
     pub async fn prove(&self, receipt: Digest, wait: Duration) -> Result<Bytes, ClientError> {
+        let begun = Instant::now();
         self.first(hedge(wait), |caller| async move {
+            let wait = wait.saturating_sub(begun.elapsed());
             let proof = Asked(caller).prove(receipt, wait).await?;
             self.checked(proof, receipt, caller)
         })
@@ -352,7 +355,9 @@ impl Client {
         receipt: Digest,
         wait: Duration,
     ) -> Result<Bytes, ClientError> {
+        let begun = Instant::now();
         self.first(hedge(wait), |caller| async move {
+            let wait = wait.saturating_sub(begun.elapsed());
             let proof = Asked(caller).prove_cosigned(receipt, wait).await?;
             self.checked(proof, receipt, caller)
         })
@@ -396,13 +401,34 @@ impl Client {
         .await
     }
 
-    /// What one validator says of a node.
+    /// What the newest of `f + 1` validators says of a node: one of them is honest, and one that is behind is outdone.
     pub async fn node(&self, node: NodeId) -> Result<Option<NodeAnswer>, ClientError> {
-        self.first(
-            HEDGE,
-            |caller| async move { Asked(caller).node(node).await },
-        )
-        .await
+        let mut answers: FuturesUnordered<_> = self
+            .callers
+            .iter()
+            .map(|caller| async move { Asked(caller).node(node).await })
+            .collect();
+        let (mut found, mut count, mut trouble) = (None, 0, None);
+        while let Some(answer) = answers.next().await {
+            match answer {
+                Ok(answer) => {
+                    count += 1;
+                    let height = |one: &Option<NodeAnswer>| one.as_ref().map(|one| one.height);
+                    if height(&answer) > height(&found) {
+                        found = answer;
+                    }
+                    if count == self.needed {
+                        return Ok(found);
+                    }
+                }
+                Err(error) => trouble = Some(error),
+            }
+        }
+        match trouble {
+            // Fewer were asked than are needed, all of which answered.
+            None => Ok(found),
+            Some(trouble) => Err(ClientError::Nobody(trouble)),
+        }
     }
 
     /// The first good answer; if there is none, the last one's trouble. Whoever answered best the last time is asked first,

@@ -209,7 +209,7 @@ impl Outbox {
         Ok(None)
     }
 
-    /// Whether a process looks after this outbox. If so, it settles whatever was appended before this was asked.
+    /// Whether a process looks after this outbox. If so, it tries to settle whatever was appended before this was asked.
     pub fn is_attended(&self) -> io::Result<bool> {
         match self.file("attended")?.try_lock() {
             Ok(()) => Ok(false),

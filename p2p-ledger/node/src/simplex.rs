@@ -35,7 +35,7 @@ use commonware_p2p::utils::mux::{MuxHandle, Muxer};
 use commonware_p2p::{Blocker, Receiver, Recipients, Sender};
 use commonware_parallel::Sequential;
 use commonware_runtime::buffer::paged::CacheRef;
-use commonware_runtime::{Handle, Spawner};
+use commonware_runtime::{Blob as _, Error, Handle, Spawner, Storage};
 use commonware_utils::channel::oneshot;
 use commonware_utils::ordered::{Quorum as _, Set};
 use commonware_utils::{NZDuration, NZU16, NZUsize, sys_rng};
@@ -92,6 +92,8 @@ pub(crate) struct Simplex<S: Sender, B> {
     votes: MuxHandle<S>,
     certificates: MuxHandle<S>,
     missing: MuxHandle<S>,
+    /// Whether an engine of this process was started before.
+    has_started: bool,
 }
 
 /// The three channels of an engine: votes, certificates, requests for missing certificates.
@@ -129,6 +131,7 @@ where
             votes: mux("votes", channels.votes),
             certificates: mux("certificates", channels.certificates),
             missing: mux("missing", channels.missing),
+            has_started: false,
         }
     }
 }
@@ -143,6 +146,7 @@ where
         let participants = Set::from_iter_dedup(start.validators);
         let scheme = Scheme::signer(&self.namespace, participants, self.key.clone())
             .expect("a node starts the engines of the epochs in which it votes");
+        let is_first = !std::mem::replace(&mut self.has_started, true);
         let said = Said::new(scheme.me().map(|me| me.index()));
         let adapter = Adapter {
             mailbox,
@@ -184,20 +188,39 @@ where
         let votes = self.votes.register(number).await.expect(registered);
         let certificates = self.certificates.register(number).await.expect(registered);
         let missing = self.missing.register(number).await.expect(registered);
+        let durable = synced(&context, &self.partitions.votes(start.epoch)).await;
+        let beside = context.child("again");
+        let engine = Engine::new(context, config);
         let (stall, senders) = (
             self.timing.leader,
             (votes.0.clone(), certificates.0.clone()),
         );
-        // A child of the engine's own task, so that it ends with it.
-        let engine = Engine::new(context.child("engine"), config);
-        context.spawn(move |context| async move {
-            let engine = engine.start(votes, certificates, missing);
-            context
-                .child("again")
-                .spawn(move |clock| again::say(clock, said, stall, senders));
-            let _ = engine.await;
-        })
+        let engine = engine.start(votes, certificates, missing);
+        match durable {
+            // A child of the engine's context, so that it ends with it.
+            Ok(()) => {
+                beside.spawn(move |clock| again::say(clock, said, is_first, stall, senders));
+            }
+            Err(error) => {
+                tracing::error!(%error, "votes of before are not durable, and not said again")
+            }
+        }
+        engine
     }
+}
+
+/// Makes durable what is in a partition: of a process that was killed, the system may have what the disk does not.
+async fn synced<E: Storage>(storage: &E, partition: &str) -> Result<(), Error> {
+    let names = match storage.scan(partition).await {
+        Ok(names) => names,
+        Err(Error::PartitionMissing(_)) => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    for name in names {
+        let (blob, _) = storage.open(partition, &name).await?;
+        blob.sync().await?;
+    }
+    Ok(())
 }
 
 /// A vote key as commonware has it.

@@ -70,6 +70,11 @@ impl Failure {
         }
     }
 
+    /// Whether the machine, or what it reaches, lacks something: it may not later.
+    pub(crate) fn is_environment(&self) -> bool {
+        matches!(self.kind, Kind::Environment)
+    }
+
     /// What happened, in a sentence.
     pub(crate) fn message(&self) -> &str {
         &self.message

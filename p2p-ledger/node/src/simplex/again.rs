@@ -1,7 +1,7 @@
 //! What a validator said last, and saying it again while nobody gets on.
 //!
-//! A vote that is sent twice is one vote, and every one here was on the disk before it was sent the first time; so this
-//! changes nothing but when a view ends. Kept are the votes of views that are not final and the newest certificate, by
+//! A vote that is sent twice is one vote, and every one here is on the disk: a live one before it is reported, one of before since the engine
+//! was started. So this changes nothing but when a view ends. Kept are the votes of views that are not final and the newest certificate, by
 //! which one that is a view behind comes after.
 //!
 //! Bounds: [`VOTES`], and one certificate.
@@ -21,9 +21,9 @@ use commonware_utils::Participant;
 
 /// Own votes that are kept. More views than this in a row without a final block are no restart.
 const VOTES: usize = 32;
-/// How long after its start an engine is taken for one of a network that was stopped.
+/// How long after its start a process is taken for one of a network that was stopped.
 const STARTING: Duration = Duration::from_secs(10);
-/// How often a starting engine's words are said again while nobody gets on.
+/// How often a starting process says its words again while nobody gets on.
 const SOON: Duration = Duration::from_millis(100);
 
 /// What was said last.
@@ -111,9 +111,11 @@ impl Said {
 }
 
 /// Says an engine's last words again whenever no new view was entered for a while: often at first, later only after `stall`.
+/// `is_first` says that it is the process that was started, and not an epoch that began.
 pub(super) async fn say<S: Sender>(
     clock: impl Clock,
     said: Said,
+    is_first: bool,
     stall: Duration,
     (mut votes, mut certificates): (S, S),
 ) {
@@ -122,7 +124,11 @@ pub(super) async fn say<S: Sender>(
     loop {
         let since = clock.current().duration_since(begun).unwrap_or_default();
         clock
-            .sleep(if since < STARTING { SOON } else { stall })
+            .sleep(if is_first && since < STARTING {
+                SOON
+            } else {
+                stall
+            })
             .await;
         let (certificate, own) = {
             let last = said.last();

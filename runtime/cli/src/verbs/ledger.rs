@@ -313,11 +313,13 @@ async fn settle(args: &Settle, home: &Home, json: bool) -> Outcome {
     Ok(())
 }
 
-/// How long a process in the background looks for more receipts after the last, and how often.
+/// How long a process in the background looks for more receipts after it settled some, and how often.
 const ATTENDS: Duration = Duration::from_secs(10);
 const LOOKS: Duration = Duration::from_millis(100);
+/// The pause after the first time that settling failed; each later one is twice as long.
+const PAUSE: Duration = Duration::from_millis(500);
 
-/// Settles what is in an outbox and what comes until nothing has for a while. Returns at once if another process does.
+/// Settles what is in an outbox and what comes until none has been settled for a while. Returns at once if another process does.
 async fn attend(network: &Network, home: &Home) -> Outcome {
     let outbox = network.outbox(home)?;
     let key = home.node_key()?;
@@ -325,17 +327,27 @@ async fn attend(network: &Network, home: &Home) -> Outcome {
     let waits = || outbox.waiting().or_environment("look at the outbox");
     let outcome = async {
         while let Some(attending) = outbox.attend().or_environment("lock the outbox")? {
-            let mut since = Instant::now();
+            let (mut since, mut pause, mut settled_any) = (Instant::now(), PAUSE, false);
             while since.elapsed() < ATTENDS {
                 if waits()? > 0 {
-                    settle_all(network, &outbox, &client, &key).await?;
-                    since = Instant::now();
+                    match settle_all(network, &outbox, &client, &key).await {
+                        Ok(0) => {}
+                        Ok(_) => {
+                            (since, pause, settled_any) = (Instant::now(), PAUSE, true);
+                        }
+                        // Runs that end meanwhile rely on this process; a network may come back.
+                        Err(failure) if failure.is_environment() => {
+                            tokio::time::sleep(pause).await;
+                            pause *= 2;
+                        }
+                        Err(failure) => return Err(failure),
+                    }
                 }
                 tokio::time::sleep(LOOKS).await;
             }
             drop(attending);
             // Whoever appended a moment ago may have seen this process attend.
-            if waits()? == 0 {
+            if !settled_any || waits()? == 0 {
                 break;
             }
         }
