@@ -166,7 +166,11 @@ class Generator:
                 elif r.random() < 0.24:
                     phrase, gender, subject = self.someone()
                     who = (phrase, gender)
-            text = self.slots(self.person(form, who, first), {})
+            values = {}
+            text = self.slots(self.person(form, who, first), values)
+            other = facts.third(form, cat)
+            if other:
+                subject = self.slots(other, values)
             if r.random() < 0.12 and "secret" not in form:
                 tail = self.slots(r.choice(facts.TAILS), {})
                 text += tail if tail.startswith(",") else " " + tail
@@ -848,7 +852,7 @@ class Generator:
     MIX = [("extract", 38), ("answer", 25), ("tool", 23), ("form", 6), ("talk", 3), ("copy", 5)]
 
     # What training reads: groups share the beginning of their prompt, so that it is computed once.
-    GROUPS = [("extract", 38), ("dense", 20), ("labels", 6), ("answers", 22), ("answer", 3), ("tools", 14), ("tool", 3), ("results", 4), ("form", 7), ("talk", 1), ("talks", 3), ("copies", 3)]
+    GROUPS = [("extract", 44), ("dense", 22), ("labels", 12), ("answers", 18), ("answer", 3), ("tools", 18), ("tool", 4), ("results", 4), ("form", 7), ("talk", 1), ("talks", 3), ("copies", 3)]
 
     def group(self):
         return self.sample(self.GROUPS)

@@ -810,9 +810,11 @@ def lines(name):
 
 def inflected(verb):
     """The verb for a third person."""
-    if verb in PAST or verb.endswith("ed") and verb != "need":
+    if verb in PAST or verb.endswith("ed") and not verb.endswith("eed"):
         return verb
-    known = {"am": "is", "have": "has", "do": "does", "go": "goes"}
+    if verb in ("can't", "won't", "couldn't", "wouldn't", "shouldn't", "didn't", "wasn't"):
+        return verb
+    known = {"am": "is", "have": "has", "do": "does", "go": "goes", "don't": "doesn't", "haven't": "hasn't", "is": "is", "are": "are"}
     if verb in known:
         return known[verb]
     if verb.endswith("y") and verb[-2] not in "aeiou":
@@ -824,14 +826,36 @@ def marked(text):
     """A shape of facts.txt as the forms above are written."""
     if text.startswith("!") or re.search(r"\b(we|us|our)\b", text):
         return re.sub(r"\*", "", text.removeprefix("!").strip())
-    text = re.sub(r"\*(" + "|".join(ADVERBS) + r") (\w+)", r"\1 *\2", text)
+    text = re.sub(r"\*(" + "|".join(ADVERBS) + r") \*?(\w+)", r"\1 *\2", text)
     text = re.sub(r"\b(I|my|me|myself)\b", r"~\1", text)
-    return re.sub(r"\*(\w+)", lambda m: m[1] if inflected(m[1]) == m[1] else f"[{m[1]}/{inflected(m[1])}]", text)
+    return re.sub(r"\*([a-zA-Z]+(?:'t)?)", lambda m: m[1] if inflected(m[1]) == m[1] else f"[{m[1]}/{inflected(m[1])}]", text)
+
+
+RELATIVES = """mother father mum mom dad sister brother son daughter wife husband partner girlfriend boyfriend fiancé fiancée spouse ex cousin aunt uncle niece nephew grandmother
+grandfather grandma grandpa gran grandad granny nan stepmother stepfather stepson stepdaughter mother-in-law father-in-law sister-in-law brother-in-law twin baby toddler teenager
+friend mate buddy neighbour neighbor roommate flatmate housemate boss manager colleague coworker""".split()
+_THIRD = re.compile(r"(?:~?my|our) (?P<rel>\{rel\}|(?:[a-z]+ )?(?:" + "|".join(RELATIVES) + r"))(?:'s)?(?: (?P<name>\{first\}))?(?:'s)? |(?P<alone>\{first\}|\{name\})(?:'s)? ")
+
+
+def third(form, category):
+    """Whom a form is about that opens with somebody else, as a slot or a word; None for the speaker. A relationship is
+    the speaker's, and so is what somebody does to the speaker or with him."""
+    m = _THIRD.match(form)
+    if not m or category == "relationships":
+        return None
+    rest = form[m.end():]
+    if rest.startswith("and ") or re.search(r"~|\b(I|my|mine|me|us|we|our|ours)\b", rest):
+        return None
+    if m["alone"]:
+        return m["alone"]
+    return m["name"] or m["rel"].split(" ")[-1]
 
 
 def read_facts():
     known = {form for g in GROUPS for form in g[2]}
-    for line in lines("facts.txt") + lines("facts-loose.txt") + lines("facts-chat.txt"):
+    first = ["facts.txt", "facts-loose.txt", "facts-chat.txt"]
+    rest = sorted(path.name for path in FILES.glob("facts-*.txt") if path.name not in first)
+    for line in [line for name in first + rest for line in lines(name)]:
         if line.startswith("## "):
             category, kind, *one_thing = line[3:].split()
             GROUPS.append((category, kind, [], []))
@@ -874,7 +898,7 @@ ALIKE = [GROUPS[i] for i in (0, 1, 2, 3, 4, 7, 8, 10, 11, 15, 16, 27)]
 read_facts()
 QUESTIONS = {form: [q for q in g[3] if g in ALIKE or questions.fits(q[0], form)] + questions.ask(form) for g in GROUPS for form in g[2]}
 MORE_DOCS = read_docs()
-MORE_NOTHING = lines("nothing.txt")
+MORE_NOTHING = lines("nothing.txt") + lines("nothing-more.txt")
 ASSISTANT += lines("assistant.txt")
 _around = read_around()
 OPENERS += _around["openers"]

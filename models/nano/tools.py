@@ -121,10 +121,11 @@ UNITS = "km mi m ft kg lb g oz l gal degC degF km/h mph kWh J GiB MB s min h ha 
 
 
 def read_tools():
-    """The tools of shapes/tools.txt: (names, descriptions, arguments, requests). An argument is (names, type, slot);
+    """The tools of shapes/tools*.txt: (names, descriptions, arguments, requests). An argument is (names, type, slot);
     a slot in parentheses is a list of values."""
     out = []
-    for line in (pathlib.Path(__file__).parent / "shapes" / "tools.txt").read_text().splitlines():
+    files = sorted((pathlib.Path(__file__).parent / "shapes").glob("tools*.txt"), key=lambda path: (len(path.name), path.name))
+    for line in [line for path in files for line in path.read_text().splitlines()]:
         if not line or line.startswith("#"):
             continue
         if line.startswith("> "):
