@@ -11,12 +11,12 @@ use tally_engine::{
     Signing, ToolPlugin,
 };
 use tally_inference::{
-    AddOptions, ModelName, ModelStore, Service, ServiceOptions, Signer, WorkerCommand,
+    AddOptions, ModelName, ModelRecord, ModelStore, Service, ServiceOptions, Signer, WorkerCommand,
 };
 use tally_receipt::{Digest, SigningKey};
 
 use crate::adapt::{Kept, LocalModels};
-use crate::failure::{Failure, OrFail};
+use crate::failure::{Failure, OrFail, Outcome};
 use crate::home::Home;
 use crate::ui::{Progress, printable};
 
@@ -210,30 +210,68 @@ pub(crate) struct Models {
 const BUILTIN_NAME: &str = "tally-nano";
 static BUILTIN: &[u8] = include_bytes!("../../../models/nano/tally-nano.q8_0.gguf");
 
-/// This machine's store of models. One that holds nothing yet gets the model that comes with the program.
+/// Its BLAKE3, so that nobody has to compute it to see that a store has it.
+const BUILTIN_WEIGHTS: &str = "f41dc85439f05748e5a5952723dbc23a399d7f86e157e932458fe937717f0f0b";
+
+/// This machine's store of models. One that holds nothing yet gets the model that comes with the program; one that has such a model of
+/// another version of the program gets this one under its name, and keeps the other under its name and digest.
 pub(crate) async fn store(home: &Home) -> Result<ModelStore, Failure> {
     let store = ModelStore::open(home.models()?);
-    if store
-        .list()
-        .await
-        .map_err(crate::verbs::model::failure)?
-        .is_empty()
-    {
-        let mut draft = tempfile::NamedTempFile::new_in(home.models()?)
-            .or_environment("make a temporary file for the built-in model")?;
-        draft
-            .write_all(BUILTIN)
-            .or_environment("write the built-in model")?;
-        let options = AddOptions {
-            name: ModelName::parse(BUILTIN_NAME),
+    let failure = crate::verbs::model::failure;
+    let records = store.list().await.map_err(failure)?;
+    let own = home.models()?;
+    // A model that somebody else called so came from somewhere else.
+    let is_old = |record: &&ModelRecord| {
+        record.name.as_str() == BUILTIN_NAME
+            && record.weights.to_string() != BUILTIN_WEIGHTS
+            && record.source.parent() == Some(own.as_path())
+    };
+    if let Some(old) = records.iter().find(is_old) {
+        let was_default = store
+            .default_model()
+            .await
+            .map_err(failure)?
+            .is_some_and(|default| default.name == old.name);
+        let digest = old.weights.to_string();
+        let aside = AddOptions {
+            name: ModelName::parse(&format!("{BUILTIN_NAME}-{}", &digest[..8])),
             ..AddOptions::default()
         };
+        // Before it loses its name, so that its weights always have a record.
         store
-            .add(draft.path(), options, |_, _| {})
+            .add(&store.weights_path(&old.weights), aside, |_, _| {})
             .await
-            .map_err(crate::verbs::model::failure)?;
+            .map_err(failure)?;
+        store.remove(BUILTIN_NAME).await.map_err(failure)?;
+        add_builtin(home, &store).await?;
+        if was_default {
+            store.set_default(BUILTIN_NAME).await.map_err(failure)?;
+        }
+        eprintln!(
+            "tally: {BUILTIN_NAME} is the one of this version of the program now; the one before is {BUILTIN_NAME}-{}",
+            &digest[..8]
+        );
+    } else if records.is_empty() {
+        add_builtin(home, &store).await?;
     }
     Ok(store)
+}
+
+async fn add_builtin(home: &Home, store: &ModelStore) -> Outcome {
+    let mut draft = tempfile::NamedTempFile::new_in(home.models()?)
+        .or_environment("make a temporary file for the built-in model")?;
+    draft
+        .write_all(BUILTIN)
+        .or_environment("write the built-in model")?;
+    let options = AddOptions {
+        name: ModelName::parse(BUILTIN_NAME),
+        ..AddOptions::default()
+    };
+    store
+        .add(draft.path(), options, |_, _| {})
+        .await
+        .map(drop)
+        .map_err(crate::verbs::model::failure)
 }
 
 /// Starts the inference service over this machine's store. No worker runs until a model is asked for.
@@ -465,4 +503,14 @@ fn as_text(bytes: Vec<u8>, from: &str) -> Result<String, Failure> {
         ))
         .advise("convert it to text first: agents are given text")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_built_in_model_is_the_one_whose_digest_is_written_here() {
+        assert_eq!(blake3::hash(BUILTIN).to_hex().as_str(), BUILTIN_WEIGHTS);
+    }
 }

@@ -314,3 +314,33 @@ fn receipts_can_be_handed_over_and_opened_one_by_one() {
         .exits(1)
         .says("policy");
 }
+
+#[test]
+fn another_version_of_the_program_brings_its_model_and_keeps_the_one_before() {
+    let machine = Machine::bare();
+    let name = |model: &serde_json::Value| model["name"].as_str().unwrap_or_default().to_owned();
+    // As a program before this one left it: a file of its own in the folder of models.
+    let models = machine.path("home/models");
+    std::fs::create_dir_all(&models).expect("a folder");
+    let draft = models.join("draft.gguf");
+    std::fs::copy(support::seed_model(), &draft).expect("a model");
+    let store = tally_inference::ModelStore::open(&models);
+    let options = tally_inference::AddOptions {
+        name: tally_inference::ModelName::parse("tally-nano"),
+        ..Default::default()
+    };
+    let old = tokio::runtime::Runtime::new()
+        .expect("a runtime")
+        .block_on(store.add(&draft, options, |_, _| {}))
+        .expect("it is added");
+    let listed = machine.tally(["model", "list", "--json"]).ok().json();
+    let all = listed["models"].as_array().cloned().unwrap_or_default();
+    let aside = format!("tally-nano-{}", &old.weights.to_string()[..8]);
+    let names: Vec<String> = all.iter().map(name).collect();
+    assert_eq!(names, ["tally-nano".to_owned(), aside], "{listed}");
+    let default: Vec<bool> = all.iter().map(|one| one["default"] == true).collect();
+    assert_eq!(default, [true, false], "{listed}");
+    // The next time there is nothing to do.
+    let again = machine.tally(["model", "list", "--json"]).ok().json();
+    assert_eq!(listed, again);
+}
