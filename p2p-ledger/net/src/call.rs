@@ -348,7 +348,12 @@ impl Caller {
             if let Some(connection) = line.present.as_ref().filter(lives) {
                 return Ok((connection.clone(), false));
             }
-            line.dialling.get_or_insert_with(|| self.dial()).clone()
+            // What dialled may have ended with the runtime that it ran on.
+            let goes_on = |one: &&Dialled| one.borrow().is_some() || one.has_changed().is_ok();
+            match line.dialling.as_ref().filter(goes_on) {
+                Some(dialled) => dialled.clone(),
+                None => line.dialling.insert(self.dial()).clone(),
+            }
         };
         let unreachable = |source| CallError::Unreachable {
             endpoint: self.server,

@@ -191,9 +191,9 @@ pub enum ClientError {
     /// None answered; what the last one's trouble was.
     #[error("no validator answered: {0}")]
     Nobody(AskError),
-    /// Too few have it on their disks.
+    /// Too few have it on their disks, or answer.
     #[error(
-        "{found} of the {needed} validators that are needed took it; one of the others said: {sentence}"
+        "{found} of the {needed} validators that are needed took or answered it; one of the others said: {sentence}"
     )]
     TooFew {
         /// How many did.
@@ -427,7 +427,12 @@ impl Client {
         match trouble {
             // Fewer were asked than are needed, all of which answered.
             None => Ok(found),
-            Some(trouble) => Err(ClientError::Nobody(trouble)),
+            Some(trouble) if count == 0 => Err(ClientError::Nobody(trouble)),
+            Some(trouble) => Err(ClientError::TooFew {
+                found: count,
+                needed: self.needed,
+                sentence: trouble.to_string(),
+            }),
         }
     }
 

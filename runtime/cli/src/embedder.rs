@@ -83,6 +83,7 @@ impl LocalEmbedder {
         let options = AddOptions {
             name: ModelName::parse("embedding"),
             mode: AddMode::Link,
+            ..AddOptions::default()
         };
         let record = store.add(file, options, |_, _| {}).await.map_err(failure)?;
         let mut this = Self::of_record(store, &record, handle)?;

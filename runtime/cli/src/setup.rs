@@ -219,7 +219,8 @@ pub(crate) async fn store(home: &Home) -> Result<ModelStore, Failure> {
     let store = ModelStore::open(home.models()?);
     let failure = crate::verbs::model::failure;
     let records = store.list().await.map_err(failure)?;
-    let own = home.models()?;
+    let own =
+        std::fs::canonicalize(home.models()?).or_environment("look at the folder of models")?;
     // A model that somebody else called so came from somewhere else.
     let is_old = |record: &&ModelRecord| {
         record.name.as_str() == BUILTIN_NAME
@@ -227,26 +228,17 @@ pub(crate) async fn store(home: &Home) -> Result<ModelStore, Failure> {
             && record.source.parent() == Some(own.as_path())
     };
     if let Some(old) = records.iter().find(is_old) {
-        let was_default = store
-            .default_model()
-            .await
-            .map_err(failure)?
-            .is_some_and(|default| default.name == old.name);
         let digest = old.weights.to_string();
         let aside = AddOptions {
             name: ModelName::parse(&format!("{BUILTIN_NAME}-{}", &digest[..8])),
             ..AddOptions::default()
         };
-        // Before it loses its name, so that its weights always have a record.
+        // Before it loses its name, so that its weights always have a record. Two programs may do this at once.
         store
             .add(&store.weights_path(&old.weights), aside, |_, _| {})
             .await
             .map_err(failure)?;
-        store.remove(BUILTIN_NAME).await.map_err(failure)?;
         add_builtin(home, &store).await?;
-        if was_default {
-            store.set_default(BUILTIN_NAME).await.map_err(failure)?;
-        }
         eprintln!(
             "tally: {BUILTIN_NAME} is the one of this version of the program now; the one before is {BUILTIN_NAME}-{}",
             &digest[..8]
@@ -265,6 +257,7 @@ async fn add_builtin(home: &Home, store: &ModelStore) -> Outcome {
         .or_environment("write the built-in model")?;
     let options = AddOptions {
         name: ModelName::parse(BUILTIN_NAME),
+        takes_name: true,
         ..AddOptions::default()
     };
     store

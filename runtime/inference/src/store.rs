@@ -142,6 +142,8 @@ pub struct AddOptions {
     pub name: Option<ModelName>,
     /// Copy or link.
     pub mode: AddMode,
+    /// Whether another model that is called so loses its name to this one. Its weights stay.
+    pub takes_name: bool,
 }
 
 /// Why the store did not do what it was asked.
@@ -255,7 +257,7 @@ impl ModelStore {
         progress: impl FnMut(u64, u64) + Send + 'static,
     ) -> Result<ModelRecord, StoreError> {
         let (store, file, origin) = (self.clone(), file.to_owned(), PathBuf::from(origin));
-        blocking(move || store.bring_in(&file, name, origin, How::Move, progress)).await
+        blocking(move || store.bring_in(&file, name, false, origin, How::Move, progress)).await
     }
 
     /// All models, by name.
@@ -337,13 +339,14 @@ impl ModelStore {
             AddMode::Copy => How::Copy,
             AddMode::Link => How::Link,
         };
-        self.bring_in(source, name, origin, how, progress)
+        self.bring_in(source, name, options.takes_name, origin, how, progress)
     }
 
     fn bring_in(
         &self,
         source: &Path,
         name: ModelName,
+        takes_name: bool,
         origin: PathBuf,
         how: How,
         mut progress: impl FnMut(u64, u64),
@@ -373,6 +376,7 @@ impl ModelStore {
         let record_path = self.record_path(&name);
         if let Some(old) = read_record(&record_path)?
             && old.weights != weights
+            && !takes_name
         {
             return Err(StoreError::NameTaken { name });
         }

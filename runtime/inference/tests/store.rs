@@ -166,6 +166,7 @@ async fn a_taken_name_is_refused_and_nothing_changes() {
     let options = AddOptions {
         name: ModelName::parse(CHAT),
         mode: AddMode::Copy,
+        ..AddOptions::default()
     };
     assert!(matches!(
         world.store.add(&path, options, |_, _| {}).await,
@@ -213,6 +214,7 @@ async fn a_linked_model_is_not_copied() {
     let options = AddOptions {
         name: None,
         mode: AddMode::Link,
+        ..AddOptions::default()
     };
     let record = world
         .store

@@ -327,18 +327,18 @@ async fn attend(network: &Network, home: &Home) -> Outcome {
     let waits = || outbox.waiting().or_environment("look at the outbox");
     let outcome = async {
         while let Some(attending) = outbox.attend().or_environment("lock the outbox")? {
-            let (mut since, mut pause, mut settled_any) = (Instant::now(), PAUSE, false);
+            let (mut since, mut pause, mut is_stuck) = (Instant::now(), PAUSE, false);
             while since.elapsed() < ATTENDS {
                 if waits()? > 0 {
                     match settle_all(network, &outbox, &client, &key).await {
-                        Ok(0) => {}
+                        Ok(0) => is_stuck = true,
                         Ok(_) => {
-                            (since, pause, settled_any) = (Instant::now(), PAUSE, true);
+                            (since, pause, is_stuck) = (Instant::now(), PAUSE, false);
                         }
                         // Runs that end meanwhile rely on this process; a network may come back.
                         Err(failure) if failure.is_environment() => {
                             tokio::time::sleep(pause).await;
-                            pause *= 2;
+                            (pause, is_stuck) = (pause * 2, true);
                         }
                         Err(failure) => return Err(failure),
                     }
@@ -347,7 +347,7 @@ async fn attend(network: &Network, home: &Home) -> Outcome {
             }
             drop(attending);
             // Whoever appended a moment ago may have seen this process attend.
-            if !settled_any || waits()? == 0 {
+            if is_stuck || waits()? == 0 {
                 break;
             }
         }

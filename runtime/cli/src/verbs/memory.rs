@@ -78,7 +78,7 @@ pub(crate) enum Verb {
     Verify(verify::Verify),
     /// Measure how well memories are found, on conversations whose evidence is known.
     #[command(
-        after_help = "Examples:\n  tally memory eval --dataset locomo10.json\n  tally memory eval --dataset locomo10.json --split conv-26 --embedding none --json"
+        after_help = "Examples:\n  tally memory eval --dataset locomo10.json\n  tally memory eval --dataset locomo10.json --split conv-26 --embedding none --json\n  tally memory eval --dataset locomo10.json --chat"
     )]
     Eval(eval::Eval),
 }

@@ -108,9 +108,15 @@ async fn add(store: &ModelStore, args: Add, json: bool) -> Outcome {
         AddMode::Copy
     };
     let record = store
-        .add(&args.file, AddOptions { name, mode }, move |done, _| {
-            bar.at(done)
-        })
+        .add(
+            &args.file,
+            AddOptions {
+                name,
+                mode,
+                ..AddOptions::default()
+            },
+            move |done, _| bar.at(done),
+        )
         .await
         .map_err(failure)?;
     finish(

@@ -55,6 +55,7 @@ impl World {
         let options = AddOptions {
             name: ModelName::parse(name),
             mode: AddMode::Copy,
+            ..AddOptions::default()
         };
         self.store
             .add(&path, options, |_, _| {})

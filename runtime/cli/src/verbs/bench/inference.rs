@@ -79,6 +79,7 @@ pub(crate) async fn run(worker: WorkerCommand, model: Option<&Path>) -> anyhow::
     let options = AddOptions {
         name: ModelName::parse("bench"),
         mode: AddMode::Link,
+        ..AddOptions::default()
     };
     let record = store.add(&path, options, |_, _| {}).await?;
     let processors = std::thread::available_parallelism().map_or(1, |count| count.get().min(16));

@@ -59,13 +59,10 @@ pub(crate) struct Eval {
     /// The embedding model: a name, a GGUF file, or `none`; else the only one of this machine.
     #[arg(long, value_name = "MODEL")]
     embedding: Option<String>,
-    /// Also measure with the facts that this chat model learns from the turns: a name, or `default`
-    #[arg(long, value_name = "MODEL")]
+    /// Also measure with the facts that a chat model learns from the turns: this one, or the default
+    #[arg(long, value_name = "MODEL", num_args = 0..=1, default_missing_value = "")]
     chat: Option<String>,
 }
-
-/// The name that stands for the default model.
-const DEFAULT_CHAT: &str = "default";
 
 /// Figures of one way of searching.
 #[derive(Default)]
@@ -155,8 +152,9 @@ pub(crate) fn eval(args: &Eval, json: bool) -> Outcome {
         Some(name) => {
             let home = Home::open()?;
             let key = Arc::new(home.node_key()?);
-            let models = runtime.block_on(setup::models(&home, &key, None))?;
-            let name = if name == DEFAULT_CHAT { "" } else { name };
+            // A name that no model has is said now, and not once everything is embedded.
+            let asked = Some(name.as_str()).filter(|name| !name.is_empty());
+            let models = runtime.block_on(setup::models(&home, &key, asked))?;
             let chat = LocalChat::new(models.service.clone(), name, runtime.handle().clone());
             // What loads models goes on for as long as it is held.
             Some((chat, models))
