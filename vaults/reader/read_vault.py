@@ -8,7 +8,7 @@ import functools, json, pathlib, sys
 from collections import Counter, defaultdict
 from types import SimpleNamespace as Fields
 
-from vault_format import (ALL, CONTROL, ROOT, Refused, X, attempt, blake3, files, identity, need, open_blob, open_box,
+from vault_format import (ALL, CONTROL, ROOT, Refused, X, attempt, blake3, blob_name, files, identity, need, open_blob, open_box,
                           open_keyring, open_slot, read_frame, read_frames, read_genesis, read_keyring,
                           read_phrase, read_shares, read_slot, verify)
 
@@ -52,7 +52,7 @@ class Vault:
         elif kind == "keyring":
             self.keyrings[digest] = read_keyring(data, self.id)
         elif kind == "blob":
-            self.blobs[digest] = data
+            self.blobs[name := blob_name(data)] = data
         elif kind == "frame":
             self.keep(read_frame(data, self.id))
         else:

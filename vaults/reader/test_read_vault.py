@@ -420,8 +420,7 @@ class Vectors(unittest.TestCase):
 
     def blob(self, path, vault, inputs):
         data, digest = path.read_bytes(), bytes.fromhex(inputs["hash"])
-        vault_format.need(blake3(data).digest() == digest, "blob.damaged")
-        record = SimpleNamespace(key=bytes.fromhex(inputs["key"]), length=int(inputs["length"]))
+        record = SimpleNamespace(key=bytes.fromhex(inputs["key"]), digest=digest, length=int(inputs["length"]))
         content = vault_format.open_blob(record, data, vault)
         self.assertEqual(blake3(content).hexdigest(), inputs["content_blake3"])
 

@@ -12,6 +12,8 @@ import nacl.bindings as sodium
 from blake3 import blake3
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
 from mnemonic import Mnemonic
 from nacl.bindings import crypto_aead_xchacha20poly1305_ietf_decrypt as xchacha_open
 from nacl.exceptions import CryptoError
@@ -105,7 +107,19 @@ def padded(length):
     return -(-max(length, 256) >> low) << low
 
 def blob_file(length):
-    return 32 + padded(length) + -(-padded(length) // CHUNK) * 16
+    return 32 + padded(length) + -(-padded(length) // CHUNK) * 32
+
+def blob_padded(size):
+    """The padded content of a blob file of this size, or 0 (Blob)."""
+    plain = size - 32 - -(-(size - 32) // (CHUNK + 32)) * 32
+    return plain if 0 < plain <= 4 << 30 and padded(plain) == plain and blob_file(plain) == size else 0
+
+def blob_name(data):
+    """The name of a blob file, which needs no key to verify (Blob)."""
+    start = len(data) - blob_padded(len(data))
+    parts = [data[at:at + CHUNK] for at in range(start, len(data), CHUNK)]
+    need(parts and data[32:start] == b"".join(blake3(part).digest() for part in parts), "blob.damaged")
+    return blake3(data[:start]).digest()
 
 def open_chunks(okm, data, why):
     """The plaintext of commitment and chunks (Box); okm is key, nonce prefix and commitment."""
@@ -235,8 +249,7 @@ def read_frame(data, vault):
     need(c.at == len(data), c.why)
     if s.box is not None:
         box = parse("blobs:H*32sQ form:B " + ("text:I*" if s.control else "salt:24s text:*"), s.box, c.why)
-        plain = {size: size - 32 - -(-(size - 32) // (CHUNK + 16)) * 16 for _, size in box.blobs}
-        need(all(0 < p <= 4 << 30 and padded(p) == p and blob_file(p) == size for size, p in plain.items()), c.why)
+        need(all(blob_padded(size) for _, size in box.blobs), c.why)
         need(len(s.box) == s.length and box.form == (not s.control) and not (s.control and box.blobs), c.why)
         s.altered = blake3(s.box).digest() != s.digest
         vars(s).update(vars(box))
@@ -336,6 +349,10 @@ def read_frames(data, vault, tail, take):
 def open_blob(body, data, vault):
     """The content of a record that names a blob, from the blob's file, or None (Blob)."""
     need(data is not None, "blob.missing")
-    plain = open_chunks(X("blob", body.key + vault, 80), data, "blob.damaged")
-    need(len(plain) == padded(body.length) and not any(plain[body.length:]), "blob.damaged")
+    okm, start = X("blob chunks", body.key + vault, 64), len(data) - padded(body.length)
+    need(len(data) == blob_file(body.length) and blob_name(data) == body.digest, "blob.damaged")
+    need(hmac.compare_digest(data[:32], okm[32:]), "blob.damaged")
+    plain = b"".join(Cipher(ChaCha20(okm[:32], pack("<II", 1, 0) + pack(">Q", n)), None).decryptor().update(
+        data[at:at + CHUNK]) for n, at in enumerate(range(start, len(data), CHUNK)))
+    need(not any(plain[body.length:]), "blob.damaged")
     return plain[:body.length]

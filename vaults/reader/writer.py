@@ -42,6 +42,14 @@ def chunks(okm, plain):
     return out
 
 
+def blob_chunks(okm, plain):
+    """ChaCha20 is what the AEAD makes, without its tag."""
+    cipher = ChaCha20Poly1305(okm[:32])
+    parts = [cipher.encrypt(u(12, n // CHUNK), plain[n:n + CHUNK], None)[:-16] for n in range(0, len(plain), CHUNK)]
+    header = okm[32:] + b"".join(blake3(part).digest() for part in parts)
+    return header, b"".join(parts)
+
+
 def hpke_seal(recipient, info, associated, plain, ephemeral):
     """RFC 9180 with the ephemeral secret given."""
     def extract(suite, salt, label, ikm):
@@ -184,10 +192,10 @@ class Writer:
     def blob(self, name, content):
         """The reference that a record holds, and what the box lists."""
         key = noise(name)
-        file = chunks(X("blob", key + self.id, 80), content.ljust(padme(len(content)), b"\0"))
-        self.blobs.append(file)
-        digest = blake3(file).digest()
-        return key + digest + u(8, len(content)), (digest, len(file))
+        header, parts = blob_chunks(X("blob chunks", key + self.id, 64), content.ljust(padme(len(content)), b"\0"))
+        self.blobs.append(header + parts)
+        digest = blake3(header).digest()
+        return key + digest + u(8, len(content)), (digest, len(header + parts))
 
     def slot(self, member, passphrase, memory=65536, passes=2, lanes=1):
         salt, nonce = noise("slot salt", 16), noise("slot nonce", 24)

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chacha20poly1305::{KeyInit as _, XChaCha20Poly1305, aead::AeadInOut as _};
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng as _};
 use tally_vault_format::{
-    BLOB_SEALED_GROUP_LEN, BlobOpener, BlobSealer, Body, BoxBuffer, BoxDraft, EpochKey, Identity,
+    BLOB_GROUP_LEN, BlobOpener, BlobSealer, Body, BoxBuffer, BoxDraft, EpochKey, Identity,
     MemberKind, NamespaceId, Op, OpId, OpKind, Seed, Time, VaultId,
 };
 
@@ -39,7 +39,7 @@ fn main() {
     });
     report("raw BLAKE3", LEN, hash);
 
-    let mut chunk = Vec::with_capacity(BLOB_SEALED_GROUP_LEN);
+    let mut chunk = Vec::with_capacity(BLOB_GROUP_LEN);
     let seal = best(|| {
         let mut sealer = BlobSealer::new(&vault, LEN as u64, &mut rng).unwrap();
         while let Some(len) = sealer.next_len() {
@@ -47,14 +47,16 @@ fn main() {
             chunk.extend_from_slice(&content[..len]);
             sealer.seal(&mut chunk);
         }
-        std::hint::black_box(sealer.finish().id);
+        std::hint::black_box(sealer.finish().0.id);
     });
     report("seal a blob", LEN, seal);
 
     let (file, blob) = tally_vault_format::seal_blob(&vault, &vec![0x5a; LEN], &mut rng).unwrap();
     let open = best(|| {
-        let (header, mut rest) = file.split_first_chunk().unwrap();
-        let mut opener = BlobOpener::new(&vault, &blob, file.len() as u64, header).unwrap();
+        let header = tally_vault_format::blob_header_len(file.len() as u64).unwrap();
+        let (header, mut rest) = file.split_at(header);
+        let mut opener =
+            BlobOpener::new(&vault, &blob, file.len() as u64, header.to_vec()).unwrap();
         while let Some(len) = opener.next_len() {
             let (now, later) = rest.split_at(len);
             chunk.clear();
@@ -62,7 +64,6 @@ fn main() {
             std::hint::black_box(opener.open(&mut chunk).unwrap());
             rest = later;
         }
-        opener.finish().unwrap();
     });
     report("open a blob", LEN, open);
 

@@ -1,33 +1,26 @@
 //! A blob: a large content in a file of its own, under a key of its own.
 //!
 //! ```text
-//! commitment [32] ‖ chunks
+//! commitment [32] ‖ chunk hash [32] × chunks ‖ chunks
 //! ```
 //!
-//! The record holds the key, the hash of the file and the true length. The file's hash is taken while
-//! the chunks are in the cache, so each byte is fetched from memory once.
+//! The file's name is the BLAKE3 of what stands in front of the chunks, and a chunk hash is the BLAKE3 of the chunk as it
+//! is stored: whoever has no key can verify the file, a chunk at a time. The record holds the key, the name and the true
+//! length, so each chunk is known to be the one that the record's author wrote before a byte of it is deciphered, and the
+//! cipher needs no tag of its own. A chunk is enciphered and hashed while it is in the cache.
 
 use rand_core::CryptoRng;
+use subtle::ConstantTimeEq as _;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::{
-    BlobId, BlobKey, BlobRef, VaultId,
-    chunks::{ChunkKey, TAG_LEN},
-    crypto, limits,
-    padme::padded_len,
+    BlobId, BlobKey, BlobRef, VaultId, crypto, limits, padme::padded_len, stream::StreamKey,
 };
 
-/// Bytes in front of the chunks.
-pub const BLOB_HEADER_LEN: usize = 32;
-/// Bytes of a chunk as it is stored; the last may be shorter.
-const SEALED_CHUNK_LEN: usize = limits::CHUNK_LEN + TAG_LEN;
-/// Chunks that are sealed or opened at once: few enough to stay in the second cache, and many enough that the hash,
-/// which runs over 16 KiB side by side where its position is even, loses little at the odd ends.
-const GROUP_CHUNKS: u64 = 8;
-/// Bytes of content that are sealed at once.
-pub const BLOB_GROUP_LEN: usize = GROUP_CHUNKS as usize * limits::CHUNK_LEN;
-/// The same as they are stored.
-pub const BLOB_SEALED_GROUP_LEN: usize = GROUP_CHUNKS as usize * SEALED_CHUNK_LEN;
+/// Bytes of the commitment to the key, and of a chunk's hash.
+const HASH_LEN: usize = 32;
+/// Bytes of content that are sealed or opened at once: few enough to stay in the second cache.
+pub const BLOB_GROUP_LEN: usize = 8 * limits::CHUNK_LEN;
 
 /// Why a blob is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -41,10 +34,13 @@ pub enum BlobError {
     /// Not the size that the record's length belongs to.
     #[error("blob is cut off, or longer than its record says")]
     Length,
+    /// What stands in front of the chunks has not the hash that the record names.
+    #[error("blob has not the hash that its record names")]
+    Hash,
     /// The file commits to another key or another vault.
     #[error("blob is committed to another key")]
     Commitment,
-    /// A chunk was altered, moved, doubled or cut off.
+    /// A chunk has not the hash that stands in front: it was altered, moved, doubled or cut off.
     #[error("chunk {number} of the blob was altered, moved or cut off")]
     Chunk {
         /// Which, from 0.
@@ -53,29 +49,35 @@ pub enum BlobError {
     /// Padding that is not zero.
     #[error("padding of the blob is not zero")]
     PaddingNotZero,
-    /// Not the file that the record names.
-    #[error("blob has not the hash that its record names")]
-    Hash,
+}
+
+const fn chunk_count(padded: u64) -> u64 {
+    padded.div_ceil(limits::CHUNK_LEN as u64)
+}
+
+const fn header_len(padded: u64) -> u64 {
+    HASH_LEN as u64 * (1 + chunk_count(padded))
 }
 
 /// Bytes of the blob file for a content of `len` bytes.
 #[must_use]
 pub const fn blob_file_len(len: u64) -> u64 {
     let padded = padded_len(len);
-    BLOB_HEADER_LEN as u64 + padded + padded.div_ceil(limits::CHUNK_LEN as u64) * TAG_LEN as u64
+    header_len(padded) + padded
 }
 
 /// Bytes of padded content in a blob file of this size; none if no blob file has it.
 pub(crate) const fn padded_content_len(file_len: u64) -> Option<u64> {
-    if file_len > limits::BLOB_FILE_LEN || file_len < BLOB_HEADER_LEN as u64 {
+    const HASHED_CHUNK_LEN: u64 = (limits::CHUNK_LEN + HASH_LEN) as u64;
+    if file_len > limits::BLOB_FILE_LEN || file_len <= HASH_LEN as u64 {
         return None;
     }
-    let chunks = (file_len - BLOB_HEADER_LEN as u64).div_ceil(SEALED_CHUNK_LEN as u64);
-    let overhead = BLOB_HEADER_LEN as u64 + chunks * TAG_LEN as u64;
-    if file_len <= overhead {
+    let chunks = (file_len - HASH_LEN as u64).div_ceil(HASHED_CHUNK_LEN);
+    let header = HASH_LEN as u64 * (1 + chunks);
+    if file_len <= header {
         return None;
     }
-    let padded = file_len - overhead;
+    let padded = file_len - header;
     if padded_len(padded) == padded && blob_file_len(padded) == file_len {
         Some(padded)
     } else {
@@ -83,8 +85,26 @@ pub(crate) const fn padded_content_len(file_len: u64) -> Option<u64> {
     }
 }
 
-fn chunk_key(key: &BlobKey, vault: &VaultId) -> ChunkKey {
-    ChunkKey::new(&crypto::BLOB.expand(&[key.expose(), &vault.0]))
+/// Bytes in front of the chunks of a blob file of this size: what [`BlobVerifier::new`] reads.
+///
+/// # Errors
+/// [`BlobError::Length`] if no blob file has this size.
+pub const fn blob_header_len(file_len: u64) -> Result<usize, BlobError> {
+    match padded_content_len(file_len) {
+        // At most 2 MiB: file_len is within the limit.
+        Some(padded) => Ok(header_len(padded) as usize),
+        None => Err(BlobError::Length),
+    }
+}
+
+/// The cipher of one blob, and what its file commits to.
+fn derive(key: &BlobKey, vault: &VaultId) -> (StreamKey, [u8; HASH_LEN]) {
+    let okm: Zeroizing<[u8; 64]> = crypto::BLOB.expand(&[key.expose(), &vault.0]);
+    let (cipher, commitment) = okm.split_first_chunk().expect("64 bytes");
+    (
+        StreamKey::new(cipher),
+        commitment.try_into().expect("32 bytes"),
+    )
 }
 
 /// Bytes of padded content in the group that begins with chunk `number`.
@@ -95,11 +115,11 @@ fn group_len(padded: u64, number: u64) -> usize {
 
 /// Writes a blob file, a group of chunks at a time.
 ///
-/// First come [`header`](Self::header)'s bytes, then those of each group, until [`finish`](Self::finish).
+/// The groups stand behind [`header_len`](Self::header_len) bytes, which [`finish`](Self::finish) gives in the end.
 pub struct BlobSealer {
     key: BlobKey,
-    chunks: ChunkKey,
-    hasher: blake3::Hasher,
+    cipher: StreamKey,
+    header: Vec<u8>,
     len: u64,
     padded: u64,
     number: u64,
@@ -120,23 +140,24 @@ impl BlobSealer {
         }
         let mut key = BlobKey([0; 32]);
         rng.fill_bytes(&mut key.0);
-        let chunks = chunk_key(&key, vault);
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(chunks.commitment());
+        let (cipher, commitment) = derive(&key, vault);
+        let padded = padded_len(len);
+        let mut header = Vec::with_capacity(header_len(padded) as usize);
+        header.extend_from_slice(&commitment);
         Ok(Self {
             key,
-            chunks,
-            hasher,
+            cipher,
+            header,
             len,
-            padded: padded_len(len),
+            padded,
             number: 0,
         })
     }
 
-    /// The first bytes of the file.
+    /// Bytes of the file in front of the first group.
     #[must_use]
-    pub const fn header(&self) -> &[u8; BLOB_HEADER_LEN] {
-        self.chunks.commitment()
+    pub const fn header_len(&self) -> usize {
+        header_len(self.padded) as usize
     }
 
     /// How many bytes of content the next group takes, at most [`BLOB_GROUP_LEN`]; none after the last. It may take 0,
@@ -149,7 +170,7 @@ impl BlobSealer {
     }
 
     /// Seals the next group in place: `group` holds exactly [`next_len`](Self::next_len) bytes of content, and
-    /// afterwards the bytes of the file. With a capacity of [`BLOB_SEALED_GROUP_LEN`] it does not move.
+    /// afterwards the bytes of the file, padding included. With a capacity of [`BLOB_GROUP_LEN`] it does not move.
     ///
     /// # Panics
     /// If `group` has another length, or after the last group.
@@ -159,60 +180,138 @@ impl BlobSealer {
             Some(group.len()),
             "a group of the announced length"
         );
-        let len = group_len(self.padded, self.number);
-        let chunks = len.div_ceil(limits::CHUNK_LEN);
-        group.resize(len + chunks * TAG_LEN, 0);
-        // Each chunk moves back by the tags in front of it, the last one first.
-        for chunk in (1..chunks).rev() {
-            let text = chunk * limits::CHUNK_LEN..len.min((chunk + 1) * limits::CHUNK_LEN);
-            group.copy_within(text, chunk * SEALED_CHUNK_LEN);
-        }
-        let end = self.padded.div_ceil(limits::CHUNK_LEN as u64);
-        for chunk in group.chunks_mut(SEALED_CHUNK_LEN) {
-            self.chunks.seal(self.number, self.number + 1 == end, chunk);
+        group.resize(group_len(self.padded, self.number), 0);
+        for chunk in group.chunks_mut(limits::CHUNK_LEN) {
+            self.cipher.apply(self.number, chunk);
+            self.header
+                .extend_from_slice(blake3::hash(chunk).as_bytes());
             self.number += 1;
         }
-        self.hasher.update(group);
     }
 
-    /// What the record says about the blob.
+    /// What the record says about the blob, and the first bytes of the file.
     ///
     /// # Panics
     /// Before the last group.
     #[must_use]
-    pub fn finish(self) -> BlobRef {
+    pub fn finish(self) -> (BlobRef, Vec<u8>) {
         assert_eq!(self.next_len(), None, "every group was sealed");
-        BlobRef {
+        let blob = BlobRef {
             key: self.key,
-            id: BlobId(*self.hasher.finalize().as_bytes()),
+            id: BlobId(*blake3::hash(&self.header).as_bytes()),
             len: self.len,
+        };
+        (blob, self.header)
+    }
+}
+
+/// Verifies a blob file without its key, a group of chunks at a time.
+pub struct BlobVerifier {
+    id: BlobId,
+    header: Vec<u8>,
+    padded: u64,
+    number: u64,
+}
+
+impl BlobVerifier {
+    /// For a file of `file_len` bytes that begins with `header`.
+    ///
+    /// # Errors
+    /// [`BlobError::Length`] if no blob file has this size, or `header` is not [`blob_header_len`] bytes long.
+    pub fn new(file_len: u64, header: Vec<u8>) -> Result<Self, BlobError> {
+        let padded = padded_content_len(file_len).ok_or(BlobError::Length)?;
+        if header.len() as u64 != header_len(padded) {
+            return Err(BlobError::Length);
         }
+        Ok(Self {
+            id: BlobId(*blake3::hash(&header).as_bytes()),
+            header,
+            padded,
+            number: 0,
+        })
+    }
+
+    /// Which blob the file is, if all of its chunks verify.
+    #[must_use]
+    pub const fn id(&self) -> &BlobId {
+        &self.id
+    }
+
+    fn commitment(&self) -> &[u8] {
+        &self.header[..HASH_LEN]
+    }
+
+    /// How many bytes of the file the next group takes, at most [`BLOB_GROUP_LEN`]; none after the last.
+    #[must_use]
+    pub fn next_len(&self) -> Option<usize> {
+        let len = group_len(self.padded, self.number);
+        (len > 0).then_some(len)
+    }
+
+    /// Verifies the next group.
+    ///
+    /// # Errors
+    /// [`BlobError::Chunk`].
+    ///
+    /// # Panics
+    /// If `group` has another length than [`next_len`](Self::next_len).
+    pub fn verify(&mut self, group: &[u8]) -> Result<(), BlobError> {
+        assert_eq!(
+            self.next_len(),
+            Some(group.len()),
+            "a group of the announced length"
+        );
+        group
+            .chunks(limits::CHUNK_LEN)
+            .try_for_each(|chunk| self.verify_chunk(chunk))
+    }
+
+    fn verify_chunk(&mut self, chunk: &[u8]) -> Result<(), BlobError> {
+        let number = self.number;
+        // Within the header, whose length is that of all the chunks' hashes.
+        let place = HASH_LEN * (1 + number as usize);
+        if blake3::hash(chunk).as_bytes()[..] != self.header[place..place + HASH_LEN] {
+            return Err(BlobError::Chunk { number });
+        }
+        self.number += 1;
+        Ok(())
+    }
+}
+
+impl BlobId {
+    /// The name of a blob file that is in memory as a whole, every chunk verified.
+    ///
+    /// # Errors
+    /// [`BlobError::Length`] or [`BlobError::Chunk`].
+    pub fn of(file: &[u8]) -> Result<Self, BlobError> {
+        let (header, mut rest) = file.split_at(blob_header_len(file.len() as u64)?);
+        let mut verifier = BlobVerifier::new(file.len() as u64, header.to_vec())?;
+        while let Some(len) = verifier.next_len() {
+            let (now, later) = rest.split_at(len);
+            verifier.verify(now)?;
+            rest = later;
+        }
+        Ok(verifier.id)
     }
 }
 
 /// Reads a blob file, a group of chunks at a time.
-///
-/// What it gives out is what was sealed under the record's key. That it is the very file the record names is known
-/// only after [`finish`](Self::finish): a member who can read the record could have put another in its place.
 pub struct BlobOpener {
-    chunks: ChunkKey,
-    hasher: blake3::Hasher,
-    id: BlobId,
+    verifier: BlobVerifier,
+    cipher: StreamKey,
     len: u64,
-    padded: u64,
-    number: u64,
 }
 
 impl BlobOpener {
     /// For the file that begins with `header` and has `file_len` bytes.
     ///
     /// # Errors
-    /// [`BlobError::ContentLength`], [`BlobError::Length`] or [`BlobError::Commitment`].
+    /// [`BlobError::ContentLength`], [`BlobError::Length`], [`BlobError::Hash`] or [`BlobError::Commitment`].
     pub fn new(
         vault: &VaultId,
         blob: &BlobRef,
         file_len: u64,
-        header: &[u8; BLOB_HEADER_LEN],
+        header: Vec<u8>,
     ) -> Result<Self, BlobError> {
         if blob.len > limits::BLOB_CONTENT_LEN {
             return Err(BlobError::ContentLength { found: blob.len });
@@ -220,30 +319,29 @@ impl BlobOpener {
         if file_len != blob_file_len(blob.len) {
             return Err(BlobError::Length);
         }
-        let chunks = chunk_key(&blob.key, vault);
-        if !chunks.is_committed(header) {
+        let verifier = BlobVerifier::new(file_len, header)?;
+        if verifier.id != blob.id {
+            return Err(BlobError::Hash);
+        }
+        let (cipher, commitment) = derive(&blob.key, vault);
+        if !bool::from(commitment.ct_eq(verifier.commitment())) {
             return Err(BlobError::Commitment);
         }
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(header);
         Ok(Self {
-            chunks,
-            hasher,
-            id: blob.id,
+            verifier,
+            cipher,
             len: blob.len,
-            padded: padded_len(blob.len),
-            number: 0,
         })
     }
 
-    /// How many bytes of the file the next group takes, at most [`BLOB_SEALED_GROUP_LEN`]; none after the last.
+    /// How many bytes of the file the next group takes, at most [`BLOB_GROUP_LEN`]; none after the last.
     #[must_use]
     pub fn next_len(&self) -> Option<usize> {
-        let len = group_len(self.padded, self.number);
-        (len > 0).then(|| len + len.div_ceil(limits::CHUNK_LEN) * TAG_LEN)
+        self.verifier.next_len()
     }
 
-    /// Opens the next group in place and gives its part of the content, which is empty where only padding is left.
+    /// Opens the next group in place and gives its part of the content, which is empty where only padding is left. Each
+    /// chunk is what the author of the record wrote there, or this is an error.
     ///
     /// # Errors
     /// [`BlobError::Chunk`] or [`BlobError::PaddingNotZero`].
@@ -256,45 +354,18 @@ impl BlobOpener {
             Some(group.len()),
             "a group of the announced length"
         );
-        self.hasher.update(group);
-        let start = self.number * limits::CHUNK_LEN as u64;
-        let len = group_len(self.padded, self.number);
-        let end = self.padded.div_ceil(limits::CHUNK_LEN as u64);
-        for chunk in group.chunks_mut(SEALED_CHUNK_LEN) {
-            self.chunks
-                .open(self.number, self.number + 1 == end, chunk)
-                .map_err(|_| BlobError::Chunk {
-                    number: self.number,
-                })?;
-            self.number += 1;
+        let start = self.verifier.number * limits::CHUNK_LEN as u64;
+        for chunk in group.chunks_mut(limits::CHUNK_LEN) {
+            let number = self.verifier.number;
+            self.verifier.verify_chunk(chunk)?;
+            self.cipher.apply(number, chunk);
         }
-        // Each chunk moves forward over the tags in front of it.
-        for chunk in 1..len.div_ceil(limits::CHUNK_LEN) {
-            let text = len.min((chunk + 1) * limits::CHUNK_LEN) - chunk * limits::CHUNK_LEN;
-            let from = chunk * SEALED_CHUNK_LEN;
-            group.copy_within(from..from + text, chunk * limits::CHUNK_LEN);
-        }
-        let content = self.len.saturating_sub(start).min(len as u64) as usize;
-        let (content, padding) = group[..len].split_at(content);
+        let content = self.len.saturating_sub(start).min(group.len() as u64) as usize;
+        let (content, padding) = group.split_at(content);
         if padding.iter().fold(0, |all, byte| all | byte) != 0 {
             return Err(BlobError::PaddingNotZero);
         }
         Ok(content)
-    }
-
-    /// Checks that this was the file that the record names.
-    ///
-    /// # Errors
-    /// [`BlobError::Hash`], or [`BlobError::Length`] before the last group.
-    pub fn finish(self) -> Result<(), BlobError> {
-        if self.next_len().is_some() {
-            return Err(BlobError::Length);
-        }
-        if *self.hasher.finalize().as_bytes() == self.id.0 {
-            Ok(())
-        } else {
-            Err(BlobError::Hash)
-        }
     }
 }
 
@@ -309,8 +380,8 @@ pub fn seal_blob(
 ) -> Result<(Vec<u8>, BlobRef), BlobError> {
     let mut sealer = BlobSealer::new(vault, content.len() as u64, rng)?;
     let mut file = Vec::with_capacity(blob_file_len(content.len() as u64) as usize);
-    file.extend_from_slice(sealer.header());
-    let mut group = Vec::with_capacity(BLOB_SEALED_GROUP_LEN);
+    file.resize(sealer.header_len(), 0);
+    let mut group = Vec::with_capacity(BLOB_GROUP_LEN);
     let mut rest = content;
     while let Some(len) = sealer.next_len() {
         let (now, later) = rest.split_at(len);
@@ -320,7 +391,9 @@ pub fn seal_blob(
         file.extend_from_slice(&group);
         rest = later;
     }
-    Ok((file, sealer.finish()))
+    let (blob, header) = sealer.finish();
+    file[..header.len()].copy_from_slice(&header);
+    Ok((file, blob))
 }
 
 /// The content of a blob file that is in memory as a whole.
@@ -332,13 +405,12 @@ pub fn open_blob(
     blob: &BlobRef,
     file: &[u8],
 ) -> Result<Zeroizing<Vec<u8>>, BlobError> {
-    let (header, mut rest) = file
-        .split_first_chunk::<BLOB_HEADER_LEN>()
-        .ok_or(BlobError::Length)?;
-    let mut opener = BlobOpener::new(vault, blob, file.len() as u64, header)?;
+    let header = blob_header_len(file.len() as u64)?;
+    let (header, mut rest) = file.split_at(header);
+    let mut opener = BlobOpener::new(vault, blob, file.len() as u64, header.to_vec())?;
     // The file's length has been checked, so the content is not longer than the file.
     let mut content = Zeroizing::new(Vec::with_capacity(blob.len as usize));
-    let mut group = Zeroizing::new(Vec::with_capacity(BLOB_SEALED_GROUP_LEN));
+    let mut group = Zeroizing::new(Vec::with_capacity(BLOB_GROUP_LEN));
     while let Some(len) = opener.next_len() {
         let (now, later) = rest.split_at(len);
         group.clear();
@@ -347,6 +419,5 @@ pub fn open_blob(
         rest = later;
     }
     group.zeroize();
-    opener.finish()?;
     Ok(content)
 }

@@ -34,7 +34,7 @@ purposes! {
     SEAL = "seal";
     REBOX = "rebox";
     BOX = "box";
-    BLOB = "blob";
+    BLOB = "blob chunks";
     KEY_COMMITMENT = "key commitment";
     RECIPIENT = "recipient";
     OLDER = "older";

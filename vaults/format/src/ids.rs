@@ -89,7 +89,7 @@ ids! {
     KeyId[16];
     /// A keyring file, by BLAKE3 of its bytes.
     KeyringId[32];
-    /// A blob file, by BLAKE3 of its bytes.
+    /// A blob file, by BLAKE3 of what stands in front of its chunks, their hashes among it.
     BlobId[32];
     /// BLAKE3 of the bytes of a box.
     BoxHash[32];
@@ -150,14 +150,6 @@ impl KeyCommitment {
 
 impl KeyringId {
     /// The name of a keyring file with these bytes.
-    #[must_use]
-    pub fn of(file: &[u8]) -> Self {
-        Self(*blake3::hash(file).as_bytes())
-    }
-}
-
-impl BlobId {
-    /// The name of a blob file with these bytes.
     #[must_use]
     pub fn of(file: &[u8]) -> Self {
         Self(*blake3::hash(file).as_bytes())

@@ -39,12 +39,13 @@ mod seal;
 mod segment;
 mod shares;
 mod slot;
+mod stream;
 mod time;
 mod wire;
 
 pub use blob::{
-    BLOB_GROUP_LEN, BLOB_HEADER_LEN, BLOB_SEALED_GROUP_LEN, BlobError, BlobOpener, BlobSealer,
-    blob_file_len, open_blob, seal_blob,
+    BLOB_GROUP_LEN, BlobError, BlobOpener, BlobSealer, BlobVerifier, blob_file_len,
+    blob_header_len, open_blob, seal_blob,
 };
 pub use boxes::{
     BlobEntry, BoxBuffer, BoxDraft, BoxError, BoxRef, DraftError, Opened, OpenedOp, Packer,

@@ -24,7 +24,7 @@ pub const BOX_PLAINTEXT_LEN: usize = 4 << 20;
 pub const BOX_BLOBS: usize = 65_535;
 /// The smallest padded plaintext.
 pub const PADDED_LEN_MIN: u64 = 256;
-/// Plaintext of a chunk.
+/// Plaintext of a chunk, of a box or of a blob.
 pub const CHUNK_LEN: usize = 65_536;
 /// Bytes of a box.
 pub const BOX_LEN: usize =
@@ -34,7 +34,7 @@ pub const FRAME_LEN: usize = 6 + 352 + 220 + BOX_LEN;
 /// Bytes of a blob's content.
 pub const BLOB_CONTENT_LEN: u64 = 4 << 30;
 /// Bytes of a blob file.
-pub const BLOB_FILE_LEN: u64 = 32 + BLOB_CONTENT_LEN + (BLOB_CONTENT_LEN / CHUNK_LEN as u64) * 16;
+pub const BLOB_FILE_LEN: u64 = 32 + BLOB_CONTENT_LEN + (BLOB_CONTENT_LEN / CHUNK_LEN as u64) * 32;
 /// Members of a vault.
 pub const MEMBERS: usize = 4_096;
 /// Namespaces of a vault.

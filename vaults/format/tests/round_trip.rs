@@ -127,12 +127,13 @@ proptest! {
         let content: Vec<u8> = (0..len).map(|place| (place as u64 ^ seed) as u8).collect();
         let (file, blob) = seal_blob(&VAULT, &content, &mut rng).unwrap();
         prop_assert_eq!(file.len() as u64, blob_file_len(len as u64));
-        prop_assert_eq!(BlobId::of(&file), blob.id);
+        prop_assert_eq!(BlobId::of(&file), Ok(blob.id));
         prop_assert_eq!(&*open_blob(&VAULT, &blob, &file).unwrap(), &content);
         let place = seed as usize % file.len();
         let mut altered = file.clone();
         altered[place] ^= 0x10;
         prop_assert!(open_blob(&VAULT, &blob, &altered).is_err());
+        prop_assert_ne!(BlobId::of(&altered), Ok(blob.id));
         prop_assert_eq!(open_blob(&VaultId([2; 32]), &blob, &file).err(), Some(BlobError::Commitment));
     }
 

@@ -4,7 +4,8 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 
 use tally_vault_format::{
-    BLOB_HEADER_LEN, BLOB_SEALED_GROUP_LEN, BlobError, BlobOpener, BlobRef, BlobSealer, VaultId,
+    BLOB_GROUP_LEN, BlobError, BlobId, BlobOpener, BlobRef, BlobSealer, BlobVerifier, VaultId,
+    blob_header_len,
 };
 use zeroize::Zeroizing;
 
@@ -37,28 +38,33 @@ pub(crate) fn write(
 ) -> Result<BlobRef, WriteBlobError> {
     let mut sealer = BlobSealer::new(vault, len, rng)?;
     let mut draft = Draft::begin(environment, &layout.folder(TEMPORARY))?;
-    let mut fill = || -> Result<(), WriteBlobError> {
-        draft.write(sealer.header())?;
-        let mut chunk = Vec::with_capacity(BLOB_SEALED_GROUP_LEN);
+    let mut fill = |draft: &mut Draft, sealer: &mut BlobSealer| -> Result<(), WriteBlobError> {
+        // What stands in front is known in the end.
+        draft.write(&vec![0; sealer.header_len()])?;
+        let mut group = Vec::with_capacity(BLOB_GROUP_LEN);
         while let Some(wanted) = sealer.next_len() {
-            chunk.clear();
-            chunk.resize(wanted, 0);
+            group.clear();
+            group.resize(wanted, 0);
             content
-                .read_exact(&mut chunk)
+                .read_exact(&mut group)
                 .map_err(|error| match error.kind() {
                     io::ErrorKind::UnexpectedEof => WriteBlobError::Short,
                     _ => WriteBlobError::Source(error),
                 })?;
-            sealer.seal(&mut chunk);
-            draft.write(&chunk)?;
+            sealer.seal(&mut group);
+            draft.write(&group)?;
         }
         Ok(())
     };
-    if let Err(error) = fill() {
+    if let Err(error) = fill(&mut draft, &mut sealer) {
         draft.abandon(environment);
         return Err(error);
     }
-    let blob = sealer.finish();
+    let (blob, header) = sealer.finish();
+    if let Err(error) = draft.write_at(&header, 0) {
+        draft.abandon(environment);
+        return Err(error.into());
+    }
     draft.place(environment, &layout.blob(&blob.id))?;
     Ok(blob)
 }
@@ -80,8 +86,7 @@ pub(crate) enum ReadBlobError {
     Output(io::Error),
 }
 
-/// Gives out the content of a blob chunk by chunk. Each chunk is authentic when it is given out; that all of them are the
-/// very file the record names is known when this returns.
+/// Gives out the content of a blob, a group of chunks at a time. Each is what the record names when it is given out.
 pub(crate) fn read(
     environment: &Environment,
     layout: &Layout,
@@ -91,15 +96,15 @@ pub(crate) fn read(
 ) -> Result<(), ReadBlobError> {
     let file = open(environment, &layout.blob(&blob.id))?;
     let len = file.len().map_err(ReadBlobError::Io)?;
-    let mut header = [0; BLOB_HEADER_LEN];
+    let mut header = vec![0; blob_header_len(len)?];
     if read_full(&*file, &mut header, 0).map_err(ReadBlobError::Io)? < header.len() {
         return Err(BlobError::Length.into());
     }
-    let mut opener = BlobOpener::new(vault, blob, len, &header)?;
-    let mut offset = BLOB_HEADER_LEN as u64;
-    let mut chunk = Zeroizing::new(vec![0; BLOB_SEALED_GROUP_LEN]);
+    let mut offset = header.len() as u64;
+    let mut opener = BlobOpener::new(vault, blob, len, header)?;
+    let mut group = Zeroizing::new(vec![0; BLOB_GROUP_LEN]);
     while let Some(wanted) = opener.next_len() {
-        let room = &mut chunk[..wanted];
+        let room = &mut group[..wanted];
         if read_full(&*file, room, offset).map_err(ReadBlobError::Io)? < wanted {
             return Err(BlobError::Length.into());
         }
@@ -108,7 +113,7 @@ pub(crate) fn read(
             .write_all(opener.open(room)?)
             .map_err(ReadBlobError::Output)?;
     }
-    Ok(opener.finish()?)
+    Ok(())
 }
 
 fn open(environment: &Environment, path: &Path) -> Result<Box<dyn Input>, ReadBlobError> {
@@ -121,8 +126,57 @@ fn open(environment: &Environment, path: &Path) -> Result<Box<dyn Input>, ReadBl
         })
 }
 
-/// The hash of a whole file, and its length.
-pub(crate) fn hash_file(file: &dyn Input) -> io::Result<(blake3::Hash, u64)> {
+/// Which blob the bytes at a place of a file are, every chunk verified; an error in the inner result if they are none.
+pub(crate) fn identify(
+    file: &dyn Input,
+    offset: u64,
+    len: u64,
+) -> io::Result<Result<BlobId, BlobError>> {
+    identify_each(file, offset, len, |_| Ok(()))
+}
+
+/// The same, and `take` gets the bytes, in order, each part after it was verified.
+pub(crate) fn identify_each(
+    file: &dyn Input,
+    offset: u64,
+    len: u64,
+    mut take: impl FnMut(&[u8]) -> io::Result<()>,
+) -> io::Result<Result<BlobId, BlobError>> {
+    let mut at = offset;
+    let mut fill = |room: &mut [u8]| -> io::Result<Result<(), BlobError>> {
+        let filled = read_full(file, room, at)?;
+        at += filled as u64;
+        Ok(if filled == room.len() {
+            Ok(())
+        } else {
+            Err(BlobError::Length)
+        })
+    };
+    let mut header = match blob_header_len(len) {
+        Ok(len) => vec![0; len],
+        Err(error) => return Ok(Err(error)),
+    };
+    if let Err(error) = fill(&mut header)? {
+        return Ok(Err(error));
+    }
+    take(&header)?;
+    let mut verifier = match BlobVerifier::new(len, header) {
+        Ok(verifier) => verifier,
+        Err(error) => return Ok(Err(error)),
+    };
+    let mut group = vec![0; BLOB_GROUP_LEN.min(usize::try_from(len).unwrap_or(usize::MAX))];
+    while let Some(wanted) = verifier.next_len() {
+        let group = &mut group[..wanted];
+        if let Err(error) = fill(group)?.and_then(|()| verifier.verify(group)) {
+            return Ok(Err(error));
+        }
+        take(group)?;
+    }
+    Ok(Ok(*verifier.id()))
+}
+
+/// The hash of a whole file.
+pub(crate) fn hash_file(file: &dyn Input) -> io::Result<blake3::Hash> {
     let mut hasher = blake3::Hasher::new();
     let mut buffer = vec![0; 1 << 18];
     let mut offset = 0;
@@ -131,7 +185,7 @@ pub(crate) fn hash_file(file: &dyn Input) -> io::Result<(blake3::Hash, u64)> {
         hasher.update(&buffer[..count]);
         offset += count as u64;
         if count < buffer.len() {
-            return Ok((hasher.finalize(), offset));
+            return Ok(hasher.finalize());
         }
     }
 }

@@ -96,7 +96,7 @@ impl Vault {
                         continue;
                     }
                 };
-                let (hash, _) = blobs::hash_file(&*input).map_err(FileError::at(&file.path))?;
+                let hash = blobs::hash_file(&*input).map_err(FileError::at(&file.path))?;
                 if name != layout::segment_name(&hash) {
                     findings.push(Finding::new(Code::FileMisnamed, &place, ""));
                 }
@@ -353,13 +353,14 @@ impl Vault {
             .filter(|entry| entry.kind == EntryKind::File && !is_part(&entry.name))
             .collect();
         let environment = &self.environment;
-        let hashes = crate::parallel::map(&files, environment.threads, |entry| {
+        let found = crate::parallel::map(&files, environment.threads, |entry| {
             let input = environment.fs.open(&folder.join(&entry.name))?;
-            blobs::hash_file(&*input)
+            let len = input.len()?;
+            io::Result::Ok((blobs::identify(&*input, 0, len)?, len))
         });
-        for (entry, hash) in files.into_iter().zip(hashes) {
+        for (entry, found) in files.into_iter().zip(found) {
             let place = format!("{BLOBS}/{}", entry.name);
-            let (hash, len) = match hash {
+            let (id, len) = match found {
                 Ok(found) => found,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => {
@@ -367,17 +368,28 @@ impl Vault {
                     continue;
                 }
             };
-            let id = BlobId(*hash.as_bytes());
             let claims: Option<BlobId> = entry
                 .name
                 .strip_suffix(".blob")
                 .and_then(|stem| stem.parse().ok());
+            let id = match id {
+                Ok(id) => id,
+                Err(error) => {
+                    findings.push(match claims {
+                        Some(_) => {
+                            Finding::new(Code::BlobDamaged, place, format!("{len} bytes: {error}"))
+                        }
+                        None => Finding::new(Code::FileUnknown, place, ""),
+                    });
+                    continue;
+                }
+            };
             match (claims, needed.get(&id)) {
                 (Some(claimed), _) if claimed != id => {
                     findings.push(Finding::new(
                         Code::BlobDamaged,
                         place,
-                        format!("{len} bytes"),
+                        format!("{len} bytes: it is blob {id}"),
                     ));
                 }
                 (None, Some(_)) => findings.push(Finding::new(

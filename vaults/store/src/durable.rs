@@ -29,6 +29,11 @@ impl Draft {
         self.output.write(bytes)
     }
 
+    /// Writes over bytes that are there.
+    pub(crate) fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.output.write_at(bytes, offset)
+    }
+
     /// Syncs the bytes and gives the file its name. The folder is not synced yet: several files may share that.
     pub(crate) fn place(mut self, environment: &Environment, to: &Path) -> io::Result<()> {
         let placed = self

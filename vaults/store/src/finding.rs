@@ -175,7 +175,7 @@ codes! {
         "a record's large content is not here",
         "restore the file from another copy of the vault, or sync with one";
     BlobDamaged = "blob.damaged", Warning,
-        "a blob's name is not the hash of its bytes; it was not used",
+        "a blob's bytes are not those of its name; it was not used",
         "restore the file from another copy of the vault, or sync with one";
     BlobUnneeded = "blob.unneeded", Note,
         "no box refers to this blob: its writing was interrupted, or what held it was redacted",

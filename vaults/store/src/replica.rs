@@ -37,6 +37,7 @@ use tally_vault_state::{GrantRow, GrantStanding, Operation, What};
 use tally_vault_sync::limits::AT_ONE_PLACE;
 use tally_vault_sync::{Blob, Held, Item, Notice, Rank, Replica, Scope, Standing, Taken};
 
+use crate::blobs;
 use crate::durable;
 use crate::environment::Environment;
 use crate::error::{FileError, OpenError, WriteError};
@@ -775,8 +776,8 @@ impl DiskCopy {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(FileError::at(&path)(error)),
         };
-        let (hash, _) = crate::blobs::hash_file(&*file).map_err(FileError::at(&path))?;
-        if *hash.as_bytes() == id.0 {
+        let len = file.len().map_err(FileError::at(&path))?;
+        if blobs::identify(&*file, 0, len).map_err(FileError::at(&path))? == Ok(*id) {
             return Ok(Some(file));
         }
         let aside = self.layout.folder(BLOBS).join(format!("{id}.damaged"));
@@ -1248,8 +1249,8 @@ impl Replica for DiskCopy {
             .fs
             .open(&path)
             .map_err(FileError::at(&path))?;
-        let (hash, _) = crate::blobs::hash_file(&*file).map_err(FileError::at(&path))?;
-        if *hash.as_bytes() != id.0 {
+        let len = file.len().map_err(FileError::at(&path))?;
+        if blobs::identify(&*file, 0, len).map_err(FileError::at(&path))? != Ok(*id) {
             self.environment
                 .fs
                 .remove(&path)

@@ -12,6 +12,7 @@ use tally_vault_format::{
     NamespaceId, SealId, Slot, VaultId, limits, portable,
 };
 
+use crate::blobs;
 use crate::durable::{self, Draft};
 use crate::error::{FileError, OpenError, WriteError};
 use crate::fs::{self, EntryKind, Input, read_full};
@@ -167,7 +168,7 @@ impl Vault {
         }
         for blob in blobs {
             let path = self.layout.blob(&blob);
-            // Hashed first: a length that was announced cannot be taken back.
+            // Verified first: a length that was announced cannot be taken back.
             let file = match self.environment.fs.open(&path) {
                 Ok(file) => file,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -176,8 +177,9 @@ impl Vault {
                 }
                 Err(error) => return Err(FileError::at(&path)(error).into()),
             };
-            let (hash, len) = crate::blobs::hash_file(&*file).map_err(FileError::at(&path))?;
-            if *hash.as_bytes() != blob.0 {
+            let len = file.len().map_err(FileError::at(&path))?;
+            let found = blobs::identify(&*file, 0, len).map_err(FileError::at(&path))?;
+            if found != Ok(blob) {
                 exported.blobs_missing += 1;
                 continue;
             }
@@ -377,15 +379,19 @@ impl Vault {
                         .extend(read_frame_at(&self.id, &bytes, offset));
                 }
                 portable::SectionKind::Blob => {
-                    let hash = hash_range(&*file, offset, len).map_err(FileError::at(spool))?;
-                    blobs.insert(
-                        BlobId(*hash.as_bytes()),
-                        BlobSource {
-                            path: spool.to_owned(),
-                            offset,
-                            len,
-                        },
-                    );
+                    // What is no blob is of no use to anybody.
+                    let found =
+                        blobs::identify(&*file, offset, len).map_err(FileError::at(spool))?;
+                    if let Ok(id) = found {
+                        blobs.insert(
+                            id,
+                            BlobSource {
+                                path: spool.to_owned(),
+                                offset,
+                                len,
+                            },
+                        );
+                    }
                 }
             }
         }
@@ -600,18 +606,18 @@ impl Vault {
         };
         let mut draft = Draft::begin(&self.environment, &self.layout.folder(TEMPORARY))
             .map_err(FileError::at(&path))?;
-        let mut hasher = blake3::Hasher::new();
-        let copied = each_part(&*file, source.offset, source.len, |part| {
-            hasher.update(part);
-            draft.write(part)
-        });
-        if let Err(error) = copied {
-            draft.abandon(&self.environment);
-            return Err(FileError::at(&path)(error));
-        }
-        if *hasher.finalize().as_bytes() != id.0 {
-            draft.abandon(&self.environment);
-            return Ok(false);
+        let copied =
+            blobs::identify_each(&*file, source.offset, source.len, |part| draft.write(part));
+        match copied {
+            Ok(Ok(found)) if found == *id => {}
+            Ok(_) => {
+                draft.abandon(&self.environment);
+                return Ok(false);
+            }
+            Err(error) => {
+                draft.abandon(&self.environment);
+                return Err(FileError::at(&path)(error));
+            }
         }
         draft
             .place(&self.environment, &path)
@@ -780,34 +786,4 @@ impl Portable<'_> {
         self.output.flush().map_err(ExportError::Output)?;
         Ok(self.bytes)
     }
-}
-
-fn each_part(
-    file: &dyn Input,
-    offset: u64,
-    len: u64,
-    mut take: impl FnMut(&[u8]) -> io::Result<()>,
-) -> io::Result<()> {
-    let mut buffer = vec![0; BUFFER_LEN];
-    let mut done = 0;
-    while done < len {
-        let wanted =
-            usize::try_from(len - done).map_or(buffer.len(), |left| left.min(buffer.len()));
-        let filled = read_full(file, &mut buffer[..wanted], offset + done)?;
-        if filled == 0 {
-            return Ok(());
-        }
-        take(&buffer[..filled])?;
-        done += filled as u64;
-    }
-    Ok(())
-}
-
-fn hash_range(file: &dyn Input, offset: u64, len: u64) -> io::Result<blake3::Hash> {
-    let mut hasher = blake3::Hasher::new();
-    each_part(file, offset, len, |part| {
-        hasher.update(part);
-        Ok(())
-    })?;
-    Ok(hasher.finalize())
 }

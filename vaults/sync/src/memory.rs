@@ -15,7 +15,7 @@ use std::convert::Infallible;
 use std::ops::RangeInclusive;
 
 use tally_vault_format::{
-    BlobId, BoxBuffer, FrameRef, Genesis, GrantId, KeyId, Keyring, KeyringId, MemberId,
+    BlobError, BlobId, BoxBuffer, FrameRef, Genesis, GrantId, KeyId, Keyring, KeyringId, MemberId,
     NamespaceId, OpId, Rebox, Right, Rotation, Seal, SealId, Slot, Time, VaultId,
 };
 use tally_vault_state::{Fact, Fold, GrantRow, GrantStanding, Operation};
@@ -176,10 +176,13 @@ impl Memory {
     }
 
     /// Takes a blob whole, that a box here names or will name.
-    pub fn add_blob(&mut self, file: Vec<u8>) -> BlobId {
-        let id = BlobId::of(&file);
+    ///
+    /// # Errors
+    /// The file is no blob.
+    pub fn add_blob(&mut self, file: Vec<u8>) -> Result<BlobId, BlobError> {
+        let id = BlobId::of(&file)?;
         self.blobs.insert(id, file);
-        id
+        Ok(id)
     }
 
     /// The bytes of a blob that is here whole.
@@ -725,7 +728,7 @@ impl Replica for Memory {
             return Ok(Taken::New);
         }
         let file = self.parts.remove(id).expect("just written");
-        if BlobId::of(&file) != *id {
+        if BlobId::of(&file) != Ok(*id) {
             return Ok(Taken::Invalid(format!("blob {id} is made of other bytes")));
         }
         self.blobs.insert(*id, file);

@@ -195,7 +195,7 @@ async fn a_blob_goes_on_where_it_broke() {
     let (mut world, mut root, device) = furnished(1);
     let content = vec![5; 3_000_000];
     let (file, blob) = seal_blob(&world.vault(), &content, &mut world.rng).expect("small enough");
-    let id = root.add_blob(file.clone());
+    let id = root.add_blob(file.clone()).expect("a blob");
     let frame = world.blob_note(NOTES, blob);
     put(&mut root, &frame);
     let mut copy = world.empty();

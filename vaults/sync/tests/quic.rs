@@ -28,7 +28,7 @@ async fn two_devices_meet_by_ticket_over_quic() {
     home.commit(true).expect("infallible");
     let content = vec![3; 2_000_000];
     let (file, blob) = seal_blob(&world.vault(), &content, &mut world.rng).expect("small enough");
-    let id = home.add_blob(file);
+    let id = home.add_blob(file).expect("a blob");
     let frame = world.blob_note(NOTES, blob);
     put(&mut home, &frame);
 

@@ -390,8 +390,9 @@ async fn a_blob_comes_with_the_box_that_names_it_and_only_then() {
     let (mut world, mut root, device) = furnished();
     let content: Vec<u8> = (0..700_000_u32).map(|i| i as u8).collect();
     let (file, blob) = seal_blob(&world.vault(), &content, &mut world.rng).expect("small enough");
-    let id = root.add_blob(file.clone());
-    let stray = root.add_blob(vec![7; 1_000]);
+    let id = root.add_blob(file.clone()).expect("a blob");
+    let (other, _) = seal_blob(&world.vault(), &[7; 1_000], &mut world.rng).expect("small enough");
+    let stray = root.add_blob(other).expect("a blob");
     let frame = world.blob_note(NOTES, blob);
     put(&mut root, &frame);
     let mut copy = world.empty();
@@ -422,7 +423,7 @@ async fn a_relay_carries_what_it_cannot_read() {
     put(&mut root, &grant);
     let content = vec![9; 100_000];
     let (file, blob) = seal_blob(&world.vault(), &content, &mut world.rng).expect("small enough");
-    let id = root.add_blob(file);
+    let id = root.add_blob(file).expect("a blob");
     let frame = world.blob_note(NOTES, blob);
     put(&mut root, &frame);
     let mut middle = Memory::relay(world.vault(), now());

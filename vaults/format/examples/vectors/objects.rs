@@ -1575,7 +1575,7 @@ fn data_objects(manifest: &mut Manifest, world: &World) {
         );
     };
     let two = [blob(1, 100), blob(2, 70_000)];
-    let size = |len: usize| (32 + raw::padded(len) + raw::padded(len).div_ceil(65_536) * 16) as u64;
+    let size = |len: usize| (32 + raw::padded(len) + raw::padded(len).div_ceil(65_536) * 32) as u64;
     list(
         "valid",
         "success",
@@ -1933,7 +1933,7 @@ fn control_objects(manifest: &mut Manifest, world: &World) {
         "blobs named in control",
         &edited(&|b| {
             b[1] = 1;
-            let entry = [&[1; 32][..], &304u64.to_be_bytes()].concat();
+            let entry = [&[1; 32][..], &320u64.to_be_bytes()].concat();
             b.splice(2..2, entry);
         }),
     );
@@ -2308,30 +2308,36 @@ fn portable_objects(manifest: &mut Manifest, world: &World) {
 
 fn blob_objects(manifest: &mut Manifest, world: &World) {
     let key = [0x66; 32];
-    let okm = raw::x("blob", &[&key, &world.vault.0], 80);
+    let okm = raw::x("blob chunks", &[&key, &world.vault.0], 64);
     let mut content = vec![0; 66_000];
     raw::rng("blob content").fill_bytes(&mut content);
-    let file =
-        |okm: &[u8], len: usize, edit: &dyn Fn(&mut Vec<u8>), swap: &dyn Fn(&mut Vec<Vec<u8>>)| {
-            let mut plain = content[..len].to_vec();
-            plain.resize(raw::padded(len), 0);
-            edit(&mut plain);
-            let mut chunks = raw::chunks(okm, &plain);
-            swap(&mut chunks);
-            [&okm[48..], &chunks.concat()].concat()
-        };
+    let plain = |len: usize| {
+        let mut plain = content[..len].to_vec();
+        plain.resize(raw::padded(len), 0);
+        plain
+    };
+    let file = |okm: &[u8], plain: &[u8]| {
+        let chunks = raw::blob_chunks(okm, plain);
+        [raw::blob_header(&okm[32..], &chunks), chunks.concat()].concat()
+    };
+    // The bytes, and the file whose name the record holds.
     let mut put = |name: &str,
                    class: &str,
-                   code: &str,
                    error: &str,
                    what: &str,
                    len: usize,
                    named: &[u8],
                    bytes: &[u8]| {
+        let code = if class == "success" {
+            ""
+        } else {
+            "blob.damaged"
+        };
+        let header = 32 * (1 + raw::padded(len).div_ceil(65_536));
         let mut object = Object::new("blob", name, class, code, error, what)
             .vault(&world.vault)
             .with("key", &hex::encode(key))
-            .with("hash", blake3::hash(named).to_hex().as_str())
+            .with("hash", blake3::hash(&named[..header]).to_hex().as_str())
             .with("length", &len.to_string());
         if class == "success" {
             object = object.with(
@@ -2341,46 +2347,24 @@ fn blob_objects(manifest: &mut Manifest, world: &World) {
         }
         manifest.object(object, bytes);
     };
-    let none = |_: &mut Vec<u8>| {};
-    let same = |_: &mut Vec<Vec<u8>>| {};
-    let valid = file(&okm, 66_000, &none, &same);
-    put(
-        "valid",
-        "success",
-        "",
-        "",
-        "two chunks",
-        66_000,
-        &valid,
-        &valid,
-    );
-    let empty = file(&okm, 0, &none, &same);
-    put("empty", "success", "", "", "no content", 0, &empty, &empty);
-    let small = file(&okm, 300, &none, &same);
-    put(
-        "one-chunk",
-        "success",
-        "",
-        "",
-        "300 bytes",
-        300,
-        &small,
-        &small,
-    );
+    let two = file(&okm, &plain(66_000));
+    let small = file(&okm, &plain(300));
+    let empty = file(&okm, &plain(0));
+    put("valid", "success", "", "two chunks", 66_000, &two, &two);
+    put("empty", "success", "", "no content", 0, &empty, &empty);
+    put("one-chunk", "success", "", "300 bytes", 300, &small, &small);
     put(
         "cut",
         "payload",
-        "blob.damaged",
         "Length",
         "without its last byte",
         66_000,
-        &valid,
-        &valid[..valid.len() - 1],
+        &two,
+        &two[..two.len() - 1],
     );
     put(
         "trailing",
         "payload",
-        "blob.damaged",
         "Length",
         "one byte more",
         300,
@@ -2390,7 +2374,6 @@ fn blob_objects(manifest: &mut Manifest, world: &World) {
     put(
         "length-differs",
         "payload",
-        "blob.damaged",
         "Length",
         "the record says another length",
         301 + 16,
@@ -2398,78 +2381,90 @@ fn blob_objects(manifest: &mut Manifest, world: &World) {
         &small,
     );
     put(
+        "tagged",
+        "payload",
+        "Length",
+        "a tag behind each chunk and no hashes in front, as blobs were until 2026-11-30",
+        300,
+        &small,
+        &[&okm[32..], &raw::chunks(&[7; 80], &plain(300)).concat()].concat(),
+    );
+    put(
         "commitment-flipped",
-        "commitment",
-        "blob.damaged",
-        "Commitment",
+        "payload",
+        "Hash",
         "the commitment with one bit changed",
         300,
         &small,
         &flipped(&small, 0),
     );
     put(
+        "chunk-hash-flipped",
+        "payload",
+        "Hash",
+        "the hash of the second chunk with one bit changed",
+        66_000,
+        &two,
+        &flipped(&two, 70),
+    );
+    put(
         "chunk-flipped",
         "payload",
-        "blob.damaged",
         "Chunk { number: 0 }",
         "one bit of the only chunk changed",
         300,
         &small,
-        &flipped(&small, 40),
+        &flipped(&small, 70),
     );
-    let swapped = file(&okm, 66_000, &none, &|c| c.reverse());
+    let last = two.len() - 1;
+    put(
+        "last-chunk-flipped",
+        "payload",
+        "Chunk { number: 1 }",
+        "one bit of the second chunk changed",
+        66_000,
+        &two,
+        &flipped(&two, last),
+    );
+    let halves: Vec<u8> = (0..131_072_u32).map(|at| (at / 251) as u8).collect();
+    let whole = file(&okm, &halves);
+    let (front, chunks) = whole.split_at(96);
+    let (one, other) = chunks.split_at(65_536);
     put(
         "chunks-swapped",
         "payload",
-        "blob.damaged",
         "Chunk { number: 0 }",
-        "the chunks in another order, and the hash of that",
-        66_000,
-        &swapped,
-        &swapped,
+        "the chunks in another order",
+        131_072,
+        &whole,
+        &[front, other, one].concat(),
     );
-    let doubled = {
-        // Two whole chunks, so that the length stays possible.
-        let mut plain = vec![9; 131_072];
-        plain[0] = 1;
-        let mut chunks = raw::chunks(&okm, &plain);
-        chunks[1] = chunks[0].clone();
-        [&okm[48..], &chunks.concat()].concat()
-    };
+    put(
+        "chunks-and-hashes-swapped",
+        "payload",
+        "Hash",
+        "the chunks in another order, and their hashes with them",
+        131_072,
+        &whole,
+        &[&front[..32], &front[64..], &front[32..64], other, one].concat(),
+    );
     put(
         "chunks-doubled",
         "payload",
-        "blob.damaged",
         "Chunk { number: 1 }",
-        "the first chunk twice, and the hash of that",
+        "the first chunk twice",
         131_072,
-        &doubled,
-        &doubled,
+        &whole,
+        &[front, one, one].concat(),
     );
-    let ended = {
-        let plain = vec![9; 65_536];
-        [
-            &okm[48..],
-            &raw::chunks(&okm, &plain).concat(),
-            &raw::chunks(&okm, &plain).concat(),
-        ]
-        .concat()
+    let padding = {
+        let mut plain = plain(300);
+        *plain.last_mut().unwrap() = 1;
+        file(&okm, &plain)
     };
-    put(
-        "two-last-chunks",
-        "payload",
-        "blob.damaged",
-        "Chunk { number: 0 }",
-        "a last chunk that is not the last",
-        131_072,
-        &ended,
-        &ended,
-    );
-    let padding = file(&okm, 300, &|p| *p.last_mut().unwrap() = 1, &same);
     put(
         "padding-not-zero",
         "payload",
-        "blob.damaged",
         "PaddingNotZero",
         "the last byte of the padding is 1",
         300,
@@ -2479,18 +2474,29 @@ fn blob_objects(manifest: &mut Manifest, world: &World) {
     put(
         "hash-differs",
         "payload",
-        "blob.damaged",
         "Hash",
         "a file that opens under the key but is not the one the record names: another reader made it",
         300,
-        b"another file",
+        &padding,
         &small,
     );
-    let foreign = file(&raw::x("blob", &[&key, &[7; 32]], 80), 300, &none, &same);
+    let committed = {
+        let chunks = raw::blob_chunks(&okm, &plain(300));
+        [raw::blob_header(&[7; 32], &chunks), chunks.concat()].concat()
+    };
+    put(
+        "commitment-differs",
+        "commitment",
+        "Commitment",
+        "a file that commits to another key, and the record names it",
+        300,
+        &committed,
+        &committed,
+    );
+    let foreign = file(&raw::x("blob chunks", &[&key, &[7; 32]], 64), &plain(300));
     put(
         "foreign",
         "commitment",
-        "blob.damaged",
         "Commitment",
         "made for another vault",
         300,

@@ -1,7 +1,7 @@
 //! The format written a second time, from `docs/vault.md`, with the primitives alone: what is false on purpose cannot be
 //! made with the crate, which refuses to write it.
 
-use chacha20poly1305::{KeyInit as _, XChaCha20Poly1305, aead::AeadInOut as _};
+use chacha20poly1305::{ChaCha20Poly1305, KeyInit as _, XChaCha20Poly1305, aead::AeadInOut as _};
 use ed25519_dalek::Signer as _;
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng as _};
 
@@ -80,6 +80,30 @@ pub(crate) fn chunks(okm: &[u8], plaintext: &[u8]) -> Vec<Vec<u8>> {
         xchacha(&okm[..32], &nonce, chunk, &[])
     };
     plaintext.chunks(65_536).enumerate().map(seal).collect()
+}
+
+/// Chunks of a blob's content that is padded already: ChaCha20 without a tag.
+pub(crate) fn blob_chunks(okm: &[u8], plaintext: &[u8]) -> Vec<Vec<u8>> {
+    let seal = |(number, chunk): (usize, &[u8])| {
+        let mut nonce = [0; 12];
+        nonce[11] = number as u8;
+        let mut out = chunk.to_vec();
+        ChaCha20Poly1305::new_from_slice(&okm[..32])
+            .unwrap()
+            .encrypt_inout_detached(&nonce.into(), &[], out.as_mut_slice().into())
+            .unwrap();
+        out
+    };
+    plaintext.chunks(65_536).enumerate().map(seal).collect()
+}
+
+/// What stands in front of the chunks of a blob.
+pub(crate) fn blob_header(commitment: &[u8], chunks: &[Vec<u8>]) -> Vec<u8> {
+    let mut out = commitment.to_vec();
+    for chunk in chunks {
+        out.extend_from_slice(blake3::hash(chunk).as_bytes());
+    }
+    out
 }
 
 pub(crate) fn xchacha(key: &[u8], nonce: &[u8; 24], text: &[u8], aad: &[u8]) -> Vec<u8> {

@@ -31,8 +31,8 @@ use rusqlite::Connection;
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
 use tally_vault::format::{
-    BLOB_SEALED_GROUP_LEN, BlobOpener, BlobRef, BlobSealer, Frames, Identity, NamespaceId, SealId,
-    Slot, SlotCost, VaultId, seal_blob,
+    BLOB_GROUP_LEN, BlobOpener, BlobRef, BlobSealer, Frames, Identity, NamespaceId, SealId, Slot,
+    SlotCost, VaultId, blob_header_len, seal_blob,
 };
 use tally_vault::fs::{Entry, Fs, Input, Lock, LockError, Output, RealFs};
 use tally_vault::{
@@ -207,7 +207,7 @@ fn compared([vault, raw, raw_crate, age]: [f64; 4]) -> Value {
 /// As the store writes a blob, but for the file.
 fn seal_with_us(vault: &VaultId, content: &[u8]) -> anyhow::Result<BlobRef> {
     let mut sealer = BlobSealer::new(vault, content.len() as u64, &mut UnwrapErr(SysRng))?;
-    let mut group = Vec::with_capacity(BLOB_SEALED_GROUP_LEN);
+    let mut group = Vec::with_capacity(BLOB_GROUP_LEN);
     let mut rest = content;
     while let Some(len) = sealer.next_len() {
         let (now, later) = rest.split_at(len);
@@ -217,14 +217,16 @@ fn seal_with_us(vault: &VaultId, content: &[u8]) -> anyhow::Result<BlobRef> {
         black_box(&group);
         rest = later;
     }
-    Ok(sealer.finish())
+    let (blob, header) = sealer.finish();
+    black_box(header);
+    Ok(blob)
 }
 
 /// As the store reads a blob, but for the file.
 fn open_with_us(vault: &VaultId, blob: &BlobRef, file: &[u8]) -> anyhow::Result<()> {
-    let (header, mut rest) = file.split_first_chunk().context("a blob has a header")?;
-    let mut opener = BlobOpener::new(vault, blob, file.len() as u64, header)?;
-    let mut group = Vec::with_capacity(BLOB_SEALED_GROUP_LEN);
+    let (header, mut rest) = file.split_at(blob_header_len(file.len() as u64)?);
+    let mut opener = BlobOpener::new(vault, blob, file.len() as u64, header.to_vec())?;
+    let mut group = Vec::with_capacity(BLOB_GROUP_LEN);
     while let Some(len) = opener.next_len() {
         let (now, later) = rest.split_at(len);
         group.clear();
@@ -232,7 +234,7 @@ fn open_with_us(vault: &VaultId, blob: &BlobRef, file: &[u8]) -> anyhow::Result<
         black_box(opener.open(&mut group)?);
         rest = later;
     }
-    Ok(opener.finish()?)
+    Ok(())
 }
 
 fn seal_with_age(
