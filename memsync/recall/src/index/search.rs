@@ -253,8 +253,15 @@ impl Index {
                     normalise(cosines),
                 );
             } else {
-                // The sentence decides only which documents of many are matched token by token.
-                let matched = self.worth_matching(&candidates, &normalise(cosines));
+                // Of many documents, words and the sentence decide which are matched token by token.
+                let sentences = normalise(cosines);
+                let matched = self.worth_matching(&candidates, &sentences);
+                add(
+                    &mut candidates,
+                    Arm::Sentence,
+                    weights.sentence_beside_tokens,
+                    sentences,
+                );
                 let matched_slots: Vec<u32> = matched.iter().map(|at| slots[*at]).collect();
                 let (own, passages) =
                     tokens::score(self, &embedding.tokens, &matched_slots, |entry| {
