@@ -96,6 +96,23 @@ class Opens(Case):
         self.assertEqual(sorted(found), sorted(contents))
         self.assertEqual(sum(r["type"] == "note" for r in report["records"]), 5)
 
+    def test_a_blob_in_a_folder_is_named_by_its_header(self):
+        reference, listed = self.vault.blob("in a folder", bytes(100_000))
+        self.vault.seal(self.device, NOTES, [self.vault.operation(1, b"\4\4file" + reference)], blobs=[listed])
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder) / "vault"
+            self.vault.folder(path)
+            (path / "blob" / "begun.part").write_bytes(b"half")
+            self.assertEqual(codes(read(path, "seed", self.vault.root.seed.hex())), [])
+            file, = (path / "blob").glob("*.blob")
+            for place in (0, 40, 96, -1):
+                data = bytearray(file.read_bytes())
+                data[place] ^= 1
+                file.write_bytes(data)
+                self.assertIn("blob.missing" if place == 0 or place == 40 else "blob.damaged", codes(read(path, "seed", self.vault.root.seed.hex())), place)
+                data[place] ^= 1
+                file.write_bytes(data)
+
     def test_nothing_for_a_stranger(self):
         with self.assertRaisesRegex(Refused, "not a member"):
             self.report(member=Member("stranger", 2))

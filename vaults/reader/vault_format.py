@@ -146,7 +146,7 @@ def read_genesis(data):
     why = "genesis.damaged"
     g = parse("magic:8s version:H suite:H random:32s created:Q card:129s signature:64s", data, why)
     need(g.magic == b"TALLYVLT", why)
-    need((g.version, g.suite) == (1, 1), "genesis.version")
+    need((g.version, g.suite) == (1, 2), "genesis.version")
     g.card, g.id = read_card(g.card, why), X("vault id", data)
     need(g.card.kind == 0 and verify(g.card.sign, "genesis", data[:181], g.signature), why)
     return g
@@ -316,7 +316,8 @@ def files(path):
     if path.is_dir():
         need((path / "VAULT").is_file(), "genesis.missing")
         paths = [("genesis", path / "VAULT")]
-        paths += [(kind, file) for name, kind in FOLDERS.items() for file in sorted((path / name).glob("*"))]
+        paths += [(kind, file) for name, kind in FOLDERS.items() for file in sorted((path / name).glob("*"))
+                  if kind != "blob" or file.suffix not in (".part", ".damaged")]
         return [(kind, file.relative_to(path).as_posix(), file.read_bytes()) for kind, file in paths]
     c, sections, start = Cursor(path.read_bytes(), "file.incomplete"), [], 10
     need(c.take(10) == b"TALLYVEX\0\1", "file.header")

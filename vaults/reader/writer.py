@@ -96,7 +96,7 @@ class Writer:
 
     def __init__(self, name="vault"):
         self.root = Member(name + " root", 0)
-        head = b"TALLYVLT" + u(2, 1) + u(2, 1) + noise(name + " id") + u(8, 1 << 16) + self.root.card
+        head = b"TALLYVLT" + u(2, 1) + u(2, 2) + noise(name + " id") + u(8, 1 << 16) + self.root.card
         self.genesis = head + self.root.signature("genesis", X("genesis", head))
         self.id = X("vault id", self.genesis)
         self.frames, self.keyrings, self.blobs, self.slots, self.keys, self.clock = [], [], [], [], {}, 1000 << 16
@@ -193,7 +193,7 @@ class Writer:
         """The reference that a record holds, and what the box lists."""
         key = noise(name)
         header, parts = blob_chunks(X("blob chunks", key + self.id, 64), content.ljust(padme(len(content)), b"\0"))
-        self.blobs.append(header + parts)
+        self.blobs.append((header + parts, header))
         digest = blake3(header).digest()
         return key + digest + u(8, len(content)), (digest, len(header + parts))
 
@@ -207,7 +207,7 @@ class Writer:
 
     def portable(self):
         out = b"TALLYVEX" + u(2, 1)
-        for tag, parts in ((1, [self.genesis]), (2, self.slots), (3, self.keyrings), (4, self.frames), (5, self.blobs)):
+        for tag, parts in ((1, [self.genesis]), (2, self.slots), (3, self.keyrings), (4, self.frames), (5, [data for data, _ in self.blobs])):
             for part in parts:
                 out += bytes([tag]) + u(8, len(part)) + part
         return out + b"\xff" + u(8, 32) + blake3(out).digest()
@@ -218,9 +218,10 @@ class Writer:
         (path / "VAULT").write_bytes(self.genesis)
         for slot in self.slots:
             (path / "slots" / f"{slot[43:51].hex()}.slot").write_bytes(slot)
-        for part, name, suffix in ((self.keyrings, "keys", "key"), (self.blobs, "blob", "blob")):
-            for data in part:
-                (path / name / f"{blake3(data).hexdigest()}.{suffix}").write_bytes(data)
+        for data in self.keyrings:
+            (path / "keys" / f"{blake3(data).hexdigest()}.key").write_bytes(data)
+        for data, header in self.blobs:
+            (path / "blob" / f"{blake3(header).hexdigest()}.blob").write_bytes(data)
         segment = b"TALLYSEG\0\1" + b"".join(self.frames[::2])
         (path / "seg" / f"{blake3(segment).hexdigest()}.seg").write_bytes(segment)
         for author in {frame[38:70] for frame in self.frames[1::2]}:

@@ -6,7 +6,7 @@ use tally_vault_format::*;
 
 /// The vault that the objects in `vectors/` belong to.
 pub(crate) fn vault() -> VaultId {
-    "5bdf60d6aa31bfb0e10d5b9f4214adfef83fe39a50473283a8a3d20d195db442"
+    "aa3ee132844ffec5bedd2f853747539ee79e8ac13d5e022026d93ff15dfacdea"
         .parse()
         .expect("64 digits")
 }

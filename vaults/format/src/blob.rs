@@ -237,6 +237,12 @@ impl BlobVerifier {
         &self.id
     }
 
+    /// What stands in front of the chunks.
+    #[must_use]
+    pub fn header(&self) -> &[u8] {
+        &self.header
+    }
+
     fn commitment(&self) -> &[u8] {
         &self.header[..HASH_LEN]
     }

@@ -1,4 +1,4 @@
-//! The hashes and signatures of suite 1, each with its purpose.
+//! The hashes and signatures of suite 2, each with its purpose.
 
 use std::sync::OnceLock;
 

@@ -24,7 +24,9 @@ pub enum GenesisError {
     #[error("vault has format version {0}, this program reads 1")]
     Version(u16),
     /// A suite that this reader does not know.
-    #[error("vault uses cipher suite {0}, this program knows 1")]
+    #[error(
+        "vault uses cipher suite {0}, this program knows 2 (1 was before the first release: export it with the program that made it)"
+    )]
     Suite(u16),
     /// The card is not a root's.
     #[error("genesis names a {0} where the root belongs")]
@@ -49,6 +51,8 @@ impl Genesis {
     /// Bytes of a genesis.
     pub const LEN: usize = 245;
     pub(crate) const MAGIC: &[u8; 8] = b"TALLYVLT";
+    /// The one suite: every primitive, and how large contents are enciphered.
+    const SUITE: u16 = 2;
     const SIGNED_LEN: usize = Self::LEN - 64;
 
     /// A new vault of `root`, which must be of kind root.
@@ -67,7 +71,7 @@ impl Genesis {
         let unsigned: [u8; Self::SIGNED_LEN] = Fixed::new()
             .put(Self::MAGIC)
             .put(&1u16.to_be_bytes())
-            .put(&1u16.to_be_bytes())
+            .put(&Self::SUITE.to_be_bytes())
             .put(&random)
             .put(&created.0.to_be_bytes())
             .put(&root.card().encode())
@@ -99,7 +103,7 @@ impl Genesis {
             other => return Err(GenesisError::Version(other)),
         }
         match cursor.u16().map_err(length)? {
-            1 => {}
+            Self::SUITE => {}
             other => return Err(GenesisError::Suite(other)),
         }
         let bytes: &[u8; Self::LEN] = bytes

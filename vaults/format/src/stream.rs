@@ -4,7 +4,8 @@
 //! what AEAD_CHACHA20_POLY1305 makes of it, without the tag. **The cipher alone authenticates nothing**: whoever uses this
 //! compares the hash of each chunk first.
 //!
-//! Three implementations give the same bytes, and a test holds them against each other. The `chacha20` crate's code for
+//! Three implementations give the same bytes, and tests hold each that runs on the processor at hand against bytes that
+//! OpenSSL made. The `chacha20` crate's code for
 //! AVX-512 is the fastest by far; it is compiled in only under `--cfg chacha20_avx512` (`.cargo/config.toml`), and used if
 //! the processor has it. Otherwise, on the processors that `ring` has assembly for, `ring`'s AEAD encrypts and its tag is
 //! dropped, which is faster than that crate's other code by half and costs a tag that nobody needs. Elsewhere, WebAssembly
@@ -126,6 +127,26 @@ mod tests {
 
             StreamKey::new(&key).apply(number, &mut chosen);
             assert_eq!(chosen, text, "{len}");
+        }
+    }
+
+    /// A whole chunk, from `cryptography` 45 (OpenSSL): BLAKE3 of the key stream.
+    #[test]
+    fn a_whole_chunk_is_what_openssl_makes_of_it() {
+        let key: [u8; 32] = std::array::from_fn(|place| place as u8);
+        let number = 0x0102_0304_0506_0708;
+        let expected = "e1bc36c8cd3f27b1d31e477e7f233f9735403b1df7cf92cfde7cf0f5b01c029e";
+        let mut chosen = vec![0; 65_536];
+        StreamKey::new(&key).apply(number, &mut chosen);
+        assert_eq!(blake3::hash(&chosen).to_hex().as_str(), expected);
+        let mut of_the_crate = vec![0; 65_536];
+        by_crate(&key, number, &mut of_the_crate);
+        assert_eq!(blake3::hash(&of_the_crate).to_hex().as_str(), expected);
+        #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+        {
+            let mut assembled = vec![0; 65_536];
+            assembly::Cipher::new(&key).apply(nonce(number), &mut assembled);
+            assert_eq!(blake3::hash(&assembled).to_hex().as_str(), expected);
         }
     }
 

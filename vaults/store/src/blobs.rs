@@ -132,14 +132,26 @@ pub(crate) fn identify(
     offset: u64,
     len: u64,
 ) -> io::Result<Result<BlobId, BlobError>> {
-    identify_each(file, offset, len, |_| Ok(()))
+    walk(file, offset, len, None, |_| Ok(()))
 }
 
-/// The same, and `take` gets the bytes, in order, each part after it was verified.
-pub(crate) fn identify_each(
+/// Passes on a blob that lies at a place of a file: first what stands in front, when it has the blob's name, then each group of chunks
+/// when it is verified. After an error in the inner result what was passed on is the beginning of the blob, or nothing.
+pub(crate) fn pass_on(
     file: &dyn Input,
     offset: u64,
     len: u64,
+    id: &BlobId,
+    take: impl FnMut(&[u8]) -> io::Result<()>,
+) -> io::Result<Result<(), BlobError>> {
+    Ok(walk(file, offset, len, Some(id), take)?.map(drop))
+}
+
+fn walk(
+    file: &dyn Input,
+    offset: u64,
+    len: u64,
+    expected: Option<&BlobId>,
     mut take: impl FnMut(&[u8]) -> io::Result<()>,
 ) -> io::Result<Result<BlobId, BlobError>> {
     let mut at = offset;
@@ -159,11 +171,14 @@ pub(crate) fn identify_each(
     if let Err(error) = fill(&mut header)? {
         return Ok(Err(error));
     }
-    take(&header)?;
     let mut verifier = match BlobVerifier::new(len, header) {
         Ok(verifier) => verifier,
         Err(error) => return Ok(Err(error)),
     };
+    if expected.is_some_and(|expected| expected != verifier.id()) {
+        return Ok(Err(BlobError::Hash));
+    }
+    take(verifier.header())?;
     let mut group = vec![0; BLOB_GROUP_LEN.min(usize::try_from(len).unwrap_or(usize::MAX))];
     while let Some(wanted) = verifier.next_len() {
         let group = &mut group[..wanted];

@@ -606,11 +606,12 @@ impl Vault {
         };
         let mut draft = Draft::begin(&self.environment, &self.layout.folder(TEMPORARY))
             .map_err(FileError::at(&path))?;
-        let copied =
-            blobs::identify_each(&*file, source.offset, source.len, |part| draft.write(part));
+        let copied = blobs::pass_on(&*file, source.offset, source.len, id, |part| {
+            draft.write(part)
+        });
         match copied {
-            Ok(Ok(found)) if found == *id => {}
-            Ok(_) => {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => {
                 draft.abandon(&self.environment);
                 return Ok(false);
             }

@@ -220,6 +220,25 @@ fn two_devices_that_diverged_come_to_one_state() {
     assert!(moved < 1_500, "{moved} bytes for nothing");
 }
 
+#[test]
+fn a_blob_that_is_damaged_where_it_lies_is_set_aside_and_not_sent() {
+    let (disk, here, there) = two_copies(65);
+    let (path, mut bytes) = disk
+        .files()
+        .into_iter()
+        .find(|(path, _)| path.starts_with("/vault/blob"))
+        .expect("a large content");
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    disk.put(&path, &bytes);
+    let (ended, a, mut b) = meet_well(Side::of(here.write(&disk)), Side::of(there.write(&disk)));
+    assert_eq!((ended.report.kept.blobs, ended.report.sent.blobs), (1, 0));
+    assert_eq!(codes(&mut b), ["blob.missing"]);
+    drop((a, b));
+    assert!(!disk.files().contains_key(&path), "it is offered no more");
+    assert_eq!(disk.files()[&path.with_extension("damaged")], bytes);
+}
+
 /// Whether a data frame in this folder has a box of the namespace.
 fn has_box_of(disk: &Sim, folder: &str, vault: &VaultId, namespace: &NamespaceId) -> bool {
     let mut seals = 0;

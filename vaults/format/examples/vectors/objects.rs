@@ -128,9 +128,17 @@ fn genesis_objects(manifest: &mut Manifest, world: &World) {
         "suite",
         "header",
         "genesis.version",
-        "Suite(2)",
-        "suite 2, truly signed",
-        &again(&|b| b[11] = 2),
+        "Suite(3)",
+        "suite 3, truly signed",
+        &again(&|b| b[11] = 3),
+    );
+    put(
+        "suite-former",
+        "header",
+        "genesis.version",
+        "Suite(1)",
+        "suite 1, of before the first release: another layout of blobs",
+        &again(&|b| b[11] = 1),
     );
     let card = |kind, receive: &[u8; 32]| {
         let card = raw::card(&ROOT, kind, receive);
@@ -1610,7 +1618,7 @@ fn data_objects(manifest: &mut Manifest, world: &World) {
         "Box(BlobOrder)",
         "a size that no blob file has, and that tells the content's length",
         &two[..1],
-        &entry(1, 32 + 100 + 16),
+        &entry(1, 32 + 100 + 32),
     );
     list(
         "size-differs",

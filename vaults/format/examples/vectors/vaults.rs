@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use rand_chacha::ChaCha20Rng;
 use serde_json::{Value, json};
 use tally_vault_format::{
-    Body, BoxBuffer, BoxDraft, ChainPosition, Content, EpochKey, FrameRef, Genesis, Grant, GrantId,
-    Identity, Keyring, LogPosition, MemberId, MemberKind, NamespaceId, Op, OpId, OpKind, Record,
-    RecordContent, Revocation, Right, Rotation, Seed, Slot, SlotCost, Time, VaultId, portable,
-    rebox_frame, seal_frame, to_phrase,
+    BlobId, Body, BoxBuffer, BoxDraft, ChainPosition, Content, EpochKey, FrameRef, Genesis, Grant,
+    GrantId, Identity, Keyring, LogPosition, MemberId, MemberKind, NamespaceId, Op, OpId, OpKind,
+    Record, RecordContent, Revocation, Right, Rotation, Seed, Slot, SlotCost, Time, VaultId,
+    portable, rebox_frame, seal_frame, to_phrase,
 };
 
 use crate::{manifest::Manifest, raw};
@@ -315,7 +315,7 @@ impl Story {
         }
         for blob in &self.blobs {
             files.insert(
-                format!("blob/{}.blob", blake3::hash(blob).to_hex()),
+                format!("blob/{}.blob", BlobId::of(blob).unwrap()),
                 blob.clone(),
             );
         }
