@@ -231,12 +231,18 @@ fn a_blob_that_is_damaged_where_it_lies_is_set_aside_and_not_sent() {
     let last = bytes.len() - 1;
     bytes[last] ^= 1;
     disk.put(&path, &bytes);
+    // It was offered before anybody looked, so this session ends there.
+    let ((left, a), (right, b)) = meet(Side::of(here.write(&disk)), Side::of(there.write(&disk)));
+    assert!(left.result.is_err() && right.result.is_err());
+    assert_eq!((left.report.sent.blobs, right.report.kept.blobs), (0, 0));
+    drop((a, b));
+    assert!(!disk.files().contains_key(&path));
+    assert_eq!(disk.files()[&path.with_extension("damaged")], bytes);
+    // The next one offers it no more.
     let (ended, a, mut b) = meet_well(Side::of(here.write(&disk)), Side::of(there.write(&disk)));
     assert_eq!((ended.report.kept.blobs, ended.report.sent.blobs), (1, 0));
     assert_eq!(codes(&mut b), ["blob.missing"]);
     drop((a, b));
-    assert!(!disk.files().contains_key(&path), "it is offered no more");
-    assert_eq!(disk.files()[&path.with_extension("damaged")], bytes);
 }
 
 /// Whether a data frame in this folder has a box of the namespace.
