@@ -9,6 +9,7 @@ use proptest::prelude::*;
 
 fn all(bytes: &[u8]) {
     properties::files(bytes);
+    properties::blob(bytes);
     properties::frame(bytes);
     properties::segment(bytes);
     properties::operation(bytes);
