@@ -16,6 +16,7 @@ import re
 import facts
 import smalltalk
 import tools as T
+import turns
 from words import LISTS, Words
 
 EXTRACT_SYSTEM = "Extract memories as JSON."
@@ -54,6 +55,9 @@ class Generator:
         self.docs = [b for b in self.docs if b[0]] * 2
         if not self.want_form:
             self.docs += [([line], questions) for line, questions in facts.DOCS]
+        self.blocks = [lines for text, lines in turns.BLOCKS if facts.form_held_out(text) == self.want_form]
+        self.alone = [lines[0][1] for lines in self.blocks if len(lines) == 1]
+        self.marked = [part for lines in self.blocks for _, parts in lines for part in parts if part[1]]
         LISTS["cur"], LISTS["room"] = T.CURRENCY, T.ROOM
 
     # Filling shapes
@@ -240,22 +244,68 @@ class Generator:
         made = self.extract(crowded=True)
         return made if 2 <= len(made["gold"]) <= 8 else self.dense()
 
+    def spoken(self, parts, speaker, values):
+        """A line of a marked block with its slots filled: the text, and its facts."""
+        r = self.r
+        st = {"lower": r.random() < 0.1, "typos": r.random() < 0.08, "apos": r.random() < 0.06, "contract": False}
+        text, gold = "", []
+        for part, fact in parts:
+            said = self.noise(self.slots(part, values), st)
+            if not text and not st["lower"] and part[:1] == "{":
+                said = self.cap(said)
+            if fact:
+                category, kind, whom = fact
+                gold.append({"basis": said, "category": category, "kind": kind, "subject": self.slots(whom, values) if whom else speaker})
+            text += said
+        return text, gold
+
+    def told(self):
+        """A conversation from marked blocks."""
+        r = self.r
+        mode = r.random()
+        if mode < 0.8:
+            block = r.choice(self.blocks)
+        elif mode < 0.9:  # two things said in one turn
+            one, other = r.choice(self.alone), r.choice(self.alone)
+            block = [("A", [*one, (r.choice([" ", " ", ". ", " also, ", " oh and "]) if str(one[-1][0])[-1:] not in ".?!…" else " ", None), *other])]
+        else:  # turn by turn, each about a thing of its own
+            block = [(who, r.choice(self.alone)) for who in "ABA"[: r.choice([2, 3])]]
+        two = any(who == "B" for who, _ in block)
+        names = {"A": "user" if r.random() < (0.2 if two else 0.75) else self.w.name(), "B": self.w.name(), "assistant": "assistant"}
+        values, lines, gold = {}, [], []
+        for k, (who, parts) in enumerate(block):
+            # In a conversation put together of several, a slot of one block is no slot of another.
+            text, facts_ = self.spoken(parts, names[who], values if mode < 0.8 else {})
+            lines.append(f"{names[who]}: {text}")
+            gold += facts_
+        return lines, gold
+
     def labels(self):
         """The categories of many statements, at the place where an extraction names them. All begin alike."""
         start = f"<|system|>{EXTRACT_SYSTEM}<|end|><|assistant|>" + '{"facts":[{"basis":"'
         out, used = [], set()
         for _ in range(20):
-            text, fact, _ = self.clause("user", used)
+            if self.marked and self.r.random() < 0.35:
+                text, (category, _, _) = self.r.choice(self.marked)
+                text, fact = self.slots(text, {}), {"category": category}
+            else:
+                text, fact, _ = self.clause("user", used)
             text = self.noise(text, self.style())
             text = self.cap(text) if self.r.random() < 0.4 else text
             out.append({"task": "label", "prompt": start + compact(text)[1:-1] + '","category":"', "target": fact["category"], "open": True})
         return out
 
-    def extract(self, crowded=False):
+    def whole(self):
+        """Extraction from turns as people type them."""
+        return self.extract(whole=True)
+
+    def extract(self, crowded=False, whole=False):
         r = self.r
         gold, lines_ = [], []
         mode = r.random()
-        if mode < 0.5:
+        if whole:
+            lines_, gold = self.told()
+        elif mode < 0.5:
             speaker = "user" if r.random() < 0.7 else self.w.name()
             n = r.choice([2, 3, 3, 4, 5]) if crowded else r.choices([0, 1, 2, 3], [0.24, 0.45, 0.22, 0.09])[0]
             text, gold = self.turn(speaker, n, r.choice([1, 2]) if n == 0 else r.choices([0, 1, 2], [0.6, 0.3, 0.1])[0])
@@ -852,7 +902,7 @@ class Generator:
     MIX = [("extract", 38), ("answer", 25), ("tool", 23), ("form", 6), ("talk", 3), ("copy", 5)]
 
     # What training reads: groups share the beginning of their prompt, so that it is computed once.
-    GROUPS = [("extract", 44), ("dense", 22), ("labels", 12), ("answers", 18), ("answer", 3), ("tools", 18), ("tool", 4), ("results", 4), ("form", 7), ("talk", 1), ("talks", 3), ("copies", 3)]
+    GROUPS = [("whole", 46), ("extract", 22), ("dense", 14), ("labels", 12), ("answers", 18), ("answer", 3), ("tools", 18), ("tool", 4), ("results", 4), ("form", 7), ("talk", 1), ("talks", 3), ("copies", 3)]
 
     def group(self):
         return self.sample(self.GROUPS)

@@ -217,7 +217,7 @@ def main():
     p.add_argument("model")
     p.add_argument("tool")
     p.add_argument("--count", type=int, default=150, help="samples of each generated set and task")
-    p.add_argument("--tasks", default="extract,answer,tool,form,talk")
+    p.add_argument("--tasks", default="extract,whole,answer,tool,form,talk")
     p.add_argument("--splits", default="hand,words,shapes,both")
     p.add_argument("--failures")
     p.add_argument("--json")
@@ -227,13 +227,13 @@ def main():
     for split in [s for s in splits if s != "hand"]:
         for task in tasks:
             g = corpus.Generator(f"evaluate/{task}", split)
-            for _ in range(a.count if task in ("extract", "answer", "tool") else a.count // 3):
-                cases.append((split, getattr(g, task)()))
+            for _ in range(a.count if task in ("extract", "whole", "answer", "tool") else a.count // 3):
+                cases.append((split, getattr(g, task)() | ({"task": "whole"} if task == "whole" else {})))
     requests, what = [], []
     for where, s in cases:
         task, prompt = s["task"], tokens.render(s["messages"], s.get("tools"))
         ways = [("free", None)]
-        if task == "extract":
+        if task in ("extract", "whole"):
             ways = [("", FACTS), ("quoted", quote.facts(s["messages"][-1][1]))]
         elif task == "answer":
             ways = [("", None), ("quoted", quote.answer(s["messages"][-1][1]))]
@@ -250,7 +250,7 @@ def main():
     for (where, s, how), line in zip(what, done.stdout.splitlines()):
         text, task = json.loads(line)["text"], s["task"]
         score = scores[where, f"{task} {how}" if how == "quoted" else task]
-        if task == "extract":
+        if task in ("extract", "whole"):
             right = score.extract(s, text)
         elif task == "answer":
             right = score.answer(s, text)

@@ -1,4 +1,4 @@
-//! Encryption in chunks, under a key that is used for one stream only.
+//! Encryption of a box, in chunks, under a key that is used for this one only. (A blob's chunks are another matter: `stream.rs`.)
 //!
 //! Each chunk is XChaCha20-Poly1305 with nonce = prefix [16] ‖ chunk number, 7 bytes ‖ (1 for the last, else 0). The
 //! number keeps chunks in order, the last byte shows where the stream ends. The commitment is compared before any chunk
@@ -80,7 +80,7 @@ impl ChunkKey {
 /// The inner nonce: four zero bytes, the chunk number in 7, and whether it is the last.
 fn nonce(number: u64, last: bool) -> [u8; 12] {
     let mut nonce = [0; 12];
-    // The number is below 2^17: four gigabytes in chunks of 64 KiB.
+    // The number is below 64: four mebibytes in chunks of 64 KiB.
     nonce[4..].copy_from_slice(&(number << 8 | u64::from(last)).to_be_bytes());
     nonce
 }
@@ -91,7 +91,7 @@ mod assembly {
 
     use super::{TAG_LEN, Unauthentic};
 
-    /// `ring` does not wipe its keys: one of a single box or blob may stay in memory, never an epoch key.
+    /// `ring` does not wipe its keys: one of a single box may stay in memory, never an epoch key.
     pub(super) struct Inner(LessSafeKey);
 
     impl Inner {
