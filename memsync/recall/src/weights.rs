@@ -12,10 +12,8 @@ pub struct Weights {
     pub neighbour_words: f32,
     /// Text: words of its session.
     pub session_words: f32,
-    /// Text: sentence vectors, where no token vectors are.
+    /// Text: sentence vectors.
     pub sentence: f32,
-    /// Text: sentence vectors, beside token vectors.
-    pub sentence_beside_tokens: f32,
     /// Text: token by token.
     pub tokens: f32,
     /// Text: token by token, each at its best place in or near the document.
@@ -43,7 +41,6 @@ impl Default for Weights {
             neighbour_words: 1.0,
             session_words: 0.5,
             sentence: 1.0,
-            sentence_beside_tokens: 1.0,
             tokens: 1.0,
             passage_tokens: 1.0,
             fact: 0.75,

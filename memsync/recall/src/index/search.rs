@@ -245,23 +245,15 @@ impl Index {
                         .unwrap_or(0.0)
                 })
                 .collect();
-            if embedding.tokens.is_empty() {
-                add(
-                    &mut candidates,
-                    Arm::Sentence,
-                    weights.sentence,
-                    normalise(cosines),
-                );
-            } else {
+            add(
+                &mut candidates,
+                Arm::Sentence,
+                weights.sentence,
+                normalise(cosines),
+            );
+            if !embedding.tokens.is_empty() {
                 // Of many documents, words and the sentence decide which are matched token by token.
-                let sentences = normalise(cosines);
-                let matched = self.worth_matching(&candidates, &sentences);
-                add(
-                    &mut candidates,
-                    Arm::Sentence,
-                    weights.sentence_beside_tokens,
-                    sentences,
-                );
+                let matched = self.worth_matching(&candidates);
                 let matched_slots: Vec<u32> = matched.iter().map(|at| slots[*at]).collect();
                 let (own, passages) =
                     tokens::score(self, &embedding.tokens, &matched_slots, |entry| {
@@ -328,10 +320,10 @@ impl Index {
     }
 
     /// Which candidates, by their place in the list, are matched token by token: all of a few, else the best so far.
-    fn worth_matching(&self, candidates: &[Candidate], cosines: &[f32]) -> Vec<usize> {
+    fn worth_matching(&self, candidates: &[Candidate]) -> Vec<usize> {
         let mut places: Vec<usize> = (0..candidates.len()).collect();
         if self.len() > FEW && places.len() > TOKEN_MATCHED {
-            let worth = |at: usize| candidates[at].score + cosines[at];
+            let worth = |at: usize| candidates[at].score;
             places.sort_by(|a, b| worth(*b).total_cmp(&worth(*a)).then(a.cmp(b)));
             places.truncate(TOKEN_MATCHED);
             places.sort_unstable();
