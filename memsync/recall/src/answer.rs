@@ -29,6 +29,8 @@ pub enum Arm {
     Question,
     /// A fact drawn from it matches.
     Fact,
+    /// A model that read it together with the question.
+    Reranker,
 }
 
 impl Arm {
@@ -48,6 +50,7 @@ impl Arm {
             Self::Name => "name",
             Self::Question => "question",
             Self::Fact => "fact",
+            Self::Reranker => "reranker",
         }
     }
 }
@@ -57,6 +60,13 @@ impl Arm {
 pub struct Trace(pub Vec<(Arm, f32)>);
 
 impl Trace {
+    /// What `arm` added; none where it did not run or added nothing.
+    #[must_use]
+    pub fn part(&self, arm: Arm) -> Option<f32> {
+        let found = self.0.iter().find(|(a, _)| *a == arm);
+        found.map(|(_, value)| *value)
+    }
+
     /// The contribution of `arm`.
     #[must_use]
     pub fn of(&self, arm: Arm) -> f32 {

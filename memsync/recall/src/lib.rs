@@ -9,6 +9,7 @@
 //! [`Index`] holds [`Document`]s: verbatim episodes and facts drawn from them. [`Index::search`] answers a [`Query`] with
 //! an [`Answer`]: hits inside a budget of tokens, each with the trace of its score, and whether to abstain. Vectors come
 //! from an [`Embedder`] that the caller has; without vectors everything works on words and metadata.
+//! [`Index::search_and_rerank`] also has a [`Reranker`] read the best candidates together with the question.
 //!
 //! Invariants:
 //!
@@ -26,6 +27,7 @@ pub mod evaluation;
 mod index;
 mod lexical;
 mod query;
+mod rerank;
 mod text;
 mod vector;
 mod weights;
@@ -35,6 +37,7 @@ pub use document::{Document, DocumentId, Interval, Kind, Moment};
 pub use embed::{EmbedError, Embedder, Embedding, TOKEN_DIMENSIONS, TokenVectors};
 pub use index::{Index, InsertError};
 pub use query::{Budget, DEFAULT_HITS, DEFAULT_TOKENS, Filter, Mode, Query};
+pub use rerank::{RERANKED, RerankError, Reranker};
 pub use text::estimate_tokens;
 pub use vector::{ExactVectors, VectorIndex};
 pub use weights::Weights;

@@ -32,6 +32,8 @@ pub struct Weights {
     pub name: f32,
     /// Share: the document asks something itself.
     pub question: f32,
+    /// Share: a model that read it together with the question.
+    pub reranker: f32,
 }
 
 impl Default for Weights {
@@ -50,6 +52,7 @@ impl Default for Weights {
             when: 1.0 / 6.0,
             name: 1.0 / 9.0,
             question: -1.0 / 9.0,
+            reranker: 0.2,
         }
     }
 }

@@ -1,7 +1,10 @@
 //! What a search finds, leaves out and costs, on a small invented conversation.
 
+use std::sync::Mutex;
+
 use tally_recall::{
-    Budget, Document, DocumentId, Filter, Index, Interval, Kind, Mode, Moment, Query,
+    Arm, Budget, Document, DocumentId, Filter, Index, Interval, Kind, Mode, Moment, Query,
+    RERANKED, RerankError, Reranker,
 };
 
 const DAY: i64 = 86_400;
@@ -301,4 +304,132 @@ fn a_fact_that_only_quotes_its_episode_changes_no_place_whatever_it_takes_for_a_
     };
     index.insert(fact, None).expect("a new id");
     assert_eq!(found(&index, &query), before);
+}
+
+/// Gives what `number` says of each passage, and keeps what it was asked.
+struct Judge<F> {
+    number: F,
+    asked: Mutex<Vec<String>>,
+}
+
+impl<F: Fn(&str) -> Option<f32>> Judge<F> {
+    fn new(number: F) -> Self {
+        Self {
+            number,
+            asked: Mutex::default(),
+        }
+    }
+
+    fn asked(&self) -> Vec<String> {
+        self.asked.lock().expect("nobody panicked").clone()
+    }
+}
+
+impl<F: Fn(&str) -> Option<f32>> Reranker for Judge<F> {
+    fn rank(&self, _: &str, passages: &[String]) -> Result<Vec<f32>, RerankError> {
+        *self.asked.lock().expect("nobody panicked") = passages.to_vec();
+        Ok(passages
+            .iter()
+            .filter_map(|passage| (self.number)(passage))
+            .collect())
+    }
+}
+
+#[test]
+fn a_reranker_reads_each_turn_after_the_one_before_it_and_lifts_what_it_prefers() {
+    let index = index();
+    let query = Query::new("What did Ada call the boat?", Moment(START + 50 * DAY));
+    let without = index.search(&query);
+    let judge = Judge::new(|passage: &str| Some(if passage.contains("Heron") { 9.0 } else { 0.0 }));
+    let with = index
+        .search_and_rerank(&query, &judge)
+        .expect("it gives numbers");
+    let asked = judge.asked();
+    assert!(
+        asked.contains(
+            &"Ben: Congratulations! What did you name the boat?\nAda: We painted Heron on the stern."
+                .to_owned()
+        ),
+        "{asked:?}"
+    );
+    assert!(
+        asked.contains(&"Ada: I finally repaired the old sailing boat with my brother.".to_owned())
+    );
+    let place = |answer: &tally_recall::Answer| {
+        let at = answer.hits.iter().position(|hit| hit.id == id(3));
+        at.expect("it is found")
+    };
+    assert!(place(&with) <= place(&without));
+    let hit = &with.hits[place(&with)];
+    let part = hit.trace.part(Arm::Reranker).expect("it was read");
+    let sum: f32 = hit.trace.0.iter().map(|(_, value)| value).sum();
+    assert!(part > 0.0 && (sum - hit.score).abs() < 1e-5);
+    assert_eq!(
+        with.abstention, without.abstention,
+        "the reranker says nothing about that"
+    );
+}
+
+#[test]
+fn a_reranker_is_asked_about_few_and_brings_none_of_its_own() {
+    let mut index = Index::new();
+    for number in 0..100 {
+        let text = format!("The {number}. boat of the harbour is blue.");
+        let document = turn(number, "one", number.into(), 0, "Ada", &text);
+        index.insert(document, None).expect("ids differ");
+    }
+    let query = Query {
+        budget: Budget {
+            tokens: u32::MAX,
+            hits: 100,
+        },
+        ..Query::new("Which boat is blue?", Moment(START + 50 * DAY))
+    };
+    let mut before: Vec<_> = index.search(&query).hits.iter().map(|hit| hit.id).collect();
+    let judge = Judge::new(|passage: &str| Some(passage.len() as f32));
+    let answer = index
+        .search_and_rerank(&query, &judge)
+        .expect("it gives numbers");
+    assert_eq!(judge.asked().len(), RERANKED);
+    let mut after: Vec<_> = answer.hits.iter().map(|hit| hit.id).collect();
+    before.sort_unstable();
+    after.sort_unstable();
+    assert_eq!(before, after, "the same memories, in another order");
+    // Nothing to read, nobody to ask.
+    let none = Index::new().search_and_rerank(&query, &Judge::new(|_: &str| None));
+    assert_eq!(none.map(|answer| answer.hits.len()).ok(), Some(0));
+}
+
+#[test]
+fn a_reranker_that_gives_no_number_for_each_is_an_error_and_never_an_answer() {
+    let query = Query::new("What did Ada call the boat?", Moment(START + 50 * DAY));
+    for bad in [None, Some(f32::NAN), Some(f32::INFINITY)] {
+        let judge = Judge::new(|passage: &str| match passage.contains("Heron") {
+            true => bad,
+            false => Some(0.0),
+        });
+        let error = index().search_and_rerank(&query, &judge);
+        assert!(error.is_err(), "{bad:?}");
+    }
+}
+
+#[test]
+fn what_a_reranker_reads_of_the_turn_before_is_its_end_from_a_whole_word_on() {
+    let mut index = Index::new();
+    let long = format!("{} so what did you name the boat?", "é".repeat(200));
+    for (number, speaker, text) in [
+        (0, "Ben", long.as_str()),
+        (1, "Ada", "Heron, after the bird."),
+    ] {
+        let document = turn(number, "one", number.into(), 0, speaker, text);
+        index.insert(document, None).expect("ids differ");
+    }
+    let judge = Judge::new(|_: &str| Some(0.0));
+    let query = Query::new("Which boat?", Moment(START + 50 * DAY));
+    index.search_and_rerank(&query, &judge).expect("numbers");
+    let asked = judge.asked();
+    assert!(
+        asked.contains(&"so what did you name the boat?\nAda: Heron, after the bird.".to_owned()),
+        "{asked:?}"
+    );
 }

@@ -14,6 +14,7 @@ use tally_gateway::{
 };
 use tally_import::Item;
 use tally_memory::profile::{Entry, Length};
+use tally_memory::recall::Arm;
 use tally_memory::timeline::Standing;
 use tally_memory::{
     Category, ChangeError, ChatModel, Cited, FindError, LoadError, Memory, MemoryId, Mode, Moment,
@@ -257,6 +258,7 @@ impl MemoryService for VaultMemory {
             tokens: question
                 .tokens
                 .map(|tokens| u32::try_from(tokens).unwrap_or(u32::MAX)),
+            rerank: question.rerank,
             ..Search::default()
         };
         let at = (self.clock)();
@@ -281,7 +283,7 @@ impl MemoryService for VaultMemory {
                     memory,
                     score: f64::from(hit.score),
                     vector_distance: None,
-                    rerank_score: None,
+                    rerank_score: hit.trace.part(Arm::Reranker).map(f64::from),
                     trace: hit
                         .trace
                         .0

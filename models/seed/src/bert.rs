@@ -1,4 +1,5 @@
-//! The embedding model: a two-layer BERT with a WordPiece vocabulary of characters and common words, mean pooling.
+//! The embedding model, a two-layer BERT with a WordPiece vocabulary of characters and common words and mean pooling; and the
+//! reranking model, the same with a head that makes one number of the first token's state.
 
 use std::collections::BTreeMap;
 
@@ -15,6 +16,16 @@ const CONTEXT: usize = 256;
 /// The bytes of an embedding model.
 #[must_use]
 pub fn embedding_model(seed: u64) -> Vec<u8> {
+    model(seed, false)
+}
+
+/// The bytes of a reranking model.
+#[must_use]
+pub fn reranking_model(seed: u64) -> Vec<u8> {
+    model(seed, true)
+}
+
+fn model(seed: u64, ranks: bool) -> Vec<u8> {
     let mut tokens: Vec<String> = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
         .map(str::to_owned)
         .to_vec();
@@ -49,7 +60,8 @@ pub fn embedding_model(seed: u64) -> Vec<u8> {
     let text = |text: &str| Value::Text(text.to_owned());
     file.key("general.architecture", &text("bert"));
     file.key("general.type", &text("model"));
-    file.key("general.name", &text("Tally seed embedding"));
+    let name = if ranks { "reranker" } else { "embedding" };
+    file.key("general.name", &text(&format!("Tally seed {name}")));
     file.key("general.license", &text("apache-2.0"));
     file.key("general.file_type", &Value::U32(1));
     file.key("bert.block_count", &Value::U32(LAYERS as u32));
@@ -59,7 +71,8 @@ pub fn embedding_model(seed: u64) -> Vec<u8> {
     file.key("bert.attention.head_count", &Value::U32(HEADS));
     file.key("bert.attention.layer_norm_epsilon", &Value::F32(1e-12));
     file.key("bert.attention.causal", &Value::Bool(false));
-    file.key("bert.pooling_type", &Value::U32(1));
+    let pooling = if ranks { 4 } else { 1 };
+    file.key("bert.pooling_type", &Value::U32(pooling));
     file.key("tokenizer.ggml.model", &text("bert"));
     file.key("tokenizer.ggml.tokens", &Value::Array(Array::Text(tokens)));
     file.key(
@@ -158,6 +171,14 @@ pub fn embedding_model(seed: u64) -> Vec<u8> {
             &noise(WIDTH, 0.02),
         );
         norm(&mut file, &format!("blk.{layer}.layer_output_norm"));
+    }
+    if ranks {
+        let weights = noise(WIDTH * WIDTH, by_width);
+        file.tensor("cls.weight", &[WIDTH, WIDTH], Dtype::F32, &weights);
+        file.tensor("cls.bias", &[WIDTH], Dtype::F32, &noise(WIDTH, 0.02));
+        let weights = noise(WIDTH, by_width);
+        file.tensor("cls.output.weight", &[WIDTH, 1], Dtype::F32, &weights);
+        file.tensor("cls.output.bias", &[1], Dtype::F32, &noise(1, 0.02));
     }
     file.finish()
 }

@@ -1,7 +1,8 @@
-//! Seed models: two small, complete language models made from nothing but a number.
+//! Seed models: small, complete language models made from nothing but a number.
 //!
 //! [`chat_model`] is a llama-architecture model with a byte-level BPE tokenizer learned from [`corpus::TEXT`], a chat
-//! template and a context of 2048 tokens; [`embedding_model`] is a BERT with a WordPiece vocabulary. Their weights are
+//! template and a context of 2048 tokens; [`embedding_model`] is a BERT with a WordPiece vocabulary, and [`reranking_model`] one
+//! with a head. Their weights are
 //! random, so what they say means nothing; but file, header, tokenizer, template, engine and tokens are the real
 //! ones, and tests of inference need no download.
 //!
@@ -19,7 +20,7 @@ mod gguf;
 mod llama;
 mod random;
 
-pub use bert::embedding_model;
+pub use bert::{embedding_model, reranking_model};
 pub use gguf::{Array, Dtype, GgufWriter, Value};
 pub use llama::{CHAT_TEMPLATE, ChatShape, chat_model, chat_model_of};
 pub use random::Random;

@@ -19,7 +19,7 @@ def compiled(form):
     form = re.sub(r'(\w+)=', r'"\1":', re.sub(r"'(.*?)'", r'"(?:\1)"', re.sub(r';(\d+)\]', r',?){0,\1}\\]', form)))
     return re.compile(re.sub(r'\b[HINLRTSB]\b', lambda leaf: LEAVES[leaf[0]], form), re.ASCII)
 INFERENCE, RUN, ROTATION = 'urn:tally:inference:v1', 'urn:tally:run:v1', 'urn:tally:key-rotation:v1'
-FORMS = {name: compiled(form) for name, form in {INFERENCE: '''{operation='chat|embed',model={name=L,weights=H,architecture=L,
+FORMS = {name: compiled(form) for name, form in {INFERENCE: '''{operation='chat|embed|rank',model={name=L,weights=H,architecture=L,
     quantisation=L},tokenizer=H,template=<H>,asked=<H>,prompt={commitment=H,count=N,cached=N},grammar=<H>,tools=<H>,
     sampling=<{sampler=L,temperature=R,topK=N,topP=R,minP=R,repeatPenalty=R,repeatLastN=N,maxTokens=N,
     stop=<{commitment=H,count=N}>}>,seed={derivation=L,node=H},engine={name=L,version=L,llamaCpp=L,backend=L,
@@ -45,7 +45,7 @@ RULES = {  # by a field that only such an object has
     'cached': lambda o: o['cached'] <= o['count'], 'cpuFeatures': lambda o: o['cpuFeatures'] == sorted(set(o['cpuFeatures'])),
     'stop': lambda o: o['stop'] is None or 1 <= o['stop']['count'] <= 64, 'from': lambda o: o['from'] != o['to'],
     'operation': lambda o: [o['sampling'], o['template'], o['grammar'], o['tools'], o['output']['text']] == [None] * 5
-        and o['output']['finish'] == 'complete' if o['operation'] == 'embed' else o['output']['finish'] != 'complete'
+        and o['output']['finish'] == 'complete' if o['operation'] != 'chat' else o['output']['finish'] != 'complete'
         and o['output']['count'] <= o['sampling']['maxTokens'] and (o['sampling']['stop'] or o['output']['finish'] != 'stop-string'),
     'outcome': lambda o: (o['outcome']['status'] == 'completed') == (o['output'] is not None) and o['startedAt'] <= o['endedAt']
         and o['journal']['entries'] > 0 and len(set(o['receipts'])) == len(o['receipts']),

@@ -66,7 +66,7 @@ pub enum Field {
     Prompt,
     /// The strings that end a generation.
     StopStrings,
-    /// What the model produced: token ids, or the vectors of an embedding as little-endian binary32.
+    /// What the model produced: token ids, or the vectors of an embedding or the numbers of a ranking as little-endian binary32.
     Output,
     /// The text that was handed out for the output.
     OutputText,

@@ -4,7 +4,7 @@
 //! parameters the sampler used, not those that were asked for. Texts are in it as commitments only.
 //!
 //! Invariants, on top of those of each field's type ([`InferenceError`] names them): the cached part of a prompt is
-//! part of it; a chat has sampling parameters, an embedding has none and no grammar, tools, template or output text;
+//! part of it; a chat has sampling parameters, an embedding or a ranking has none and no grammar, tools, template or output text;
 //! an output has at most as many tokens as were allowed; CPU features ascend.
 
 use std::ops::Deref;
@@ -43,7 +43,7 @@ pub struct Inference {
     /// BLAKE3 of the tool specifications that the template was given.
     #[serde(deserialize_with = "required_option")]
     pub tools: Option<Digest>,
-    /// How tokens were chosen. None for an embedding.
+    /// How tokens were chosen. None but for a chat.
     #[serde(deserialize_with = "required_option")]
     pub sampling: Option<Sampling>,
     /// Where randomness came from.
@@ -71,6 +71,8 @@ pub enum Operation {
     Chat,
     /// Texts became vectors.
     Embed,
+    /// Passages got numbers, by how well each answers a question.
+    Rank,
 }
 
 /// The model that executed.
@@ -91,7 +93,7 @@ pub struct Model {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Prompt {
-    /// To the token ids ([`Field::Prompt`](crate::Field::Prompt)); for an embedding, those of all texts in order.
+    /// To the token ids ([`Field::Prompt`](crate::Field::Prompt)); else those of all texts or pairs in order.
     pub commitment: Commitment,
     /// How many tokens.
     pub count: u32,
@@ -217,7 +219,7 @@ pub enum FinishReason {
     ToolCalls,
     /// The client went away.
     Cancelled,
-    /// Vectors are complete; the only reason of an embedding, and never of a chat.
+    /// Vectors or numbers are complete; the only reason of an embedding or a ranking, and never of a chat.
     Complete,
 }
 
@@ -241,7 +243,7 @@ pub struct Usage {
     pub prompt_tokens: u32,
     /// Those of them that came from a cache.
     pub cached_tokens: u32,
-    /// Tokens it produced; 0 for an embedding.
+    /// Tokens it produced; 0 but for a chat.
     pub completion_tokens: u32,
 }
 
@@ -264,7 +266,7 @@ pub enum InferenceError {
     #[error("a chat cannot finish as complete")]
     ChatComplete,
     /// Something that only a chat has.
-    #[error("an embedding with {0}")]
+    #[error("an embedding or a ranking with {0}")]
     EmbeddingWith(&'static str),
     /// More output than allowed.
     #[error("{count} output tokens where {max} were allowed")]
@@ -319,7 +321,7 @@ impl InferencePredicate {
         match (operation, sampling) {
             (Operation::Chat, None) => return Err(InferenceError::ChatWithoutSampling),
             (Operation::Chat, Some(sampling)) => check_chat(sampling, output)?,
-            (Operation::Embed, _) => {
+            (Operation::Embed | Operation::Rank, _) => {
                 let only_in_a_chat = [
                     ("sampling parameters", sampling.is_some()),
                     ("a template", inference.template.is_some()),

@@ -48,6 +48,10 @@ fn of_inference(inference: &InferencePredicate) -> Vec<Said> {
                     "A model read {} tokens and made {} vectors of them.",
                     prompt.count, output.count
                 ),
+                Operation::Rank => format!(
+                    "A model read {} tokens and said of {} passages how well each answers a question.",
+                    prompt.count, output.count
+                ),
             },
         ),
         said(

@@ -269,6 +269,8 @@ fn vectors() -> Vec<Vector> {
             .chat(true, &[[("model", "pass"), ("nonce", "pass"), ("replay", "pass")].as_slice(), &all_open].concat()),
         Vector::new("valid-embedding", "An embedding: no sampling, no template, vectors instead of tokens.", &embed_receipt().to_json())
             .chat(true, &[]),
+        Vector::new("valid-ranking", "A ranking: numbers of passages instead of tokens, and nothing that only a chat has.", &rank_receipt().to_json())
+            .chat(true, &[]),
         Vector::new("valid-run", "A run of an agent, signed by its runner and countersigned by a node.", &run.to_json())
             .with("expectedComponent", digest("component"))
             .openings(&openings_of(&run))

@@ -1,17 +1,14 @@
 //! An embedding model of this machine, as memories use one: a vector for each text and one for each word of it.
 
 use std::path::Path;
-use std::sync::Arc;
 
-use tally_inference::{
-    AddMode, AddOptions, ClientNonce, Links, MAX_EMBED_TEXTS, ModelKind, ModelName, ModelRecord,
-    ModelStore, Service, ServiceOptions,
-};
+use tally_inference::{Links, MAX_EMBED_TEXTS, ModelKind, ModelRecord, ModelStore, Service};
 use tally_recall::{EmbedError, Embedder, Embedding, TokenVectors};
 use tokio::runtime::Handle;
 
-use crate::failure::{Failure, OrFail};
+use crate::failure::Failure;
 use crate::home::Home;
+use crate::local_model::{LocalModel, nonce};
 use crate::setup;
 use crate::verbs::model::failure;
 
@@ -41,84 +38,54 @@ pub(crate) async fn chosen(
 
 /// A model in a worker process. Its methods block, and are not to be called from asynchronous code.
 pub(crate) struct LocalEmbedder {
-    service: Service,
-    name: String,
+    local: LocalModel,
     /// What vectors are known by: the same weights under another name give the same vectors.
     weights: String,
     /// Whether it gives a vector for each word.
     with_tokens: bool,
-    handle: Handle,
-    /// Of a model that was named as a file; removed with it.
-    _store: Option<tempfile::TempDir>,
 }
 
 impl LocalEmbedder {
     /// The model `record` names, run by `service`.
     pub(crate) fn new(service: Service, record: &ModelRecord, handle: Handle) -> Self {
+        Self::over(LocalModel::new(service, record, handle))
+    }
+
+    fn over(local: LocalModel) -> Self {
         Self {
-            service,
-            name: record.name.to_string(),
-            weights: record.weights.to_string(),
-            with_tokens: record.header.pooling.as_deref() == Some("mean"),
-            handle,
-            _store: None,
+            weights: local.record.weights.to_string(),
+            with_tokens: local.record.header.pooling.as_deref() == Some("mean"),
+            local,
         }
     }
 
     /// The model that is asked for: a GGUF file, or a name in this machine's store; without either the store's only embedding
     /// model, and nothing if it has none. `none` asks for nothing.
     pub(crate) fn find(asked: Option<&str>, handle: &Handle) -> Result<Option<Self>, Failure> {
-        match asked {
-            Some("none") => Ok(None),
-            Some(file) if Path::new(file).is_file() => handle
-                .block_on(Self::of_file(Path::new(file), handle))
-                .map(Some),
-            _ => handle.block_on(Self::of_store(asked, handle)),
-        }
-    }
-
-    async fn of_file(file: &Path, handle: &Handle) -> Result<Self, Failure> {
-        let folder = tempfile::tempdir().or_environment("make a temporary folder")?;
-        let store = ModelStore::open(folder.path());
-        let options = AddOptions {
-            name: ModelName::parse("embedding"),
-            mode: AddMode::Link,
-            ..AddOptions::default()
-        };
-        let record = store.add(file, options, |_, _| {}).await.map_err(failure)?;
-        let mut this = Self::of_record(store, &record, handle)?;
-        this._store = Some(folder);
-        Ok(this)
-    }
-
-    async fn of_store(asked: Option<&str>, handle: &Handle) -> Result<Option<Self>, Failure> {
-        let store = setup::store(&Home::open()?).await?;
-        let record = chosen(&store, asked).await?;
-        record
-            .map(|record| Self::of_record(store, &record, handle))
-            .transpose()
-    }
-
-    fn of_record(
-        store: ModelStore,
-        record: &ModelRecord,
-        handle: &Handle,
-    ) -> Result<Self, Failure> {
-        if record.kind() != ModelKind::Embedding {
-            return Err(
-                Failure::misuse(format_args!("{} is a chat model", record.name))
-                    .advise("`tally model list` names embedding models; `make models` makes one"),
-            );
-        }
-        let key = Arc::new(Home::open()?.node_key()?);
-        let options = ServiceOptions::new(setup::worker_command()?);
-        let service = Service::new(store, setup::signer(&key), options);
-        Ok(Self::new(service, record, handle.clone()))
+        let kind = ModelKind::Embedding;
+        let local = handle.block_on(async {
+            match asked {
+                Some("none") => Ok(None),
+                Some(file) if Path::new(file).is_file() => {
+                    LocalModel::of_file(Path::new(file), kind, handle)
+                        .await
+                        .map(Some)
+                }
+                _ => {
+                    let store = setup::store(&Home::open()?).await?;
+                    let record = chosen(&store, asked).await?;
+                    record
+                        .map(|record| LocalModel::of_store(store, &record, kind, handle))
+                        .transpose()
+                }
+            }
+        })?;
+        Ok(local.map(Self::over))
     }
 
     /// What the model is called here.
     pub(crate) fn name(&self) -> &str {
-        &self.name
+        &self.local.name
     }
 }
 
@@ -134,18 +101,20 @@ impl Embedder for LocalEmbedder {
         };
         let mut embeddings = Vec::with_capacity(texts.len());
         for batch in texts.chunks(MAX_EMBED_TEXTS) {
-            let mut nonce = [0; 32];
-            getrandom::fill(&mut nonce).map_err(|error| failed(error.to_string()))?;
-            let (texts, nonce) = (batch.to_vec(), ClientNonce::from_bytes(nonce));
-            let embedded = self.handle.block_on(async {
+            let (texts, nonce) = (batch.to_vec(), nonce().map_err(failed)?);
+            let LocalModel {
+                service,
+                name,
+                handle,
+                ..
+            } = &self.local;
+            let embedded = handle.block_on(async {
                 if self.with_tokens {
-                    self.service
-                        .embed_tokens(&self.name, texts, nonce, Links::default())
+                    service
+                        .embed_tokens(name, texts, nonce, Links::default())
                         .await
                 } else {
-                    let sentences = self
-                        .service
-                        .embed(&self.name, texts, nonce, Links::default());
+                    let sentences = service.embed(name, texts, nonce, Links::default());
                     sentences.await.map(|embedded| (embedded, Vec::new()))
                 }
             });

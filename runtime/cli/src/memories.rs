@@ -18,6 +18,7 @@ use tokio::runtime::Handle;
 use crate::embedder::{LocalEmbedder, chosen};
 use crate::failure::Failure;
 use crate::home::Home;
+use crate::reranker::{self, LocalReranker};
 use crate::setup::{self, Models};
 use crate::vaults::{MEMORY, Which, opening, reading};
 use crate::vectors::Vectors;
@@ -33,6 +34,9 @@ pub(crate) struct WhichMemory {
     /// The embedding model to search with: a name, or `none` for words alone; else the only one there is.
     #[arg(long, value_name = "MODEL", env = "TALLY_EMBEDDING")]
     pub(crate) embedding: Option<String>,
+    /// A reranking model that reads the best memories together with the question, by name. Slower, and better at the top.
+    #[arg(long, value_name = "MODEL", env = "TALLY_RERANK")]
+    pub(crate) rerank: Option<String>,
     /// Where vectors are searched: `exact` (here, by comparing with all), `edge` (Qdrant's engine in this process), or the address of a
     /// Qdrant server, whose key is taken from `TALLY_QDRANT_API_KEY`.
     #[arg(
@@ -92,8 +96,16 @@ impl WhichMemory {
         let vectors = self
             .vectors
             .maker(&home, &format!("{id} {}", self.namespace))?;
-        let memory = Memory::open_over(vault, &self.namespace, options, embedder.clone(), vectors)
-            .map_err(loading)?;
+        let mut memory =
+            Memory::open_over(vault, &self.namespace, options, embedder.clone(), vectors)
+                .map_err(loading)?;
+        if let Some(name) = &self.rerank {
+            let record = runtime
+                .block_on(async { reranker::chosen(&setup::store(&home).await?, name).await })?;
+            let service = models.service.clone();
+            let reranker = LocalReranker::new(service, &record, runtime.handle().clone());
+            memory.rerank_with(Some(Arc::new(reranker)));
+        }
         for damaged in memory.damaged() {
             eprintln!(
                 "tally: record {} of type {} was passed over: {}",

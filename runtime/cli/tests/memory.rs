@@ -188,6 +188,47 @@ fn files_of_turns_and_of_other_programs_are_taken_once() {
 }
 
 #[test]
+fn a_reranking_model_reads_what_was_found_and_says_so_in_the_trace() {
+    let machine = machine();
+    for said in [
+        "The figs ripen in September.",
+        "The roof leaks when it rains.",
+    ] {
+        memory(&machine, &["add", said, "--no-learn"]).ok();
+    }
+    let model = machine.file(
+        "rank.gguf",
+        tally_seed_model::reranking_model(tally_seed_model::SEED),
+    );
+    machine
+        .tally([
+            OsStr::new("model"),
+            "add".as_ref(),
+            model.as_os_str(),
+            "--name".as_ref(),
+            "judge".as_ref(),
+        ])
+        .ok();
+    machine.tally(["model", "list"]).ok().says("reranking");
+    machine
+        .tally(["model", "default", "judge"])
+        .exits(2)
+        .says("cannot be the default");
+    let ask = ["search", "when do the figs ripen", "--json"];
+    let plain = memory(&machine, &ask).ok().json();
+    let read = memory(&machine, &[&ask[..], &["--rerank", "judge"]].concat())
+        .ok()
+        .json();
+    let arms = |answer: &serde_json::Value| {
+        let hits = answer["hits"].as_array().expect("hits").iter();
+        hits.filter(|hit| hit["trace"].to_string().contains("reranker"))
+            .count()
+    };
+    assert_eq!(arms(&plain), 0);
+    assert!(arms(&read) > 0, "{read}");
+}
+
+#[test]
 fn what_cannot_be_done_is_said_and_whose_turn_it_is() {
     let bare = Machine::bare();
     memory(&bare, &["search", "tea"])
@@ -208,6 +249,12 @@ fn what_cannot_be_done_is_said_and_whose_turn_it_is() {
         .exits(2)
         .says("nowhere");
     memory(&machine, &["search", "x", "--embedding", "missing"]).exits(2);
+    memory(&machine, &["search", "x", "--rerank", "missing"])
+        .exits(2)
+        .says("missing");
+    memory(&machine, &["search", "x", "--rerank", "tally-nano"])
+        .exits(2)
+        .says("no reranking model");
     let bad = machine.file("bad.jsonl", "{\"text\":\"fine\"}\nnot json\n");
     memory(&machine, &["add", "--turns", bad.to_str().expect("UTF-8")])
         .exits(2)

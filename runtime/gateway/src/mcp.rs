@@ -291,6 +291,8 @@ impl McpServer {
                 tokens: arguments.max_tokens,
                 categories: arguments.categories,
                 as_of: arguments.as_of,
+                // A model that asks has time, and reads what it is given first.
+                rerank: true,
                 ..Recall::default()
             };
             self.gateway.ask(move |memory| memory.recall(recall)).await

@@ -144,6 +144,8 @@ pub struct Recall {
     pub as_of: Option<UnixMs>,
     /// What does not hold any more, too.
     pub past: bool,
+    /// Ranked by a reranking model as well, where there is one.
+    pub rerank: bool,
 }
 
 /// The answer.

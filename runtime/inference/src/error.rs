@@ -108,6 +108,19 @@ pub enum Refusal {
     /// A chat model was asked to embed.
     #[error("this is a chat model; it has no embeddings, name an embedding model")]
     ChatModelForEmbedding,
+    /// A reranking model was asked for something else.
+    #[error(
+        "this is a reranking model; it says how well passages answer a question and does nothing else"
+    )]
+    RerankingModel,
+    /// Another model was asked to rank.
+    #[error("this model does not rank passages; name a reranking model")]
+    NoRerankingModel,
+    /// A reranking model whose question and passage go through a template.
+    #[error(
+        "this reranking model reads its question and passage through a template of its own, which is not supported; use one of the BERT family"
+    )]
+    RankTemplate,
     /// Token vectors were asked of a model whose sentence vectors are not made of them.
     #[error("this model does not pool token vectors by their mean; ask for sentence vectors alone")]
     NoTokenVectors,

@@ -34,7 +34,7 @@ const MAX_NESTING: u32 = 2;
 /// Most dimensions of a tensor (`GGML_MAX_DIMS`).
 const MAX_DIMS: u32 = 4;
 
-/// Whether a model continues text or turns text into a vector.
+/// Whether a model continues text, turns text into a vector, or says how well a passage answers a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ModelKind {
@@ -42,6 +42,8 @@ pub enum ModelKind {
     Chat,
     /// Turns text into one vector.
     Embedding,
+    /// Reads a question and a passage together and gives one number.
+    Reranking,
 }
 
 impl std::fmt::Display for ModelKind {
@@ -49,6 +51,7 @@ impl std::fmt::Display for ModelKind {
         f.write_str(match self {
             Self::Chat => "chat",
             Self::Embedding => "embedding",
+            Self::Reranking => "reranking",
         })
     }
 }
@@ -78,11 +81,11 @@ pub struct GgufHeader {
     pub vocabulary: u32,
     /// `tokenizer.ggml.model`.
     pub tokenizer: String,
-    /// Chat or embedding.
+    /// Chat, embedding or reranking.
     pub kind: ModelKind,
     /// `tokenizer.chat_template`, if given.
     pub chat_template: Option<String>,
-    /// How token states become one vector, for an embedding model.
+    /// How token states become one vector, or one number (`rank`).
     pub pooling: Option<String>,
     /// Bytes before the tensor data.
     pub data_offset: u64,
@@ -349,8 +352,10 @@ fn describe(
         keys.get(&format!("{architecture}.attention.causal")),
         Some(Value::Bool(false))
     );
-    // A model without causal attention cannot continue text; one that pools was published to embed.
-    let kind = if !causal
+    // A model without causal attention cannot continue text; one that pools was published to embed or to rank.
+    let kind = if pooling == Some("rank") {
+        ModelKind::Reranking
+    } else if !causal
         || pooling.is_some()
         || architecture.contains("bert")
         || architecture == "t5encoder"

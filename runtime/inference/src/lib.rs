@@ -39,7 +39,7 @@ pub use request::{
     ResponseFormat, Role, Sampling, ToolCall, ToolChoice, ToolSpec,
 };
 pub use service::{
-    Embedded, EngineOptions, Generation, LoadedModel, Service, ServiceOptions, TokenRows,
+    Embedded, EngineOptions, Generation, LoadedModel, Ranked, Service, ServiceOptions, TokenRows,
     WorkerCommand, WorkerLimits,
 };
 pub use store::{AddMode, AddOptions, ModelName, ModelRecord, ModelStore, StoreError};

@@ -217,13 +217,18 @@ pub(crate) struct ChatRecord<'a> {
     pub(crate) duration_ms: u64,
 }
 
-/// What one embedding did.
-pub(crate) struct EmbedRecord<'a> {
+/// What one embedding or ranking did.
+pub(crate) struct TextsRecord<'a> {
+    pub(crate) operation: Operation,
     pub(crate) nonce: ClientNonce,
     pub(crate) links: &'a Links,
+    /// Of a ranking, the question first.
     pub(crate) texts: Vec<String>,
     pub(crate) prompt: Vec<u32>,
-    pub(crate) vectors: &'a [Vec<f32>],
+    /// All vectors, one after another, or the number of each passage.
+    pub(crate) numbers: &'a [f32],
+    /// How many vectors, or passages.
+    pub(crate) count: u32,
     pub(crate) duration_ms: u64,
 }
 
@@ -291,22 +296,21 @@ fn handed_out(text: String, calls: Vec<ToolCall>) -> CommittedValue {
     CommittedValue::Texts(std::iter::once(text).chain(calls).collect())
 }
 
-/// The receipt of an embedding.
-pub(crate) fn embed(
+/// The receipt of an embedding or a ranking.
+pub(crate) fn texts(
     signer: &Signer,
     identity: &Identity,
-    record: EmbedRecord<'_>,
+    record: TextsRecord<'_>,
 ) -> Result<SignedReceipt, String> {
     let mut commitments = Commitments::new(signer);
     let prompt_count = count(record.prompt.len());
-    let vectors: Vec<u8> = record
-        .vectors
+    let numbers: Vec<u8> = record
+        .numbers
         .iter()
-        .flatten()
         .flat_map(|number| number.to_le_bytes())
         .collect();
     let inference = Inference {
-        operation: Operation::Embed,
+        operation: record.operation,
         model: identity.model.clone(),
         tokenizer: identity.tokenizer,
         template: None,
@@ -322,8 +326,8 @@ pub(crate) fn embed(
         seed: seed(signer),
         engine: identity.profile(Lane::Exact),
         output: Output {
-            commitment: commitments.commit(Field::Output, CommittedValue::Bytes(vectors)),
-            count: count(record.vectors.len()),
+            commitment: commitments.commit(Field::Output, CommittedValue::Bytes(numbers)),
+            count: record.count,
             text: None,
             finish: FinishReason::Complete,
         },

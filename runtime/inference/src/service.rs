@@ -23,7 +23,7 @@ use tokio::sync::mpsc;
 use crate::error::{InferenceError, ModelFault, Refusal, WorkerLoss};
 use crate::event::{Completion, Event, FinishReason, Usage};
 use crate::gguf::ModelKind;
-use crate::receipt::{self, ChatRecord, EmbedRecord, Identity, SignedReceipt, Signer};
+use crate::receipt::{self, ChatRecord, Identity, SignedReceipt, Signer, TextsRecord};
 use crate::request::{
     ChatRequest, ClientNonce, InvalidRequest, Lane, Links, MAX_EMBED_TEXTS, MAX_REQUEST_BYTES,
     ToolCall,
@@ -205,7 +205,7 @@ pub struct LoadedModel {
     pub name: ModelName,
     /// BLAKE3 of what is loaded.
     pub weights: WeightsDigest,
-    /// Chat or embedding.
+    /// Chat, embedding or reranking.
     pub kind: ModelKind,
     /// Tokens one conversation may hold.
     pub context_tokens: u32,
@@ -223,6 +223,17 @@ pub struct Embedded {
     /// One for each text, in order, of length 1.
     pub vectors: Vec<Vec<f32>>,
     /// Tokens of all texts together.
+    pub tokens: u32,
+    /// What was done, signed.
+    pub receipt: SignedReceipt,
+}
+
+/// Numbers and the receipt for them.
+#[derive(Clone, Debug)]
+pub struct Ranked {
+    /// One for each passage, in order; finite.
+    pub scores: Vec<f32>,
+    /// Tokens of all pairs of question and passage together.
     pub tokens: u32,
     /// What was done, signed.
     pub receipt: SignedReceipt,
@@ -287,8 +298,10 @@ impl Service {
         let began = Instant::now();
         request.check()?;
         let record = self.resolve(&request.model).await?;
-        if record.kind() == ModelKind::Embedding {
-            return Err(Refusal::EmbeddingModelForChat.into());
+        match record.kind() {
+            ModelKind::Chat => {}
+            ModelKind::Embedding => return Err(Refusal::EmbeddingModelForChat.into()),
+            ModelKind::Reranking => return Err(Refusal::RerankingModel.into()),
         }
         let slot = self.slot(record.weights);
         let running = self.ensure(&slot, &record).await?;
@@ -394,8 +407,10 @@ impl Service {
         } else {
             self.resolve(model).await?
         };
-        if record.kind() == ModelKind::Chat {
-            return Err(Refusal::ChatModelForEmbedding.into());
+        match record.kind() {
+            ModelKind::Embedding => {}
+            ModelKind::Chat => return Err(Refusal::ChatModelForEmbedding.into()),
+            ModelKind::Reranking => return Err(Refusal::RerankingModel.into()),
         }
         if with_tokens && record.header.pooling.as_deref() != Some("mean") {
             return Err(Refusal::NoTokenVectors.into());
@@ -440,15 +455,17 @@ impl Service {
         }
         running.recheck()?;
         let count = u32::try_from(tokens.len()).unwrap_or(u32::MAX);
-        let record = EmbedRecord {
+        let record = TextsRecord {
+            operation: tally_receipt::Operation::Embed,
             nonce,
             links: &links,
             texts,
             prompt: tokens,
-            vectors: &vectors,
+            numbers: &vectors.concat(),
+            count: u32::try_from(vectors.len()).unwrap_or(u32::MAX),
             duration_ms: milliseconds_since(began),
         };
-        let receipt = receipt::embed(&self.inner.signer, &running.identity, record)
+        let receipt = receipt::texts(&self.inner.signer, &running.identity, record)
             .map_err(InferenceError::Receipt)?;
         slot.succeeded();
         let embedded = Embedded {
@@ -457,6 +474,72 @@ impl Service {
             receipt,
         };
         Ok((embedded, rows))
+    }
+
+    /// How well each passage answers a question, by a reranking model: the larger the number, the better. Numbers are of
+    /// one model's own scale. A passage too long for the model is cut at its end; the receipt says what was read.
+    ///
+    /// # Errors
+    /// As [`Service::chat`].
+    pub async fn rank(
+        &self,
+        model: &str,
+        question: String,
+        passages: Vec<String>,
+        nonce: ClientNonce,
+        links: Links,
+    ) -> Result<Ranked, InferenceError> {
+        let began = Instant::now();
+        if passages.is_empty() || passages.len() > MAX_EMBED_TEXTS {
+            return Err(InvalidRequest::TextCount {
+                found: passages.len(),
+            }
+            .into());
+        }
+        let bytes = question.len() + passages.iter().map(String::len).sum::<usize>();
+        if bytes > MAX_REQUEST_BYTES {
+            return Err(InvalidRequest::TooLong { found: bytes }.into());
+        }
+        let record = self.resolve(model).await?;
+        if record.kind() != ModelKind::Reranking {
+            return Err(Refusal::NoRerankingModel.into());
+        }
+        let slot = self.slot(record.weights);
+        let running = self.ensure(&slot, &record).await?;
+        let id = self.next_id();
+        let message = ToWorker::Rank {
+            id,
+            question: question.clone(),
+            passages: passages.clone(),
+        };
+        let mut pending = Pending::send(&running, id, &message)?;
+        let (tokens, scores) = match pending.next().await? {
+            FromWorker::Ranked { tokens, scores, .. } => (tokens, scores),
+            _ => return Err(running.inconsistent("something else where numbers were asked for")),
+        };
+        if scores.len() != passages.len() || !scores.iter().all(|score| score.is_finite()) {
+            return Err(running.inconsistent("numbers of another count, or none"));
+        }
+        running.recheck()?;
+        let count = u32::try_from(tokens.len()).unwrap_or(u32::MAX);
+        let record = TextsRecord {
+            operation: tally_receipt::Operation::Rank,
+            nonce,
+            links: &links,
+            texts: std::iter::once(question).chain(passages).collect(),
+            prompt: tokens,
+            numbers: &scores,
+            count: u32::try_from(scores.len()).unwrap_or(u32::MAX),
+            duration_ms: milliseconds_since(began),
+        };
+        let receipt = receipt::texts(&self.inner.signer, &running.identity, record)
+            .map_err(InferenceError::Receipt)?;
+        slot.succeeded();
+        Ok(Ranked {
+            scores,
+            tokens: count,
+            receipt,
+        })
     }
 
     /// Loads a model now instead of at its first use.

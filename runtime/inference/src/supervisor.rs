@@ -504,7 +504,8 @@ impl Watched {
             FromWorker::Refused { id, .. }
             | FromWorker::Busy { id, .. }
             | FromWorker::Finished { id, .. }
-            | FromWorker::Embedded { id, .. } => (*id, true),
+            | FromWorker::Embedded { id, .. }
+            | FromWorker::Ranked { id, .. } => (*id, true),
             FromWorker::Hello { .. }
             | FromWorker::Loaded(_)
             | FromWorker::LoadFailed(_)

@@ -19,7 +19,7 @@ use crate::gguf::ModelKind;
 use crate::request::{Lane, Message, ResponseFormat, Sampling, ToolCall, ToolChoice, ToolSpec};
 
 /// Version of the frames.
-pub(crate) const PROTOCOL: u32 = 1;
+pub(crate) const PROTOCOL: u32 = 2;
 /// Longest frame. A request holds at most `MAX_REQUEST_BYTES` of text; 256 embeddings of 8192 numbers are 10 MiB, and the
 /// worker takes no text whose token vectors are longer than [`MAX_TOKEN_VECTORS_BYTES`].
 pub(crate) const MAX_FRAME_BYTES: usize = 16 << 20;
@@ -39,6 +39,12 @@ pub(crate) enum ToWorker {
         texts: Vec<String>,
         /// Each text's vector is made of its tokens' vectors, which are sent too.
         with_tokens: bool,
+    },
+    /// How well each passage answers the question.
+    Rank {
+        id: RequestId,
+        question: String,
+        passages: Vec<String>,
     },
     Cancel {
         id: RequestId,
@@ -127,6 +133,12 @@ pub(crate) enum FromWorker {
         id: RequestId,
         tokens: Vec<u32>,
         vectors: Vec<Vec<f32>>,
+    },
+    /// A number for each passage, larger for a better answer.
+    Ranked {
+        id: RequestId,
+        tokens: Vec<u32>,
+        scores: Vec<f32>,
     },
     /// A step was made that gave nobody a token.
     Step,

@@ -440,6 +440,159 @@ async fn embeddings_are_unit_vectors_of_their_text_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_passage_has_the_same_number_alone_and_beside_others_and_the_receipt_says_how_many() {
+    let world = World::new().await;
+    world.add_reranker().await;
+    let service = world.service();
+    let question = || "Where is the tally stick?".to_owned();
+    let passages = [
+        "The weather is fine.",
+        "It lies on the table.",
+        "The weather is fine.",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    let ranked = service
+        .rank(
+            RERANK,
+            question(),
+            passages.clone(),
+            nonce(1),
+            Links::default(),
+        )
+        .await
+        .expect("numbers");
+    assert_eq!(ranked.scores.len(), 3);
+    assert_eq!(ranked.scores[0].to_bits(), ranked.scores[2].to_bits());
+    assert_ne!(ranked.scores[0].to_bits(), ranked.scores[1].to_bits());
+    let alone = service
+        .rank(
+            RERANK,
+            question(),
+            vec![passages[1].clone()],
+            nonce(2),
+            Links::default(),
+        )
+        .await
+        .expect("a number");
+    assert_eq!(alone.scores[0].to_bits(), ranked.scores[1].to_bits());
+    let other = service
+        .rank(
+            RERANK,
+            "What is the weather like?".into(),
+            vec![passages[1].clone()],
+            nonce(3),
+            Links::default(),
+        )
+        .await
+        .expect("a number");
+    assert_ne!(
+        other.scores[0].to_bits(),
+        alone.scores[0].to_bits(),
+        "the question is read too"
+    );
+
+    let receipt = tally_receipt::Receipt::parse(&ranked.receipt.envelope).expect("a receipt");
+    let inference = receipt.as_inference().expect("of an inference");
+    assert_eq!(
+        (inference.operation, inference.output.count),
+        (tally_receipt::Operation::Rank, 3)
+    );
+    assert_eq!(inference.prompt.count, ranked.tokens);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_passage_is_cut_and_a_long_question_is_refused() {
+    let world = World::new().await;
+    world.add_reranker().await;
+    let service = world.service();
+    let long = "word ".repeat(2000);
+    let ranked = service
+        .rank(
+            RERANK,
+            "What?".into(),
+            vec![long.clone()],
+            nonce(1),
+            Links::default(),
+        )
+        .await
+        .expect("a number");
+    assert_eq!(ranked.tokens, 256, "as much as the model reads");
+    let error = service
+        .rank(
+            RERANK,
+            long,
+            vec!["Fine.".into()],
+            nonce(2),
+            Links::default(),
+        )
+        .await
+        .expect_err("no question is so long");
+    assert!(
+        matches!(
+            error,
+            InferenceError::Refused(Refusal::TextTooLong {
+                context_tokens: 128,
+                ..
+            })
+        ),
+        "{error:?}"
+    );
+    let error = service
+        .rank(
+            RERANK,
+            "What?".into(),
+            Vec::new(),
+            nonce(3),
+            Links::default(),
+        )
+        .await
+        .expect_err("there is nothing to rank");
+    assert!(matches!(error, InferenceError::Invalid(_)), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reranking_model_does_nothing_else_and_no_other_model_ranks() {
+    let world = World::new().await;
+    world.add_reranker().await;
+    let service = world.service();
+    assert_eq!(
+        refused(&service, ChatRequest::ask(RERANK, "Hello.")).await,
+        Refusal::RerankingModel
+    );
+    let error = service
+        .embed(RERANK, vec!["Hello.".into()], nonce(1), Links::default())
+        .await
+        .expect_err("it cannot");
+    assert!(
+        matches!(error, InferenceError::Refused(Refusal::RerankingModel)),
+        "{error:?}"
+    );
+    for model in [CHAT, EMBED] {
+        let error = service
+            .rank(
+                model,
+                "What?".into(),
+                vec!["This.".into()],
+                nonce(1),
+                Links::default(),
+            )
+            .await
+            .expect_err("it cannot");
+        assert!(
+            matches!(error, InferenceError::Refused(Refusal::NoRerankingModel)),
+            "{error:?}"
+        );
+    }
+    assert!(service.loaded().is_empty(), "nothing was started for it");
+    // The only embedding model of a store is still that when a reranking model stands beside it.
+    service
+        .embed("", vec!["Hello.".into()], nonce(1), Links::default())
+        .await
+        .expect("vectors of the embedding model");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_wrong_kind_of_model_is_refused() {
     let world = World::new().await;
     let service = world.service();

@@ -292,7 +292,7 @@ fn judge(
     }
     let (answer_field, answer) = match exchange.operation {
         Operation::Chat => (Field::OutputText, inference.output.text),
-        Operation::Embed => (Field::Output, Some(inference.output.commitment)),
+        Operation::Embed | Operation::Rank => (Field::Output, Some(inference.output.commitment)),
     };
     let missing = |what: &str| format!("the receipt in entry {seq} commits to no {what}");
     let asked = inference

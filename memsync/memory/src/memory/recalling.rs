@@ -1,7 +1,8 @@
 //! Finding what was said and learnt: the index answers, this file brings the evidence.
 
 use tally_recall::{
-    Abstention, Budget, EmbedError, Filter, Interval, Kind as DocumentKind, Query, Trace,
+    Abstention, Budget, EmbedError, Filter, Interval, Kind as DocumentKind, Query, RerankError,
+    Trace,
 };
 
 use crate::ids::{EpisodeId, MemoryId};
@@ -49,6 +50,8 @@ pub struct Search {
     pub hits: Option<usize>,
     /// Most tokens of all hits together; the default is the index's.
     pub tokens: Option<u32>,
+    /// Have the best memories read together with the question by the reranking model, if this memory has one.
+    pub rerank: bool,
 }
 
 /// The two layers of memory.
@@ -171,6 +174,9 @@ pub enum RecallError {
     /// The model that embeds questions failed.
     #[error("the question was not embedded: {0}")]
     Embed(#[from] EmbedError),
+    /// The model that reads memories together with the question failed.
+    #[error("the memories found were not read again: {0}")]
+    Rerank(#[from] RerankError),
 }
 
 /// Longest question, in bytes.
@@ -259,7 +265,11 @@ impl Memory {
                 budget
             },
         };
-        let answer = index.search(&query);
+        let reranker = self.reranker.as_ref().filter(|_| search.rerank);
+        let answer = match reranker {
+            Some(reranker) => index.search_and_rerank(&query, reranker.as_ref())?,
+            None => index.search(&query),
+        };
         let mut tokens = 0_u32;
         let mut left: Vec<tally_recall::Hit> = Vec::new();
         for hit in answer.hits {

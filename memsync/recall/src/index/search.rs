@@ -8,6 +8,7 @@ use crate::answer::{Abstention, Answer, Arm, Hit, Trace};
 use crate::document::Interval;
 use crate::embed::Embedding;
 use crate::query::{Filter, Mode, Query};
+use crate::rerank::{self, RERANKED, RerankError, Reranker};
 use crate::text;
 use crate::text::time::{Precision, Span};
 
@@ -48,11 +49,61 @@ impl Index {
     #[must_use]
     pub fn search(&self, query: &Query) -> Answer {
         let question = question::read(self, query);
+        let (candidates, _) = self.ranked(query, &question);
+        self.answer(query, &question, candidates)
+    }
+
+    /// The same, after a model has read the best candidates together with the question.
+    ///
+    /// # Errors
+    ///
+    /// [`RerankError`] when the model fails, or gives something else than a number for each passage.
+    pub fn search_and_rerank(
+        &self,
+        query: &Query,
+        reranker: &dyn Reranker,
+    ) -> Result<Answer, RerankError> {
+        let question = question::read(self, query);
+        let (mut candidates, text_weight) = self.ranked(query, &question);
+        let count = candidates.len().min(RERANKED);
+        let best = &mut candidates[..count];
+        if !best.is_empty() {
+            let passages: Vec<String> = best.iter().map(|one| self.passage(one.slot)).collect();
+            let scores = reranker.rank(&query.text, &passages)?;
+            if scores.len() != passages.len() || !scores.iter().all(|score| score.is_finite()) {
+                return Err(RerankError {
+                    passages: passages.len(),
+                    reason: "the model gave something else than a number for each".to_owned(),
+                });
+            }
+            // As odds against the best: what a model is sure of counts, and the order of what it finds poor does not.
+            let most = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            for (candidate, score) in best.iter_mut().zip(scores) {
+                let part = text_weight * self.weights.reranker * (score - most).exp();
+                candidate.add(Arm::Reranker, part);
+            }
+            candidates.sort_by(|a, b| self.order(a, b));
+        }
+        Ok(self.answer(query, &question, candidates))
+    }
+
+    fn passage(&self, slot: u32) -> String {
+        let document = |slot| self.entry(slot).map(|entry| &entry.document);
+        let before = self.neighbour(slot, -1).and_then(document);
+        document(slot).map_or_else(String::new, |one| rerank::passage(before, one))
+    }
+
+    /// All candidates, the best first, and the weights of the text arms that ran.
+    fn ranked(&self, query: &Query, question: &Question) -> (Vec<Candidate>, f32) {
         let words = self.lexical.score(&question.concepts);
         let slots = self.candidates(query, &words);
-        let mut candidates = self.score(query, &question, &words, slots);
+        let (mut candidates, text_weight) = self.score(query, question, &words, slots);
         candidates.sort_by(|a, b| self.order(a, b));
-        let abstention = self.abstention(&question, &candidates);
+        (candidates, text_weight)
+    }
+
+    fn answer(&self, query: &Query, question: &Question, candidates: Vec<Candidate>) -> Answer {
+        let abstention = self.abstention(question, &candidates);
         let considered = candidates.len();
         let mut answer = self.fill(query, candidates);
         answer.abstention = abstention;
@@ -160,7 +211,7 @@ impl Index {
         question: &Question,
         words: &[f32],
         slots: Vec<u32>,
-    ) -> Vec<Candidate> {
+    ) -> (Vec<Candidate>, f32) {
         let weights = &self.weights;
         let entry = |slot: u32| self.entry(slot).expect("candidates are taken slots");
         let mut candidates: Vec<Candidate> = slots
@@ -305,7 +356,7 @@ impl Index {
             );
             share(Arm::Question, weights.question, is(entry.is_question));
         }
-        candidates
+        (candidates, text_weight)
     }
 
     /// The facts drawn from a document that hold and say something that the document does not: a quotation of it has nothing to

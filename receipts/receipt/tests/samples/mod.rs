@@ -224,6 +224,14 @@ pub(crate) fn chat_receipt() -> Receipt {
     Receipt::sign(InferencePredicate::new(chat()).unwrap(), &[&node()]).unwrap()
 }
 
+pub(crate) fn rank_receipt() -> Receipt {
+    let ranking = Inference {
+        operation: Operation::Rank,
+        ..embed()
+    };
+    Receipt::sign(InferencePredicate::new(ranking).unwrap(), &[&node()]).unwrap()
+}
+
 pub(crate) fn embed_receipt() -> Receipt {
     Receipt::sign(InferencePredicate::new(embed()).unwrap(), &[&node()]).unwrap()
 }

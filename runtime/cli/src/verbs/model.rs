@@ -202,7 +202,7 @@ async fn judge(file: &Path, what: impl Display) -> Result<GgufHeader, Judged> {
     }
 }
 
-/// An embedding model cannot answer anybody.
+/// An embedding or reranking model cannot answer anybody.
 fn may_be_default(name: &impl Display, kind: ModelKind) -> Outcome {
     match kind {
         ModelKind::Chat => Ok(()),
@@ -210,6 +210,10 @@ fn may_be_default(name: &impl Display, kind: ModelKind) -> Outcome {
             "{name} is an embedding model: it turns text into vectors and cannot chat, so it cannot be the default"
         ))
         .advise("name a chat model; agents are given an embedding model by its name, in a setting")),
+        ModelKind::Reranking => Err(Failure::misuse(format_args!(
+            "{name} is a reranking model: it says how well memories answer a question and cannot chat, so it cannot be the default"
+        ))
+        .advise("name a chat model; `tally memory search --rerank NAME` uses a reranking model")),
     }
 }
 
@@ -325,6 +329,7 @@ fn kind(kind: ModelKind) -> &'static str {
     match kind {
         ModelKind::Chat => "chat",
         ModelKind::Embedding => "embedding",
+        ModelKind::Reranking => "reranking",
     }
 }
 

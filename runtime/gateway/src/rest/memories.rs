@@ -287,6 +287,7 @@ pub(crate) async fn search(
         thread: search.thread_id,
         as_of: search.as_of,
         past: search.past,
+        rerank: search.rerank == Some(true),
     };
     let with_bio = search.include_bio.unwrap_or(true) && caller.may(Scope::ProfileRead);
     let (recalled, user_bio) = gateway

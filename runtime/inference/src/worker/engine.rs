@@ -27,7 +27,7 @@ use crate::worker::prompt::Prompter;
 use crate::worker::turn::Turn;
 use crate::worker::vocabulary::{self, Vocabulary};
 
-/// Most tokens an embedding model reads at once, whatever its header says: attention needs memory for their square.
+/// Most tokens an embedding or reranking model reads at once, whatever its header says: attention needs memory for their square.
 const MAX_EMBED_TOKENS: u32 = 8192;
 
 /// Loads the weights behind `weights` and serves `inbox` until the service lets go.
@@ -75,19 +75,26 @@ pub(crate) fn run(
                 throughput: ThroughputLane::new(throughput, &shape(load.slots)),
             }
         }
-        ModelKind::Embedding => {
+        ModelKind::Embedding | ModelKind::Reranking => {
             let tokens = context_tokens.min(MAX_EMBED_TOKENS);
             let context =
                 |pooling| embedding_context(&model, &backend, tokens, load.threads, pooling);
-            let (Some(pooled), Some(token_context)) = (
-                context(LlamaPoolingType::Unspecified),
-                context(LlamaPoolingType::None),
-            ) else {
+            let ranks = load.kind == ModelKind::Reranking;
+            let Some(pooled) = context(LlamaPoolingType::Unspecified) else {
                 return fail(&mut out, LoadFault::OutOfMemory);
+            };
+            let token_context = if ranks {
+                None
+            } else {
+                let Some(unpooled) = context(LlamaPoolingType::None) else {
+                    return fail(&mut out, LoadFault::OutOfMemory);
+                };
+                Some(unpooled)
             };
             Lanes::Embed(Embedder {
                 context: pooled,
                 token_context,
+                pairs: ranks.then(|| Pairs::of(&model, &load.tokenizer)),
                 width: usize::try_from(model.n_embd_out()).unwrap_or(0),
                 batch: LlamaBatch::new(tokens as usize, 1),
                 tokens,
@@ -234,18 +241,28 @@ impl Engine<'_> {
                 id,
                 texts,
                 with_tokens,
-            } => self.take_embed(id, &texts, with_tokens),
+            } => self.take_texts(id, |embedder, model, vocabulary| {
+                embedder.prepare(model, vocabulary, id, &texts, with_tokens)
+            }),
+            ToWorker::Rank {
+                id,
+                question,
+                passages,
+            } => self.take_texts(id, |embedder, model, vocabulary| {
+                embedder.prepare_pairs(model, vocabulary, id, &question, &passages)
+            }),
             ToWorker::Cancel { id } => self.cancel(id),
         }
     }
 
     fn take_chat(&mut self, chat: &Chat) -> Result<(), WireError> {
         let id = chat.id;
-        if let Lanes::Embed(_) = self.lanes {
-            return self.out.send(&FromWorker::Refused {
-                id,
-                refusal: Refusal::EmbeddingModelForChat,
-            });
+        if let Lanes::Embed(embedder) = &self.lanes {
+            let refusal = match embedder.pairs {
+                None => Refusal::EmbeddingModelForChat,
+                Some(_) => Refusal::RerankingModel,
+            };
+            return self.out.send(&FromWorker::Refused { id, refusal });
         }
         let queue = match chat.lane {
             Lane::Exact => &mut self.exact_queue,
@@ -275,11 +292,10 @@ impl Engine<'_> {
         }
     }
 
-    fn take_embed(
+    fn take_texts(
         &mut self,
         id: RequestId,
-        texts: &[String],
-        with_tokens: bool,
+        prepare: impl FnOnce(&Embedder<'_>, &LlamaModel, &Vocabulary) -> Result<EmbedJob, Refusal>,
     ) -> Result<(), WireError> {
         let Lanes::Embed(embedder) = &mut self.lanes else {
             return self.out.send(&FromWorker::Refused {
@@ -287,7 +303,7 @@ impl Engine<'_> {
                 refusal: Refusal::ChatModelForEmbedding,
             });
         };
-        match embedder.prepare(self.model, &self.vocabulary, id, texts, with_tokens) {
+        match prepare(embedder, self.model, &self.vocabulary) {
             Err(refusal) => self.out.send(&FromWorker::Refused { id, refusal }),
             Ok(job) => {
                 embedder.jobs.push(id.0, job);
@@ -374,10 +390,18 @@ impl Outbox {
     }
 
     fn embedded(&mut self, id: RequestId, job: EmbedJob) -> Result<(), WireError> {
-        self.send(&FromWorker::Embedded {
-            id,
-            tokens: job.texts.concat(),
-            vectors: job.vectors,
+        let tokens = job.texts.concat();
+        self.send(&match job.made {
+            Made::Scores => FromWorker::Ranked {
+                id,
+                tokens,
+                scores: job.vectors.concat(),
+            },
+            Made::Vectors | Made::WithTokens => FromWorker::Embedded {
+                id,
+                tokens,
+                vectors: job.vectors,
+            },
         })
     }
 
@@ -409,11 +433,13 @@ impl Outbox {
     }
 }
 
-/// Turns texts into vectors, one text per step.
+/// Turns texts into vectors, or pairs of a question and a passage into numbers: one per step.
 struct Embedder<'m> {
     context: LlamaContext<'m>,
-    /// The same model without pooling, for token vectors.
-    token_context: LlamaContext<'m>,
+    /// The same model without pooling, for token vectors; none of a reranking model.
+    token_context: Option<LlamaContext<'m>>,
+    /// How a reranking model reads two texts.
+    pairs: Option<Pairs>,
     /// Entries of a vector.
     width: usize,
     batch: LlamaBatch<'static>,
@@ -426,7 +452,42 @@ struct EmbedJob {
     id: RequestId,
     texts: Vec<Vec<TokenId>>,
     vectors: Vec<Vec<f32>>,
-    with_tokens: bool,
+    made: Made,
+}
+
+/// What a job makes of its texts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Made {
+    /// A vector of length 1 each.
+    Vectors,
+    /// The same, and a vector of each word.
+    WithTokens,
+    /// One number each.
+    Scores,
+}
+
+/// How a reranking model reads a question and a passage.
+///
+/// Both are tokenized with the model's marks of beginning and end, and the passage loses its first mark: `[CLS] question
+/// [SEP] passage [SEP]`. The RoBERTa family, whose words are not of the BERT tokenizer, has the mark between them twice.
+enum Pairs {
+    Once,
+    Twice,
+    /// Through a template of the model's own, which is not done.
+    Template,
+}
+
+impl Pairs {
+    fn of(model: &LlamaModel, tokenizer: &str) -> Self {
+        let architecture = model.meta_val_str("general.architecture");
+        if model.chat_template(Some("rerank")).is_ok() {
+            Self::Template
+        } else if tokenizer == "bert" || architecture.is_ok_and(|name| name == "modern-bert") {
+            Self::Once
+        } else {
+            Self::Twice
+        }
+    }
 }
 
 /// What a step of embedding gives out.
@@ -449,7 +510,9 @@ impl Embedder<'_> {
         texts: &[String],
         with_tokens: bool,
     ) -> Result<EmbedJob, Refusal> {
-        let vocab = model.vocab();
+        if self.pairs.is_some() {
+            return Err(Refusal::RerankingModel);
+        }
         let limit = if with_tokens {
             let most = MAX_TOKEN_VECTORS_BYTES / (size_of::<f32>() * self.width.max(1));
             self.tokens.min(u32::try_from(most).unwrap_or(u32::MAX))
@@ -467,12 +530,7 @@ impl Embedder<'_> {
             if least > limit as usize {
                 return Err(too_long(least));
             }
-            // Control tokens in a text are letters, as in prompts.
-            let tokens: Vec<TokenId> = vocab
-                .tokenize(text.as_bytes(), true, false)
-                .iter()
-                .map(|token| token.0.cast_unsigned())
-                .collect();
+            let tokens = tokenized_whole(model, text);
             if tokens.len() > limit as usize {
                 return Err(too_long(tokens.len()));
             }
@@ -485,7 +543,73 @@ impl Embedder<'_> {
             id,
             texts: tokenized,
             vectors: Vec::new(),
-            with_tokens,
+            made: match with_tokens {
+                true => Made::WithTokens,
+                false => Made::Vectors,
+            },
+        })
+    }
+
+    /// A question may fill half of what the model reads at once; passages are cut to what is left.
+    fn prepare_pairs(
+        &self,
+        model: &LlamaModel,
+        vocabulary: &Vocabulary,
+        id: RequestId,
+        question: &str,
+        passages: &[String],
+    ) -> Result<EmbedJob, Refusal> {
+        let marks_between = match self.pairs {
+            None => return Err(Refusal::NoRerankingModel),
+            Some(Pairs::Template) => return Err(Refusal::RankTemplate),
+            Some(Pairs::Once) => 1,
+            Some(Pairs::Twice) => 2,
+        };
+        let too_long = |tokens: usize| Refusal::TextTooLong {
+            index: 0,
+            tokens: u32::try_from(tokens).unwrap_or(u32::MAX),
+            context_tokens: self.tokens / 2,
+        };
+        let limit = self.tokens as usize;
+        let least = vocabulary.fewest_tokens(question.len());
+        if least > limit / 2 {
+            return Err(too_long(least));
+        }
+        let mut asked = tokenized_whole(model, question);
+        if asked.is_empty() {
+            return Err(Refusal::EmptyPrompt);
+        }
+        if asked.len() > limit / 2 {
+            return Err(too_long(asked.len()));
+        }
+        let (begin, end) = (asked.first().copied(), asked.last().copied());
+        if marks_between == 2 {
+            asked.extend(end);
+        }
+        let texts = passages
+            .iter()
+            .map(|passage| {
+                // What is beyond has no place in any case, and need not be tokenized.
+                let most = vocabulary.most_bytes(limit).min(passage.len());
+                let passage = &passage[..passage.floor_char_boundary(most)];
+                let mut read = tokenized_whole(model, passage);
+                let room = limit - asked.len();
+                if read.len() > room {
+                    read.truncate(room);
+                    if let (Some(last), Some(end)) = (read.last_mut(), end) {
+                        *last = end;
+                    }
+                }
+                // The mark of its beginning goes, that of its end stays.
+                let mark = usize::from(read.first().copied() == begin);
+                [&asked[..], &read[mark..]].concat()
+            })
+            .collect();
+        Ok(EmbedJob {
+            id,
+            texts,
+            vectors: Vec::new(),
+            made: Made::Scores,
         })
     }
 
@@ -494,11 +618,12 @@ impl Embedder<'_> {
         let mut job = self.jobs.pop()?;
         let id = job.id;
         let text = &job.texts[job.vectors.len()];
-        let embedded = if job.with_tokens {
-            self.embed_tokens(text, vocabulary)
-                .map(|(vector, rows)| (vector, Some(rows)))
-        } else {
-            self.embed(text).map(|vector| (vector, None))
+        let embedded = match job.made {
+            Made::WithTokens => self
+                .embed_tokens(text, vocabulary)
+                .map(|(vector, rows)| (vector, Some(rows))),
+            Made::Vectors => self.embed(text).map(|vector| (vector, None)),
+            Made::Scores => self.rank(text).map(|score| (vec![score], None)),
         };
         let (vector, rows) = match embedded {
             Err(refusal) => return Some((id, Err(refusal))),
@@ -532,18 +657,28 @@ impl Embedder<'_> {
         unit(vector).ok_or(Refusal::BrokenScores)
     }
 
+    fn rank(&mut self, tokens: &[TokenId]) -> Result<f32, Refusal> {
+        decode(&mut self.context, &mut self.batch, tokens)?;
+        // Of a model with several classes, the first is whether the passage answers.
+        let scores = self.context.embeddings_seq_ith(0).ok();
+        scores
+            .and_then(|scores| scores.first().copied())
+            .filter(|score| score.is_finite())
+            .ok_or(Refusal::BrokenScores)
+    }
+
     /// A text's vector, which is the mean over all its tokens, and the vectors of those tokens that are words.
     fn embed_tokens(
         &mut self,
         tokens: &[TokenId],
         vocabulary: &Vocabulary,
     ) -> Result<(Vec<f32>, Vec<u8>), Refusal> {
-        decode(&mut self.token_context, &mut self.batch, tokens)?;
+        let context = self.token_context.as_mut().ok_or(Refusal::RerankingModel)?;
+        decode(context, &mut self.batch, tokens)?;
         let mut sum = vec![0.0; self.width];
         let mut rows = Vec::with_capacity(tokens.len() * self.width * size_of::<f32>());
         for (token, place) in tokens.iter().zip(0..) {
-            let vector = self
-                .token_context
+            let vector = context
                 .embeddings_ith(place)
                 .ok()
                 .filter(|vector| vector.len() == self.width)
@@ -559,6 +694,16 @@ impl Embedder<'_> {
         let vector = unit(&sum).ok_or(Refusal::BrokenScores)?;
         Ok((vector, rows))
     }
+}
+
+/// A text's tokens with the model's marks of beginning and end. Control tokens in a text are letters, as in prompts.
+fn tokenized_whole(model: &LlamaModel, text: &str) -> Vec<TokenId> {
+    model
+        .vocab()
+        .tokenize(text.as_bytes(), true, false)
+        .iter()
+        .map(|token| token.0.cast_unsigned())
+        .collect()
 }
 
 /// Computes all tokens of one text.

@@ -17,6 +17,9 @@ pub(crate) const CHAT: &str = "seed-chat";
 /// The store's name of the seed embedding model.
 pub(crate) const EMBED: &str = "seed-embed";
 
+/// The name under which [`World::add_reranker`] puts the seed reranking model.
+pub(crate) const RERANK: &str = "seed-rerank";
+
 /// The worker binary of this crate.
 pub(crate) fn worker() -> WorkerCommand {
     WorkerCommand {
@@ -46,6 +49,12 @@ impl World {
             )
             .await;
         world
+    }
+
+    /// Puts the seed reranking model into the store.
+    pub(crate) async fn add_reranker(&self) {
+        let bytes = tally_seed_model::reranking_model(tally_seed_model::SEED);
+        self.add(RERANK, &bytes).await;
     }
 
     /// Puts a model into the store.

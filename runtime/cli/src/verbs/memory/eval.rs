@@ -9,6 +9,7 @@
 //! | `rrf` | both, by reciprocal rank fusion |
 //! | `tally-words` | our index without a model |
 //! | `tally` | our index |
+//! | `reranked` | our index, after the model that `--rerank` names has read the best of it with the question |
 //! | `facts-words`, `facts` | the same two, with the dataset's observations as facts: what statements by a chat model of its makers buy |
 //! | `learnt-words`, `learnt` | the same two, with the facts that `--chat` learns from the turns: what a model of this machine buys |
 //!
@@ -39,6 +40,7 @@ use crate::embedder::LocalEmbedder;
 use crate::failure::{Failure, OrFail, Outcome};
 use crate::home::Home;
 use crate::memories::LocalChat;
+use crate::reranker::LocalReranker;
 use crate::setup;
 use crate::ui::{Progress, say};
 
@@ -59,6 +61,12 @@ pub(crate) struct Eval {
     /// The embedding model: a name, a GGUF file, or `none`; else the only one of this machine.
     #[arg(long, value_name = "MODEL")]
     embedding: Option<String>,
+    /// Also measure with a reranking model that reads the best turns together with the question: a name, or a GGUF file
+    #[arg(long, value_name = "MODEL")]
+    rerank: Option<String>,
+    /// Write each question with what `tally` found, and why, into this file: one JSON object a line
+    #[arg(long, value_name = "FILE")]
+    details: Option<PathBuf>,
     /// Also measure with the facts that a chat model learns from the turns: this one, or the default
     #[arg(long, value_name = "MODEL", num_args = 0..=1, default_missing_value = "")]
     chat: Option<String>,
@@ -110,6 +118,7 @@ impl System {
 struct Costs {
     search_ms: Vec<f64>,
     embed_ms: Vec<f64>,
+    rerank_ms: Vec<f64>,
     tokens: Vec<f64>,
     hits: usize,
     repeated: usize,
@@ -117,6 +126,7 @@ struct Costs {
     index_s: f64,
     abstention: AbstentionFigures,
     learnt: learnt::Costs,
+    details: Option<Vec<String>>,
 }
 
 pub(crate) fn eval(args: &Eval, json: bool) -> Outcome {
@@ -147,6 +157,11 @@ pub(crate) fn eval(args: &Eval, json: bool) -> Outcome {
         eprintln!("tally: no embedding model: words and metadata alone are measured");
     }
 
+    let reranker = args
+        .rerank
+        .as_deref()
+        .map(|asked| LocalReranker::find(asked, runtime.handle()))
+        .transpose()?;
     let chat = match &args.chat {
         None => None,
         Some(name) => {
@@ -163,19 +178,24 @@ pub(crate) fn eval(args: &Eval, json: bool) -> Outcome {
 
     let progress = Progress::spinner("measuring");
     let mut systems: BTreeMap<&str, System> = BTreeMap::new();
-    let mut costs = Costs::default();
+    let mut costs = Costs {
+        details: args.details.as_ref().map(|_| Vec::new()),
+        ..Costs::default()
+    };
+    let models = Asked {
+        embedder: embedder.as_ref(),
+        reranker: reranker.as_ref(),
+        chat: chat.as_ref().map(|(chat, _)| chat),
+    };
     for conversation in &conversations {
-        measure(
-            conversation,
-            embedder.as_ref(),
-            chat.as_ref().map(|(chat, _)| chat),
-            &mut systems,
-            &mut costs,
-            &progress,
-        )?;
+        measure(conversation, &models, &mut systems, &mut costs, &progress)?;
     }
     drop(progress);
 
+    if let (Some(file), Some(details)) = (&args.details, &costs.details) {
+        std::fs::write(file, details.join("\n") + "\n")
+            .or_environment(format_args!("write {}", file.display()))?;
+    }
     let turns: usize = conversations.iter().map(|c| c.turns.len()).sum();
     let report = json!({
         "dataset": {
@@ -189,6 +209,7 @@ pub(crate) fn eval(args: &Eval, json: bool) -> Outcome {
         },
         "chat": chat.as_ref().map(|(chat, _)| costs.learnt.json(chat.name())),
         "embedding": embedder.as_ref().map(|e| json!({ "name": e.name(), "weights": e.model() })),
+        "reranker": reranker.as_ref().map(|r| { let (name, weights) = r.identity(); json!({ "name": name, "weights": weights }) }),
         "systems": systems.iter().map(|(name, system)| ((*name).to_owned(), system.json())).collect::<Map<_, _>>(),
         "abstention": {
             "precision": costs.abstention.precision(),
@@ -198,6 +219,7 @@ pub(crate) fn eval(args: &Eval, json: bool) -> Outcome {
         "latencyMs": {
             "search": spread(&mut costs.search_ms),
             "embedding": spread(&mut costs.embed_ms),
+            "searchAndRerank": spread(&mut costs.rerank_ms),
         },
         "answer": {
             "tokens": spread(&mut costs.tokens),
@@ -218,14 +240,57 @@ pub(crate) fn eval(args: &Eval, json: bool) -> Outcome {
     Ok(())
 }
 
+/// One line of `--details`: the evidence, and the hundred best with what each arm gave them.
+fn detail(
+    conversation: &Conversation,
+    question: &Question,
+    index: &Index,
+    answer: &Answer,
+) -> String {
+    let hits: Vec<Value> = answer
+        .hits
+        .iter()
+        .map(|hit| {
+            let parts = hit.trace.0.iter();
+            json!({
+                "id": hit.id.0,
+                "evidence": question.evidence.contains(&hit.id),
+                "text": index.get(hit.id).map(Document::passage),
+                "score": hit.score,
+                "trace": parts.map(|(arm, value)| (arm.as_str().to_owned(), json!(value))).collect::<Map<_, _>>(),
+            })
+        })
+        .collect();
+    let evidence = question.evidence.iter();
+    json!({
+        "conversation": conversation.name,
+        "category": question.category.as_str(),
+        "question": question.text,
+        "evidence": evidence.map(|id| json!({ "id": id.0, "text": index.get(*id).map(Document::passage) })).collect::<Vec<_>>(),
+        "hits": hits,
+    })
+    .to_string()
+}
+
+/// The models to measure with.
+struct Asked<'m> {
+    embedder: Option<&'m LocalEmbedder>,
+    reranker: Option<&'m LocalReranker>,
+    chat: Option<&'m LocalChat>,
+}
+
 fn measure<'s>(
     conversation: &Conversation,
-    embedder: Option<&LocalEmbedder>,
-    chat: Option<&LocalChat>,
+    models: &Asked<'_>,
     systems: &mut BTreeMap<&'s str, System>,
     costs: &mut Costs,
     progress: &Progress,
 ) -> Outcome {
+    let &Asked {
+        embedder,
+        reranker,
+        chat,
+    } = models;
     let passages: Vec<String> = conversation.turns.iter().map(Document::passage).collect();
     let began = Instant::now();
     let vectors = embed(
@@ -288,13 +353,27 @@ fn measure<'s>(
         if let Some(embedding) = &embedding {
             add("dense", &baselines.dense(&embedding.sentence));
             add("rrf", &baselines.fused(&question.text, &embedding.sentence));
-            add(
-                "tally",
-                &ids(&index.search(&Query {
-                    embedding: Some(embedding.clone()),
-                    ..deep.clone()
-                })),
-            );
+            let answer = index.search(&Query {
+                embedding: Some(embedding.clone()),
+                ..deep.clone()
+            });
+            add("tally", &ids(&answer));
+            if let Some(details) = &mut costs.details {
+                details.push(detail(conversation, question, &index, &answer));
+            }
+        }
+        if let Some(reranker) = reranker {
+            let query = Query {
+                embedding: embedding.clone(),
+                ..deep.clone()
+            };
+            let began = Instant::now();
+            let answer = index
+                .search_and_rerank(&query, reranker)
+                .or_environment("rerank")?;
+            costs.rerank_ms.push(milliseconds(began));
+            add("reranked", &ids(&answer));
+            progress.says(format!("{}: questions, reranked", conversation.name));
         }
         for ([words, both], index) in &with_facts {
             let turns = Query {

@@ -106,6 +106,7 @@ pub(crate) fn search(args: &Search, json: bool) -> Outcome {
         },
         hits: Some(args.limit),
         tokens: args.tokens,
+        rerank: args.which.rerank.is_some(),
         ..Question::default()
     };
     let found = opened

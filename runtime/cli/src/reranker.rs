@@ -1,0 +1,71 @@
+//! A reranking model of this machine, as memories use one: how well each passage answers a question.
+
+use std::path::Path;
+
+use tally_inference::{Links, MAX_EMBED_TEXTS, ModelKind, ModelRecord, ModelStore, Service};
+use tally_recall::{RerankError, Reranker};
+use tokio::runtime::Handle;
+
+use crate::failure::Failure;
+use crate::home::Home;
+use crate::local_model::{LocalModel, must_be, nonce};
+use crate::setup;
+use crate::verbs::model::failure;
+
+/// The reranking model of that name.
+pub(crate) async fn chosen(store: &ModelStore, asked: &str) -> Result<ModelRecord, Failure> {
+    let record = store.resolve(asked).await.map_err(failure)?;
+    must_be(&record, ModelKind::Reranking)?;
+    Ok(record)
+}
+
+/// A model in a worker process. Its methods block, and are not to be called from asynchronous code.
+pub(crate) struct LocalReranker(LocalModel);
+
+impl LocalReranker {
+    /// The model `record` names, run by `service`.
+    pub(crate) fn new(service: Service, record: &ModelRecord, handle: Handle) -> Self {
+        Self(LocalModel::new(service, record, handle))
+    }
+
+    /// The model that is asked for: a GGUF file, or a name in this machine's store.
+    pub(crate) fn find(asked: &str, handle: &Handle) -> Result<Self, Failure> {
+        let kind = ModelKind::Reranking;
+        let file = Path::new(asked);
+        handle.block_on(async {
+            if file.is_file() {
+                return LocalModel::of_file(file, kind, handle).await.map(Self);
+            }
+            let store = setup::store(&Home::open()?).await?;
+            let record = chosen(&store, asked).await?;
+            LocalModel::of_store(store, &record, kind, handle).map(Self)
+        })
+    }
+
+    /// What the model is called here, and its weights.
+    pub(crate) fn identity(&self) -> (&str, String) {
+        (&self.0.name, self.0.record.weights.to_string())
+    }
+}
+
+impl Reranker for LocalReranker {
+    fn rank(&self, question: &str, passages: &[String]) -> Result<Vec<f32>, RerankError> {
+        let failed = |reason: String| RerankError {
+            passages: passages.len(),
+            reason,
+        };
+        let mut scores = Vec::with_capacity(passages.len());
+        for batch in passages.chunks(MAX_EMBED_TEXTS) {
+            let nonce = nonce().map_err(failed)?;
+            let ranked = self.0.handle.block_on(self.0.service.rank(
+                &self.0.name,
+                question.to_owned(),
+                batch.to_vec(),
+                nonce,
+                Links::default(),
+            ));
+            scores.extend(ranked.map_err(|error| failed(error.to_string()))?.scores);
+        }
+        Ok(scores)
+    }
+}
