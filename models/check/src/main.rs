@@ -7,6 +7,7 @@
 //! | `{"op":"tokens","text":T,"add":bool,"special":bool}` | `[id, …]` |
 //! | `{"op":"logits","tokens":[id, …]}` | the logits after the last token |
 //! | `{"op":"embed","text":T}` | the pooled vector, as the model gives it |
+//! | `{"op":"rank","tokens":[id, …]}` | the number that a reranking model gives these |
 //! | `{"op":"generate","prompt":T,"max":N,"schema":S?,"grammar":G?}` | `{"text":…,"tokens":n,"stopped":bool}`, greedy |
 //!
 //! Invariants: every request starts from an empty context and one thread computes it, so answers do not depend on what
@@ -45,6 +46,9 @@ enum Request {
     },
     Embed {
         text: String,
+    },
+    Rank {
+        tokens: Vec<i32>,
     },
     Generate {
         prompt: String,
@@ -97,11 +101,12 @@ fn answer(
         }
         Request::Embed { text } => {
             let tokens = model.vocab().tokenize(text.as_bytes(), true, true);
-            let mut context = context(backend, model, true)?;
-            let mut batch = LlamaBatch::new(tokens.len(), 1);
-            batch.add_sequence(&tokens, 0, true)?;
-            context.encode(&mut batch)?;
-            context.embeddings_seq_ith(0)?.to_vec().into()
+            pooled(backend, model, &tokens)?.into()
+        }
+        Request::Rank { tokens } => {
+            let tokens: Vec<LlamaToken> = tokens.into_iter().map(LlamaToken).collect();
+            let numbers = pooled(backend, model, &tokens)?;
+            numbers.first().copied().context("no number")?.into()
         }
         Request::Generate {
             prompt,
@@ -117,6 +122,15 @@ fn answer(
             generate(backend, model, &prompt, max, grammar.as_deref())?
         }
     })
+}
+
+/// What the model makes of all tokens together.
+fn pooled(backend: &LlamaBackend, model: &LlamaModel, tokens: &[LlamaToken]) -> Result<Vec<f32>> {
+    let mut context = context(backend, model, true)?;
+    let mut batch = LlamaBatch::new(tokens.len(), 1);
+    batch.add_sequence(tokens, 0, true)?;
+    context.encode(&mut batch)?;
+    Ok(context.embeddings_seq_ith(0)?.to_vec())
 }
 
 fn context<'a>(

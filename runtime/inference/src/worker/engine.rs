@@ -593,6 +593,10 @@ impl Embedder<'_> {
                 let most = vocabulary.most_bytes(limit).min(passage.len());
                 let passage = &passage[..passage.floor_char_boundary(most)];
                 let mut read = tokenized_whole(model, passage);
+                // The mark of its beginning goes, that of its end stays.
+                if read.first().copied() == begin {
+                    read.remove(0);
+                }
                 let room = limit - asked.len();
                 if read.len() > room {
                     read.truncate(room);
@@ -600,9 +604,7 @@ impl Embedder<'_> {
                         *last = end;
                     }
                 }
-                // The mark of its beginning goes, that of its end stays.
-                let mark = usize::from(read.first().copied() == begin);
-                [&asked[..], &read[mark..]].concat()
+                [&asked[..], &read].concat()
             })
             .collect();
         Ok(EmbedJob {
