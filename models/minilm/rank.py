@@ -12,6 +12,7 @@ import argparse
 import math
 import pathlib
 import random
+import re
 import time
 
 import numpy as np
@@ -31,7 +32,7 @@ def passage(turns, k):
     """As `Index::passage` makes it."""
     before = turns[k - 1].encode()[-BEFORE:].decode(errors="ignore") if k else ""
     if k and len(turns[k - 1].encode()) > BEFORE:
-        before = before.partition(" ")[2]
+        before = re.split(r"\s", before, maxsplit=1)[-1]
     return f"{before}\n{turns[k]}" if before else turns[k]
 
 

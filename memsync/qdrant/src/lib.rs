@@ -226,6 +226,10 @@ impl VectorIndex for Assisted {
         found
     }
 
+    fn similarities(&self, query: &[f32], slots: &[u32]) -> Vec<Option<f32>> {
+        self.exact.similarities(query, slots)
+    }
+
     fn similarity(&self, query: &[f32], slot: u32) -> Option<f32> {
         self.exact.similarity(query, slot)
     }

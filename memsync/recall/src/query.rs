@@ -25,8 +25,8 @@ pub enum Mode {
 pub struct Filter {
     /// Any of these kinds.
     pub kinds: Vec<Kind>,
-    /// At least one of these labels.
-    pub labels: Vec<String>,
+    /// Of each of these lists at least one label.
+    pub labels: Vec<Vec<String>>,
     /// Said by one of these, whatever the case of letters.
     pub speakers: Vec<String>,
     /// In one of these sessions.

@@ -40,9 +40,10 @@ pub(crate) fn passage(before: Option<&Document>, document: &Document) -> String 
     let before = before.map(line).unwrap_or_default();
     let before = match before.len().checked_sub(BEFORE) {
         Some(cut) if cut > 0 => {
-            // From the next word on.
+            // From the next word on, in scripts that part words.
             let rest = &before[before.ceil_char_boundary(cut)..];
-            rest.split_once(' ').map_or("", |(_, rest)| rest)
+            let next = rest.split_once(char::is_whitespace);
+            next.map_or(rest, |(_, rest)| rest)
         }
         _ => &before,
     };

@@ -18,6 +18,12 @@ pub trait VectorIndex {
 
     /// The cosine of `query` with the vector of a slot; `None` when it has none.
     fn similarity(&self, query: &[f32], slot: u32) -> Option<f32>;
+
+    /// The cosines of `query` with the vectors of these slots, in order.
+    fn similarities(&self, query: &[f32], slots: &[u32]) -> Vec<Option<f32>> {
+        let one = |slot: &u32| self.similarity(query, *slot);
+        slots.iter().map(one).collect()
+    }
 }
 
 /// Exact search in memory.
@@ -101,13 +107,22 @@ impl VectorIndex for ExactVectors {
     }
 
     fn similarity(&self, query: &[f32], slot: u32) -> Option<f32> {
-        let row_scale = self
-            .scales
-            .get(slot as usize)
-            .copied()
-            .filter(|scale| *scale > 0.0)?;
-        let (query, scale) = quantise(query).filter(|(row, _)| row.len() == self.dimensions)?;
-        Some(dot(&query, self.row(slot as usize)) as f32 * scale * row_scale)
+        self.similarities(query, &[slot]).pop().flatten()
+    }
+
+    fn similarities(&self, query: &[f32], slots: &[u32]) -> Vec<Option<f32>> {
+        let Some((query, scale)) = quantise(query).filter(|(row, _)| row.len() == self.dimensions)
+        else {
+            return vec![None; slots.len()];
+        };
+        slots
+            .iter()
+            .map(|slot| {
+                let row_scale = self.scales.get(*slot as usize).copied();
+                let row_scale = row_scale.filter(|scale| *scale > 0.0)?;
+                Some(dot(&query, self.row(*slot as usize)) as f32 * scale * row_scale)
+            })
+            .collect()
     }
 }
 
@@ -129,7 +144,12 @@ fn quantise(vector: &[f32]) -> Option<(Vec<i8>, f32)> {
     Some((row, 1.0 / length))
 }
 
-/// The dot product of two rows. Exact: up to 130,000 dimensions it fits.
+/// The dot product of two rows. Exact: up to 130,000 dimensions it fits. So every version gives the same number.
+#[multiversion::multiversion(targets(
+    "x86_64+avx512f+avx512bw+avx512vl",
+    "x86_64+avx2",
+    "aarch64+neon"
+))]
 pub(crate) fn dot(a: &[i8], b: &[i8]) -> i32 {
     // A product of two bytes fits 16 bits, which processors multiply more of at once. Wrapping, since the checks of overflow
     // would keep the compiler from using vectors of integers.

@@ -100,7 +100,10 @@ fn query() -> impl Strategy<Value = Query> {
             embedding,
             mode: [Mode::Current, Mode::AsOf(Moment(40 * 86_400)), Mode::All][usize::from(mode)],
             filter: Filter {
-                labels: label.map(|n| format!("app:{n}")).into_iter().collect(),
+                labels: label
+                    .map(|n| vec![format!("app:{n}")])
+                    .into_iter()
+                    .collect(),
                 ..Filter::default()
             },
             budget: Budget { tokens, hits },
@@ -187,7 +190,7 @@ proptest! {
         prop_assert_eq!(answer.tokens, answer.hits.iter().map(|hit| hit.tokens).sum::<u32>());
         for hit in &answer.hits {
             let document = index.get(hit.id).expect("a hit is in the index");
-            prop_assert!(query.filter.labels.iter().all(|label| document.labels.contains(label)));
+            prop_assert!(query.filter.labels.iter().flatten().all(|label| document.labels.contains(label)));
             match query.mode {
                 Mode::Current => prop_assert!(document.valid.contains(query.now)),
                 Mode::AsOf(at) => prop_assert!(document.valid.contains(at) && document.observed_at <= at),

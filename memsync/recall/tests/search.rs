@@ -338,7 +338,11 @@ impl<F: Fn(&str) -> Option<f32>> Reranker for Judge<F> {
 #[test]
 fn a_reranker_reads_each_turn_after_the_one_before_it_and_lifts_what_it_prefers() {
     let index = index();
-    let query = Query::new("What did Ada call the boat?", Moment(START + 50 * DAY));
+    // By words, the turns that say "boat" are best.
+    let query = Query::new(
+        "Which bird is the boat called after?",
+        Moment(START + 50 * DAY),
+    );
     let without = index.search(&query);
     let judge = Judge::new(|passage: &str| Some(if passage.contains("Heron") { 9.0 } else { 0.0 }));
     let with = index
@@ -359,7 +363,7 @@ fn a_reranker_reads_each_turn_after_the_one_before_it_and_lifts_what_it_prefers(
         let at = answer.hits.iter().position(|hit| hit.id == id(3));
         at.expect("it is found")
     };
-    assert!(place(&with) <= place(&without));
+    assert!(place(&with) < place(&without), "{with:?}");
     let hit = &with.hits[place(&with)];
     let part = hit.trace.part(Arm::Reranker).expect("it was read");
     let sum: f32 = hit.trace.0.iter().map(|(_, value)| value).sum();
@@ -386,12 +390,21 @@ fn a_reranker_is_asked_about_few_and_brings_none_of_its_own() {
         ..Query::new("Which boat is blue?", Moment(START + 50 * DAY))
     };
     let mut before: Vec<_> = index.search(&query).hits.iter().map(|hit| hit.id).collect();
-    let judge = Judge::new(|passage: &str| Some(passage.len() as f32));
+    let judge = Judge::new(|passage: &str| {
+        Some(
+            if passage.ends_with("The 20. boat of the harbour is blue.") {
+                9.0
+            } else {
+                0.0
+            },
+        )
+    });
     let answer = index
         .search_and_rerank(&query, &judge)
         .expect("it gives numbers");
     assert_eq!(judge.asked().len(), RERANKED);
     let mut after: Vec<_> = answer.hits.iter().map(|hit| hit.id).collect();
+    assert_ne!(before, after);
     before.sort_unstable();
     after.sort_unstable();
     assert_eq!(before, after, "the same memories, in another order");
@@ -432,4 +445,24 @@ fn what_a_reranker_reads_of_the_turn_before_is_its_end_from_a_whole_word_on() {
         asked.contains(&"so what did you name the boat?\nAda: Heron, after the bird.".to_owned()),
         "{asked:?}"
     );
+}
+
+#[test]
+fn what_a_reranker_reads_of_the_turn_before_is_not_lost_where_words_are_not_parted() {
+    let mut index = Index::new();
+    let long = "船の名前は何ですか".repeat(30);
+    for (number, speaker, text) in [(0, "Ken", long.as_str()), (1, "Aki", "サギです boat")] {
+        let document = turn(number, "one", number.into(), 0, speaker, text);
+        index.insert(document, None).expect("ids differ");
+    }
+    let judge = Judge::new(|_: &str| Some(0.0));
+    let query = Query::new("Which boat?", Moment(START + 50 * DAY));
+    index.search_and_rerank(&query, &judge).expect("numbers");
+    let asked = judge.asked();
+    let last = asked
+        .iter()
+        .find(|passage| passage.ends_with("Aki: サギです boat"));
+    let last = last.expect("it was asked about");
+    let before = last.lines().next().expect("the turn before");
+    assert!((100..=160).contains(&before.len()), "{last}");
 }

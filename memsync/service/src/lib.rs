@@ -4,7 +4,9 @@
 //! searches waits for it; what the learning view writes, the answering one takes in with its next look. Both write through one
 //! vault, in turns with other programs of this machine.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{
+    Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+};
 use std::time::{Duration, Instant};
 
 use tally_gateway::{
@@ -41,7 +43,7 @@ pub struct VaultMemory {
     vault: SharedVault,
     clock: Clock,
     grants: Grants,
-    answering: Mutex<Answering>,
+    answering: RwLock<Answering>,
     learner: Option<Arc<Progress>>,
 }
 
@@ -93,7 +95,7 @@ impl VaultMemory {
             vault,
             clock,
             grants,
-            answering: Mutex::new(Answering {
+            answering: RwLock::new(Answering {
                 memory,
                 looked: Instant::now(),
             }),
@@ -101,13 +103,34 @@ impl VaultMemory {
         }
     }
 
-    /// The answering view, not older than [`LOOK_EVERY`].
-    fn answering(&self) -> Result<MutexGuard<'_, Answering>, ServiceError> {
-        let mut answering = lock(&self.answering);
-        if answering.looked.elapsed() >= LOOK_EVERY {
-            answering.look()?;
+    /// The answering view, not older than [`LOOK_EVERY`]. Questions are answered side by side: a model may take its time.
+    fn answering(&self) -> Result<RwLockReadGuard<'_, Answering>, ServiceError> {
+        let view = self
+            .answering
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        if view.looked.elapsed() < LOOK_EVERY {
+            return Ok(view);
         }
-        Ok(answering)
+        drop(view);
+        drop(self.changing()?);
+        // It may be older than that again by now, if others were long; not by more than they took.
+        Ok(self
+            .answering
+            .read()
+            .unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The same, to change it.
+    fn changing(&self) -> Result<RwLockWriteGuard<'_, Answering>, ServiceError> {
+        let mut view = self
+            .answering
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        if view.looked.elapsed() >= LOOK_EVERY {
+            view.look()?;
+        }
+        Ok(view)
     }
 
     /// Asks for a round of learning, and waits for its end if `patience` lasts so long. Gives what a person is told.
@@ -309,6 +332,7 @@ impl MemoryService for VaultMemory {
             context: recalled.context(),
             tokens: recalled.tokens as usize,
             abstained,
+            reranked: recalled.reranked,
         })
     }
 
@@ -403,7 +427,7 @@ impl MemoryService for VaultMemory {
 
     fn correct(&self, id: &str, text: &str) -> Result<tally_gateway::Memory, ServiceError> {
         let at = (self.clock)();
-        let mut answering = self.answering()?;
+        let mut answering = self.changing()?;
         let id = named(&answering.memory, id)?;
         let new = answering
             .memory
@@ -414,7 +438,7 @@ impl MemoryService for VaultMemory {
 
     fn confirm(&self, id: &str) -> Result<tally_gateway::Memory, ServiceError> {
         let at = (self.clock)();
-        let mut answering = self.answering()?;
+        let mut answering = self.changing()?;
         let id = named(&answering.memory, id)?;
         answering.memory.confirm(&id, at).map_err(change)?;
         described(&answering.memory, &id, at).ok_or(ServiceError::NotFound)
@@ -422,7 +446,7 @@ impl MemoryService for VaultMemory {
 
     fn forget(&self, id: &str, cascade: bool) -> Result<Forgotten, ServiceError> {
         let at = (self.clock)();
-        let mut answering = self.answering()?;
+        let mut answering = self.changing()?;
         let id = named(&answering.memory, id)?;
         let mut ids = vec![id];
         if cascade && let Some(shown) = answering.memory.show(&id) {
@@ -536,7 +560,7 @@ impl MemoryService for VaultMemory {
 impl VaultMemory {
     fn keep(&self, turns: &[Turn], patience: Duration) -> Result<Remembered, ServiceError> {
         let kept = {
-            let mut answering = self.answering()?;
+            let mut answering = self.changing()?;
             answering
                 .memory
                 .remember(turns)
@@ -564,7 +588,7 @@ impl VaultMemory {
             notes.extend(self.learn_soon(patience));
         }
         let at = (self.clock)();
-        let mut answering = lock(&self.answering);
+        let mut answering = self.changing()?;
         answering.look()?;
         let memory = &answering.memory;
         let facts = memory

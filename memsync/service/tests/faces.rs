@@ -4,7 +4,8 @@
 mod support;
 
 use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::sync::{Arc, Barrier, mpsc};
+use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
@@ -15,6 +16,7 @@ use tally_gateway::{
     ServiceError, Status, UnixMs, Voice,
 };
 use tally_memory::SharedVault;
+use tally_memory::recall::{RerankError, Reranker};
 use tally_memory_service::{Model, VaultMemory, turns_of};
 use tower::ServiceExt;
 
@@ -331,4 +333,55 @@ async fn the_same_over_rest_and_in_the_console() {
         (status, &error["error"]["code"]),
         (404, &json!("memory_not_found"))
     );
+}
+
+/// Prefers what names a place, once two questions wait for it.
+struct Judge(Barrier);
+
+impl Reranker for Judge {
+    fn rank(&self, _: &str, passages: &[String]) -> Result<Vec<f32>, RerankError> {
+        self.0.wait();
+        let number = |passage: &String| if passage.contains("Ghent") { 5.0 } else { 0.0 };
+        Ok(passages.iter().map(number).collect())
+    }
+}
+
+#[test]
+fn questions_that_a_model_reads_for_are_answered_side_by_side() {
+    let (_computer, vault) = Computer::new();
+    let mut reading = memory(&vault);
+    reading.rerank_with(Some(Arc::new(Judge(Barrier::new(2)))));
+    let service = Arc::new(VaultMemory::new(
+        vault.clone(),
+        reading,
+        None,
+        Arc::new(|| at(2)),
+        Arc::new(|_| Ok(Vec::new())),
+    ));
+    service
+        .remember(said(&["I moved here from Ghent.", "I moved the sofa."]))
+        .unwrap();
+    let recall = |rerank| Recall {
+        query: "Where did I move from?".to_owned(),
+        limit: 5,
+        rerank,
+        ..Recall::default()
+    };
+    let (sender, answers) = mpsc::channel();
+    for _ in 0..2 {
+        let (service, sender, recall) = (service.clone(), sender.clone(), recall(true));
+        std::thread::spawn(move || sender.send(service.recall(recall)));
+    }
+    for _ in 0..2 {
+        let answer = answers
+            .recv_timeout(Duration::from_secs(30))
+            .expect("neither waits for the other to end")
+            .unwrap();
+        assert!(answer.reranked);
+        assert!(answer.hits[0].memory.text.contains("Ghent"));
+        assert!(answer.hits.iter().all(|hit| hit.rerank_score.is_some()));
+    }
+    let plain = service.recall(recall(false)).unwrap();
+    assert!(!plain.reranked, "nobody asked the model");
+    assert!(plain.hits.iter().all(|hit| hit.rerank_score.is_none()));
 }

@@ -16,16 +16,30 @@ const CONTEXT: usize = 256;
 /// The bytes of an embedding model.
 #[must_use]
 pub fn embedding_model(seed: u64) -> Vec<u8> {
-    model(seed, false)
+    model(seed, None)
 }
 
 /// The bytes of a reranking model.
 #[must_use]
 pub fn reranking_model(seed: u64) -> Vec<u8> {
-    model(seed, true)
+    model(seed, Some(Head::Plain))
 }
 
-fn model(seed: u64, ranks: bool) -> Vec<u8> {
+/// The bytes of a reranking model that says to read its pairs through a template.
+#[must_use]
+pub fn reranking_model_with_template(seed: u64) -> Vec<u8> {
+    model(seed, Some(Head::WithTemplate))
+}
+
+/// What a reranking model has beyond an embedding model.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Head {
+    Plain,
+    WithTemplate,
+}
+
+fn model(seed: u64, head: Option<Head>) -> Vec<u8> {
+    let ranks = head.is_some();
     let mut tokens: Vec<String> = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
         .map(str::to_owned)
         .to_vec();
@@ -73,6 +87,10 @@ fn model(seed: u64, ranks: bool) -> Vec<u8> {
     file.key("bert.attention.causal", &Value::Bool(false));
     let pooling = if ranks { 4 } else { 1 };
     file.key("bert.pooling_type", &Value::U32(pooling));
+    if head == Some(Head::WithTemplate) {
+        let template = text("{query} and {document}");
+        file.key("tokenizer.chat_template.rerank", &template);
+    }
     file.key("tokenizer.ggml.model", &text("bert"));
     file.key("tokenizer.ggml.tokens", &Value::Array(Array::Text(tokens)));
     file.key(

@@ -20,7 +20,7 @@ mod gguf;
 mod llama;
 mod random;
 
-pub use bert::{embedding_model, reranking_model};
+pub use bert::{embedding_model, reranking_model, reranking_model_with_template};
 pub use gguf::{Array, Dtype, GgufWriter, Value};
 pub use llama::{CHAT_TEMPLATE, ChatShape, chat_model, chat_model_of};
 pub use random::Random;

@@ -34,9 +34,6 @@ pub(crate) struct WhichMemory {
     /// The embedding model to search with: a name, or `none` for words alone; else the only one there is.
     #[arg(long, value_name = "MODEL", env = "TALLY_EMBEDDING")]
     pub(crate) embedding: Option<String>,
-    /// A reranking model that reads the best memories together with the question, by name. Slower, and better at the top.
-    #[arg(long, value_name = "MODEL", env = "TALLY_RERANK")]
-    pub(crate) rerank: Option<String>,
     /// Where vectors are searched: `exact` (here, by comparing with all), `edge` (Qdrant's engine in this process), or the address of a
     /// Qdrant server, whose key is taken from `TALLY_QDRANT_API_KEY`.
     #[arg(
@@ -46,6 +43,22 @@ pub(crate) struct WhichMemory {
         default_value = "exact"
     )]
     pub(crate) vectors: Vectors,
+}
+
+/// Whether what was found is read again.
+#[derive(ClapArgs, Clone, Debug)]
+pub(crate) struct Rerank {
+    /// A reranking model that reads the best memories together with the question, by name; or `none`. Slower, and better at the top.
+    #[arg(long, value_name = "MODEL", env = "TALLY_RERANK")]
+    rerank: Option<String>,
+}
+
+impl Rerank {
+    /// The model's name, if there is to be one.
+    pub(crate) fn asked(&self) -> Option<&str> {
+        let name = self.rerank.as_deref()?;
+        Some(name).filter(|name| !name.is_empty() && *name != "none")
+    }
 }
 
 /// What a command that uses memory has open.
@@ -96,16 +109,8 @@ impl WhichMemory {
         let vectors = self
             .vectors
             .maker(&home, &format!("{id} {}", self.namespace))?;
-        let mut memory =
-            Memory::open_over(vault, &self.namespace, options, embedder.clone(), vectors)
-                .map_err(loading)?;
-        if let Some(name) = &self.rerank {
-            let record = runtime
-                .block_on(async { reranker::chosen(&setup::store(&home).await?, name).await })?;
-            let service = models.service.clone();
-            let reranker = LocalReranker::new(service, &record, runtime.handle().clone());
-            memory.rerank_with(Some(Arc::new(reranker)));
-        }
+        let memory = Memory::open_over(vault, &self.namespace, options, embedder.clone(), vectors)
+            .map_err(loading)?;
         for damaged in memory.damaged() {
             eprintln!(
                 "tally: record {} of type {} was passed over: {}",
@@ -122,6 +127,19 @@ impl WhichMemory {
 }
 
 impl Opened {
+    /// Has the memory's best answers read by a model, where one is asked for.
+    pub(crate) fn rerank(&mut self, asked: &Rerank) -> Result<(), Failure> {
+        let Some(name) = asked.asked() else {
+            return Ok(());
+        };
+        let found = async { reranker::chosen(&setup::store(&Home::open()?).await?, name).await };
+        let record = self.runtime.block_on(found)?;
+        let (service, handle) = (self.models.service.clone(), self.runtime.handle().clone());
+        let reranker = LocalReranker::new(service, &record, handle);
+        self.memory.rerank_with(Some(Arc::new(reranker)));
+        Ok(())
+    }
+
     /// A chat model of this machine; the default one where none is named.
     pub(crate) fn chat(&self, model: Option<&str>) -> LocalChat {
         LocalChat::new(

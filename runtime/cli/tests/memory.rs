@@ -252,6 +252,7 @@ fn what_cannot_be_done_is_said_and_whose_turn_it_is() {
     memory(&machine, &["search", "x", "--rerank", "missing"])
         .exits(2)
         .says("missing");
+    memory(&machine, &["search", "x", "--rerank", "none"]).ok();
     memory(&machine, &["search", "x", "--rerank", "tally-nano"])
         .exits(2)
         .says("no reranking model");

@@ -159,6 +159,8 @@ pub struct Recalled {
     pub tokens: usize,
     /// Why the memory holds that it does not know, if it does.
     pub abstained: Option<String>,
+    /// Whether a reranking model read the best of them.
+    pub reranked: bool,
 }
 
 /// One result.
@@ -171,7 +173,7 @@ pub struct Hit {
     pub score: f64,
     /// One minus the cosine of question and memory, where vectors were compared.
     pub vector_distance: Option<f64>,
-    /// The reranker's score, where one ran.
+    /// What a reranking model added to the score, where one read this memory.
     pub rerank_score: Option<f64>,
     /// What each arm of the search made of it.
     pub trace: Vec<String>,

@@ -116,11 +116,11 @@ pub enum Refusal {
     /// Another model was asked to rank.
     #[error("this model does not rank passages; name a reranking model")]
     NoRerankingModel,
-    /// A reranking model whose question and passage go through a template.
+    /// A reranking model that reads its question and passage in another form.
     #[error(
-        "this reranking model reads its question and passage through a template of its own, which is not supported; use one of the BERT family"
+        "this reranking model does not read a question and a passage between marks of beginning and end, and other forms are not supported; use one of the BERT family"
     )]
-    RankTemplate,
+    RankForm,
     /// Token vectors were asked of a model whose sentence vectors are not made of them.
     #[error("this model does not pool token vectors by their mean; ask for sentence vectors alone")]
     NoTokenVectors,

@@ -477,7 +477,7 @@ impl Service {
     }
 
     /// How well each passage answers a question, by a reranking model: the larger the number, the better. Numbers are of
-    /// one model's own scale. A passage too long for the model is cut at its end; the receipt says what was read.
+    /// one model's own scale. A question or passage too long for the model is cut at its end; the receipt says what was read.
     ///
     /// # Errors
     /// As [`Service::chat`].

@@ -110,10 +110,14 @@ pub struct ModelRecord {
 }
 
 impl ModelRecord {
-    /// Chat or embedding.
+    /// Chat, embedding or reranking.
     #[must_use]
     pub fn kind(&self) -> ModelKind {
-        self.header.kind
+        // A record from before there were reranking models calls one an embedding model.
+        match self.header.pooling.as_deref() {
+            Some("rank") => ModelKind::Reranking,
+            _ => self.header.kind,
+        }
     }
 }
 

@@ -502,43 +502,41 @@ async fn a_passage_has_the_same_number_alone_and_beside_others_and_the_receipt_s
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_long_passage_is_cut_and_a_long_question_is_refused() {
+async fn a_long_question_and_a_long_passage_are_cut_to_what_the_model_reads() {
     let world = World::new().await;
     world.add_reranker().await;
     let service = world.service();
     let long = "word ".repeat(2000);
-    let ranked = service
-        .rank(
-            RERANK,
-            "What?".into(),
-            vec![long.clone()],
-            nonce(1),
-            Links::default(),
-        )
-        .await
-        .expect("a number");
-    assert_eq!(ranked.tokens, 256, "as much as the model reads");
-    let error = service
-        .rank(
-            RERANK,
-            long,
-            vec!["Fine.".into()],
-            nonce(2),
-            Links::default(),
-        )
-        .await
-        .expect_err("no question is so long");
-    assert!(
-        matches!(
-            error,
-            InferenceError::Refused(Refusal::TextTooLong {
-                context_tokens: 128,
-                ..
-            })
-        ),
-        "{error:?}"
+    let rank = async |question: &str, passage: &str| {
+        let passages = vec![passage.to_owned()];
+        service
+            .rank(
+                RERANK,
+                question.to_owned(),
+                passages,
+                nonce(1),
+                Links::default(),
+            )
+            .await
+    };
+    // [CLS], a question, [SEP], a passage, [SEP]
+    let short = rank("What?", "Fine.").await.expect("a number");
+    let whole = rank("What?", &long).await.expect("a number");
+    assert_eq!(whole.tokens, 256, "as much as the model reads");
+    assert!(short.tokens < 16, "{}", short.tokens);
+    let cut = rank(&long, "Fine.").await.expect("a number");
+    assert_eq!(
+        cut.tokens,
+        128 + short.tokens - 4,
+        "half of it, and the passage"
     );
-    let error = service
+    let both = rank(&long, &long).await.expect("a number");
+    assert_eq!(both.tokens, 256);
+    assert!(matches!(
+        rank(" ", "Fine.").await,
+        Err(InferenceError::Refused(Refusal::EmptyPrompt))
+    ));
+    let none = service
         .rank(
             RERANK,
             "What?".into(),
@@ -546,9 +544,29 @@ async fn a_long_passage_is_cut_and_a_long_question_is_refused() {
             nonce(3),
             Links::default(),
         )
-        .await
-        .expect_err("there is nothing to rank");
-    assert!(matches!(error, InferenceError::Invalid(_)), "{error:?}");
+        .await;
+    assert!(matches!(none, Err(InferenceError::Invalid(_))), "{none:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reranking_model_with_a_template_of_its_own_is_refused() {
+    let world = World::new().await;
+    let bytes = tally_seed_model::reranking_model_with_template(tally_seed_model::SEED);
+    world.add(RERANK, &bytes).await;
+    let refused = world
+        .service()
+        .rank(
+            RERANK,
+            "What?".into(),
+            vec!["This.".into()],
+            nonce(1),
+            Links::default(),
+        )
+        .await;
+    assert!(
+        matches!(refused, Err(InferenceError::Refused(Refusal::RankForm))),
+        "{refused:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

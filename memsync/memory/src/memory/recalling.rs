@@ -141,6 +141,8 @@ pub struct Recalled {
     pub tokens: u32,
     /// How many memories were looked at.
     pub candidates: usize,
+    /// Whether the reranking model read the best of them.
+    pub reranked: bool,
 }
 
 impl Recalled {
@@ -212,7 +214,7 @@ impl Memory {
             }
             None => None,
         };
-        // The index takes any of its labels; a question that names an app and a category means both.
+        // A question that names an app and a category means both.
         let groups: [Vec<String>; 3] = [
             search.apps.iter().map(|app| app_label(app)).collect(),
             search.threads.iter().map(|one| thread_label(one)).collect(),
@@ -248,7 +250,7 @@ impl Memory {
                     Some(Layer::Episodes) => vec![DocumentKind::Episode],
                     Some(Layer::Facts) => vec![DocumentKind::Fact],
                 },
-                labels: groups.first().cloned().unwrap_or_default(),
+                labels: groups,
                 speakers: search.speakers.clone(),
                 sessions: Vec::new(),
                 observed: Interval {
@@ -256,40 +258,22 @@ impl Memory {
                     until: search.before.map(seconds),
                 },
             },
-            budget: if groups.len() > 1 {
-                Budget {
-                    tokens: u32::MAX,
-                    hits: index.len(),
-                }
-            } else {
-                budget
-            },
+            budget,
         };
         let reranker = self.reranker.as_ref().filter(|_| search.rerank);
         let answer = match reranker {
             Some(reranker) => index.search_and_rerank(&query, reranker.as_ref())?,
             None => index.search(&query),
         };
-        let mut tokens = 0_u32;
-        let mut left: Vec<tally_recall::Hit> = Vec::new();
-        for hit in answer.hits {
-            let fits = index.get(hit.id).is_some_and(|document| {
-                groups
-                    .iter()
-                    .all(|group| group.iter().any(|label| document.labels.contains(label)))
-            });
-            let cost = tokens.saturating_add(hit.tokens);
-            if fits && left.len() < budget.hits && cost <= budget.tokens {
-                tokens = cost;
-                left.push(hit);
-            }
-        }
-        let hits = left.into_iter().filter_map(|hit| self.hit(hit)).collect();
+        let tokens = answer.tokens;
+        let hits = answer.hits.into_iter();
+        let hits = hits.filter_map(|hit| self.hit(hit)).collect();
         Ok(Recalled {
             hits,
             abstention: answer.abstention,
             tokens,
             candidates: answer.candidates,
+            reranked: reranker.is_some(),
         })
     }
 

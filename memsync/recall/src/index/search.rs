@@ -80,7 +80,9 @@ impl Index {
             let most = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
             for (candidate, score) in best.iter_mut().zip(scores) {
                 let part = text_weight * self.weights.reranker * (score - most).exp();
-                candidate.add(Arm::Reranker, part);
+                // Even of nothing: that it was read is worth knowing.
+                candidate.score += part;
+                candidate.parts.push((Arm::Reranker, part));
             }
             candidates.sort_by(|a, b| self.order(a, b));
         }
@@ -288,13 +290,11 @@ impl Index {
             }
         }
         if let Some(embedding) = &query.embedding {
-            let cosines: Vec<f32> = slots
-                .iter()
-                .map(|slot| {
-                    self.vectors
-                        .similarity(&embedding.sentence, *slot)
-                        .unwrap_or(0.0)
-                })
+            let cosines: Vec<f32> = self
+                .vectors
+                .similarities(&embedding.sentence, &slots)
+                .into_iter()
+                .map(|cosine| cosine.unwrap_or(0.0))
                 .collect();
             add(
                 &mut candidates,
@@ -529,7 +529,9 @@ fn passes(entry: &Entry, filter: &Filter) -> bool {
                 .is_some_and(|value| list.iter().any(|one| same(one, value)))
     };
     (kinds.is_empty() || kinds.contains(&document.kind))
-        && (labels.is_empty() || labels.iter().any(|label| document.labels.contains(label)))
+        && labels
+            .iter()
+            .all(|any| any.iter().any(|label| document.labels.contains(label)))
         && any(speakers, &document.speaker, |a, b| {
             a.to_lowercase() == b.to_lowercase()
         })

@@ -22,7 +22,7 @@ use tally_vault::state::GrantStanding;
 use crate::explorer::{Verifier, Watched};
 use crate::failure::{Failure, OrFail, Outcome};
 use crate::home::Home;
-use crate::memories::{self, LocalChat, WhichMemory, loading};
+use crate::memories::{self, LocalChat, Rerank, WhichMemory, loading};
 use crate::network::Which;
 use crate::reading;
 use crate::setup;
@@ -59,6 +59,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     which: WhichMemory,
     #[command(flatten)]
+    rerank: Rerank,
+    #[command(flatten)]
     ledger: Which,
     #[command(flatten)]
     verifier: Verifier,
@@ -86,7 +88,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
                 .advise("start it once without --allow-remote: it makes a key and shows it"),
         );
     }
-    let (service, _open) = open(&args.which, &args.learning)?;
+    let (service, _open) = open(&args.which, &args.rerank, &args.learning)?;
     let mut config = Config::default();
     config.names.extend(args.name.iter().cloned());
     config.names.extend(own_name(args.listen.ip()));
@@ -161,11 +163,13 @@ pub(crate) struct Open {
 /// The memory, as the faces see it.
 pub(crate) fn open(
     which: &WhichMemory,
+    rerank: &Rerank,
     learning: &Learning,
 ) -> Result<(VaultMemory, Open), Failure> {
     // Opened for reading: each write takes the vault's lock for itself, so that other programs go on.
     let vault: SharedVault = Arc::new(Mutex::new(which.vault.read()?));
-    let opened = which.open_shared(Arc::clone(&vault), Options::default())?;
+    let mut opened = which.open_shared(Arc::clone(&vault), Options::default())?;
+    opened.rerank(rerank)?;
     let learner = if learning.no_learn {
         None
     } else {

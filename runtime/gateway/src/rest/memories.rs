@@ -301,7 +301,6 @@ pub(crate) async fn search(
             Ok((recalled, bio))
         })
         .await?;
-    let reranked = recalled.hits.iter().any(|hit| hit.rerank_score.is_some());
     Ok(Answer(
         StatusCode::OK,
         Results {
@@ -309,7 +308,7 @@ pub(crate) async fn search(
             context: recalled.context,
             tokens: recalled.tokens,
             abstained: recalled.abstained,
-            note: (search.rerank == Some(true) && !reranked && !recalled.hits.is_empty())
+            note: (search.rerank == Some(true) && !recalled.reranked)
                 .then(|| "not reranked: this server has no reranking model".to_owned()),
             memories: recalled.hits,
         },

@@ -171,6 +171,7 @@ impl MemoryService for Notebook {
                 .then(|| "no word of the question is in it".to_owned()),
             hits,
             context,
+            reranked: false,
         })
     }
 

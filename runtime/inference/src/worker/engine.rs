@@ -248,8 +248,8 @@ impl Engine<'_> {
                 id,
                 question,
                 passages,
-            } => self.take_texts(id, |embedder, model, vocabulary| {
-                embedder.prepare_pairs(model, vocabulary, id, &question, &passages)
+            } => self.take_texts(id, |embedder, model, _| {
+                embedder.prepare_pairs(model, id, &question, &passages)
             }),
             ToWorker::Cancel { id } => self.cancel(id),
         }
@@ -466,26 +466,33 @@ enum Made {
     Scores,
 }
 
-/// How a reranking model reads a question and a passage.
-///
-/// Both are tokenized with the model's marks of beginning and end, and the passage loses its first mark: `[CLS] question
-/// [SEP] passage [SEP]`. The RoBERTa family, whose words are not of the BERT tokenizer, has the mark between them twice.
+/// How a reranking model reads a question and a passage: `[CLS] question [SEP] passage [SEP]`, with the marks that the file
+/// says begin and end a text. The RoBERTa family, whose words are not of the BERT tokenizer, has the one between them twice.
 enum Pairs {
-    Once,
-    Twice,
-    /// Through a template of the model's own, which is not done.
-    Template,
+    Marked {
+        begin: TokenId,
+        end: TokenId,
+        between: usize,
+    },
+    /// Through a template of the model's own, or without these marks: not supported.
+    Otherwise,
 }
 
 impl Pairs {
     fn of(model: &LlamaModel, tokenizer: &str) -> Self {
-        let architecture = model.meta_val_str("general.architecture");
-        if model.chat_template(Some("rerank")).is_ok() {
-            Self::Template
-        } else if tokenizer == "bert" || architecture.is_ok_and(|name| name == "modern-bert") {
-            Self::Once
-        } else {
-            Self::Twice
+        let has = |key: &str| model.meta_val_str(key).ok();
+        let once = tokenizer == "bert"
+            || has("general.architecture").is_some_and(|name| name == "modern-bert");
+        match (
+            &tokenized_whole(model, "")[..],
+            has("tokenizer.chat_template.rerank"),
+        ) {
+            ([begin, end], None) => Self::Marked {
+                begin: *begin,
+                end: *end,
+                between: if once { 1 } else { 2 },
+            },
+            _ => Self::Otherwise,
         }
     }
 }
@@ -550,62 +557,42 @@ impl Embedder<'_> {
         })
     }
 
-    /// A question may fill half of what the model reads at once; passages are cut to what is left.
+    /// A question is cut to half of what the model reads, and passages to what is left: what is read of a long text is its
+    /// beginning.
     fn prepare_pairs(
         &self,
         model: &LlamaModel,
-        vocabulary: &Vocabulary,
         id: RequestId,
         question: &str,
         passages: &[String],
     ) -> Result<EmbedJob, Refusal> {
-        let marks_between = match self.pairs {
+        let (begin, end, between) = match self.pairs {
             None => return Err(Refusal::NoRerankingModel),
-            Some(Pairs::Template) => return Err(Refusal::RankTemplate),
-            Some(Pairs::Once) => 1,
-            Some(Pairs::Twice) => 2,
+            Some(Pairs::Otherwise) => return Err(Refusal::RankForm),
+            Some(Pairs::Marked {
+                begin,
+                end,
+                between,
+            }) => (begin, end, between),
         };
-        let too_long = |tokens: usize| Refusal::TextTooLong {
-            index: 0,
-            tokens: u32::try_from(tokens).unwrap_or(u32::MAX),
-            context_tokens: self.tokens / 2,
+        let words = |text: &str, room: usize| {
+            let whole = tokenized_whole(model, text);
+            let words = whole.strip_prefix(&[begin]).unwrap_or(&whole);
+            let words = words.strip_suffix(&[end]).unwrap_or(words);
+            words[..words.len().min(room)].to_vec()
         };
         let limit = self.tokens as usize;
-        let least = vocabulary.fewest_tokens(question.len());
-        if least > limit / 2 {
-            return Err(too_long(least));
-        }
-        let mut asked = tokenized_whole(model, question);
+        let asked = words(question, (limit / 2).saturating_sub(1 + between));
         if asked.is_empty() {
             return Err(Refusal::EmptyPrompt);
         }
-        if asked.len() > limit / 2 {
-            return Err(too_long(asked.len()));
-        }
-        let (begin, end) = (asked.first().copied(), asked.last().copied());
-        if marks_between == 2 {
-            asked.extend(end);
-        }
+        let mut start = vec![begin];
+        start.extend(asked);
+        start.extend(std::iter::repeat_n(end, between));
+        let room = limit.saturating_sub(start.len() + 1);
         let texts = passages
             .iter()
-            .map(|passage| {
-                // What is beyond has no place in any case, and need not be tokenized.
-                let most = vocabulary.most_bytes(limit).min(passage.len());
-                let passage = &passage[..passage.floor_char_boundary(most)];
-                let mut read = tokenized_whole(model, passage);
-                // The mark of its beginning goes, that of its end stays.
-                if read.first().copied() == begin {
-                    read.remove(0);
-                }
-                let room = limit - asked.len();
-                if read.len() > room {
-                    read.truncate(room);
-                    if let (Some(last), Some(end)) = (read.last_mut(), end) {
-                        *last = end;
-                    }
-                }
-                [&asked[..], &read].concat()
-            })
+            .map(|passage| [&start[..], &words(passage, room), &[end]].concat())
             .collect();
         Ok(EmbedJob {
             id,

@@ -118,11 +118,6 @@ impl Vocabulary {
         bytes / self.longest_piece
     }
 
-    /// The most bytes that so many tokens can spell.
-    pub(crate) fn most_bytes(&self, tokens: usize) -> usize {
-        tokens.saturating_mul(self.longest_piece)
-    }
-
     /// The token that a prompt begins with, when the model wants one.
     pub(crate) fn required_bos(&self) -> Option<TokenId> {
         self.bos.filter(|_| self.adds_bos)

@@ -154,6 +154,12 @@ pub(crate) fn eval(args: &Eval, json: bool) -> Outcome {
     let runtime = crate::runtime()?;
     let embedder = LocalEmbedder::find(args.embedding.as_deref(), runtime.handle())?;
     if embedder.is_none() {
+        if args.details.is_some() {
+            return Err(Failure::misuse(
+                "--details says what `tally` found, which needs an embedding model",
+            )
+            .advise("name one with --embedding, or leave --details out"));
+        }
         eprintln!("tally: no embedding model: words and metadata alone are measured");
     }
 
@@ -193,7 +199,7 @@ pub(crate) fn eval(args: &Eval, json: bool) -> Outcome {
     drop(progress);
 
     if let (Some(file), Some(details)) = (&args.details, &costs.details) {
-        std::fs::write(file, details.join("\n") + "\n")
+        std::fs::write(file, details.concat())
             .or_environment(format_args!("write {}", file.display()))?;
     }
     let turns: usize = conversations.iter().map(|c| c.turns.len()).sum();
@@ -270,6 +276,7 @@ fn detail(
         "hits": hits,
     })
     .to_string()
+        + "\n"
 }
 
 /// The models to measure with.

@@ -7,7 +7,7 @@ use tally_memory::{
 };
 
 use crate::failure::{Failure, Outcome};
-use crate::memories::{self, WhichMemory};
+use crate::memories::{self, Rerank, WhichMemory};
 use crate::ui::{printable, say};
 
 /// Find what was said and learnt.
@@ -48,6 +48,8 @@ pub(crate) struct Search {
     /// Print them as a model is given them.
     #[arg(long)]
     context: bool,
+    #[command(flatten)]
+    rerank: Rerank,
     #[command(flatten)]
     which: WhichMemory,
 }
@@ -91,7 +93,8 @@ pub(crate) fn search(args: &Search, json: bool) -> Outcome {
         None if args.all => Mode::Everything,
         None => Mode::Current,
     };
-    let opened = args.which.read()?;
+    let mut opened = args.which.read()?;
+    opened.rerank(&args.rerank)?;
     let question = Question {
         text: args.query.clone(),
         mode,
@@ -106,18 +109,20 @@ pub(crate) fn search(args: &Search, json: bool) -> Outcome {
         },
         hits: Some(args.limit),
         tokens: args.tokens,
-        rerank: args.which.rerank.is_some(),
+        rerank: args.rerank.asked().is_some(),
         ..Question::default()
     };
-    let found = opened
-        .memory
-        .recall(&question, memories::now()?)
-        .map_err(|error| match error {
-            RecallError::Empty | RecallError::TooLong { .. } => Failure::misuse(&error),
-            other => {
-                Failure::environment(&other).advise("to search by words alone: --embedding none")
-            }
-        })?;
+    let found =
+        opened
+            .memory
+            .recall(&question, memories::now()?)
+            .map_err(|error| match error {
+                RecallError::Empty | RecallError::TooLong { .. } => Failure::misuse(&error),
+                RecallError::Rerank(_) => Failure::environment(&error)
+                    .advise("to search without that model: --rerank none"),
+                other => Failure::environment(&other)
+                    .advise("to search by words alone: --embedding none"),
+            })?;
     if json {
         let hits: Vec<serde_json::Value> = found.hits.iter().map(hit).collect();
         say!(

@@ -3,7 +3,7 @@
 use clap::Args as ClapArgs;
 
 use crate::failure::{Failure, Outcome};
-use crate::memories::WhichMemory;
+use crate::memories::{Rerank, WhichMemory};
 use crate::verbs::serve::{self, Learning};
 
 /// Serve one MCP client over standard streams.
@@ -13,6 +13,8 @@ pub(crate) struct Mcp {
     learning: Learning,
     #[command(flatten)]
     which: WhichMemory,
+    #[command(flatten)]
+    rerank: Rerank,
 }
 
 pub(crate) fn run(args: &Mcp, json: bool) -> Outcome {
@@ -21,7 +23,7 @@ pub(crate) fn run(args: &Mcp, json: bool) -> Outcome {
             "stdout belongs to the protocol here, which is JSON already: leave --json out",
         ));
     }
-    let (service, _open) = serve::open(&args.which, &args.learning)?;
+    let (service, _open) = serve::open(&args.which, &args.rerank, &args.learning)?;
     let gateway = serve::private_gateway(service);
     crate::runtime()?.block_on(async {
         tally_gateway::serve_stdio(gateway)
