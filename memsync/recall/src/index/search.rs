@@ -25,6 +25,8 @@ const NEIGHBOURS: [(isize, f32); 4] = [(-1, 0.75), (1, 0.4), (-2, 0.4), (2, 0.2)
 
 /// By how much of the largest possible match somebody else must be ahead before it is they who said it.
 const CLEAR: f32 = 0.1;
+/// The largest number of a reranking model that is taken as it is: differences of such still fit.
+const MOST: f32 = 1e30;
 /// What a question loses of the largest possible match as something that somebody said.
 const ASKING: f32 = 0.3;
 
@@ -76,10 +78,10 @@ impl Index {
                     reason: "the model gave something else than a number for each".to_owned(),
                 });
             }
-            // As odds against the best: what a model is sure of counts, and the order of what it finds poor does not.
-            let most = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            for (candidate, score) in best.iter_mut().zip(scores) {
-                let part = text_weight * self.weights.reranker * (score - most).exp();
+            // Models differ in their scale, so only where a number stands between the least and the largest counts.
+            let scores = scores.into_iter().map(|score| score.clamp(-MOST, MOST));
+            for (candidate, value) in best.iter_mut().zip(normalise(scores.collect())) {
+                let part = text_weight * self.weights.reranker * value;
                 // Even of nothing: that it was read is worth knowing.
                 candidate.score += part;
                 candidate.parts.push((Arm::Reranker, part));
