@@ -902,7 +902,7 @@ class Generator:
     MIX = [("extract", 38), ("answer", 25), ("tool", 23), ("form", 6), ("talk", 3), ("copy", 5)]
 
     # What training reads: groups share the beginning of their prompt, so that it is computed once.
-    GROUPS = [("whole", 46), ("extract", 22), ("dense", 14), ("labels", 12), ("answers", 18), ("answer", 3), ("tools", 18), ("tool", 4), ("results", 4), ("form", 7), ("talk", 1), ("talks", 3), ("copies", 3)]
+    GROUPS = [("whole", 40), ("extract", 30), ("dense", 14), ("labels", 12), ("answers", 22), ("answer", 4), ("tools", 27), ("tool", 5), ("results", 4), ("form", 7), ("talk", 1), ("talks", 3), ("copies", 3)]
 
     def group(self):
         return self.sample(self.GROUPS)

@@ -31,7 +31,7 @@ import corpus
 import tokens
 
 HERE = pathlib.Path(__file__).parent
-CONFIG = {"vocab": tokens.VOCAB, "width": 256, "layers": 6, "heads": 4, "kv_heads": 2, "ff": 640, "context": 2048, "rope_base": 10000.0, "eps": 1e-5}
+CONFIG = {"vocab": tokens.VOCAB, "width": 256, "layers": 9, "heads": 4, "kv_heads": 2, "ff": 640, "context": 2048, "rope_base": 10000.0, "eps": 1e-5}
 SHARD = 8_000
 LONGEST = 640
 EVAL_SPLITS = ("words", "shapes", "both")
@@ -193,16 +193,29 @@ def hidden(torch, cfg, p, table, ids, position, branch):
 
 def from_gguf(torch, path, p, tw):
     """Fills the parameters from an exported model. The shared part of an embedding becomes the mean over the spellings
-    of its piece, its own part the rest, so that the sum is what the file holds."""
+    of its piece, its own part the rest, so that the sum is what the file holds.
+
+    A model with fewer layers grows: new layers stand evenly between its own, each a copy of the one before it that adds
+    nothing yet (its two output matrices are zero), so that the function is the same until the first step.
+    """
     import gguf
 
     t = {x.name: torch.from_numpy(gguf.quants.dequantize(x.data, x.tensor_type).copy()) for x in gguf.GGUFReader(path).tensors}
     table = t["token_embd.weight"]
     shared = torch.zeros_like(p["embed.shared"]).index_add_(0, tw[0], table) / tw[0].bincount()[:, None]
     own = {"embed.shared": shared, "embed.own": table - shared[tw[0]], "embed.feature": torch.zeros_like(p["embed.feature"]), "out_norm": t["output_norm.weight"]}
+    has = 1 + max(int(name.split(".")[1]) for name in t if name.startswith("blk."))
+    layers = 1 + max(int(k.split(".")[0]) for k in p if k not in own)
+    source = [i * has // layers for i in range(layers)]
+    assert sorted(set(source)) == list(range(has)), "a model grows, it does not shrink"
     for k in p:
         layer, _, name = k.partition(".")
-        p[k].data.copy_(own[k] if k in own else t[f"blk.{layer}.{GGUF_NAMES[name]}.weight"])
+        if k in own:
+            p[k].data.copy_(own[k])
+        elif name in ("o", "down") and int(layer) > 0 and source[int(layer)] == source[int(layer) - 1]:
+            p[k].data.zero_()
+        else:
+            p[k].data.copy_(t[f"blk.{source[int(layer)]}.{GGUF_NAMES[name]}.weight"])
 
 
 def orthogonal(torch, g):
