@@ -341,7 +341,13 @@ struct Judge(Barrier);
 impl Reranker for Judge {
     fn rank(&self, _: &str, passages: &[String]) -> Result<Vec<f32>, RerankError> {
         self.0.wait();
-        let number = |passage: &String| if passage.contains("Ghent") { 5.0 } else { 0.0 };
+        let number = |passage: &String| {
+            if passage.ends_with("Ghent.") {
+                5.0
+            } else {
+                0.0
+            }
+        };
         Ok(passages.iter().map(number).collect())
     }
 }
@@ -378,8 +384,11 @@ fn questions_that_a_model_reads_for_are_answered_side_by_side() {
             .expect("neither waits for the other to end")
             .unwrap();
         assert!(answer.reranked);
-        assert!(answer.hits[0].memory.text.contains("Ghent"));
-        assert!(answer.hits.iter().all(|hit| hit.rerank_score.is_some()));
+        assert!(answer.hits.len() > 1);
+        for hit in &answer.hits {
+            let added = hit.rerank_score.expect("all of so few were read");
+            assert_eq!(added > 0.0, hit.memory.text.contains("Ghent"), "{hit:?}");
+        }
     }
     let plain = service.recall(recall(false)).unwrap();
     assert!(!plain.reranked, "nobody asked the model");
