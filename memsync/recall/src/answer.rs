@@ -60,7 +60,7 @@ impl Arm {
 pub struct Trace(pub Vec<(Arm, f32)>);
 
 impl Trace {
-    /// What `arm` added; none where it did not run or added nothing.
+    /// What `arm` added; none where it has no part. The reranker has one wherever it read, even of 0.
     #[must_use]
     pub fn part(&self, arm: Arm) -> Option<f32> {
         let found = self.0.iter().find(|(a, _)| *a == arm);

@@ -370,7 +370,7 @@ fn a_reranker_reads_each_turn_after_the_one_before_it_and_lifts_what_it_prefers(
     assert!(part > 0.0 && (sum - hit.score).abs() < 1e-5);
     assert_eq!(
         with.abstention, without.abstention,
-        "the reranker says nothing about that"
+        "what it advises is not the reranker's business, and here the same words are on top"
     );
 }
 

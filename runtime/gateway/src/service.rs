@@ -173,7 +173,7 @@ pub struct Hit {
     pub score: f64,
     /// One minus the cosine of question and memory, where vectors were compared.
     pub vector_distance: Option<f64>,
-    /// What a reranking model added to the score, where one read this memory.
+    /// What a reranking model added to the score, where one read this memory: 0 for the worst of those that it read.
     pub rerank_score: Option<f64>,
     /// What each arm of the search made of it.
     pub trace: Vec<String>,
