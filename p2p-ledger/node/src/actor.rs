@@ -45,7 +45,7 @@ use crate::consensus::{
 };
 use crate::metrics::Metrics;
 use crate::pool::{self, Pool};
-use crate::proofs::Log;
+use crate::proofs::{Log, Wanted};
 use crate::store::{Blocks, Partitions, PoolFile, StoreError};
 use crate::wire::{self, BlockMessage, HistoryMessage, Outline, Refused, Transactions};
 pub(crate) use answers::Command;
@@ -191,7 +191,7 @@ pub(crate) struct Actor<E: Runtime, C, S> {
     proposing: Option<Proposing>,
     verifying: Vec<Verifying>,
     history: history::History,
-    waiting: HashMap<Digest, Vec<Waiting>>,
+    waiting: HashMap<Wanted, Vec<Waiting>>,
     waiting_cosigned: HashMap<Digest, Vec<Waiting>>,
     faults: Vec<Fault>,
     next_tip: SystemTime,

@@ -13,7 +13,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
-use tally_ledger::{AccountId, Epoch, Genesis, Height, NodeId, Transaction, Trust, verify_proof};
+use tally_ledger::{
+    AccountId, Entry, Epoch, Genesis, Height, NodeId, Sequence, Transaction, Trust, verify_proof,
+};
 use tally_log::SignedCheckpoint;
 use tally_net::{CallError, Caller, Endpoint, EndpointId, Peer};
 use tally_receipt::{Digest, Timestamp};
@@ -106,6 +108,25 @@ impl<'a> Asked<'a> {
     async fn prove(&self, receipt: Digest, wait: Duration) -> Result<Bytes, AskError> {
         let wait_ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
         self.ask(&Ask::Prove { receipt, wait_ms }, |answer| match answer {
+            Answer::Proof(proof) => Some(proof),
+            _ => None,
+        })
+        .await
+    }
+
+    async fn prove_place(
+        &self,
+        node: NodeId,
+        sequence: Sequence,
+        wait: Duration,
+    ) -> Result<Bytes, AskError> {
+        let wait_ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
+        let ask = Ask::ProvePlace {
+            node,
+            sequence,
+            wait_ms,
+        };
+        self.ask(&ask, |answer| match answer {
             Answer::Proof(proof) => Some(proof),
             _ => None,
         })
@@ -344,7 +365,26 @@ impl Client {
         self.first(hedge(wait), |caller| async move {
             let wait = wait.saturating_sub(begun.elapsed());
             let proof = Asked(caller).prove(receipt, wait).await?;
-            self.checked(proof, receipt, caller)
+            self.checked(&proof, caller, |entry| entry.receipt == receipt)?;
+            Ok(proof)
+        })
+        .await
+    }
+
+    /// What a node settled at one of its places, from whoever has it first; the proof of it was checked from genesis on.
+    pub async fn settled_at(
+        &self,
+        node: NodeId,
+        sequence: Sequence,
+        wait: Duration,
+    ) -> Result<Entry, ClientError> {
+        let begun = Instant::now();
+        self.first(hedge(wait), |caller| async move {
+            let wait = wait.saturating_sub(begun.elapsed());
+            let proof = Asked(caller).prove_place(node, sequence, wait).await?;
+            self.checked(&proof, caller, |entry| {
+                entry.node == node && entry.sequence == sequence
+            })
         })
         .await
     }
@@ -359,12 +399,19 @@ impl Client {
         self.first(hedge(wait), |caller| async move {
             let wait = wait.saturating_sub(begun.elapsed());
             let proof = Asked(caller).prove_cosigned(receipt, wait).await?;
-            self.checked(proof, receipt, caller)
+            self.checked(&proof, caller, |entry| entry.receipt == receipt)?;
+            Ok(proof)
         })
         .await
     }
 
-    fn checked(&self, proof: Bytes, receipt: Digest, caller: &Caller) -> Result<Bytes, AskError> {
+    /// The entry that a proof shows, if it holds and the entry is what was asked for.
+    fn checked(
+        &self,
+        proof: &[u8],
+        caller: &Caller,
+        is_wanted: impl FnOnce(&Entry) -> bool,
+    ) -> Result<Entry, AskError> {
         // By this program's clock; a proof from the future is none.
         let since = SystemTime::now()
             .duration_since(UNIX_EPOCH)
@@ -375,13 +422,11 @@ impl Client {
             genesis: Some(&self.genesis),
             policy: None,
         };
-        let shown = verify_proof(&proof, None, &trust);
-        if shown.verdict.is_verified() && shown.entry.is_some_and(|entry| entry.receipt == receipt)
-        {
-            Ok(proof)
-        } else {
-            Err(AskError::BadProof(caller.server()))
-        }
+        let shown = verify_proof(proof, None, &trust);
+        shown
+            .entry
+            .filter(|entry| shown.verdict.is_verified() && is_wanted(entry))
+            .ok_or(AskError::BadProof(caller.server()))
     }
 
     /// What every node says to be the last final header, with what shows it to whoever knows who voted in an epoch.

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::actor::Command;
 use crate::checks::Checks;
 use crate::consensus::Fault;
+use crate::proofs::Wanted;
 use crate::service::malformed;
 use crate::wire::{AccountAnswer, Head, NodeAnswer, Refused, Status, Stretch, Submitted};
 
@@ -108,8 +109,17 @@ impl Handle {
         receipt: Digest,
         wait: Duration,
     ) -> Result<Result<Bytes, Refused>, Stopped> {
+        self.prove_wanted(Wanted::Receipt(receipt), wait).await
+    }
+
+    /// The proof of one entry of the log, as soon as it is there.
+    pub(crate) async fn prove_wanted(
+        &self,
+        wanted: Wanted,
+        wait: Duration,
+    ) -> Result<Result<Bytes, Refused>, Stopped> {
         self.ask(|answer| Command::Prove {
-            receipt,
+            wanted,
             wait,
             answer,
         })

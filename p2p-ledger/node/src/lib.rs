@@ -56,7 +56,7 @@ pub use consensus::{Fault, FaultKind, View};
 pub use daemon::{Config, RunError, Running, run};
 pub use handle::{Handle, Stopped};
 pub use light::{AdvanceError, LightClient};
-pub use outbox::{Form, Outbox, Record, Settling};
+pub use outbox::{Form, Outbox, Record, Sent, Settling};
 pub use settle::{SettleError, settle};
 pub use simplex::{Timing, key as vote_key};
 pub use store::StoreError;

@@ -4,6 +4,7 @@
 //! DIR/receipts-N   frames (`frames`), each a record: 1 (by hash) or 2 (in full) || the receipt's envelope.
 //!                  The first of the file is record N, from 0, in 20 digits
 //! DIR/settled      a frame: how many records, from the first ever, are settled, u64
+//! DIR/sent         a frame: what was last handed over ([`Sent`]), three u64
 //! DIR/append       held by whoever appends
 //! DIR/lock         held by whoever settles
 //! DIR/attended     held by a process that settles what comes, for as long as it looks
@@ -48,6 +49,18 @@ pub struct Record {
     pub form: Form,
     /// The receipt's envelope.
     pub receipt: Vec<u8>,
+}
+
+/// A settlement that may have been handed over: which records, and as what. It is put down before it is handed over, so that
+/// after a crash the same records go to the same place, whatever was appended since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// The first record, among all that ever were.
+    pub first: u64,
+    /// How many.
+    pub count: u64,
+    /// The place of the first among all that the node settled.
+    pub sequence: u64,
 }
 
 /// A runner's outbox.
@@ -156,23 +169,53 @@ impl Outbox {
         Ok((last + count).saturating_sub(self.settled()?))
     }
 
+    /// What may have been handed over of the records that are not settled; none if nothing was.
+    pub fn sent(&self) -> io::Result<Option<Sent>> {
+        let mut sent = None;
+        each_frame(&read(&self.0.join("sent"))?, |payload| {
+            if let Ok(numbers) = <[u8; 24]>::try_from(payload) {
+                let (numbers, _) = numbers.as_chunks::<8>();
+                let [first, count, sequence] =
+                    [numbers[0], numbers[1], numbers[2]].map(u64::from_be_bytes);
+                sent = Some(Sent {
+                    first,
+                    count,
+                    sequence,
+                });
+            }
+        });
+        let settled = self.settled()?;
+        Ok(sent.filter(|sent| sent.first == settled && sent.count > 0))
+    }
+
+    /// Puts down what is about to be handed over.
+    pub fn set_sent(&self, sent: Sent) -> io::Result<()> {
+        let numbers = [sent.first, sent.count, sent.sequence].map(u64::to_be_bytes);
+        self.replace("sent", numbers.as_flattened())
+    }
+
     /// Puts down that the first `count` receipts of all that ever were are settled, and lets go of files that have no others.
     pub fn set_settled(&self, count: u64) -> io::Result<()> {
-        let mut bytes = Vec::new();
-        put(&count.to_be_bytes(), &mut bytes);
-        let new = self.0.join("settled.new");
-        let mut file = self.file("settled.new")?;
-        file.set_len(0)?;
-        file.write_all(&bytes)?;
-        file.sync_all()?;
-        fs::rename(new, self.0.join("settled"))?;
-        self.sync_folder()?;
+        self.replace("settled", &count.to_be_bytes())?;
         for pair in self.firsts()?.windows(2) {
             if pair[1] <= count {
                 fs::remove_file(self.receipts(pair[0]))?;
             }
         }
         Ok(())
+    }
+
+    /// Writes a file of one frame anew: it is the old one or the new one, whenever the machine stops.
+    fn replace(&self, name: &str, payload: &[u8]) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        put(payload, &mut bytes);
+        let new = format!("{name}.new");
+        let mut file = self.file(&new)?;
+        file.set_len(0)?;
+        file.write_all(&bytes)?;
+        file.sync_all()?;
+        fs::rename(self.0.join(&new), self.0.join(name))?;
+        self.sync_folder()
     }
 
     fn settled(&self) -> io::Result<u64> {
@@ -328,6 +371,26 @@ mod tests {
         outbox.append(&[record(2)]).unwrap();
         let (_, open) = outbox.open_records(9).unwrap();
         assert_eq!(open, vec![record(0), record(2)]);
+    }
+
+    #[test]
+    fn what_was_sent_is_known_until_it_is_settled() {
+        let dir = crate::scratch::Scratch::new();
+        let outbox = Outbox::open(dir.path()).unwrap();
+        assert_eq!(outbox.sent().unwrap(), None);
+        outbox.append(&[record(0), record(2), record(4)]).unwrap();
+        let sent = Sent {
+            first: 0,
+            count: 2,
+            sequence: 70,
+        };
+        outbox.set_sent(sent).unwrap();
+        let outbox = Outbox::open(dir.path()).unwrap();
+        assert_eq!(outbox.sent().unwrap(), Some(sent));
+        outbox.set_settled(2).unwrap();
+        assert_eq!(outbox.sent().unwrap(), None);
+        fs::write(dir.path().join("sent"), b"half a fra").unwrap();
+        assert_eq!(outbox.sent().unwrap(), None);
     }
 
     #[test]

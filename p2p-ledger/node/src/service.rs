@@ -10,6 +10,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::checks::Checks;
 use crate::handle::{Handle, Stopped};
+use crate::proofs::Wanted;
 use crate::wire::{self, Answer, Ask, Refused, RefusedCode, Submitted, Transactions};
 
 /// A node's answers. Everything here is public: whoever calls is asked nothing, and a transaction speaks for itself by its
@@ -98,12 +99,13 @@ impl Answers {
             Ask::Genesis => Answer::Genesis(self.genesis.clone()),
             Ask::Submit(transactions) => Answer::Submitted(self.submit(transactions).await?),
             Ask::Prove { receipt, wait_ms } => {
-                let (wait, _turn) = self.patience(wait_ms);
-                match self.node.prove(receipt, wait).await? {
-                    Ok(proof) => Answer::Proof(proof),
-                    Err(refused) => Answer::No(refused),
-                }
+                self.prove(Wanted::Receipt(receipt), wait_ms).await?
             }
+            Ask::ProvePlace {
+                node,
+                sequence,
+                wait_ms,
+            } => self.prove(Wanted::Place(node, sequence), wait_ms).await?,
             Ask::Blocks(from) => Answer::Blocks(self.node.blocks(from).await?),
             Ask::Account(account) => Answer::Account(self.node.account(account).await?),
             Ask::Head(since) => match self.node.head(since).await? {
@@ -128,6 +130,14 @@ impl Answers {
                 }
             }
             Ask::Node(node) => Answer::Node(self.node.node(node).await?),
+        })
+    }
+
+    async fn prove(&self, wanted: Wanted, wait_ms: u32) -> Result<Answer, Stopped> {
+        let (wait, _turn) = self.patience(wait_ms);
+        Ok(match self.node.prove_wanted(wanted, wait).await? {
+            Ok(proof) => Answer::Proof(proof),
+            Err(refused) => Answer::No(refused),
         })
     }
 

@@ -1,13 +1,17 @@
 //! Emptying an outbox into a ledger.
 //!
 //! ```text
-//! what is next for this node, says the ledger ──▶ the outbox's next receipts, signed ──▶ f + 1 validators have them
-//!        ▲                                                                                          │
-//!        └────────────── the outbox notes them as settled ◀── proof of the last, checked ◀──────────┘
+//! what is next for this node, says the ledger ──▶ the outbox notes: these records, from that place on ──▶ signed, to f + 1 validators
+//!        ▲                                                                                                     │
+//!        └───── the outbox notes them as settled ◀── proof of what stands at the last of these places ◀────────┘
 //! ```
 //!
-//! A crash anywhere is harmless: receipts that were settled and not noted are found by their proof, and the same receipts at
-//! the same place make the same transaction.
+//! Invariants: a record counts as settled when the log has its receipt at the place that was noted for it, under this node's
+//! name; that somebody else settled the same receipt, or that this node did earlier, does not count. A crash anywhere is
+//! harmless: the same records go to the same place, which makes the same transaction, however many were appended since.
+//!
+//! Two machines with one key take each other's places. Whoever lost such a place takes a new one; nothing is lost, and each
+//! learns of it by what stands there.
 
 use std::time::Duration;
 
@@ -18,7 +22,7 @@ use tally_ledger::{
 use tally_receipt::{Digest, SigningKey};
 
 use crate::client::{AskError, Client, ClientError};
-use crate::outbox::{Form, Outbox, Record};
+use crate::outbox::{Form, Outbox, Record, Sent};
 use crate::wire::RefusedCode;
 
 /// Receipts in one transaction, and their bytes if they are settled in full.
@@ -60,40 +64,72 @@ pub async fn settle(
     let node = NodeId::new(key.public_key());
     let mut settled = 0;
     loop {
-        let (first, open) = outbox.open_records(RECEIPTS)?;
+        let (first, mut open) = outbox.open_records(RECEIPTS)?;
+        let noted = outbox.sent()?;
+        if let Some(sent) = noted {
+            // The same records, though more have come since.
+            open.truncate(usize::try_from(sent.count).unwrap_or(usize::MAX));
+        }
         let Some(open) = batch(open)? else {
             return Ok(settled);
         };
-        let digests: Vec<Digest> = open.iter().map(|one| Digest::of(&one.receipt)).collect();
-        let Some(last) = digests.last() else {
-            return Ok(settled);
+        let next = match client.node(node).await? {
+            Some(found) => found.settled,
+            None => {
+                register(client, genesis, key).await?;
+                0
+            }
         };
-        if !final_at(client, *last, Duration::ZERO).await? {
-            let next = match client.node(node).await? {
-                Some(found) => found.settled,
-                None => {
-                    register(client, genesis, key).await?;
-                    0
-                }
-            };
-            let receipts = match open[0].form {
-                Form::Hash => Settlement::Hashes(digests.clone()),
-                Form::Full => {
-                    Settlement::Full(open.iter().map(|one| one.receipt.clone().into()).collect())
-                }
-            };
+        let count = open.len() as u64;
+        let sent = match noted {
+            Some(sent) => sent,
+            None => {
+                let sent = Sent {
+                    first,
+                    count,
+                    sequence: next,
+                };
+                outbox.set_sent(sent)?;
+                sent
+            }
+        };
+        let end = sent.sequence + count;
+        if next <= sent.sequence {
             let request = Request::Settle {
                 node,
-                first: Sequence::new(next),
-                receipts,
+                first: Sequence::new(sent.sequence),
+                receipts: receipts(&open),
             };
             client.submit(&[signed(request, genesis, key)]).await?;
-            if !final_at(client, *last, FINAL).await? {
-                return Err(SettleError::NotFinal);
-            }
         }
-        outbox.set_settled(first + digests.len() as u64)?;
-        settled += digests.len() as u64;
+        // If some of the places are taken and others are not, then not by these records, which come together or not at all.
+        let mut is_there = next <= sent.sequence || next >= end;
+        for (place, record) in [(end - 1, open.last()), (sent.sequence, open.first())] {
+            is_there = is_there
+                && record.map(|one| Digest::of(&one.receipt))
+                    == Some(found_at(client, node, Sequence::new(place)).await?);
+        }
+        if is_there {
+            outbox.set_settled(first + count)?;
+            settled += count;
+        } else {
+            // Something else that has this key settled other receipts there: these records take another place.
+            outbox.set_sent(Sent { count: 0, ..sent })?;
+        }
+    }
+}
+
+fn receipts(records: &[Record]) -> Settlement {
+    match records[0].form {
+        Form::Hash => {
+            Settlement::Hashes(records.iter().map(|one| Digest::of(&one.receipt)).collect())
+        }
+        Form::Full => Settlement::Full(
+            records
+                .iter()
+                .map(|one| one.receipt.clone().into())
+                .collect(),
+        ),
     }
 }
 
@@ -117,14 +153,14 @@ fn batch(open: Vec<Record>) -> Result<Option<Vec<Record>>, SettleError> {
     Ok(Some(batch))
 }
 
-/// Whether a receipt is settled, or becomes so within `wait`.
-async fn final_at(client: &Client, receipt: Digest, wait: Duration) -> Result<bool, SettleError> {
-    match client.prove(receipt, wait).await {
-        Ok(_) => Ok(true),
+/// The receipt that stands at a node's place, once it is final.
+async fn found_at(client: &Client, node: NodeId, place: Sequence) -> Result<Digest, SettleError> {
+    match client.settled_at(node, place, FINAL).await {
+        Ok(entry) => Ok(entry.receipt),
         Err(ClientError::Nobody(AskError::Refused(refused)))
             if refused.code == RefusedCode::NotYet =>
         {
-            Ok(false)
+            Err(SettleError::NotFinal)
         }
         Err(error) => Err(error.into()),
     }

@@ -7,7 +7,8 @@
 use bytes::Bytes;
 use tally_ledger::{
     AccountId, BlockDigest, Certificate, ChainId, Epoch, EpochEnd, HEADER_BYTES, Header, Height,
-    MAX_BLOCK_BYTES, MAX_TRANSACTION_BYTES, MAX_VALIDATORS, NodeId, TransactionId, ValidatorSet,
+    MAX_BLOCK_BYTES, MAX_TRANSACTION_BYTES, MAX_VALIDATORS, NodeId, Sequence, TransactionId,
+    ValidatorSet,
 };
 use tally_log::MAX_NOTE_BYTES;
 use tally_receipt::{Digest, PublicKey};
@@ -102,6 +103,12 @@ pub(crate) enum Ask {
     /// The same as `Prove`, by such a checkpoint.
     ProveCosigned {
         receipt: Digest,
+        wait_ms: u32,
+    },
+    /// The same as `Prove`, of the receipt that a node settled as its `sequence`-th.
+    ProvePlace {
+        node: NodeId,
+        sequence: Sequence,
         wait_ms: u32,
     },
 }
@@ -506,6 +513,16 @@ impl Message for Ask {
                 to.extend(receipt.as_bytes());
                 to.extend(wait_ms.to_be_bytes());
             }
+            Self::ProvePlace {
+                node,
+                sequence,
+                wait_ms,
+            } => {
+                to.push(11);
+                to.extend(node.as_bytes());
+                to.extend(sequence.get().to_be_bytes());
+                to.extend(wait_ms.to_be_bytes());
+            }
         }
     }
 
@@ -525,6 +542,11 @@ impl Message for Ask {
             9 => Self::Checkpoint,
             10 => Self::ProveCosigned {
                 receipt: Digest::from_bytes(from.array("a digest")?),
+                wait_ms: from.u32("a time")?,
+            },
+            11 => Self::ProvePlace {
+                node: NodeId::new(from.key()?),
+                sequence: Sequence::new(from.u64("a place")?),
                 wait_ms: from.u32("a time")?,
             },
             _ => return Err(DecodeError::Malformed("a tag")),
@@ -802,6 +824,11 @@ mod tests {
         ]));
         let key = tally_receipt::SigningKey::from_seed(&[1; 32]).public_key();
         there_and_back(Ask::Node(NodeId::new(key)));
+        there_and_back(Ask::ProvePlace {
+            node: NodeId::new(key),
+            sequence: Sequence::new(7),
+            wait_ms: 20_000,
+        });
         there_and_back(Answer::Node(None));
         there_and_back(Answer::Node(Some(NodeAnswer {
             height: Height::new(2),

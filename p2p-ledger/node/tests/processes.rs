@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use network::*;
 use tally_ledger::{NodeId, Request, Sequence, Settlement};
 use tally_net::{Endpoint, Secret};
-use tally_node::{Client, Form, Outbox, Record};
+use tally_node::{Client, Form, Outbox, Record, Sent};
 use tally_receipt::{Digest, SigningKey};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -101,5 +101,94 @@ async fn one_node_alone_settles_an_outbox_and_a_follower_has_it_too() {
     // It checks the proof, so that it comes from a follower does not matter.
     for receipt in receipts {
         proven(&of_follower, Digest::of(&receipt)).await;
+    }
+}
+
+/// A folder's files, as a machine that stops at this moment leaves them.
+fn copied(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).expect("a folder");
+    for entry in std::fs::read_dir(from).expect("a folder") {
+        let path = entry.expect("a file").path();
+        std::fs::copy(&path, to.join(path.file_name().expect("named"))).expect("copied");
+    }
+}
+
+fn by_hash(receipt: &[u8]) -> Record {
+    Record {
+        form: Form::Hash,
+        receipt: receipt.to_vec(),
+    }
+}
+
+/// Settles all that waits, however often the network has to be asked.
+async fn emptied(outbox: &Outbox, client: &Client, net: &Net, key: &SigningKey) {
+    let begun = Instant::now();
+    while outbox.waiting().expect("read") > 0 {
+        if let Err(error) = tally_node::settle(outbox, client, &net.genesis, key).await {
+            assert!(begun.elapsed() < Duration::from_secs(60), "{error}");
+        }
+    }
+}
+
+async fn settled_by(client: &Client, key: &SigningKey) -> u64 {
+    let node = NodeId::new(key.public_key());
+    let found = client.node(node).await.expect("answered");
+    found.map_or(0, |found| found.settled)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_settled_twice_or_left_out_whoever_else_settles_and_whenever_a_runner_stops() {
+    let mut net = Net::new(1);
+    net.start_all();
+    let client = client(&net).await;
+    let key = SigningKey::from_seed(&[79; 32]);
+    let folder = |name: &str| net.folder().join(name);
+    let outbox = Outbox::open(&folder("outbox")).expect("an outbox");
+
+    // Somebody else has settled the last receipt of three already.
+    let stranger = SigningKey::from_seed(&[80; 32]);
+    let theirs = Outbox::open(&folder("stranger")).expect("an outbox");
+    theirs.append(&[by_hash(b"c")]).expect("written");
+    emptied(&theirs, &client, &net, &stranger).await;
+    outbox
+        .append(&[by_hash(b"a"), by_hash(b"b"), by_hash(b"c")])
+        .expect("written");
+    emptied(&outbox, &client, &net, &key).await;
+    assert_eq!(settled_by(&client, &key).await, 3);
+    for receipt in [b"a", b"b", b"c"] {
+        proven(&client, Digest::of(receipt)).await;
+    }
+
+    // The machine stops when two more were handed over and not noted as settled, and has a third one when it is back.
+    outbox
+        .append(&[by_hash(b"d"), by_hash(b"e")])
+        .expect("written");
+    copied(&folder("outbox"), &folder("before"));
+    emptied(&outbox, &client, &net, &key).await;
+    std::fs::copy(folder("outbox").join("sent"), folder("before").join("sent")).expect("copied");
+    let outbox = Outbox::open(&folder("before")).expect("an outbox");
+    outbox.append(&[by_hash(b"f")]).expect("written");
+    emptied(&outbox, &client, &net, &key).await;
+    assert_eq!(settled_by(&client, &key).await, 6);
+    proven(&client, Digest::of(b"f")).await;
+
+    // Another machine with the same key takes the places that were meant for two others.
+    outbox
+        .append(&[by_hash(b"g"), by_hash(b"h")])
+        .expect("written");
+    outbox
+        .set_sent(Sent {
+            first: 6,
+            count: 2,
+            sequence: 6,
+        })
+        .expect("written");
+    let twin = Outbox::open(&folder("twin")).expect("an outbox");
+    twin.append(&[by_hash(b"x")]).expect("written");
+    emptied(&twin, &client, &net, &key).await;
+    emptied(&outbox, &client, &net, &key).await;
+    assert_eq!(settled_by(&client, &key).await, 9);
+    for receipt in [b"g", b"h", b"x"] {
+        proven(&client, Digest::of(receipt)).await;
     }
 }

@@ -18,6 +18,7 @@ use super::{Actor, Waiting};
 use crate::Runtime;
 use crate::consensus::{Consensus, Fault};
 use crate::pool::{Entry, RefusedEntry};
+use crate::proofs::Wanted;
 use crate::store::StoreError;
 use crate::wire::{
     self, AccountAnswer, Head, NodeAnswer, Refused, RefusedCode, Status, Stretch, Submitted,
@@ -37,7 +38,7 @@ pub(crate) enum Command {
     },
     Status(oneshot::Sender<Status>),
     Prove {
-        receipt: Digest,
+        wanted: Wanted,
         wait: Duration,
         answer: oneshot::Sender<Result<Bytes, Refused>>,
     },
@@ -118,10 +119,10 @@ where
                 }
                 Command::Status(answer) => tell(answer, self.status()),
                 Command::Prove {
-                    receipt,
+                    wanted,
                     wait,
                     answer,
-                } => self.prove(receipt, wait, answer),
+                } => self.prove(wanted, wait, answer),
                 Command::Blocks { from, answer } => tell(answer, self.stretch(from).await?),
                 Command::Take { stretch, answer } => {
                     let taken = self.take(stretch).await?;
@@ -299,20 +300,20 @@ where
 
     fn prove(
         &mut self,
-        receipt: Digest,
+        wanted: Wanted,
         wait: Duration,
         answer: oneshot::Sender<Result<Bytes, Refused>>,
     ) {
-        match self.proof(&receipt) {
+        match self.proof(&wanted) {
             Some(proof) => tell(answer, Ok(proof)),
-            None if wait.is_zero() => tell(answer, Err(not_settled(&receipt))),
+            None if wait.is_zero() => tell(answer, Err(not_settled(&wanted))),
             None if self.waiting.len() >= WAITING => {
                 tell(answer, Err(too_many_wait()));
             }
             None => {
                 let until = self.now() + wait.min(LONGEST_WAIT);
                 self.waiting
-                    .entry(receipt)
+                    .entry(wanted)
                     .or_default()
                     .push(Waiting { until, answer });
             }
@@ -357,7 +358,8 @@ where
     /// The proof that a receipt is in the log of the last cosigned checkpoint.
     fn cosigned_proof(&self, receipt: &Digest) -> Option<Bytes> {
         let checkpoint = self.checkpoints.cosigned()?;
-        let (index, entry, inclusion) = self.log.find(receipt, checkpoint.checkpoint().size)?;
+        let wanted = Wanted::Receipt(*receipt);
+        let (index, entry, inclusion) = self.log.find(&wanted, checkpoint.checkpoint().size)?;
         let proof = ProofFile {
             extra: Some(entry.to_bytes().to_vec()),
             index,
@@ -372,9 +374,9 @@ where
         if self.waiting.is_empty() {
             return;
         }
-        for one in settled {
-            if let Some(waiting) = self.waiting.remove(&one.entry.receipt)
-                && let Some(proof) = self.proof(&one.entry.receipt)
+        for wanted in settled.iter().flat_map(|one| Wanted::names_of(&one.entry)) {
+            if let Some(waiting) = self.waiting.remove(&wanted)
+                && let Some(proof) = self.proof(&wanted)
             {
                 for one in waiting {
                     tell(one.answer, Ok(proof.clone()));
@@ -389,10 +391,10 @@ where
         expire(&mut self.waiting_cosigned, now, not_cosigned);
     }
 
-    /// The proof that a receipt is settled, as of the last final block.
-    fn proof(&self, receipt: &Digest) -> Option<Bytes> {
+    /// The proof that an entry is in the log, as of the last final block.
+    fn proof(&self, wanted: &Wanted) -> Option<Bytes> {
         let header = self.chain.tip().head().clone();
-        let (index, entry, inclusion) = self.log.find(receipt, header.log_size)?;
+        let (index, entry, inclusion) = self.log.find(wanted, header.log_size)?;
         let finality = Finality {
             header,
             certificate: self.certificate.clone()?,
@@ -409,14 +411,10 @@ fn tell<T>(to: oneshot::Sender<T>, answer: T) {
     let _ = to.send(answer);
 }
 
-fn expire(
-    waiting: &mut HashMap<Digest, Vec<Waiting>>,
-    now: SystemTime,
-    late: fn(&Digest) -> Refused,
-) {
-    waiting.retain(|receipt, all| {
+fn expire<K>(waiting: &mut HashMap<K, Vec<Waiting>>, now: SystemTime, late: fn(&K) -> Refused) {
+    waiting.retain(|wanted, all| {
         for one in all.extract_if(.., |one| one.until <= now) {
-            tell(one.answer, Err(late(receipt)));
+            tell(one.answer, Err(late(wanted)));
         }
         !all.is_empty()
     });
@@ -438,9 +436,9 @@ fn not_cosigned(receipt: &Digest) -> Refused {
     }
 }
 
-fn not_settled(receipt: &Digest) -> Refused {
+fn not_settled(wanted: &Wanted) -> Refused {
     Refused {
         code: RefusedCode::NotYet,
-        sentence: format!("receipt {receipt} is in no final block yet"),
+        sentence: format!("{wanted} is in no final block yet"),
     }
 }
