@@ -1,9 +1,10 @@
 //! How facts are asked for, and how the answer is read: the prompt is fixed to the byte, so that it can be made again from the
 //! episodes and compared with what a receipt commits to.
 //!
-//! The shape is that of `models/nano/FORMAT.md`; a larger model reads it as well. A model is shown lines `SPEAKER: words`, at
-//! most [`LINES_PER_CALL`] of one conversation and [`BYTES_PER_CALL`] bytes, and answers with spans that it copies from them. Line feeds in a turn
-//! become spaces, byte for byte, so that a span in a line is a span in the turn.
+//! A model is shown lines `SPEAKER: words`, at most [`LINES_PER_CALL`] of one conversation and [`BYTES_PER_CALL`] bytes, and answers with spans
+//! that it copies from them. Line feeds in a turn become spaces, byte for byte, so that a span in a line is a span in the turn. What stands before
+//! the lines depends on whom is asked ([`Dialect`]): tally-nano reads the short prompt of `models/nano/FORMAT.md` and no other, every other
+//! model is told what is wanted (`instructions.txt`) and shown [`EXAMPLES`].
 //!
 //! What a model is never shown: what was recalled or quoted (`speech.rs`), secrets (`secrets.rs`), words of models, tools and
 //! documents.
@@ -13,12 +14,14 @@ use std::ops::Range;
 use serde::Deserialize;
 
 use crate::ids::EpisodeId;
-use crate::model::{Ask, Form, Message};
+use crate::model::{Ask, Dialect, Form, Message};
 use crate::record::{Category, Episode, Kind, Line, Role};
 use crate::{quotations, secrets, speech};
 
-/// The name of this shape, in records of calls: the answer is held to quotations (`quotations.rs`).
-pub const SHAPE: &str = "tally-nano/2";
+/// The name of the shape that any model is asked in, in records of calls. Its words are part of it: other words, another number.
+pub const SHAPE: &str = "tally-extract/1";
+/// The shape that tally-nano is asked in. In both the answer is held to quotations (`quotations.rs`).
+pub const NANO_SHAPE: &str = "tally-nano/2";
 /// The same question, whose answer was only held to the schema. No longer asked; records of it are verified.
 const BY_SCHEMA: &str = "tally-nano/1";
 /// Most lines of one prompt.
@@ -28,7 +31,23 @@ pub(crate) const BYTES_PER_CALL: usize = 1_000;
 /// Most tokens of one answer: eight facts.
 const MAX_TOKENS: u32 = 512;
 
-const SYSTEM: &str = "Extract memories as JSON.";
+const INSTRUCTIONS: &str = include_str!("instructions.txt");
+/// Lines and what is to be answered.
+const EXAMPLES: [(&str, &str); 3] = [
+    (
+        "user: Hi! I'm allergic to peanuts and my sister Lena works as a nurse in Ghent.",
+        r#"{"facts":[{"basis":"I'm allergic to peanuts","category":"health","kind":"semantic","subject":"user"},{"basis":"my sister Lena works as a nurse in Ghent","category":"career","kind":"semantic","subject":"Lena"}]}"#,
+    ),
+    (
+        "user: Could you tell me what a good present for a teacher is?",
+        r#"{"facts":[]}"#,
+    ),
+    (
+        "Tom: We moved to Oslo last year, did you know?\nMia: No! My brother flies there on Friday.",
+        r#"{"facts":[{"basis":"We moved to Oslo last year","category":"identity","kind":"episodic","subject":"Tom"},{"basis":"My brother flies there on Friday","category":"travel","kind":"episodic","subject":"brother"}]}"#,
+    ),
+];
+const NANO_SYSTEM: &str = "Extract memories as JSON.";
 const SCHEMA: &str = r#"{"type":"object","properties":{"facts":{"type":"array","maxItems":8,"items":{"type":"object","properties":{"basis":{"type":"string"},"category":{"enum":["identity","career","interests","relationships","health","finance","learning","travel","productivity","private"]},"kind":{"enum":["semantic","episodic"]},"subject":{"type":"string"}},"required":["basis","category","kind","subject"],"additionalProperties":false}}},"required":["facts"],"additionalProperties":false}"#;
 
 /// A fact as a model proposes it.
@@ -158,35 +177,48 @@ pub(crate) fn line_text(episode: &Episode, line: &Line) -> Option<String> {
     Some(format!("{}: {words}", speaker(episode)))
 }
 
-/// The question about these lines, in the present shape.
-pub(crate) fn ask(lines: &[String]) -> Ask {
-    let form = Form::Grammar(quotations::grammar(lines));
-    question(lines, form)
+/// The shape that a model is asked in.
+pub(crate) fn shape(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::Any => SHAPE,
+        Dialect::Nano => NANO_SHAPE,
+    }
 }
 
 /// The question about these lines as a call of some shape asked it; none of a shape that is not of this kind.
 pub(crate) fn asked(shape: &str, lines: &[String]) -> Option<Ask> {
-    match shape {
-        SHAPE => Some(ask(lines)),
-        BY_SCHEMA => Some(question(lines, Form::Schema(SCHEMA))),
-        _ => None,
-    }
-}
-
-fn question(lines: &[String], form: Form) -> Ask {
-    Ask {
-        messages: vec![
-            Message {
-                role: "system",
-                content: SYSTEM.to_owned(),
-            },
-            Message {
-                role: "user",
-                content: lines.join("\n"),
-            },
-        ],
+    let mut messages = Vec::new();
+    let form = match shape {
+        SHAPE => {
+            messages.push(said("system", INSTRUCTIONS.trim_end()));
+            for (lines, answer) in EXAMPLES {
+                messages.push(said("user", lines));
+                messages.push(said("assistant", answer));
+            }
+            Form::Grammar(quotations::grammar(lines))
+        }
+        NANO_SHAPE => {
+            messages.push(said("system", NANO_SYSTEM));
+            Form::Grammar(quotations::grammar(lines))
+        }
+        BY_SCHEMA => {
+            messages.push(said("system", NANO_SYSTEM));
+            Form::Schema(SCHEMA)
+        }
+        _ => return None,
+    };
+    messages.push(said("user", &lines.join("\n")));
+    Some(Ask {
+        messages,
         form,
         max_tokens: MAX_TOKENS,
+    })
+}
+
+fn said(role: &'static str, content: &str) -> Message {
+    Message {
+        role,
+        content: content.to_owned(),
     }
 }
 
@@ -258,5 +290,35 @@ mod tests {
         assert_eq!(read(r#"{"facts":[]}"#), Ok(vec![]));
         assert!(read("").is_err());
         assert!(read(r#"{"facts":[{"basis":"x"}]}"#).is_err());
+    }
+
+    #[test]
+    fn the_examples_are_answers_that_the_grammar_of_their_lines_derives() {
+        for (lines, answer) in EXAMPLES {
+            let lines: Vec<&str> = lines.lines().collect();
+            for fact in read(answer).expect("of the form") {
+                let line = lines
+                    .iter()
+                    .find(|line| line.contains(&fact.basis))
+                    .expect("quoted");
+                let (speaker, words) = line.split_once(": ").expect("SPEAKER: words");
+                assert!(fact.subject == speaker || words.contains(&fact.subject));
+            }
+        }
+    }
+
+    #[test]
+    fn a_model_is_asked_in_the_shape_that_its_record_names() {
+        let lines = ["user: I live in Ghent.".to_owned()];
+        let ask = |shape| asked(shape, &lines).expect("a shape of this kind");
+        for dialect in [Dialect::Any, Dialect::Nano] {
+            let ask = ask(shape(dialect));
+            assert_eq!(ask.messages.last().map(|one| &one.content), lines.first());
+            assert!(matches!(ask.form, Form::Grammar(_)));
+        }
+        assert_eq!(ask(NANO_SHAPE).messages.len(), 2);
+        assert_eq!(ask(SHAPE).messages.len(), 8);
+        assert_eq!(ask(BY_SCHEMA).messages, ask(NANO_SHAPE).messages);
+        assert_eq!(asked("tally-label/1", &lines), None);
     }
 }

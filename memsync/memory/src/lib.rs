@@ -47,7 +47,7 @@ pub mod timeline;
 mod vectors;
 pub mod verify;
 
-pub use extract::SHAPE;
+pub use extract::{NANO_SHAPE, SHAPE};
 pub use gates::Gate;
 pub use ids::{CallId, EpisodeId, FactId, MemoryId, ParseIdError, RemarkId, SpanHash};
 pub use memory::{
@@ -55,7 +55,7 @@ pub use memory::{
     MakeVectors, Memory, Mode, Options, RecallError, Recalled, Refused, RememberError, Remembered,
     Search, SharedEmbedder, SharedReranker, Shown, Turn, TurnError,
 };
-pub use model::{Answer, Ask, ChatModel, Form, Message, ModelError, ReceiptParts};
+pub use model::{Answer, Ask, ChatModel, Dialect, Form, Message, ModelError, ReceiptParts};
 pub use moment::{Moment, MomentError};
 pub use record::{Category, Episode, Fact, Kind, Modality, Role};
 pub use relate::SHAPE as LABEL_SHAPE;

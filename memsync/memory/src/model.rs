@@ -3,7 +3,7 @@
 /// A message of a prompt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
-    /// `system` or `user`.
+    /// `system`, `user`, or `assistant` in an example.
     pub role: &'static str,
     /// What it says.
     pub content: String,
@@ -67,10 +67,23 @@ pub struct ModelError {
     pub is_transient: bool,
 }
 
+/// What a model has to be told before it is asked for facts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Dialect {
+    /// What a fact is, with examples: any chat model.
+    #[default]
+    Any,
+    /// Nothing: tally-nano, which was trained on its own short prompt and reads no other.
+    Nano,
+}
+
 /// A model that answers. It is called from a thread that may wait.
 pub trait ChatModel {
     /// Its name, for the log.
     fn name(&self) -> &str;
+
+    /// How it is asked.
+    fn dialect(&self) -> Dialect;
 
     /// Asks once.
     ///

@@ -7,8 +7,8 @@ use tally_memory::profile::Length;
 use tally_memory::speech::recalled;
 use tally_memory::verify::{Trust, codes};
 use tally_memory::{
-    Category, ChangeError, Gate, Layer, LearnError, Memory, MemoryId, Mode, Options, Role, Search,
-    Turn,
+    Category, ChangeError, Dialect, Gate, Layer, LearnError, Memory, MemoryId, Mode, Options, Role,
+    Search, Turn,
 };
 use tally_receipt::{Label, Policy, Role as KeyRole, Status, Timestamp, TrustedKey};
 
@@ -323,6 +323,10 @@ impl tally_memory::ChatModel for Labeller {
         "labeller"
     }
 
+    fn dialect(&self) -> tally_memory::Dialect {
+        tally_memory::Dialect::Nano
+    }
+
     fn ask(
         &self,
         ask: &tally_memory::Ask,
@@ -599,6 +603,39 @@ fn a_memory_is_checked_again_from_its_words_to_its_receipt() {
     );
     assert_eq!(verdict.status_of(codes::GATES), Some(Status::Pass));
     assert!(!verdict.is_verified());
+}
+
+#[test]
+fn a_fact_is_checked_by_the_shape_that_its_model_was_asked_in() {
+    let (_computer, vault) = Computer::new();
+    let mut memory = memory(&vault);
+    let policy = policy();
+    let trust = Trust {
+        now: at(2),
+        policy: Some(&policy),
+        weights: None,
+    };
+    let asked = [
+        (Dialect::Any, "I play the cello."),
+        (Dialect::Nano, "I like figs very much."),
+    ];
+    for (day, (dialect, text)) in (0..).zip(asked) {
+        memory.remember(&[says(day, text)]).expect("remembered");
+        let parrot = Parrot {
+            dialect,
+            signs: true,
+            ..Parrot::default()
+        };
+        memory
+            .learn(&parrot, at(day), usize::MAX, |_| ())
+            .expect("learnt");
+    }
+    let facts = memory.facts();
+    assert_eq!(facts.len(), 2);
+    for fact in facts {
+        let verdict = memory.verify(&fact, &trust).expect("it is there");
+        assert!(verdict.is_verified(), "{verdict}");
+    }
 }
 
 #[test]

@@ -9,8 +9,8 @@ use std::time::Instant;
 use clap::Args as ClapArgs;
 use tally_inference as service;
 use tally_memory::{
-    Answer, Ask, ChatModel, Form, LoadError, Memory, ModelError, Moment, Options, ReceiptParts,
-    SharedEmbedder, SharedVault,
+    Answer, Ask, ChatModel, Dialect, Form, LoadError, Memory, ModelError, Moment, Options,
+    ReceiptParts, SharedEmbedder, SharedVault,
 };
 use tally_vault::Vault;
 use tokio::runtime::Handle;
@@ -200,6 +200,9 @@ async fn embedder(
     }))
 }
 
+/// What the file of the model that comes with the program calls itself (`general.name`), under whatever name the store has it.
+const NANO: &str = "tally-nano";
+
 /// A chat model of this machine.
 pub(crate) struct LocalChat {
     service: service::Service,
@@ -225,6 +228,7 @@ impl LocalChat {
             .map(|one| {
                 let role = match one.role {
                     "system" => service::Role::System,
+                    "assistant" => service::Role::Assistant,
                     _ => service::Role::User,
                 };
                 service::Message::new(role, one.content.clone())
@@ -290,6 +294,16 @@ impl ChatModel for LocalChat {
             "the default model"
         } else {
             &self.name
+        }
+    }
+
+    fn dialect(&self) -> Dialect {
+        // A model that is not there is asked in whatever way, and the refusal says so.
+        let record = self.handle.block_on(self.service.record(&self.name));
+        let name = record.ok().and_then(|record| record.header.name);
+        match name.as_deref() {
+            Some(NANO) => Dialect::Nano,
+            _ => Dialect::Any,
         }
     }
 

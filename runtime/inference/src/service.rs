@@ -542,6 +542,14 @@ impl Service {
         })
     }
 
+    /// What the store knows of the model that a request of this name would use, without loading it.
+    ///
+    /// # Errors
+    /// As [`Service::chat`].
+    pub async fn record(&self, model: &str) -> Result<ModelRecord, InferenceError> {
+        self.resolve(model).await
+    }
+
     /// Loads a model now instead of at its first use.
     ///
     /// # Errors

@@ -98,6 +98,8 @@ pub enum LearnError {
 
 /// An answer, judged.
 struct Judged {
+    /// What was asked for it.
+    shape: &'static str,
     answer: Answer,
     facts: Vec<Fact>,
     refused: Vec<Refused>,
@@ -223,7 +225,7 @@ impl Memory {
         let call = Call {
             lines,
             refused,
-            ..call(Purpose::Extract, extract::SHAPE, answer, now)
+            ..call(Purpose::Extract, judged.shape, answer, now)
         };
         let id = call.id();
         let digest = answer
@@ -489,7 +491,9 @@ fn ask_about(
         .iter()
         .filter_map(|(line, episode)| extract::line_text(episode, line))
         .collect();
-    let answer = answer(model, &extract::ask(&prompt))?;
+    let shape = extract::shape(model.dialect());
+    let ask = extract::asked(shape, &prompt).expect("a dialect's shape asks for facts");
+    let answer = answer(model, &ask)?;
     let (candidates, is_readable) = match extract::read(&answer.text) {
         Ok(candidates) => (candidates, true),
         Err(_) => (Vec::new(), false),
@@ -509,6 +513,7 @@ fn ask_about(
         }
     }
     Ok(Judged {
+        shape,
         answer,
         facts,
         refused,

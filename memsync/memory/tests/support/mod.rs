@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::json;
 use tally_memory::recall::{EmbedError, Embedder, Embedding, TokenVectors};
 use tally_memory::{
-    Answer, Ask, ChatModel, Form, Memory, ModelError, Moment, Options, ReceiptParts, Role,
+    Answer, Ask, ChatModel, Dialect, Form, Memory, ModelError, Moment, Options, ReceiptParts, Role,
     SharedEmbedder, SharedVault, Turn,
 };
 use tally_receipt as receipt;
@@ -107,6 +107,7 @@ pub(crate) fn says(day: i64, text: &str) -> Turn {
 /// else it was told to.
 #[derive(Default)]
 pub(crate) struct Parrot {
+    pub(crate) dialect: Dialect,
     /// Proposed each time, whatever was shown: basis and subject.
     pub(crate) always: Vec<(String, String)>,
     /// Fails from this call on.
@@ -124,6 +125,10 @@ impl ChatModel for Parrot {
         "parrot"
     }
 
+    fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
     fn ask(&self, ask: &Ask) -> Result<Answer, ModelError> {
         let call = self.calls.fetch_add(1, Ordering::Relaxed);
         if self.fails_at.is_some_and(|at| call >= at) {
@@ -132,7 +137,7 @@ impl ChatModel for Parrot {
                 is_transient: false,
             });
         }
-        let shown = &ask.messages[1].content;
+        let shown = &ask.messages.last().expect("a question").content;
         self.seen.lock().expect("no panic").push_str(shown);
         let mut facts = Vec::new();
         for line in shown.lines() {
