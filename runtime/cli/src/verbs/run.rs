@@ -33,7 +33,12 @@ pub(crate) struct Args {
     /// The component.
     agent: PathBuf,
     /// What the agent is asked: text, @FILE, or - for stdin.
-    #[arg(long, value_name = "TEXT", default_value = "")]
+    #[arg(
+        long,
+        value_name = "TEXT",
+        default_value = "",
+        allow_hyphen_values = true
+    )]
     input: String,
     /// A text file that goes with it. May be given several times.
     #[arg(long, value_name = "FILE")]
