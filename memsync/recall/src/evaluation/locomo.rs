@@ -100,6 +100,25 @@ impl Conversation {
             .unwrap_or(0);
         Moment(last.saturating_add(86_400))
     }
+
+    /// All of them as one memory, as of somebody who was told all of it: what a search must tell apart once it is large.
+    #[must_use]
+    pub fn together(all: Vec<Self>) -> Self {
+        let mut one = Self {
+            name: "together".to_owned(),
+            turns: Vec::new(),
+            observations: Vec::new(),
+            questions: Vec::new(),
+            left_out: 0,
+        };
+        for conversation in all {
+            one.turns.extend(conversation.turns);
+            one.observations.extend(conversation.observations);
+            one.questions.extend(conversation.questions);
+            one.left_out += conversation.left_out;
+        }
+        one
+    }
 }
 
 /// Why a file is no dataset.
@@ -399,6 +418,28 @@ mod tests {
             [conversation.turns[1].id]
         );
         assert_eq!(conversation.left_out, 1);
+    }
+
+    #[test]
+    fn conversations_together_keep_their_turns_apart() {
+        let one = |name: &str| {
+            format!(
+                r#"{{"sample_id":"{name}","conversation":{{
+                "session_1":[{{"speaker":"A","dia_id":"D1:1","text":"{name}"}}],"session_1_date_time":"1:00 am on 1 May, 2023"}},
+                "qa":[{{"question":"Which?","evidence":["D1:1"],"category":4}}]}}"#
+            )
+        };
+        let text = format!("[{},{}]", one("c"), one("d"));
+        let one = Conversation::together(parse(text.as_bytes()).expect("well formed"));
+        let answers: Vec<&str> = one
+            .questions
+            .iter()
+            .flat_map(|question| &question.evidence)
+            .flat_map(|id| one.turns.iter().filter(move |turn| turn.id == *id))
+            .map(|turn| turn.text.as_str())
+            .collect();
+        assert_eq!(answers, ["c", "d"]);
+        assert_ne!(one.turns[0].session, one.turns[1].session);
     }
 
     #[test]

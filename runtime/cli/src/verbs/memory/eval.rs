@@ -1,6 +1,6 @@
 //! `tally memory eval`: how much of the known evidence a search finds, on conversations in the shape of LoCoMo.
 //!
-//! Every conversation is an index of its own, and every question is asked of it in each of these ways, in one run:
+//! Every conversation is an index of its own (or, `--together`, all of them are one), and every question is asked of it in each of these ways, in one run:
 //!
 //! | system | |
 //! |---|---|
@@ -58,6 +58,9 @@ pub(crate) struct Eval {
     /// Only these conversations; may be given several times.
     #[arg(long = "split", value_name = "NAME")]
     splits: Vec<String>,
+    /// All conversations in one memory, as of somebody who was told all of it: what is searched when there is much
+    #[arg(long)]
+    together: bool,
     /// The embedding model: a name, a GGUF file, or `none`; else the only one of this machine.
     #[arg(long, value_name = "MODEL")]
     embedding: Option<String>,
@@ -150,6 +153,9 @@ pub(crate) fn eval(args: &Eval, json: bool) -> Outcome {
     }
     if !args.splits.is_empty() {
         conversations.retain(|conversation| args.splits.contains(&conversation.name));
+    }
+    if args.together {
+        conversations = vec![Conversation::together(conversations)];
     }
     let runtime = crate::runtime()?;
     let embedder = LocalEmbedder::find(args.embedding.as_deref(), runtime.handle())?;
