@@ -69,6 +69,9 @@ pub(crate) struct Args {
     /// For `ledger`: also by the size of a settlement, by the number of validators, and with distance between them.
     #[arg(long)]
     curves: bool,
+    /// For `ledger`: also what a million receipts cost a validator, and how long catching up with them takes.
+    #[arg(long)]
+    million: bool,
     /// What `vault` runs in a process of its own.
     #[arg(long, hide = true, value_name = "FOLDER")]
     opened: Option<PathBuf>,
@@ -88,6 +91,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
             delay_ms: args.delay_ms,
             rounds: args.rounds,
             curves: args.curves,
+            million: args.million,
             component: args.components.first().map(PathBuf::as_path),
         }),
         Name::Receipts => receipts::run(),

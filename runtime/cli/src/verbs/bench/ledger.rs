@@ -10,10 +10,12 @@
 //!   acknowledged before is looked for.
 //! * `proof`: sizes, and the time to check one.
 //! * `runs`: `tally run` with and without settlement (`runs.rs`), if there is a component to run.
+//! * `million`, on demand: what a million receipts cost a validator (`million.rs`).
 //! * `curves`, on demand: sustained receipts by the size of a settlement and by the number of validators, and the latency with 50 ms
 //!   between any two validators. Each on a network of its own.
 
 mod limit;
+mod million;
 mod runs;
 
 use std::path::{Path, PathBuf};
@@ -59,6 +61,7 @@ pub(crate) struct Options<'a> {
     /// Kills of all validators.
     pub(crate) rounds: u32,
     pub(crate) curves: bool,
+    pub(crate) million: bool,
     /// An agent for `runs`.
     pub(crate) component: Option<&'a Path>,
 }
@@ -71,7 +74,7 @@ struct Network {
     runners: std::cell::Cell<u8>,
     client: Client,
     endpoint: Endpoint,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 /// Somebody who settles receipts.
@@ -101,6 +104,10 @@ pub(crate) fn run(options: &Options<'_>) -> anyhow::Result<Value> {
             None => json!("not measured: --component names an agent to run"),
         };
         network.close().await;
+        let million = match options.million {
+            true => million::measure().await?,
+            false => json!("not measured: --million"),
+        };
         let curves = match options.curves {
             true => curves(time).await?,
             false => json!("not measured: --curves"),
@@ -117,6 +124,7 @@ pub(crate) fn run(options: &Options<'_>) -> anyhow::Result<Value> {
             "restart": restart,
             "proof": proof,
             "runs": runs,
+            "million": million,
             "curves": curves,
         }))
     })
@@ -195,7 +203,7 @@ async fn start(validators: u16, delay_ms: u64) -> anyhow::Result<Network> {
         runners: std::cell::Cell::new(1),
         client,
         endpoint,
-        _dir: dir,
+        dir,
     };
     // All of them, so that the first figures are not those of a network that comes up.
     let begun = Instant::now();
@@ -224,6 +232,11 @@ async fn client(genesis: &Genesis, seed: u8) -> anyhow::Result<(Endpoint, Client
 }
 
 impl Network {
+    /// Where the validators' folders are.
+    fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
     /// Ends the processes.
     async fn close(self) {
         self.endpoint.close().await;
