@@ -2,7 +2,10 @@
 
 mod support;
 
-use support::{Computer, Parrot, at, key, memory, says, turn};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use support::{Computer, Letters, Parrot, at, key, memory, memory_with, says, turn};
 use tally_memory::profile::Length;
 use tally_memory::speech::recalled;
 use tally_memory::verify::{Trust, codes};
@@ -705,4 +708,71 @@ fn the_profile_cites_what_it_says_and_is_the_same_each_time() {
         text.contains("## identity") && text.contains("(planned)"),
         "{text}"
     );
+}
+
+#[test]
+fn what_is_learnt_is_found_by_its_vector_at_once_and_is_embedded_once() {
+    let (computer, vault) = Computer::new();
+    let letters = Arc::new(Letters::default());
+    let mut first = memory_with(&vault, letters.clone());
+    first
+        .remember(&[says(0, "I'm allergic to peanuts. I like tea with milk.")])
+        .expect("remembered");
+    let learnt = first
+        .learn(&Parrot::default(), at(1), usize::MAX, |_| ())
+        .expect("learnt");
+    assert_eq!(learnt.facts.len(), 2);
+    assert_eq!(first.counts().without_vectors, 0);
+    let search = Search {
+        only: Some(Layer::Facts),
+        ..Search::new("cigrella stunaep")
+    };
+    let found = first.recall(&search, at(2)).expect("asked");
+    assert_eq!(found.hits[0].text, "I'm allergic to peanuts");
+    let texts = letters.texts.load(Ordering::Relaxed);
+    assert_eq!(texts, 4, "the turn, its two facts, and the question");
+    drop((first, vault));
+
+    let memory = memory_with(&computer.open(), letters.clone());
+    assert_eq!(memory.counts().without_vectors, 0);
+    assert_eq!(letters.texts.load(Ordering::Relaxed), texts);
+}
+
+#[test]
+fn a_twin_of_what_was_just_learnt_is_known_by_its_vector() {
+    let (_computer, vault) = Computer::new();
+    let mut memory = memory_with(&vault, Arc::new(Letters::default()));
+    let turns = ["I play cello and piano.", "I play piano and cello."].map(|text| Turn {
+        thread: text.into(),
+        ..says(0, text)
+    });
+    memory.remember(&turns).expect("remembered");
+    let learnt = memory
+        .learn(&Parrot::default(), at(1), usize::MAX, |_| ())
+        .expect("learnt");
+    assert_eq!(learnt.calls.len(), 2);
+    assert_eq!(learnt.facts.len(), 1);
+    let refused: Vec<Gate> = learnt.refused.iter().map(|one| one.gate).collect();
+    assert_eq!(refused, [Gate::Duplicate]);
+}
+
+#[test]
+fn an_embedding_model_that_fails_costs_vectors_and_no_facts() {
+    let (_computer, vault) = Computer::new();
+    let letters = Arc::new(Letters::default());
+    let mut memory = memory_with(&vault, letters.clone());
+    memory
+        .remember(&[says(0, "I'm allergic to peanuts.")])
+        .expect("remembered");
+    letters.fails.store(true, Ordering::Relaxed);
+    let error = memory
+        .learn(&Parrot::default(), at(1), usize::MAX, |_| ())
+        .expect_err("the model is gone");
+    assert!(matches!(error, LearnError::Embed(_)), "{error}");
+    assert_eq!(about_user(&memory), ["I'm allergic to peanuts"]);
+    assert_eq!(memory.counts().unlearnt_lines, 0);
+    assert_eq!(memory.counts().without_vectors, 1);
+    letters.fails.store(false, Ordering::Relaxed);
+    assert_eq!(memory.embed_missing(|_, _| ()).expect("embedded"), 1);
+    assert_eq!(memory.counts().without_vectors, 0);
 }

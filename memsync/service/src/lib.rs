@@ -154,7 +154,7 @@ impl VaultMemory {
         state
             .error
             .as_ref()
-            .map(|error| format!("kept and searchable; no facts were learnt: {error}"))
+            .map(|error| format!("kept and searchable; learning stopped: {error}"))
     }
 }
 

@@ -235,6 +235,12 @@ pub(crate) fn searched(text: &str) -> String {
     secrets::mask(&kept)
 }
 
+/// What is embedded of a fact.
+pub(crate) fn fact_passage(fact: &Fact, owner: Option<&str>) -> String {
+    let id = MemoryId::Fact(fact.id());
+    fact_document(&id, fact, Interval::default(), owner).passage()
+}
+
 fn fact_document(id: &MemoryId, fact: &Fact, valid: Interval, owner: Option<&str>) -> Document {
     let mut document = Document::new(
         DocumentId(*id.as_bytes()),

@@ -1,12 +1,12 @@
 //! Learning facts from what was said: lines in, a model's proposals, gates, facts out.
 //!
-//! One call is asked about a few lines of one conversation. What came of it is written with one sync: its facts, then the record of
-//! the call, which also says that these lines were asked about. So after a crash a window was learnt from or it was not, and
+//! One call is asked about a few lines of one conversation. What came of it is written with one sync: its facts, their vectors, then the
+//! record of the call, which also says that these lines were asked about. So after a crash a window was learnt from or it was not, and
 //! going on asks about what is left. A fact that was written without its call's record is found again as a duplicate.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tally_recall::EmbedError;
+use tally_recall::{EmbedError, Embedding};
 use tally_vault::WriteError;
 use tally_vault::format::ReceiptDigest;
 
@@ -14,13 +14,14 @@ use crate::extract::{self, Candidate};
 use crate::gates::{self, Gate};
 use crate::ids::{CallId, EpisodeId, FactId, MemoryId, SpanHash};
 use crate::memory::remembering::{Remembered, TurnError};
-use crate::memory::{Memory, Turn};
+use crate::memory::{Memory, Turn, index};
 use crate::model::{self, Answer, Ask, ChatModel, ModelError};
 use crate::moment::Moment;
 use crate::record::{Call, Episode, Fact, Kind, Line, Link, Purpose, Record};
 use crate::relate;
 use crate::similar::{Gist, TWIN};
 use crate::store::LoadError;
+use crate::vectors::Vectors;
 use crate::verify;
 
 /// How often a call is tried while trying again may help.
@@ -85,8 +86,9 @@ pub enum LearnError {
     /// The model answered with a receipt that does not hold, or that is of something else.
     #[error("the model's receipt does not hold, so its answer is not used: {0}")]
     Receipt(String),
-    /// The model that embeds facts failed.
-    #[error("the facts were not compared with those that are known: {0}")]
+    /// The model that embeds facts failed. Those of the call at hand were compared with known ones by their words alone and are kept;
+    /// [`Memory::embed_missing`] gives them vectors.
+    #[error("the model that embeds facts failed: {0}")]
     Embed(#[from] EmbedError),
     /// The vault was not written.
     #[error("{0}")]
@@ -190,7 +192,8 @@ impl Memory {
                 report.prompt_tokens += u64::from(judged.answer.prompt_tokens);
                 report.output_tokens += u64::from(judged.answer.output_tokens);
                 report.unreadable += usize::from(!judged.is_readable);
-                self.stop_known(&mut judged)?;
+                let embedded = self.embed_facts(&judged.facts)?;
+                self.stop_known(&mut judged, embedded);
                 report.facts.append(&mut judged.facts);
                 report.refused.append(&mut judged.refused);
             }
@@ -207,7 +210,12 @@ impl Memory {
         now: Moment,
         report: &mut Learnt,
     ) -> Result<(), LearnError> {
-        self.stop_known(&mut judged)?;
+        // Whatever becomes of the vectors, the answer is not thrown away.
+        let (embedded, failure) = match self.embed_facts(&judged.facts) {
+            Ok(embedded) => (embedded, None),
+            Err(error) => (Vec::new(), Some(error)),
+        };
+        let embedded = self.stop_known(&mut judged, embedded);
         let mut labelled: Vec<Call> = Vec::new();
         if self.options.relate {
             for fact in &mut judged.facts {
@@ -258,12 +266,18 @@ impl Memory {
                 .into_iter()
                 .map(|fact| (Record::Fact(fact), digest)),
         );
-        // The call comes last: it says that the lines are done with.
-        records.push((Record::Call(call), digest));
-        let records: Vec<_> = records
+        let mut records: Vec<_> = records
             .into_iter()
             .map(|(record, digest)| (record.record_type(), record.encode(), digest))
             .collect();
+        records.extend(
+            self.vectors_of(&facts, &embedded)
+                .iter()
+                .map(|vectors| (Vectors::RECORD_TYPE, vectors.encode(), None)),
+        );
+        // The call comes last: it says that the lines are done with.
+        let call = Record::Call(call);
+        records.push((call.record_type(), call.encode(), digest));
         self.store.turn()?.append(&records)?;
         self.look()?;
         report.facts.extend(facts);
@@ -272,7 +286,41 @@ impl Memory {
         report.unreadable += usize::from(!judged.is_readable);
         report.prompt_tokens += u64::from(judged.answer.prompt_tokens);
         report.output_tokens += u64::from(judged.answer.output_tokens);
-        Ok(())
+        match failure {
+            Some(error) => Err(error.into()),
+            None => Ok(()),
+        }
+    }
+
+    /// What the embedding model, if there is one, makes of facts as they will be searched.
+    fn embed_facts(&self, facts: &[Fact]) -> Result<Vec<Embedding>, EmbedError> {
+        let Some(embedder) = self.embedder.as_ref().filter(|_| !facts.is_empty()) else {
+            return Ok(Vec::new());
+        };
+        let passages: Vec<String> = facts
+            .iter()
+            .map(|fact| index::fact_passage(fact, self.owner()))
+            .collect();
+        let embedded = embedder.embed(&passages)?;
+        if embedded.len() != passages.len() {
+            return Err(EmbedError {
+                texts: passages.len(),
+                reason: "the model gave another number of vectors".to_owned(),
+            });
+        }
+        Ok(embedded)
+    }
+
+    /// Records of these facts' vectors. Facts whose vectors fit no record go without: [`Memory::embed_missing`] says what is wrong.
+    fn vectors_of(&self, facts: &[FactId], embedded: &[Embedding]) -> Vec<Vectors> {
+        let Some(embedder) = &self.embedder else {
+            return Vec::new();
+        };
+        let pairs: Vec<_> = facts.iter().map(|id| id.0).zip(embedded).collect();
+        pairs
+            .chunks(Vectors::BATCH)
+            .filter_map(|batch| Vectors::of(embedder.model(), batch))
+            .collect()
     }
 
     /// Asks the model what a fact is to those about the same subject that stand when it begins and share a word with it, and links
@@ -356,26 +404,19 @@ impl Memory {
         }))
     }
 
-    /// Refuses what is known already, within the answer too, and what was forgotten.
-    fn stop_known(&self, judged: &mut Judged) -> Result<(), LearnError> {
-        let sentences = match &self.embedder {
-            Some(embedder) if !judged.facts.is_empty() => {
-                let passages: Vec<String> =
-                    judged.facts.iter().map(|fact| fact.text.clone()).collect();
-                embedder
-                    .embed(&passages)?
-                    .into_iter()
-                    .map(|one| one.sentence)
-                    .collect()
-            }
-            _ => Vec::new(),
-        };
+    /// Refuses what is known already, within the answer too, and what was forgotten. Of the facts' vectors, if there are any, gives
+    /// those of the facts that stay.
+    fn stop_known(&self, judged: &mut Judged, embedded: Vec<Embedding>) -> Vec<Embedding> {
+        let mut embedded = embedded.into_iter();
+        let mut left: Vec<Embedding> = Vec::new();
         let mut kept: Vec<(Fact, Gist)> = Vec::new();
-        for (at, fact) in std::mem::take(&mut judged.facts).into_iter().enumerate() {
+        for fact in std::mem::take(&mut judged.facts) {
+            let embedding = embedded.next();
+            let sentence = embedding.as_ref().map(|one| one.sentence.as_slice());
             let gist = Gist::of(&fact.text);
             let gate = if self.is_forgotten(&fact) {
                 Some(Gate::Forgotten)
-            } else if self.is_known(&fact, &gist, sentences.get(at))
+            } else if self.is_known(&fact, &gist, sentence)
                 || kept
                     .iter()
                     .any(|(other, words)| other.subject == fact.subject && words.is_like(&gist))
@@ -390,11 +431,14 @@ impl Memory {
                     basis: fact.text,
                     subject: fact.subject,
                 }),
-                None => kept.push((fact, gist)),
+                None => {
+                    kept.push((fact, gist));
+                    left.extend(embedding);
+                }
             }
         }
         judged.facts = kept.into_iter().map(|(fact, _)| fact).collect();
-        Ok(())
+        left
     }
 
     fn is_forgotten(&self, fact: &Fact) -> bool {
@@ -408,7 +452,7 @@ impl Memory {
     }
 
     /// Whether a fact is there that says the same and holds when this one was said.
-    fn is_known(&self, fact: &Fact, gist: &Gist, sentence: Option<&Vec<f32>>) -> bool {
+    fn is_known(&self, fact: &Fact, gist: &Gist, sentence: Option<&[f32]>) -> bool {
         let places = self.state.places();
         let says_same_now = |id: &FactId| {
             let Some(other) = self.state.facts.get(id) else {

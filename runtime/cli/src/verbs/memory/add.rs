@@ -157,7 +157,7 @@ pub(crate) fn learn(args: &Learn, json: bool) -> Outcome {
     let model = opened.chat(args.model.as_deref());
     let calls = args.calls.unwrap_or(usize::MAX);
     let learnt = learning(&mut opened.memory, &model, now, calls)?;
-    // Facts are searched by their vectors too.
+    // What was kept without vectors, before there was a model or while it failed, gets them.
     opened
         .memory
         .embed_missing(|_, _| ())
