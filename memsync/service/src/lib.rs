@@ -4,6 +4,9 @@
 //! searches waits for it; what the learning view writes, the answering one takes in with its next look. Both write through one
 //! vault, in turns with other programs of this machine.
 
+mod imported;
+
+use std::collections::BTreeSet;
 use std::sync::{
     Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
 };
@@ -19,10 +22,12 @@ use tally_memory::profile::{Entry, Length};
 use tally_memory::recall::Arm;
 use tally_memory::timeline::Standing;
 use tally_memory::{
-    Category, ChangeError, ChatModel, Cited, FindError, LoadError, Memory, MemoryId, Mode, Moment,
-    RecallError, RememberError, Role, Search, SharedVault, Turn,
+    Category, ChangeError, ChatModel, Cited, EpisodeId, FindError, LoadError, Memory, MemoryId,
+    Mode, Moment, RecallError, RememberError, Role, Search, SharedVault, Turn,
 };
 use tally_vault::Vault;
+
+pub use imported::{PIECE, in_pieces, turns_of};
 
 /// How old what others wrote may be before it is looked for.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -254,12 +259,15 @@ impl MemoryService for VaultMemory {
                 })
             })
             .collect::<Result<_, ServiceError>>()?;
-        self.keep(&turns, LEARN_PATIENCE)
+        let kept = self.keep(&turns)?;
+        self.told(kept, LEARN_PATIENCE)
     }
 
-    fn ingest(&self, item: Item, app: &str) -> Result<Remembered, ServiceError> {
+    fn ingest(&self, item: Item, app: Option<&str>) -> Result<Remembered, ServiceError> {
+        // Questions are answered between two pieces.
+        let kept = in_pieces(&turns_of(item, app), |piece| self.keep(piece))?;
         // A file is read to its end first; what is learnt from it comes by and by.
-        self.keep(&turns_of(item, app), Duration::ZERO)
+        self.told(kept, Duration::ZERO)
     }
 
     fn recall(&self, question: Recall) -> Result<Recalled, ServiceError> {
@@ -558,19 +566,25 @@ impl MemoryService for VaultMemory {
 }
 
 impl VaultMemory {
-    fn keep(&self, turns: &[Turn], patience: Duration) -> Result<Remembered, ServiceError> {
-        let kept = {
-            let mut answering = self.changing()?;
-            answering
-                .memory
-                .remember(turns)
-                .map_err(|error| match error {
-                    RememberError::Turn(error) => ServiceError::Refused(error.to_string()),
-                    RememberError::Load(error) => load(error),
-                    RememberError::Embed { .. } => ServiceError::Busy(error.to_string()),
-                    other => ServiceError::Failed(other.to_string()),
-                })?
-        };
+    fn keep(&self, turns: &[Turn]) -> Result<tally_memory::Remembered, ServiceError> {
+        let mut answering = self.changing()?;
+        answering
+            .memory
+            .remember(turns)
+            .map_err(|error| match error {
+                RememberError::Turn(error) => ServiceError::Refused(error.to_string()),
+                RememberError::Load(error) => load(error),
+                RememberError::Embed { .. } => ServiceError::Busy(error.to_string()),
+                other => ServiceError::Failed(other.to_string()),
+            })
+    }
+
+    /// What whoever brought turns is told of them, once facts were learnt from them or `patience` is at its end.
+    fn told(
+        &self,
+        kept: tally_memory::Remembered,
+        patience: Duration,
+    ) -> Result<Remembered, ServiceError> {
         let mut notes = Vec::new();
         if !kept.secrets.is_empty() {
             notes.push(format!(
@@ -591,6 +605,7 @@ impl VaultMemory {
         let mut answering = self.changing()?;
         answering.look()?;
         let memory = &answering.memory;
+        let new: BTreeSet<EpisodeId> = kept.new.iter().copied().collect();
         let facts = memory
             .facts()
             .iter()
@@ -599,7 +614,7 @@ impl VaultMemory {
                     shown
                         .evidence
                         .iter()
-                        .any(|cited| kept.new.contains(&cited.episode))
+                        .any(|cited| new.contains(&cited.episode))
                 })
             })
             .filter_map(|id| described(memory, id, at))
@@ -611,76 +626,6 @@ impl VaultMemory {
             note: (!notes.is_empty()).then(|| notes.join("; ")),
         })
     }
-}
-
-/// What was read out of a file, as turns: the same for every way in, so that a file that comes again adds nothing.
-#[must_use]
-pub fn turns_of(item: Item, app: &str) -> Vec<Turn> {
-    match item {
-        Item::Conversation(chat) => chat
-            .turns
-            .into_iter()
-            .map(|turn| {
-                let role = match turn.speaker.role {
-                    tally_import::Role::User => Role::Owner,
-                    tally_import::Role::Assistant => Role::Assistant,
-                    tally_import::Role::Person => Role::Person,
-                };
-                Turn {
-                    app: app.to_owned(),
-                    thread: fit(&chat.id),
-                    key: Some(fit(&turn.id)),
-                    role,
-                    speaker: turn
-                        .speaker
-                        .name
-                        .map_or_else(|| speaker(role).to_owned(), |name| fit(&name)),
-                    at: turn
-                        .at
-                        .and_then(|when| Moment::from_unix_ms(when.moment.unix_ms()).ok()),
-                    text: turn.text,
-                }
-            })
-            .collect(),
-        Item::Document(document) => {
-            let title = document.title.unwrap_or_else(|| document.id.clone());
-            document
-                .passages
-                .into_iter()
-                .enumerate()
-                .map(|(index, passage)| {
-                    let mut text = passage.headings.join(" / ");
-                    if !text.is_empty() {
-                        text.push('\n');
-                    }
-                    text.push_str(&passage.text);
-                    Turn {
-                        app: app.to_owned(),
-                        thread: fit(&document.id),
-                        key: Some((index + 1).to_string()),
-                        role: Role::Document,
-                        speaker: fit(&title),
-                        at: None,
-                        text,
-                    }
-                })
-                .collect()
-        }
-    }
-}
-
-/// A name from outside as a record holds it: without control characters, and not longer than it may be.
-fn fit(name: &str) -> String {
-    let mut fit: String = name
-        .chars()
-        .map(|letter| if letter.is_control() { ' ' } else { letter })
-        .collect();
-    let mut end = fit.len().min(tally_memory::record::NAME_MAX);
-    while !fit.is_char_boundary(end) {
-        end -= 1;
-    }
-    fit.truncate(end);
-    fit
 }
 
 fn speaker(role: Role) -> &'static str {

@@ -17,7 +17,7 @@ use tally_gateway::{
 };
 use tally_memory::SharedVault;
 use tally_memory::recall::{RerankError, Reranker};
-use tally_memory_service::{Model, VaultMemory, turns_of};
+use tally_memory_service::{Model, PIECE, VaultMemory, in_pieces, turns_of};
 use tower::ServiceExt;
 
 /// The memory of a vault. The clock stands two days after everything was said.
@@ -259,15 +259,72 @@ fn a_file_comes_in_once_and_names_too_long_are_cut() {
     for expected in [(2, 0), (0, 2)] {
         let mut kept = (0, 0);
         tally_import::read(chat.as_bytes(), &options, &mut |item| {
-            let turns = turns_of(item.clone(), "whatsapp");
+            let turns = turns_of(item.clone(), None);
             assert_eq!(turns[0].role, tally_memory::Role::Owner);
             assert!(turns[0].thread.len() <= 256);
-            let one = service.ingest(item, "whatsapp").unwrap();
+            let one = service.ingest(item, None).unwrap();
             kept = (kept.0 + one.episodes, kept.1 + one.known);
             ControlFlow::Continue(())
         })
         .unwrap();
         assert_eq!(kept, expected);
+    }
+}
+
+#[test]
+fn a_file_that_came_in_by_a_server_is_known_to_whoever_reads_it_again() {
+    let files = [
+        (
+            "WhatsApp Chat with Ben.txt",
+            "31.12.23, 21:41 - Anna: I live in Ghent.\n31.12.23, 21:42 - Ben: Nice.\n",
+        ),
+        (
+            "notes.md",
+            "# Garden\n\n## Trees\n\nThe figs ripen in September.\n\n# House\n\nThe roof leaks.\n",
+        ),
+    ];
+    let (_computer, vault) = Computer::new();
+    let service = service(&vault, None);
+    for (name, file) in files {
+        let options = tally_import::Options {
+            name: Some(name.to_owned()),
+            ..Default::default()
+        };
+        let (items, _) = tally_import::read_all(file.as_bytes(), &options).unwrap();
+        for item in items {
+            assert_eq!(service.ingest(item.clone(), None).unwrap().episodes, 2);
+            // As `tally memory import` does it.
+            let mut memory = memory(&vault);
+            let again = in_pieces(&turns_of(item, None), |piece| memory.remember(piece)).unwrap();
+            assert_eq!((again.new.len(), again.known), (0, 2), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_long_conversation_comes_in_whole() {
+    let turns: Vec<tally_import::Turn> = (0..=PIECE)
+        .map(|number| tally_import::Turn {
+            id: number.to_string(),
+            speaker: tally_import::Speaker {
+                role: tally_import::Role::Person,
+                name: Some("Ben".to_owned()),
+            },
+            at: None,
+            text: "Nice.".to_owned(),
+        })
+        .collect();
+    let item = tally_import::Item::Conversation(tally_import::Conversation {
+        source: tally_import::Format::WhatsApp,
+        id: "Ben".to_owned(),
+        title: None,
+        turns,
+    });
+    let (_computer, vault) = Computer::new();
+    let service = service(&vault, None);
+    for (new, known) in [(PIECE + 1, 0), (0, PIECE + 1)] {
+        let kept = service.ingest(item.clone(), None).unwrap();
+        assert_eq!((kept.episodes, kept.known), (new as u64, known as u64));
     }
 }
 

@@ -306,6 +306,17 @@ fn a_file_is_read_in_a_process_whose_end_is_not_the_servers() {
         "{read}"
     );
 
+    // The command line takes it for the same file.
+    let notes = machine.file(
+        "notes.md",
+        "# Keys\n\nThe spare key lies under the blue pot.\n",
+    );
+    let notes = notes.to_str().expect("UTF-8");
+    let import = ["memory", "import", notes, "--json", "--passphrase-fd", "3"];
+    let again = with_secrets(&machine, &import, None).ok().json();
+    let file = &again["files"][0];
+    assert_eq!((&file["new"], &file["known"]), (&json!(0), &json!(1)));
+
     // One that takes long enough for somebody to come between.
     let long = "Some words of no importance, over and over.\n\n".repeat(1_000_000);
     let id = post(&long);

@@ -115,11 +115,11 @@ impl Jobs {
 }
 
 impl Gateway {
-    /// Begins an import. `options` say what the caller knows of the file.
+    /// Begins an import. `app` and `options` say what the caller knows of the file.
     pub(crate) fn import(
         &self,
         owner: &str,
-        app: String,
+        app: Option<String>,
         name: String,
         bytes: Vec<u8>,
         options: tally_import::Options,
@@ -150,7 +150,7 @@ impl Gateway {
             // A panic below must not leave a job that runs for ever.
             let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
                 let files = &gateway.state.config.files;
-                run(&*service, files, &app, &bytes, &options, &job)
+                run(&*service, files, app.as_deref(), &bytes, &options, &job)
             }));
             let mut job = lock(&job);
             let status = &mut job.status;
@@ -175,7 +175,7 @@ impl Gateway {
 fn run(
     service: &dyn MemoryService,
     files: &FileReader,
-    app: &str,
+    app: Option<&str>,
     bytes: &[u8],
     options: &tally_import::Options,
     job: &Mutex<Job>,

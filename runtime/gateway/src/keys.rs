@@ -100,7 +100,7 @@ impl fmt::Display for Scope {
 pub struct KeyInfo {
     /// Its id, the part of the key after `tally_`.
     pub id: String,
-    /// What its maker calls it. Memories that it brings are of the app of this name unless they say otherwise.
+    /// What its maker calls it. Turns that it brings are of the app of this name unless they say otherwise.
     pub name: String,
     /// What it may do.
     pub scopes: Vec<Scope>,

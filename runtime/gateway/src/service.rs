@@ -39,8 +39,13 @@ pub trait MemoryService: Send + Sync + 'static {
     /// Puts the owner's own words in the place of the rendered bio; `None` brings the rendered one back.
     fn set_bio(&self, text: Option<&str>) -> Result<Profile, ServiceError>;
 
-    /// Keeps what was read out of a file. The same file again adds nothing.
-    fn ingest(&self, item: tally_import::Item, app: &str) -> Result<Remembered, ServiceError>;
+    /// Keeps what was read out of a file, as from this app; without one, from the app whose format the file has. The same file again
+    /// adds nothing.
+    fn ingest(
+        &self,
+        item: tally_import::Item,
+        app: Option<&str>,
+    ) -> Result<Remembered, ServiceError>;
 
     /// Who may read or write the memory.
     fn grants(&self) -> Result<Vec<GrantInfo>, ServiceError>;

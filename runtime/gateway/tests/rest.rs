@@ -295,6 +295,20 @@ async fn a_chat_export_is_imported_once_and_says_what_it_left_out() {
 }
 
 #[tokio::test]
+async fn what_a_file_holds_is_of_the_app_that_is_stated_or_else_of_its_format() {
+    let bench = bench();
+    for (fields, app) in [(&[][..], "text"), (&[("source", "diary")][..], "diary")] {
+        let path = "/v1/integrations/files";
+        let text = format!("Figs ripen, says the {app}.");
+        let begun = upload(&bench, path, fields, Some(("a.txt", text.as_bytes()))).await;
+        finished(&bench, begun.json()["id"].as_str().unwrap()).await;
+        let path = format!("/v1/memories?agent_id={app}&level=episode");
+        let listed = bench.call(Method::GET, &path, None).await.json();
+        assert_eq!(listed["memories"][0]["source"], app, "{listed}");
+    }
+}
+
+#[tokio::test]
 async fn a_file_that_is_none_or_too_large_or_badly_described_is_refused_at_once() {
     let bench = bench_with(|config| config.file_len = 1000);
     let code = async |path: &str, fields: &[(&str, &str)], file| {

@@ -13,8 +13,6 @@ use crate::secrets::SecretKind;
 use crate::store::LoadError;
 use crate::vectors::Vectors;
 
-/// Most turns that one call takes.
-const TURNS_MAX: usize = 100_000;
 /// Longest text of one turn, in bytes.
 const TURN_MAX: usize = 16 << 20;
 
@@ -75,7 +73,7 @@ pub enum TurnError {
         found: usize,
     },
     /// More than fit one call.
-    #[error("{found} turns at once, more than {TURNS_MAX}")]
+    #[error("{found} turns at once, more than {}", Memory::TURNS_MAX)]
     TooMany {
         /// How many there were.
         found: usize,
@@ -106,6 +104,9 @@ pub enum RememberError {
 }
 
 impl Memory {
+    /// Most turns that one call of [`Self::remember`] takes.
+    pub const TURNS_MAX: usize = 100_000;
+
     /// Takes in turns. Those that are known add nothing, however often they come; secrets are dealt with by
     /// [`Options::secrets`](crate::Options::secrets) before anything is stored.
     ///
@@ -191,7 +192,7 @@ impl Memory {
         turns: &[Turn],
         report: &mut Remembered,
     ) -> Result<Vec<(EpisodeId, Episode)>, TurnError> {
-        if turns.len() > TURNS_MAX {
+        if turns.len() > Self::TURNS_MAX {
             return Err(TurnError::TooMany { found: turns.len() });
         }
         let mut new: Vec<(EpisodeId, Episode)> = Vec::new();

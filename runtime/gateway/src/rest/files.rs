@@ -20,7 +20,7 @@ pub(crate) const FIELDS: &[(&str, &str)] = &[
     ),
     (
         "source",
-        "the app it comes from; the key's name if it is left out",
+        "the app it comes from; the name of the file's format if it is left out, as `tally memory import` has it",
     ),
     (
         "me",
@@ -168,8 +168,7 @@ impl Upload {
             ));
         }
         self.options.format = Some(format);
-        let app = self.app.unwrap_or_else(|| caller.name.clone());
-        let status = gateway.import(&caller.id, app, self.name, self.bytes, self.options)?;
+        let status = gateway.import(&caller.id, self.app, self.name, self.bytes, self.options)?;
         Ok(Answer(StatusCode::ACCEPTED, status))
     }
 }

@@ -318,9 +318,14 @@ impl MemoryService for Notebook {
         self.profile()
     }
 
-    fn ingest(&self, item: tally_import::Item, app: &str) -> Result<Remembered, ServiceError> {
-        let (thread, turns) = match item {
+    fn ingest(
+        &self,
+        item: tally_import::Item,
+        app: Option<&str>,
+    ) -> Result<Remembered, ServiceError> {
+        let (source, thread, turns) = match item {
             tally_import::Item::Conversation(chat) => (
+                chat.source,
                 chat.id,
                 chat.turns
                     .into_iter()
@@ -328,6 +333,7 @@ impl MemoryService for Notebook {
                     .collect(),
             ),
             tally_import::Item::Document(document) => (
+                document.source,
                 document.id,
                 document
                     .passages
@@ -337,7 +343,7 @@ impl MemoryService for Notebook {
             ),
         };
         self.remember(Remember {
-            app: app.to_owned(),
+            app: app.unwrap_or(source.name()).to_owned(),
             thread,
             turns: turns
                 .into_iter()

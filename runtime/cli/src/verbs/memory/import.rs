@@ -6,17 +6,15 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use clap::Args as ClapArgs;
-use tally_import::{DateOrder, Format, Item, Offset, Options, Report};
+use tally_import::{DateOrder, Format, Offset, Options, Report};
 use tally_memory::secrets::Secrets;
-use tally_memory::{Memory, Moment, RememberError, Remembered, Role, Turn};
+use tally_memory::{Memory, RememberError, Remembered, Turn};
+use tally_memory_service::{PIECE, in_pieces, turns_of};
 
 use super::add::{described, learning, remembering, show};
 use crate::failure::{Failure, OrFail, Outcome};
 use crate::memories::{self, WhichMemory};
 use crate::ui::{Progress, printable, say};
-
-/// Turns that are written with one sync.
-const BATCH: usize = 2_000;
 
 /// Take in exports of other programs and documents.
 #[derive(ClapArgs)]
@@ -150,8 +148,8 @@ fn one(memory: &mut Memory, path: &Path, options: &Options) -> Result<Taken, Fai
     let mut waiting: Vec<Turn> = Vec::new();
     let mut failed: Option<RememberError> = None;
     let report = crate::reading::read(&bytes, options, &mut |item| {
-        waiting.extend(turns(item));
-        if waiting.len() < BATCH {
+        waiting.extend(turns_of(item, None));
+        if waiting.len() < PIECE {
             return ControlFlow::Continue(());
         }
         match keep(memory, &mut waiting, &mut remembered) {
@@ -194,7 +192,7 @@ fn keep(
     if waiting.is_empty() {
         return Ok(());
     }
-    let done = memory.remember(waiting)?;
+    let done = in_pieces(waiting, |piece| memory.remember(piece))?;
     waiting.clear();
     total.new.extend(done.new);
     total.known += done.known;
@@ -203,93 +201,6 @@ fn keep(
     total.secrets.extend(done.secrets);
     total.embedded += done.embedded;
     Ok(())
-}
-
-/// What is read, as memory takes it.
-fn turns(item: Item) -> Vec<Turn> {
-    match item {
-        Item::Conversation(conversation) => {
-            let thread = name(&conversation.id, "");
-            let app = conversation.source.name().to_owned();
-            conversation
-                .turns
-                .into_iter()
-                .map(|turn| {
-                    let role = match turn.speaker.role {
-                        tally_import::Role::User => Role::Owner,
-                        tally_import::Role::Assistant => Role::Assistant,
-                        tally_import::Role::Person => Role::Person,
-                    };
-                    Turn {
-                        app: app.clone(),
-                        thread: thread.clone(),
-                        key: Some(name(&turn.id, "")),
-                        role,
-                        speaker: name(
-                            turn.speaker.name.as_deref().unwrap_or_default(),
-                            match role {
-                                Role::Owner => "me",
-                                other => other.as_str(),
-                            },
-                        ),
-                        at: turn.at.and_then(|when| moment(&when)),
-                        text: turn.text,
-                    }
-                })
-                .collect()
-        }
-        Item::Document(document) => {
-            let thread = name(&document.id, "document");
-            let speaker = name(
-                document.title.as_deref().unwrap_or(&document.id),
-                "document",
-            );
-            let app = document.source.name().to_owned();
-            (0_usize..)
-                .zip(document.passages)
-                .map(|(number, passage)| {
-                    let mut text = passage.headings.join(" › ");
-                    if !text.is_empty() {
-                        text.push('\n');
-                    }
-                    text.push_str(&passage.text);
-                    Turn {
-                        app: app.clone(),
-                        thread: thread.clone(),
-                        key: Some(number.to_string()),
-                        role: Role::Document,
-                        speaker: speaker.clone(),
-                        at: None,
-                        text,
-                    }
-                })
-                .collect()
-        }
-    }
-}
-
-fn moment(when: &tally_import::When) -> Option<Moment> {
-    Moment::from_unix_ms(when.moment.unix_ms()).ok()
-}
-
-/// A name that an episode can hold, made of one that a file gives.
-fn name(text: &str, instead: &str) -> String {
-    let mut name = String::new();
-    for character in text
-        .trim()
-        .chars()
-        .filter(|character| !character.is_control())
-    {
-        if name.len() + character.len_utf8() > tally_memory::record::NAME_MAX {
-            break;
-        }
-        name.push(character);
-    }
-    if name.trim().is_empty() {
-        instead.to_owned()
-    } else {
-        name
-    }
 }
 
 fn file(path: &Path, taken: &Taken) -> serde_json::Value {
