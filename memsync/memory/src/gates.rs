@@ -19,7 +19,7 @@ use crate::{secrets, slots, speech};
 /// Why a proposal was not stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Gate {
-    /// The words were not said like that.
+    /// The words were not said like that, or without the denial that goes with them.
     NotSaid,
     /// Too little to be a fact.
     TooShort,
@@ -110,6 +110,9 @@ pub(crate) fn judge(
     }
     if speech::is_command(words, sentence) {
         return Err(Gate::Command);
+    }
+    if speech::leaves_a_denial_out(words, sentence) {
+        return Err(Gate::NotSaid);
     }
     let subject = subject(&candidate.subject, episode, words, sentence)?;
 
@@ -497,5 +500,41 @@ mod tests {
             (no.modality, no.slot.map(|slot| slot.value).as_deref()),
             (Modality::Negated, Some("Ghent"))
         );
+    }
+
+    #[test]
+    fn what_another_language_denies_supposes_asks_or_orders_is_not_asserted() {
+        let no = "Ich wohne nicht mehr in Gent.";
+        let denied = judged(Role::Owner, no, "Ich wohne nicht mehr in Gent", "user");
+        assert_eq!(
+            denied.map(|fact| (fact.modality, fact.slot)),
+            Ok((Modality::Negated, None))
+        );
+        for (text, basis, gate) in [
+            (
+                "Wenn ich reich wäre, würde ich in Rom wohnen.",
+                "würde ich in Rom wohnen",
+                Gate::Hypothetical,
+            ),
+            (
+                "Si j'étais riche, j'habiterais à Rome.",
+                "j'habiterais à Rome",
+                Gate::Hypothetical,
+            ),
+            ("¿Dónde vivo yo", "Dónde vivo yo", Gate::Question),
+            (
+                "Bestell mir bitte eine Pizza.",
+                "Bestell mir bitte eine Pizza",
+                Gate::Command,
+            ),
+            ("Yo no vivo en Madrid.", "vivo en Madrid", Gate::NotSaid),
+            ("I do not live in Ghent.", "live in Ghent", Gate::NotSaid),
+        ] {
+            assert_eq!(
+                judged(Role::Owner, text, basis, "user").map(|fact| fact.text),
+                Err(gate),
+                "{text}"
+            );
+        }
     }
 }

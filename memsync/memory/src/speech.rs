@@ -5,7 +5,9 @@
 //! Quotations (fenced blocks, lines that begin with `>`, blocks marked as documents, long quoted passages) are not the
 //! speaker's own words either: they are searched, and not learnt from.
 //!
-//! The rules know English, and the first persons of German, French, Spanish, Italian, Portuguese and Dutch.
+//! The rules know English, and in `speech/languages.rs` the words of German, French, Spanish, Italian, Portuguese and Dutch.
+
+mod languages;
 
 use std::ops::Range;
 use std::sync::LazyLock;
@@ -109,29 +111,77 @@ pub fn begins_with_the_speaker(text: &str) -> bool {
 /// Whether this tells a machine what to do rather than somebody what is so.
 #[must_use]
 pub fn is_command(span: &str, sentence: &str) -> bool {
-    COMMAND.is_match(span.trim_start()) || TO_A_MODEL.is_match(sentence)
+    COMMAND.is_match(span.trim_start())
+        || TO_A_MODEL.is_match(sentence)
+        || languages::of(sentence)
+            .iter()
+            .any(|rules| rules.is_command(span, sentence))
 }
 
 /// How a span was meant, by the sentence it stands in.
 #[must_use]
 pub fn modality(span: &str, sentence: &str) -> Modality {
+    let spoken = languages::of(sentence);
     if sentence
         .trim_end_matches(|c: char| c.is_whitespace() || "\"'”’)]".contains(c))
         .ends_with('?')
+        || sentence.contains('¿')
         || QUESTION.is_match(span.trim_start())
+        || spoken.iter().any(|rules| rules.asks(span, sentence))
     {
         return Modality::Question;
     }
-    if HYPOTHETICAL.is_match(sentence) {
+    if HYPOTHETICAL.is_match(sentence) || spoken.iter().any(|rules| rules.supposes(sentence)) {
         return Modality::Hypothetical;
     }
-    if PLAN.is_match(clause(span, sentence)) {
+    let (before, _) = parts_around(span, sentence, &CLAUSE_END);
+    if PLAN.is_match(clause(span, sentence))
+        || (!has_a_subject(span) && PLAN.is_match(before))
+        || spoken.iter().any(|rules| rules.plans(span, sentence))
+    {
         return Modality::Plan;
     }
-    if NEGATED.is_match(span) {
+    if NEGATED.is_match(span) || spoken.iter().any(|rules| rules.denies(span)) {
         return Modality::Negated;
     }
     Modality::Asserted
+}
+
+/// Whether a span says the opposite of its clause: "live in Ghent" of "I don't live in Ghent".
+#[must_use]
+pub fn leaves_a_denial_out(span: &str, sentence: &str) -> bool {
+    let (before, _) = parts_around(span, sentence, &CLAUSE_END);
+    (!has_a_subject(span) && NEGATED.is_match(before))
+        || DOUBTED.is_match(before)
+        || languages::of(sentence)
+            .iter()
+            .any(|rules| rules.denies_around(span, sentence))
+}
+
+/// Whether a span begins with whom it is about, in English: with a name, or with its speaker.
+fn has_a_subject(span: &str) -> bool {
+    span.chars().next().is_some_and(char::is_uppercase) || OWN_SUBJECT.is_match(span)
+}
+
+/// What stands before a span in its clause, and what behind it.
+fn parts_around<'a>(span: &str, sentence: &'a str, clause_end: &Regex) -> (&'a str, &'a str) {
+    let Some(start) = sentence.find(span) else {
+        return ("", "");
+    };
+    let behind = start + span.len();
+    let from = clause_end
+        .find_iter(&sentence[..start])
+        .last()
+        .map_or(0, |end| end.end());
+    let to = clause_end
+        .find_at(sentence, behind)
+        .map_or(sentence.len(), |end| end.start());
+    (&sentence[from..start], &sentence[behind..to])
+}
+
+/// A text without what stands before its first letter or digit.
+fn trimmed(text: &str) -> &str {
+    text.trim_start_matches(|character: char| !character.is_alphanumeric())
 }
 
 /// The span and what follows it in its clause: "I'm moving to Berlin" is a plan if "next month" comes after it.
@@ -228,6 +278,12 @@ static NEGATED: LazyLock<Regex> = LazyLock::new(|| {
         r"(?i)\b(?:not|never|no longer|no more|neither|nor|without|cannot|stopped|quit|gave up|used to)\b|n['’]t\b|\bhave no\b|\bhas no\b|\bany ?more\b",
     )
 });
+static DOUBTED: LazyLock<Regex> = LazyLock::new(|| {
+    regex(
+        r"(?i)(?:\b(?:not|never|no longer|cannot)|n['’]t)\s+(?:think|thought|believe|say|said|mean|claim|true|correct|the case)\b",
+    )
+});
+static OWN_SUBJECT: LazyLock<Regex> = LazyLock::new(|| regex(r"(?i)^(?:i|my|we|our)\b"));
 static TEMPLATE: LazyLock<Regex> = LazyLock::new(|| {
     regex(
         r"(?ix)\{\{.*?\}\}|\$\{.*?\}|\[(?:your|name|insert|company|city|date|user|placeholder)[^\]]*\]|<(?:your|name|insert|company|city|date|user|placeholder)[^>]*>

@@ -417,9 +417,11 @@ impl Memory {
             let gate = if self.is_forgotten(&fact) {
                 Some(Gate::Forgotten)
             } else if self.is_known(&fact, &gist, sentence)
-                || kept
-                    .iter()
-                    .any(|(other, words)| other.subject == fact.subject && words.is_like(&gist))
+                || kept.iter().any(|(other, words)| {
+                    other.subject == fact.subject
+                        && other.modality == fact.modality
+                        && words.is_like(&gist)
+                })
             {
                 Some(Gate::Duplicate)
             } else {
