@@ -124,13 +124,18 @@ pub(crate) fn judge(
         (Some(spoken.from), Some(spoken.precision))
     });
     let mut until = None;
-    if answer.as_ref().is_some_and(|answer| answer.over) {
+    // "I want to quit my job" ends nothing yet.
+    if modality != Modality::Plan && answer.as_ref().is_some_and(|answer| answer.over) {
         modality = Modality::Asserted;
         until = from.or(Some(observed));
         (from, precision) = (None, None);
     } else if clause.to_lowercase().contains("until ") {
         until = from;
         (from, precision) = (None, None);
+    }
+    // "I live in Ghent, not in Brussels" says where.
+    if modality == Modality::Negated && answer.as_ref().is_some_and(|answer| !answer.denied) {
+        modality = Modality::Asserted;
     }
     let is_speaker = subject == own_subject(episode);
     let mut confidence: u16 = if is_speaker { 850 } else { 700 };
@@ -536,5 +541,34 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn a_denial_of_something_else_does_not_deny_the_answer() {
+        let text = "I live in Ghent, not in Brussels.";
+        let fact = judged(
+            Role::Owner,
+            text,
+            "I live in Ghent, not in Brussels",
+            "user",
+        )
+        .expect("it was said");
+        assert_eq!(
+            (fact.modality, fact.slot.map(|slot| slot.value).as_deref()),
+            (Modality::Asserted, Some("Ghent"))
+        );
+    }
+
+    #[test]
+    fn what_somebody_means_to_end_is_not_over() {
+        let text = "I want to quit my job at Initech.";
+        let plan = judged(
+            Role::Owner,
+            text,
+            "I want to quit my job at Initech",
+            "user",
+        )
+        .expect("it was said");
+        assert_eq!((plan.modality, plan.until), (Modality::Plan, None));
     }
 }

@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use crate::record::Slot;
+use crate::speech;
 
 /// A question that a text answers, and its answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +16,8 @@ pub(crate) struct Answer {
     pub(crate) slot: Slot,
     /// The text says that it is over.
     pub(crate) over: bool,
+    /// The text says that this is not the answer; "I live in Ghent, not in Brussels" does not.
+    pub(crate) denied: bool,
 }
 
 /// The question that a text answers.
@@ -40,12 +43,17 @@ pub(crate) fn find(text: &str) -> Option<Answer> {
         // "I used to live", "I no longer work": the words before the rule's own.
         let before = text[..whole.start()].to_lowercase();
         let over = OVER.is_match(whole.as_str()) || before.ends_with("used to ");
+        // "I didn't quit my job at Initech" neither ends the job nor denies it.
+        if over && NOT_OVER.is_match(&text[..whole.end()]) {
+            continue;
+        }
         return Some(Answer {
             slot: Slot {
                 name,
                 value: value.to_owned(),
             },
             over,
+            denied: speech::is_denied(whole.as_str(), text),
         });
     }
     None
@@ -137,6 +145,11 @@ static RULES: LazyLock<Vec<(&str, Regex)>> = LazyLock::new(|| {
 static OVER: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"(?i)\b(?:used to|quit|left)\b").expect("the pattern is tested"));
 
+static NOT_OVER: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"(?i)(?:\b(?:not|never)|n['’]t)\s+(?:(?:yet|really|actually)\s+)?(?:use|used|quit|left|leave)\b")
+        .expect("the pattern is tested")
+});
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -186,8 +199,18 @@ mod tests {
             "I like living in the moment",
             "I work out at night",
             "my sister is Lena",
+            "I didn't quit my job at Initech",
+            "I never left Initech",
         ] {
             assert_eq!(answer(text), None, "{text}");
+        }
+        for (text, denied) in [
+            ("I don't live in Ghent", true),
+            ("I live in Ghent no more", true),
+            ("I live in Ghent, not in Brussels", false),
+            ("I don't eat meat and I live in Ghent", false),
+        ] {
+            assert_eq!(find(text).map(|found| found.denied), Some(denied), "{text}");
         }
         assert_eq!(answer_key("The City of Ghent"), answer_key("ghent"));
     }

@@ -147,6 +147,14 @@ pub fn modality(span: &str, sentence: &str) -> Modality {
     Modality::Asserted
 }
 
+/// Whether the clause of a span says that something is not so, or no longer, in English.
+pub(crate) fn is_denied(span: &str, text: &str) -> bool {
+    let (before, after) = parts_around(span, text, &CLAUSE_END);
+    [before, span, after]
+        .iter()
+        .any(|part| NEGATED.is_match(part))
+}
+
 /// Whether a span says the opposite of its clause: "live in Ghent" of "I don't live in Ghent".
 #[must_use]
 pub fn leaves_a_denial_out(span: &str, sentence: &str) -> bool {

@@ -221,6 +221,11 @@ pub(crate) fn corrected_fact(fact: &Fact, correction: &Correction) -> Fact {
         text: correction.text.clone(),
         modality: if correction.text.is_empty() || fact.modality == Modality::Plan {
             fact.modality
+        } else if found
+            .as_ref()
+            .is_some_and(|found| found.denied && !found.over)
+        {
+            Modality::Negated
         } else {
             Modality::Asserted
         },
@@ -231,7 +236,8 @@ pub(crate) fn corrected_fact(fact: &Fact, correction: &Correction) -> Fact {
             fact.precision
         },
         until: correction.until,
-        slot: found.map(|found| found.slot),
+        // What is over is no answer of now.
+        slot: found.filter(|found| !found.over).map(|found| found.slot),
         confidence: 1_000,
         ..fact.clone()
     }

@@ -10,8 +10,8 @@ use tally_memory::profile::Length;
 use tally_memory::speech::recalled;
 use tally_memory::verify::{Trust, codes};
 use tally_memory::{
-    Category, ChangeError, Dialect, Gate, Layer, LearnError, Memory, MemoryId, Mode, Options, Role,
-    Search, Turn,
+    Category, ChangeError, Dialect, Gate, Layer, LearnError, Memory, MemoryId, Modality, Mode,
+    Options, Role, Search, Turn,
 };
 use tally_receipt::{Label, Policy, Role as KeyRole, Status, Timestamp, TrustedKey};
 
@@ -414,6 +414,19 @@ fn a_dry_run_shows_what_would_be_learnt_and_keeps_nothing() {
     assert_eq!(dry.facts[0].text, "I like figs very much");
     assert_eq!(dry.refused[0].gate, Gate::Question);
     assert_eq!(memory.counts(), tally_memory::Counts::default());
+}
+
+#[test]
+fn a_correction_that_denies_an_answer_does_not_become_the_answer() {
+    let (_computer, vault) = Computer::new();
+    let mut memory = memory(&vault);
+    learn(&mut memory, &[says(0, "I live in Ghent.")]);
+    let fact = memory.facts()[0];
+    let right = memory
+        .correct(&fact, "I don't live in Ghent", None, None, "", at(101))
+        .expect("corrected");
+    let shown = memory.show(&right).expect("it is there");
+    assert_eq!(shown.fact.modality, Modality::Negated);
 }
 
 #[test]
