@@ -27,13 +27,25 @@ pub enum FrameError {
     Broken(#[from] ReadExactError),
 }
 
+/// Where a peer's bytes come from.
+pub(crate) trait Source {
+    /// Takes as many bytes as there is room for.
+    fn fill(&mut self, room: &mut [u8]) -> impl Future<Output = Result<(), ReadExactError>> + Send;
+}
+
+impl Source for RecvStream {
+    async fn fill(&mut self, room: &mut [u8]) -> Result<(), ReadExactError> {
+        self.read_exact(room).await
+    }
+}
+
 /// Reads the next message; none if the stream ended where a message would begin.
 pub(crate) async fn read(
-    stream: &mut RecvStream,
+    stream: &mut impl Source,
     limit: usize,
 ) -> Result<Option<Bytes>, FrameError> {
     let mut length = [0; 4];
-    match stream.read_exact(&mut length).await {
+    match stream.fill(&mut length).await {
         Ok(()) => {}
         Err(ReadExactError::FinishedEarly(0)) => return Ok(None),
         Err(error) => return Err(error.into()),
@@ -47,8 +59,20 @@ pub(crate) async fn read(
             limit,
         })?;
     let mut message = vec![0; size];
-    stream.read_exact(&mut message).await?;
+    stream.fill(&mut message).await?;
     Ok(Some(message.into()))
+}
+
+/// What stands before a message.
+///
+/// # Panics
+///
+/// If the message is longer than [`MAX_FRAME`], which callers check.
+pub(crate) fn head(message: &[u8]) -> [u8; 4] {
+    assert!(message.len() <= MAX_FRAME, "callers bound their messages");
+    u32::try_from(message.len())
+        .expect("at most MAX_FRAME")
+        .to_be_bytes()
 }
 
 /// Writes one message.
@@ -57,8 +81,6 @@ pub(crate) async fn read(
 ///
 /// If the message is longer than [`MAX_FRAME`], which callers check.
 pub(crate) async fn write(stream: &mut SendStream, message: Bytes) -> Result<(), WriteError> {
-    assert!(message.len() <= MAX_FRAME, "callers bound their messages");
-    let length = u32::try_from(message.len()).expect("at most MAX_FRAME");
-    stream.write_all(&length.to_be_bytes()).await?;
+    stream.write_all(&head(&message)).await?;
     stream.write_chunk(message).await
 }

@@ -24,8 +24,13 @@ mod channel;
 mod connections;
 mod endpoint;
 mod frame;
+#[cfg(any(feature = "fuzzing", test))]
+pub mod fuzzing;
 mod mesh;
 mod secret;
+
+#[cfg(test)]
+mod altered;
 
 pub use call::{CallError, Caller, Limits, Service, serve};
 pub use channel::{ChannelReceiver, ChannelSender, ReceiveError};

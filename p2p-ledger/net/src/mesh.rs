@@ -393,7 +393,7 @@ impl Mesh {
 
     /// Accepts the peer's streams and reads each.
     async fn read_all(self, peer: PublicKey, connection: Connection) -> Result<(), String> {
-        let mut seen = vec![false; self.0.channels.len()];
+        let mut opened = Opened::new(self.0.channels.len());
         let mut readers = JoinSet::new();
         loop {
             tokio::select! {
@@ -404,12 +404,7 @@ impl Mesh {
                         .read_exact(&mut number)
                         .await
                         .map_err(|error| error.to_string())?;
-                    let channel = usize::from(number[0]);
-                    match seen.get_mut(channel) {
-                        None => return Err(format!("channel {channel} does not exist")),
-                        Some(true) => return Err(format!("channel {channel} twice")),
-                        Some(seen) => *seen = true,
-                    }
+                    let channel = opened.open(number[0])?;
                     readers.spawn(self.clone().read(channel, peer.clone(), stream));
                 }
                 Some(ended) = readers.join_next(), if !readers.is_empty() => match ended {
@@ -441,6 +436,28 @@ impl Mesh {
             counts.received_bytes.fetch_add(length, Ordering::Relaxed);
         }
         Ok(())
+    }
+}
+
+/// The channels of a connection for which the peer has opened a stream.
+pub(crate) struct Opened(Vec<bool>);
+
+impl Opened {
+    pub(crate) fn new(channels: usize) -> Self {
+        Self(vec![false; channels])
+    }
+
+    /// The channel that the first byte of a stream names, or the rule that this breaks.
+    pub(crate) fn open(&mut self, number: u8) -> Result<usize, String> {
+        let channel = usize::from(number);
+        match self.0.get_mut(channel) {
+            None => Err(format!("channel {channel} does not exist")),
+            Some(true) => Err(format!("channel {channel} twice")),
+            Some(opened) => {
+                *opened = true;
+                Ok(channel)
+            }
+        }
     }
 }
 
