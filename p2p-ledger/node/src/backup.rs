@@ -36,9 +36,9 @@ use crate::frames::{HEAD, put, wanted, whole};
 use crate::store::{Blocks, Partitions, StoreError};
 use crate::wire::{MESSAGE_LIMIT, STRETCH_COUNT, Stretch};
 
-const GENESIS: u8 = 0;
-const BLOCK: u8 = 1;
-const CERTIFICATE: u8 = 2;
+pub(crate) const GENESIS: u8 = 0;
+pub(crate) const BLOCK: u8 = 1;
+pub(crate) const CERTIFICATE: u8 = 2;
 
 /// More bytes than one stretch takes here: what of it does not come from its message is the frames'.
 const TAIL: u64 = (MESSAGE_LIMIT + STRETCH_COUNT * 2 * (HEAD + 1 + 32)) as u64;
@@ -127,7 +127,7 @@ pub struct Extent {
 
 /// Whose word is taken for the signatures in a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Signatures {
+pub(crate) enum Signatures {
     /// Nobody's.
     Check,
     /// That of the quorum which certified it.
@@ -404,15 +404,15 @@ pub fn restore(
 }
 
 /// Blocks up to one that has a certificate.
-struct Run {
-    blocks: Vec<(BlockDigest, Body)>,
-    finalized: Finalized,
+pub(crate) struct Run {
+    pub(crate) blocks: Vec<(BlockDigest, Body)>,
+    pub(crate) finalized: Finalized,
 }
 
 /// Reads a backup from its start, one certificate after another.
-struct Reader {
+pub(crate) struct Reader<R> {
     path: PathBuf,
-    from: BufReader<File>,
+    from: BufReader<R>,
     length: u64,
     /// Where the next record begins.
     at: u64,
@@ -422,13 +422,26 @@ struct Reader {
     signatures: Signatures,
 }
 
-impl Reader {
+impl Reader<File> {
     fn open(path: &Path, genesis: &Genesis, signatures: Signatures) -> Result<Self, BackupError> {
         let file = File::open(path).map_err(at(path))?;
         let length = file.metadata().map_err(at(path))?.len();
+        Self::begin(path, file, length, genesis, signatures)
+    }
+}
+
+impl<R: io::Read> Reader<R> {
+    /// Reads the genesis of what is `length` bytes long and is called `path`.
+    pub(crate) fn begin(
+        path: &Path,
+        from: R,
+        length: u64,
+        genesis: &Genesis,
+        signatures: Signatures,
+    ) -> Result<Self, BackupError> {
         let mut reader = Self {
             path: path.to_owned(),
-            from: BufReader::with_capacity(1024 * 1024, file),
+            from: BufReader::with_capacity(1024 * 1024, from),
             length,
             at: 0,
             end: 0,
@@ -464,12 +477,12 @@ impl Reader {
         Ok(self.extent())
     }
 
-    fn extent(&self) -> Extent {
+    pub(crate) fn extent(&self) -> Extent {
         extent(&self.state, self.end, self.length - self.end)
     }
 
     /// The blocks up to the next certificate, checked; none where no more certificate comes.
-    fn next_run(&mut self) -> Result<Option<Run>, BackupError> {
+    pub(crate) fn next_run(&mut self) -> Result<Option<Run>, BackupError> {
         let mut blocks: Vec<(BlockDigest, Body)> = Vec::new();
         let mut bytes = 0;
         loop {

@@ -64,12 +64,7 @@ async fn answer(
             read => length += read,
         }
     }
-    let path = std::str::from_utf8(&head[..length])
-        .ok()
-        .and_then(|head| head.strip_prefix("GET "))
-        .and_then(|rest| rest.split_once(' '))
-        .map(|(path, _)| path.to_owned());
-    let found = match path {
+    let found = match path_of(&head[..length]).map(str::to_owned) {
         None => None,
         Some(path) => tokio::task::spawn_blocking(move || page(&path)).await?,
     };
@@ -93,6 +88,13 @@ async fn answer(
     stream.write_all(answer.as_bytes()).await?;
     stream.write_all(&page.body).await?;
     stream.shutdown().await
+}
+
+/// The path that a request's head asks for, if it is one for a page.
+pub(crate) fn path_of(head: &[u8]) -> Option<&str> {
+    let head = std::str::from_utf8(head).ok()?;
+    let (path, _) = head.strip_prefix("GET ")?.split_once(' ')?;
+    Some(path)
 }
 
 impl Page {

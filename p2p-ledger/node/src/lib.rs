@@ -28,6 +28,8 @@ mod consensus;
 mod daemon;
 mod evidence;
 mod frames;
+#[cfg(any(feature = "fuzzing", test))]
+pub mod fuzzing;
 pub mod guard;
 mod handle;
 mod http;
@@ -44,8 +46,12 @@ mod simplex;
 mod store;
 mod wire;
 
-#[cfg(test)]
+#[cfg(any(feature = "fuzzing", test))]
 mod scratch;
+
+#[cfg(test)]
+#[path = "../../net/src/altered.rs"]
+mod altered;
 #[cfg(test)]
 mod simulation;
 

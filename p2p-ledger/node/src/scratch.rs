@@ -1,4 +1,4 @@
-//! A folder for one test, gone at its end. (The crate for this would turn on features that have all of commonware compiled once
+//! A folder for one test or one input of a fuzzer, gone at its end. (The crate for this would turn on features that have all of commonware compiled once
 //! more.)
 
 use std::path::{Path, PathBuf};

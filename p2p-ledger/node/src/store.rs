@@ -32,11 +32,11 @@ pub(crate) struct Partitions {
 }
 
 impl Partitions {
-    fn blocks(&self) -> String {
+    pub(crate) fn blocks(&self) -> String {
         format!("{}blocks", self.prefix)
     }
 
-    fn pool(&self) -> String {
+    pub(crate) fn pool(&self) -> String {
         format!("{}pool", self.prefix)
     }
 
@@ -84,8 +84,11 @@ pub(crate) struct Blocks<E: Storage> {
     known: HashMap<BlockDigest, Known>,
 }
 
-const BLOCK: u8 = 1;
-const CERTIFICATE: u8 = 2;
+/// The one file of blocks.
+pub(crate) const BLOCKS_FILE: &str = "log";
+
+pub(crate) const BLOCK: u8 = 1;
+pub(crate) const CERTIFICATE: u8 = 2;
 const CERTIFICATE_HEAD: usize = 1 + 32; // bytes
 
 impl<E: Storage> Blocks<E> {
@@ -97,8 +100,11 @@ impl<E: Storage> Blocks<E> {
         let mut known: HashMap<BlockDigest, Known> = HashMap::new();
         let mut damaged = None;
         let mut last: Option<(Height, BlockDigest)> = None;
-        let (journal, torn) =
-            Journal::open(storage, &partitions.blocks(), "log", |place, record| {
+        let (journal, torn) = Journal::open(
+            storage,
+            &partitions.blocks(),
+            BLOCKS_FILE,
+            |place, record| {
                 let read = match record.split_first() {
                     Some((&BLOCK, block)) => read_header(block).map(|header| {
                         known.entry(header.digest()).or_insert(Known {
@@ -124,8 +130,9 @@ impl<E: Storage> Blocks<E> {
                 if read.is_none() {
                     damaged.get_or_insert(format!("{place:?} is no record of blocks"));
                 }
-            })
-            .await?;
+            },
+        )
+        .await?;
         if let Some(damaged) = damaged {
             return Err(StoreError::Damaged(damaged));
         }
@@ -325,7 +332,7 @@ fn records(transactions: &[Checked]) -> Vec<&[u8]> {
         .collect()
 }
 
-fn name(number: u64) -> Vec<u8> {
+pub(crate) fn name(number: u64) -> Vec<u8> {
     format!("{number:020}").into_bytes()
 }
 

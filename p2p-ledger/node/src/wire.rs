@@ -856,49 +856,18 @@ mod tests {
         }));
     }
 
-    /// Whatever bytes are read as a message are the bytes of that message.
+    /// Each bit of each sample alone; `fuzzing` has more at once.
     #[test]
     fn altered_messages_are_refused_or_mean_what_they_say() {
-        let refused = Refused {
-            code: RefusedCode::Busy,
-            sentence: "busy".into(),
-        };
-        let stretch = Stretch {
-            blocks: vec![FinalBlock {
-                block: Bytes::from_static(b"a block"),
-                certificate: Bytes::from_static(b"a certificate"),
-            }],
-        };
-        let samples = [
-            encode(&BlockMessage::Want(BlockDigest::from_bytes([7; 32]))),
-            encode(&BlockMessage::Outline(Outline {
-                header: header(),
-                transactions: vec![TransactionId::from_bytes([4; 32]); 2],
-            })),
-            encode(&HistoryMessage::Stretch(stretch.clone())),
-            encode(&Ask::Submit(Transactions(vec![
-                Bytes::from_static(b"t");
-                3
-            ]))),
-            encode(&Answer::Blocks(stretch)),
-            encode(&Answer::Submitted(vec![Submitted::Refused(refused)])),
-        ];
-        fn same<M: Message>(bytes: &Bytes) {
-            if let Ok(message) = decode::<M>(bytes.clone()) {
-                assert_eq!(encode(&message), bytes);
-            }
-        }
-        for sample in samples {
+        for (_, sample) in crate::fuzzing::samples()
+            .into_iter()
+            .filter(|(target, _)| *target == "wire")
+        {
             for place in 0..sample.len() {
                 for bit in 0..8 {
-                    let mut altered = sample.to_vec();
+                    let mut altered = sample.clone();
                     altered[place] ^= 1 << bit;
-                    let altered = Bytes::from(altered);
-                    same::<BlockMessage>(&altered);
-                    same::<HistoryMessage>(&altered);
-                    same::<Transactions>(&altered);
-                    same::<Ask>(&altered);
-                    same::<Answer>(&altered);
+                    crate::fuzzing::wire(&altered);
                 }
             }
         }
