@@ -50,6 +50,10 @@ test: setup ## All tests
 qdrant: setup ## Vectors searched by Qdrant, built and tested (docs/qdrant.md); hundreds of crates more, so not part of `make test`
 	@$(CARGO) test --release -p tally-qdrant --features loopback -- --nocapture
 
+.PHONY: fuzz-ledger
+fuzz-ledger: ## Every decoder of the ledger under libFuzzer, FUZZ_SECONDS=60 each; needs a nightly compiler and cargo-fuzz, so not part of `make test`
+	@scripts/fuzz-ledger.sh $(or $(FUZZ_SECONDS),60)
+
 .PHONY: lint
 lint: setup ## Formatting and lints, as the tests run them
 	@cargo fmt --all --check
