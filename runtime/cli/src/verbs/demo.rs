@@ -2,25 +2,28 @@
 //!
 //! An agent (a component built from `sample-agents/answer-with-sources`) answers a question from a document with a local
 //! model; every inference has a receipt; the run is executed again without the model; then copies of the evidence are
-//! altered, and the check says what no longer holds. Last, the agents of two apps share a vault ([`vault`]). The run, its
-//! journal, the receipts and the vault stay in the data directory.
+//! altered, and the check says what no longer holds. Then the agents of two apps share a vault ([`vault`]). Last, a person tells the
+//! memory in it a few things, which are learnt from ([`memory`]). The run, its journal, the receipts and the vault stay in the data
+//! directory.
 
+mod memory;
 mod vault;
 
 use std::cell::RefCell;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
 use clap::Args as ClapArgs;
 use tally_engine::contract::{Attachment, Input};
-use tally_engine::{JournalTo, Outcome as Ended, Plan, ReplayOptions, Start, inspect};
+use tally_engine::{Engine, JournalTo, Outcome as Ended, Plan, ReplayOptions, Start, inspect};
 use tally_journal::Journal;
 use tally_receipt::{Context, Receipt, Status, verify_bytes};
+use tally_vault::Place;
 
 use crate::failure::{Failure, OrFail, Outcome};
 use crate::home::Home;
-use crate::setup::{self, Consent, Screen};
+use crate::setup::{self, Consent, Live, Screen};
 use crate::trust::{Trust, moment};
 use crate::ui::{Progress, grouped, printable, say, short};
 use crate::verbs::{model, replay, run, verify};
@@ -122,18 +125,23 @@ async fn story(args: &Args, json: bool) -> Outcome {
     drop(progress);
     // Told last, and done while the model is loaded.
     let told = RefCell::new(Vec::new());
-    let shared = match agent.parent() {
-        Some(components) if result.is_ok() && vault::can(components) => {
-            let _progress = Progress::spinner("two agents share a vault");
+    let keep = |line: &str| told.borrow_mut().push(line.to_owned());
+    let ended = match result {
+        Ok(report) => {
             let folder = journal_path.with_extension("vault");
-            let keep = |line: &str| told.borrow_mut().push(line.to_owned());
-            Some(vault::step(&engine, &home, components, folder, &live, &keep).await)
+            in_a_vault(&engine, &home, &agent, folder, &live, &model_name, &keep)
+                .await
+                .map(|kept| (report, kept))
         }
-        _ => None,
+        Err(error) => Err(run::run_failure(&error, &journal_path)),
     };
     live.models.service.shut_down().await;
-    let shared = shared.transpose()?;
-    let report = result.map_err(|error| run::run_failure(&error, &journal_path))?;
+    let (report, kept) = ended?;
+    let InAVault {
+        place,
+        shared,
+        remembered,
+    } = kept;
     let Ended::Replied(reply) = &report.outcome else {
         return Err(Failure::no(format_args!(
             "the demo's agent did not reply: {}",
@@ -244,16 +252,26 @@ async fn story(args: &Args, json: bool) -> Outcome {
         ));
     }
 
+    let mut number = 6;
     if shared.is_some() {
-        tell("\n6  The agents of two apps share what somebody remembers, each inside its grant.\n");
+        tell(&format!(
+            "\n{number}  The agents of two apps share what somebody remembers, each inside its grant.\n"
+        ));
         told.into_inner().iter().for_each(|line| tell(line));
+        number += 1;
     }
+
+    tell(&format!(
+        "\n{number}  What a person says is kept, and learnt from: {model_name} proposes, code decides, each fact has its receipt.\n"
+    ));
+    remembered.lines().iter().for_each(|line| tell(line));
 
     if json {
         say!(
             "{}",
             serde_json::json!({
                 "vault": shared.as_ref().map(vault::Shown::to_json),
+                "memory": remembered.to_json(),
                 "answer": reply.text,
                 "model": model_name,
                 "journal": journal_path,
@@ -279,10 +297,50 @@ async fn story(args: &Args, json: bool) -> Outcome {
                 shown.folder.display(),
                 vault::READER
             ),
-            None => say!("(The vault was not shown: its agents are not among the components.)"),
+            None => say!(
+                "(Apps that share the vault were not shown: their agents are not among the components.)"
+            ),
         }
+        say!(
+            "   tally memory verify --vault {} --as {}",
+            place.folder.display(),
+            memory::NOTEBOOK
+        );
     }
     Ok(())
+}
+
+/// What is done while the model of the run is still loaded.
+struct InAVault {
+    place: Place,
+    shared: Option<vault::Shown>,
+    remembered: memory::Shown,
+}
+
+/// Makes a vault in `folder`; agents that lie beside `agent` share it, and what a person says is learnt from in it.
+async fn in_a_vault(
+    engine: &Engine,
+    home: &Home,
+    agent: &Path,
+    folder: PathBuf,
+    live: &Live,
+    model: &str,
+    tell: &dyn Fn(&str),
+) -> Result<InAVault, Failure> {
+    let place = vault::make(home, folder)?;
+    let shared = match agent.parent() {
+        Some(components) if vault::can(components) => {
+            let _progress = Progress::spinner("two agents share a vault");
+            Some(vault::step(engine, home, components, &place, live, tell).await?)
+        }
+        _ => None,
+    };
+    let remembered = memory::step(home, &place, live, model).await?;
+    Ok(InAVault {
+        place,
+        shared,
+        remembered,
+    })
 }
 
 fn agent_path(args: &Args) -> Result<PathBuf, Failure> {

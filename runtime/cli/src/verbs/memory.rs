@@ -1,10 +1,10 @@
 //! `tally memory`: long-term memory on a vault. `docs/memory.md` is the format.
 
-mod add;
+pub(crate) mod add;
 mod control;
 mod eval;
 mod import;
-mod look;
+pub(crate) mod look;
 mod mcp;
 mod transfer;
 mod verify;

@@ -353,16 +353,17 @@ impl Judgement {
 
     pub(crate) fn print_checks(&self, indent: &str) {
         for check in &self.checks {
-            let mark = match check.status {
-                Status::Pass => "pass",
-                Status::Fail => "FAIL",
-                Status::NotEstablished => " ?  ",
-            };
-            say!(
-                "{indent}{mark}  {:<20}  {}",
-                check.code,
-                printable(&check.sentence)
-            );
+            say!("{indent}{}", check_line(check));
         }
     }
+}
+
+/// A check, for a person.
+pub(crate) fn check_line(check: &Check) -> String {
+    let mark = match check.status {
+        Status::Pass => "pass",
+        Status::Fail => "FAIL",
+        Status::NotEstablished => " ?  ",
+    };
+    format!("{mark}  {:<20}  {}", check.code, printable(&check.sentence))
 }

@@ -1,5 +1,5 @@
 //! The demo's vault: the agents of two apps share one namespace of it, and neither gets out of its grant; in another lies the
-//! person's memory, which one app's agent tells and another's asks.
+//! person's memory, which one app's agent tells and another's asks. What is learnt from it is shown by [`super::memory`].
 
 use std::path::{Path, PathBuf};
 
@@ -8,6 +8,7 @@ use tally_engine::{Engine, Outcome as Ended, Plan, RunReport, Start};
 use tally_vault::format::SlotCost;
 use tally_vault::{Create, Environment, Key, Place, Share, Vault};
 
+use super::memory::NOTEBOOK;
 use crate::failure::{Failure, OrFail};
 use crate::home::Home;
 use crate::memory_service;
@@ -61,15 +62,8 @@ pub(super) fn can(components: &Path) -> bool {
         .all(|agent| components.join(format!("{agent}.wasm")).is_file())
 }
 
-/// Makes a vault in `folder`, shares one of its two namespaces with two agents of `components`, and runs both.
-pub(super) async fn step(
-    engine: &Engine,
-    home: &Home,
-    components: &Path,
-    folder: PathBuf,
-    live: &Live,
-    tell: &dyn Fn(&str),
-) -> Result<Shown, Failure> {
+/// Makes a vault in `folder`, and shares parts of it with agents of this machine.
+pub(super) fn make(home: &Home, folder: PathBuf) -> Result<Place, Failure> {
     let place = Place {
         folder,
         local: home.vaults()?,
@@ -80,6 +74,7 @@ pub(super) async fn step(
         (READER, SHARED, "read"),
         (TELLING, MEMORY, "append"),
         (ASKING, MEMORY, "read"),
+        (NOTEBOOK, MEMORY, "curate"),
     ] {
         let card = *agent_identity_or_new(agent, &vault.id())?.card();
         let rights = vec![(namespace(&mut vault, place)?, right(word)?)];
@@ -92,7 +87,18 @@ pub(super) async fn step(
         vault.share(&share).map_err(writing)?;
     }
     // What was granted is on the disk; the agents open the vault with their own keys.
-    drop(vault);
+    Ok(place)
+}
+
+/// Runs agents of `components` in the vault: two share one of its namespaces, and two apps its memory.
+pub(super) async fn step(
+    engine: &Engine,
+    home: &Home,
+    components: &Path,
+    place: &Place,
+    live: &Live,
+    tell: &dyn Fn(&str),
+) -> Result<Shown, Failure> {
     tell(&format!(
         "   a vault with the namespaces {SHARED} and {CLOSED}; {WRITER} may append to {SHARED}, {READER} may read it, for 30 days"
     ));
@@ -100,7 +106,7 @@ pub(super) async fn step(
         engine,
         home,
         components,
-        place: &place,
+        place,
         live,
     };
     let run = async |agent: &str, input: &str, namespace: &str| {
@@ -145,7 +151,7 @@ pub(super) async fn step(
         printable(&not_said)
     ));
     Ok(Shown {
-        folder: place.folder,
+        folder: place.folder.clone(),
         kept,
         answer,
         notes_read,
@@ -156,7 +162,7 @@ pub(super) async fn step(
 }
 
 /// A vault for this demo. Nobody is to type its passphrase, so it is drawn and thrown away.
-fn create(place: &Place) -> Result<Vault, Failure> {
+pub(super) fn create(place: &Place) -> Result<Vault, Failure> {
     let mut drawn = [0; 32];
     getrandom::fill(&mut drawn)
         .or_environment("draw a passphrase from the system's random source")?;
@@ -198,7 +204,7 @@ impl Stage<'_> {
         let key = vaults::agent_identity(agent, &vaults::vault_id(self.place)?)?;
         let vault = vaults::open(self.place, Key::Member(key), false, false)?;
         let mut services = self.live.services.clone();
-        // By words alone: no second model is loaded for three sentences.
+        // By words alone: the memory's own step searches by meaning, where there is a model for it.
         memory_service::give(
             &mut services,
             agent.to_owned(),

@@ -6,10 +6,12 @@ use std::path::PathBuf;
 use clap::Args as ClapArgs;
 use serde::Deserialize;
 use tally_memory::secrets::Secrets;
-use tally_memory::{LearnError, Learnt, Memory, Options, Refused, RememberError, Role, Turn};
+use tally_memory::{
+    ChatModel, LearnError, Learnt, Memory, Options, Refused, RememberError, Role, Turn,
+};
 
 use crate::failure::{Failure, OrFail, Outcome};
-use crate::memories::{self, LocalChat, Opened, WhichMemory};
+use crate::memories::{self, Opened, WhichMemory};
 use crate::ui::{Progress, printable, say};
 use crate::vaults;
 
@@ -170,9 +172,9 @@ pub(crate) fn learn(args: &Learn, json: bool) -> Outcome {
     Ok(())
 }
 
-pub(super) fn learning(
+pub(crate) fn learning(
     memory: &mut Memory,
-    model: &LocalChat,
+    model: &dyn ChatModel,
     now: tally_memory::Moment,
     calls: usize,
 ) -> Result<Learnt, Failure> {
@@ -273,7 +275,7 @@ fn show_refused(all: &[Refused], unreadable: usize) {
 }
 
 /// Who must act when turns are not remembered.
-pub(super) fn remembering(error: RememberError) -> Failure {
+pub(crate) fn remembering(error: RememberError) -> Failure {
     match error {
         RememberError::Turn(error) => Failure::misuse(&error),
         RememberError::Write(error) => vaults::writing(error),

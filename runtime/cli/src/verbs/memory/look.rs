@@ -112,17 +112,10 @@ pub(crate) fn search(args: &Search, json: bool) -> Outcome {
         rerank: args.rerank.asked().is_some(),
         ..Question::default()
     };
-    let found =
-        opened
-            .memory
-            .recall(&question, memories::now()?)
-            .map_err(|error| match error {
-                RecallError::Empty | RecallError::TooLong { .. } => Failure::misuse(&error),
-                RecallError::Rerank(_) => Failure::environment(&error)
-                    .advise("to search without that model: --rerank none"),
-                other => Failure::environment(&other)
-                    .advise("to search by words alone: --embedding none"),
-            })?;
+    let found = opened
+        .memory
+        .recall(&question, memories::now()?)
+        .map_err(recalling)?;
     if json {
         let hits: Vec<serde_json::Value> = found.hits.iter().map(hit).collect();
         say!(
@@ -161,6 +154,17 @@ pub(crate) fn search(args: &Search, json: bool) -> Outcome {
         eprintln!("these may not answer it: memory does not know");
     }
     Ok(())
+}
+
+/// Who must act when memory does not answer.
+pub(crate) fn recalling(error: RecallError) -> Failure {
+    match error {
+        RecallError::Empty | RecallError::TooLong { .. } => Failure::misuse(&error),
+        RecallError::Rerank(_) => {
+            Failure::environment(&error).advise("to search without that model: --rerank none")
+        }
+        other => Failure::environment(&other).advise("to search by words alone: --embedding none"),
+    }
 }
 
 pub(crate) fn profile(args: &Profile, json: bool) -> Outcome {
@@ -221,7 +225,8 @@ pub(crate) fn profile(args: &Profile, json: bool) -> Outcome {
     Ok(())
 }
 
-fn line(entry: &Entry) -> String {
+/// A line of a profile, with who said it, when, and the fact.
+pub(crate) fn line(entry: &Entry) -> String {
     let about = match entry.subject.as_str() {
         "user" => String::new(),
         other => format!("{}: ", printable(other)),
@@ -396,13 +401,13 @@ fn cited(one: &Cited) -> serde_json::Value {
     })
 }
 
-pub(super) fn day(moment: tally_memory::Moment) -> String {
+pub(crate) fn day(moment: tally_memory::Moment) -> String {
     let mut text = moment.to_string();
     text.truncate(10);
     text
 }
 
-pub(super) fn short(id: &MemoryId) -> String {
+pub(crate) fn short(id: &MemoryId) -> String {
     let mut text = id.to_string();
     text.truncate(12);
     text
