@@ -8,6 +8,7 @@ use tokio::runtime::Handle;
 
 use crate::failure::Failure;
 use crate::home::Home;
+use crate::keeper::Receipts;
 use crate::local_model::{LocalModel, nonce};
 use crate::setup;
 use crate::verbs::model::failure;
@@ -49,6 +50,12 @@ impl LocalEmbedder {
     /// The model `record` names, run by `service`.
     pub(crate) fn new(service: Service, record: &ModelRecord, handle: Handle) -> Self {
         Self::over(LocalModel::new(service, record, handle))
+    }
+
+    /// The same, which puts the receipt of each answer there before it gives the answer.
+    pub(crate) fn keeping(mut self, receipts: Receipts) -> Self {
+        self.local.receipts = receipts;
+        self
     }
 
     fn over(local: LocalModel) -> Self {
@@ -119,6 +126,8 @@ impl Embedder for LocalEmbedder {
                 }
             });
             let (embedded, rows) = embedded.map_err(|error| failed(error.to_string()))?;
+            let kept = self.local.receipts.keep(&embedded.receipt.envelope);
+            kept.map_err(|error| failed(error.to_string()))?;
             let tokens = rows
                 .into_iter()
                 .map(|t| TokenVectors::from_rows(t.width, t.rows.chunks_exact(t.width)))

@@ -24,6 +24,7 @@ use tally_receipt::{Digest, Receipt, Timestamp};
 use tokio::sync::watch;
 
 use crate::failure::{Failure, OrFail};
+use crate::keeper::Keeper;
 use crate::network::Network;
 use crate::verbs::serve;
 
@@ -62,6 +63,8 @@ struct Inner {
     endpoint: Endpoint,
     /// Where nodes on this machine leave evidence.
     folders: Vec<PathBuf>,
+    /// What this server settles there itself.
+    own: Option<Arc<Keeper>>,
     runtime: tokio::runtime::Handle,
     seen: Mutex<Seen>,
     /// How often the validators have been asked.
@@ -81,7 +84,11 @@ struct Seen {
 
 impl Watched {
     /// A way to look at a network. Contacts nobody before somebody looks.
-    pub(crate) async fn new(network: &Network, folders: Vec<PathBuf>) -> Result<Self, Failure> {
+    pub(crate) async fn new(
+        network: &Network,
+        folders: Vec<PathBuf>,
+        own: Option<Arc<Keeper>>,
+    ) -> Result<Self, Failure> {
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).or_environment("draw a key from the system's random source")?;
         // Nobody needs to know who looks.
@@ -98,6 +105,7 @@ impl Watched {
             client,
             endpoint,
             folders,
+            own,
             runtime: tokio::runtime::Handle::current(),
             seen: Mutex::default(),
             rounds: watch::channel(0).0,
@@ -310,6 +318,7 @@ impl Inner {
             blocks: seen.blocks.iter().copied().collect(),
             arrivals: seen.arrivals.iter().map(|(one, _)| one.clone()).collect(),
             faults,
+            own: self.own.as_ref().map(|keeper| keeper.standing()),
         }
     }
 
@@ -494,7 +503,7 @@ pub(crate) async fn listen(
         .map(str::to_owned)
         .into();
     names.extend(serve::own_name(address.ip()));
-    let watched = Watched::new(network, folders).await?;
+    let watched = Watched::new(network, folders, None).await?;
     Ok(Listening {
         listener,
         endpoint: watched.endpoint(),

@@ -11,6 +11,7 @@ use tokio::runtime::Handle;
 
 use crate::failure::{Failure, OrFail};
 use crate::home::Home;
+use crate::keeper::Receipts;
 use crate::setup;
 use crate::verbs::model::failure;
 
@@ -20,6 +21,8 @@ pub(crate) struct LocalModel {
     pub(crate) record: ModelRecord,
     pub(crate) name: String,
     pub(crate) handle: Handle,
+    /// Where its receipts go.
+    pub(crate) receipts: Receipts,
     /// Of a model that was named as a file; removed with it.
     _store: Option<tempfile::TempDir>,
 }
@@ -32,6 +35,7 @@ impl LocalModel {
             record: record.clone(),
             name: record.name.to_string(),
             handle,
+            receipts: Receipts::default(),
             _store: None,
         }
     }

@@ -8,6 +8,7 @@ mod embedder;
 mod explorer;
 mod failure;
 mod home;
+mod keeper;
 mod local_model;
 mod memories;
 mod memory_service;

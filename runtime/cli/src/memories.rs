@@ -18,6 +18,7 @@ use tokio::runtime::Handle;
 use crate::embedder::{LocalEmbedder, chosen};
 use crate::failure::Failure;
 use crate::home::Home;
+use crate::keeper::Receipts;
 use crate::reranker::{self, LocalReranker};
 use crate::setup::{self, Models};
 use crate::vaults::{MEMORY, Which, opening, reading};
@@ -67,6 +68,8 @@ pub(crate) struct Opened {
     /// What it searches with, if it does.
     pub(crate) embedder: Option<SharedEmbedder>,
     pub(crate) models: Models,
+    /// Where the receipts of its models go.
+    pub(crate) receipts: Receipts,
     /// Waits for models. After everything else, so that it is dropped last.
     pub(crate) runtime: tokio::runtime::Runtime,
 }
@@ -83,7 +86,7 @@ impl WhichMemory {
     }
 
     fn open(&self, vault: Vault, options: Options) -> Result<Opened, Failure> {
-        self.open_shared(Arc::new(Mutex::new(vault)), options)
+        self.open_shared(Arc::new(Mutex::new(vault)), options, Receipts::default())
     }
 
     /// Opens it in a vault that is open already.
@@ -91,6 +94,7 @@ impl WhichMemory {
         &self,
         vault: SharedVault,
         options: Options,
+        receipts: Receipts,
     ) -> Result<Opened, Failure> {
         let home = Home::open()?;
         let key = Arc::new(home.node_key()?);
@@ -101,6 +105,7 @@ impl WhichMemory {
             &models,
             self.embedding.as_deref(),
             runtime.handle(),
+            &receipts,
         ))?;
         let id = vault
             .lock()
@@ -121,6 +126,7 @@ impl WhichMemory {
             memory,
             embedder,
             models,
+            receipts,
             runtime,
         })
     }
@@ -135,7 +141,7 @@ impl Opened {
         let found = async { reranker::chosen(&setup::store(&Home::open()?).await?, name).await };
         let record = self.runtime.block_on(found)?;
         let (service, handle) = (self.models.service.clone(), self.runtime.handle().clone());
-        let reranker = LocalReranker::new(service, &record, handle);
+        let reranker = LocalReranker::new(service, &record, handle).keeping(self.receipts.clone());
         self.memory.rerank_with(Some(Arc::new(reranker)));
         Ok(())
     }
@@ -147,6 +153,7 @@ impl Opened {
             model.unwrap_or_default(),
             self.runtime.handle().clone(),
         )
+        .keeping(self.receipts.clone())
     }
 }
 
@@ -189,14 +196,13 @@ async fn embedder(
     models: &Models,
     asked: Option<&str>,
     handle: &Handle,
+    receipts: &Receipts,
 ) -> Result<Option<SharedEmbedder>, Failure> {
     let record = chosen(&setup::store(home).await?, asked).await?;
     Ok(record.map(|record| {
-        Arc::new(LocalEmbedder::new(
-            models.service.clone(),
-            &record,
-            handle.clone(),
-        )) as SharedEmbedder
+        let service = models.service.clone();
+        let embedder = LocalEmbedder::new(service, &record, handle.clone());
+        Arc::new(embedder.keeping(receipts.clone())) as SharedEmbedder
     }))
 }
 
@@ -208,6 +214,7 @@ pub(crate) struct LocalChat {
     service: service::Service,
     name: String,
     handle: Handle,
+    receipts: Receipts,
 }
 
 impl LocalChat {
@@ -217,7 +224,28 @@ impl LocalChat {
             service,
             name: name.to_owned(),
             handle,
+            receipts: Receipts::default(),
         }
+    }
+
+    /// The same, which puts the receipt of each answer there before it gives the answer.
+    pub(crate) fn keeping(mut self, receipts: Receipts) -> Self {
+        self.receipts = receipts;
+        self
+    }
+
+    /// The answer, once its receipt is where receipts go.
+    fn keep(&self, answer: Answer) -> Result<Answer, ModelError> {
+        if let Some(receipt) = &answer.receipt {
+            self.receipts
+                .keep(&receipt.envelope)
+                .map_err(|error| ModelError {
+                    message: error.to_string(),
+                    // To ask again would not help the disk.
+                    is_transient: false,
+                })?;
+        }
+        Ok(answer)
     }
 
     async fn answer(&self, ask: &Ask) -> Result<Answer, service::InferenceError> {
@@ -314,6 +342,7 @@ impl ChatModel for LocalChat {
                 is_transient: error.is_retryable(),
                 message: error.to_string(),
             })
+            .and_then(|answer| self.keep(answer))
     }
 }
 

@@ -8,6 +8,7 @@ use tokio::runtime::Handle;
 
 use crate::failure::Failure;
 use crate::home::Home;
+use crate::keeper::Receipts;
 use crate::local_model::{LocalModel, must_be, nonce};
 use crate::setup;
 use crate::verbs::model::failure;
@@ -26,6 +27,12 @@ impl LocalReranker {
     /// The model `record` names, run by `service`.
     pub(crate) fn new(service: Service, record: &ModelRecord, handle: Handle) -> Self {
         Self(LocalModel::new(service, record, handle))
+    }
+
+    /// The same, which puts the receipt of each answer there before it gives the answer.
+    pub(crate) fn keeping(mut self, receipts: Receipts) -> Self {
+        self.0.receipts = receipts;
+        self
     }
 
     /// The model that is asked for: a GGUF file, or a name in this machine's store.
@@ -64,7 +71,10 @@ impl Reranker for LocalReranker {
                 nonce,
                 Links::default(),
             ));
-            scores.extend(ranked.map_err(|error| failed(error.to_string()))?.scores);
+            let ranked = ranked.map_err(|error| failed(error.to_string()))?;
+            let kept = self.0.receipts.keep(&ranked.receipt.envelope);
+            kept.map_err(|error| failed(error.to_string()))?;
+            scores.extend(ranked.scores);
         }
         Ok(scores)
     }

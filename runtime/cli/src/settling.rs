@@ -1,21 +1,68 @@
-//! What `tally run` does with its receipts once they are made: onto the disk before the answer ends, and to the ledger in a
-//! process of its own, for which nobody waits. That process is started beside the run, so that it is there when the run ends,
-//! and stays for a while: runs that follow each other have the same one.
+//! Whether receipts are settled, and what `tally run` does with its own once they are made: onto the disk before the answer
+//! ends, and to the ledger in a process of its own, for which nobody waits. That process is started beside the run, so that it
+//! is there when the run ends, and stays for a while: runs that follow each other have the same one.
+//!
+//! What `tally serve` does with its own is in `keeper`.
 
 use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use clap::ValueEnum;
+use clap::{Args as ClapArgs, ValueEnum};
 use tally_engine::RunReport;
 use tally_node::{Form as RecordForm, Outbox, Record};
 
 use crate::failure::{Failure, OrFail};
 use crate::home::Home;
+use crate::keeper::Keeper;
 use crate::network::{Network, Which};
 use crate::setup::Live;
+
+/// Whether receipts are settled, and where.
+#[derive(ClapArgs)]
+pub(crate) struct Asked {
+    /// How the receipts of models and runs are settled on the ledger, in the background: by their digests, in full for everybody to
+    /// see, or not at all. Else by digest where a network is configured (`tally ledger use`), and not at all where none is.
+    #[arg(long, value_enum, value_name = "FORM")]
+    settle: Option<Form>,
+    #[command(flatten)]
+    pub(crate) network: Which,
+}
+
+impl Asked {
+    /// What was asked for; by digest where a network is configured and nothing was asked for.
+    fn chosen(&self, home: &Home) -> Result<Option<(Network, RecordForm)>, Failure> {
+        let form = match self.settle {
+            Some(Form::None) => return Ok(None),
+            Some(Form::Full) => RecordForm::Full,
+            Some(Form::Hash) | None => RecordForm::Hash,
+        };
+        let network = match self.network.find(home)? {
+            None if self.settle.is_some() => Some(self.network.get(home)?),
+            found => found,
+        };
+        Ok(network.map(|network| (network, form)))
+    }
+
+    /// For a run.
+    pub(crate) fn of_run(&self, home: &Home) -> Result<Option<Settling>, Failure> {
+        let chosen = self.chosen(home)?;
+        chosen
+            .map(|(network, form)| Settling::new(network, form, home))
+            .transpose()
+    }
+
+    /// For a server.
+    pub(crate) fn of_server(&self, home: &Home) -> Result<Option<Arc<Keeper>>, Failure> {
+        let chosen = self.chosen(home)?;
+        chosen
+            .map(|(network, form)| Keeper::new(network, form, home).map(Arc::new))
+            .transpose()
+    }
+}
 
 /// How receipts are settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -47,35 +94,19 @@ pub(crate) struct Kept {
 struct Settler(JoinHandle<io::Result<Child>>);
 
 impl Settling {
-    /// What was asked for; by digest where a network is configured and nothing was asked for.
-    pub(crate) fn of(
-        form: Option<Form>,
-        which: &Which,
-        home: &Home,
-    ) -> Result<Option<Self>, Failure> {
-        let asked = form.is_some();
-        let form = match form {
-            Some(Form::None) => return Ok(None),
-            Some(Form::Full) => RecordForm::Full,
-            Some(Form::Hash) | None => RecordForm::Hash,
-        };
-        let network = match which.find(home)? {
-            Some(network) => network,
-            None if asked => which.get(home)?,
-            None => return Ok(None),
-        };
+    fn new(network: Network, form: RecordForm, home: &Home) -> Result<Self, Failure> {
         let outbox = network.outbox(home)?;
         let settler = if outbox.is_attended().or_environment("look at the outbox")? {
             None
         } else {
             Some(Settler::start(&network.file))
         };
-        Ok(Some(Self {
+        Ok(Self {
             network,
             form,
             outbox,
             settler,
-        }))
+        })
     }
 
     /// Puts a run's receipts into the outbox.

@@ -2,14 +2,19 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use support::Machine;
 use support::vaults::{init, with_secrets};
+use tally_ledger::Genesis;
+use tally_node::Outbox;
+use tally_receipt::{Digest, Operation, Receipt};
 
 /// A program that is ended with the test.
 struct Running(Child);
@@ -29,7 +34,11 @@ fn start(machine: &Machine, args: &[&str]) -> Running {
         .args(["-c", "exec \"$0\" \"$@\" 3<\"$PASS\""])
         .arg(inner.get_program())
         .args(args)
-        .args(["--passphrase-fd", "3", "--embedding", "none"])
+        .args(["--passphrase-fd", "3"])
+        .args(match args.contains(&"--embedding") {
+            true => &[][..],
+            false => &["--embedding", "none"],
+        })
         .env("PASS", pass)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped());
@@ -88,6 +97,27 @@ fn send(address: &str, method: &str, path: &str, headers: &[(&str, &str)], body:
         head: head.to_owned(),
         body: body.to_owned(),
     }
+}
+
+/// The cookie of a session, for the link that a server printed.
+fn sign_in(address: &str, said: &Value) -> String {
+    let link = said["console"].as_str().expect("a link");
+    let secret = link.rsplit('=').next().expect("a secret");
+    let form = [("Content-Type", "application/x-www-form-urlencoded")];
+    let door = send(
+        address,
+        "POST",
+        "/console/sign-in",
+        &form,
+        &format!("secret={secret}"),
+    );
+    assert_eq!(door.status, 303);
+    let cookie = door
+        .head
+        .lines()
+        .find_map(|line| line.strip_prefix("set-cookie: "))
+        .expect("a cookie");
+    cookie.split(';').next().expect("a pair").to_owned()
 }
 
 #[test]
@@ -194,23 +224,7 @@ fn a_memory_is_kept_found_corrected_and_forgotten_over_rest() {
     assert_eq!(call("GET", "/v1/profile", &json!({})).status, 200);
 
     // The link signs in; the page shows what is kept.
-    let link = said["console"].as_str().expect("a link");
-    let secret = link.rsplit('=').next().expect("a secret");
-    let form = [("Content-Type", "application/x-www-form-urlencoded")];
-    let door = send(
-        address,
-        "POST",
-        "/console/sign-in",
-        &form,
-        &format!("secret={secret}"),
-    );
-    assert_eq!(door.status, 303);
-    let cookie = door
-        .head
-        .lines()
-        .find_map(|line| line.strip_prefix("set-cookie: "))
-        .expect("a cookie");
-    let cookie = cookie.split(';').next().expect("a pair");
+    let cookie = sign_in(address, &said);
     for (page, words) in [
         ("memories?level=episode", "station"),
         ("access", "passphrase"),
@@ -221,7 +235,7 @@ fn a_memory_is_kept_found_corrected_and_forgotten_over_rest() {
             address,
             "GET",
             &format!("/console/{page}"),
-            &[("Cookie", cookie)],
+            &[("Cookie", &*cookie)],
             "",
         );
         assert!(
@@ -427,4 +441,237 @@ fn an_mcp_client_has_the_memory_over_standard_streams() {
         found["structuredContent"]["memories"][0]["level"],
         "episode"
     );
+}
+
+/// A network of one validator that does not run, and this machine's outbox for it, which need not be there.
+fn network(machine: &Machine) -> (String, PathBuf) {
+    let dir = machine.path("devnet");
+    let dir = dir.to_str().expect("UTF-8");
+    machine
+        .tally(["devnet", "--files-only", "--validators", "1", "--dir", dir])
+        .ok();
+    let file = format!("{dir}/genesis.toml");
+    let genesis = std::fs::read_to_string(&file).expect("a file");
+    let chain = Genesis::parse(&genesis).expect("a genesis").chain();
+    let outbox = machine.path("home/ledger/outbox").join(chain.to_string());
+    (file, outbox)
+}
+
+/// Somebody who talks to a server over REST.
+struct Caller {
+    address: String,
+    key: String,
+}
+
+impl Caller {
+    fn of(said: &Value) -> Self {
+        Self {
+            address: said["address"].as_str().expect("an address").to_owned(),
+            key: said["api_key"].as_str().expect("the first key").to_owned(),
+        }
+    }
+
+    fn call(&self, method: &str, path: &str, body: &Value) -> Value {
+        let headers = [
+            ("X-API-Key", &*self.key),
+            ("Content-Type", "application/json"),
+        ];
+        send(&self.address, method, path, &headers, &body.to_string()).json()
+    }
+
+    fn tells(&self, words: &str) -> Value {
+        let turns = json!({ "messages": [{ "role": "user", "content": words }] });
+        self.call("POST", "/v1/memories", &turns)
+    }
+
+    /// The facts that were learnt, once there are some.
+    fn facts(&self) -> Vec<Value> {
+        let begun = Instant::now();
+        loop {
+            let listed = self.call("GET", "/v1/memories?level=fact", &json!({}));
+            let facts = listed["memories"].as_array().expect("a list");
+            if !facts.is_empty() {
+                return facts.clone();
+            }
+            assert!(begun.elapsed() < Duration::from_secs(120), "{listed}");
+            // A key has a hundred requests a minute.
+            std::thread::sleep(Duration::from_secs(1));
+        }
+    }
+}
+
+const TOLD: &str = "Hi! I'm allergic to peanuts and my sister Lena works as a nurse in Ghent.";
+
+#[test]
+fn receipts_of_a_servers_models_are_in_the_outbox_and_settle_while_it_serves() {
+    let machine = Machine::bare();
+    init(&machine, &["memory"]);
+    let embed = machine.file(
+        "embed.gguf",
+        tally_seed_model::embedding_model(tally_seed_model::SEED),
+    );
+    let rank = machine.file(
+        "rank.gguf",
+        tally_seed_model::reranking_model(tally_seed_model::SEED),
+    );
+    // Before a model is added, so that the one that comes with the program is there to learn with.
+    machine.tally(["model", "list"]).ok();
+    for (file, name) in [(embed, "finder"), (rank, "judge")] {
+        machine
+            .tally([
+                "model",
+                "add",
+                file.to_str().expect("UTF-8"),
+                "--name",
+                name,
+            ])
+            .ok();
+    }
+    let (genesis, dir) = network(&machine);
+    let (_running, said) = serve(
+        &machine,
+        &[
+            "--embedding",
+            "finder",
+            "--rerank",
+            "judge",
+            "--network",
+            &genesis,
+        ],
+    );
+    assert_eq!(said["settle"], "hash");
+    let caller = Caller::of(&said);
+    let outbox = Outbox::open(&dir).expect("an outbox");
+    let kept = || outbox.open_records(1000).expect("an outbox").1;
+    caller.tells(TOLD);
+    // Whatever is known by a receipt, the receipt of it waits.
+    let facts = caller.facts();
+    let digests: BTreeSet<String> = kept()
+        .iter()
+        .map(|record| Digest::of(&record.receipt).to_string())
+        .collect();
+    for fact in &facts {
+        let receipt = fact["receipt"].as_str().expect("a digest");
+        assert!(digests.contains(receipt), "{fact}");
+    }
+    // An answer is there although no validator is.
+    let begun = Instant::now();
+    let found = caller.call(
+        "POST",
+        "/v1/memories/search",
+        &json!({ "query": "what am I allergic to?", "rerank": true }),
+    );
+    assert!(found["memories"].is_array(), "{found}");
+    assert!(begun.elapsed() < Duration::from_secs(20), "{found}");
+    let made: Vec<Operation> = kept()
+        .iter()
+        .filter_map(|record| {
+            let receipt = Receipt::parse(&record.receipt).expect("a receipt");
+            receipt.as_inference().map(|inference| inference.operation)
+        })
+        .collect();
+    for operation in [Operation::Chat, Operation::Embed, Operation::Rank] {
+        assert!(made.contains(&operation), "{operation:?}: {made:?}");
+    }
+
+    // The console says what waits; what was learnt may still be made findable.
+    let cookie = sign_in(&caller.address, &said);
+    let begun = Instant::now();
+    loop {
+        let waiting = format!("{} receipts", kept().len());
+        let headers = [("Cookie", &*cookie)];
+        let page = send(&caller.address, "GET", "/ledger", &headers, "");
+        if page.body.contains(&waiting) {
+            break;
+        }
+        let body = page.body;
+        assert!(
+            begun.elapsed() < Duration::from_secs(20),
+            "{waiting}: {body}"
+        );
+    }
+
+    // Once the network is there, they settle, and so does what comes then.
+    let mut devnet = machine.command();
+    devnet
+        .args(["devnet", "--validators", "1", "--dir"])
+        .arg(machine.path("devnet"))
+        .stdin(Stdio::piped())
+        .stderr(Stdio::null());
+    let _devnet = Running(devnet.spawn().expect("the program starts"));
+    let settles = || {
+        let begun = Instant::now();
+        while outbox.waiting().expect("an outbox") > 0 {
+            assert!(begun.elapsed() < Duration::from_secs(180), "not settled");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    };
+    settles();
+    let (settled, _) = outbox.open_records(1).expect("an outbox");
+    assert!(settled >= made.len() as u64);
+    caller.call(
+        "POST",
+        "/v1/memories/search",
+        &json!({ "query": "where does Lena work?" }),
+    );
+    settles();
+    let (later, _) = outbox.open_records(1).expect("an outbox");
+    assert!(later > settled, "{later} after {settled}");
+}
+
+#[test]
+fn a_server_keeps_no_receipts_without_a_network_or_where_none_are_to_be_settled() {
+    let machine = Machine::bare();
+    init(&machine, &["memory"]);
+    let (genesis, _) = network(&machine);
+    let (running, said) = serve(&machine, &[]);
+    assert_eq!(said["settle"], "none");
+    let caller = Caller::of(&said);
+    caller.tells(TOLD);
+    assert!(caller.facts()[0]["receipt"].is_string());
+    drop(running);
+    let (_running, said) = serve(
+        &machine,
+        &["--network", &genesis, "--settle", "none", "--no-keys"],
+    );
+    assert_eq!(said["settle"], "none");
+    let address = said["address"].as_str().expect("an address");
+    let told = json!({ "messages": [{ "role": "user", "content": "I live in Ghent." }] });
+    let headers = [("Content-Type", "application/json")];
+    let told = send(address, "POST", "/v1/memories", &headers, &told.to_string());
+    assert_eq!(told.json()["episodes_created"], 1, "{}", told.body);
+    assert!(!machine.path("home/ledger/outbox").exists());
+    machine
+        .tally(["serve", "--settle", "hash"])
+        .exits(2)
+        .says("no ledger is configured");
+}
+
+#[test]
+fn nothing_is_learnt_from_an_answer_whose_receipt_the_outbox_does_not_take() {
+    let machine = Machine::bare();
+    init(&machine, &["memory"]);
+    let (genesis, dir) = network(&machine);
+    // No file can be opened there, whoever tries.
+    std::fs::create_dir_all(dir.join("append")).expect("a folder");
+    let (_running, said) = serve(&machine, &["--network", &genesis]);
+    let caller = Caller::of(&said);
+    let begun = Instant::now();
+    for number in 0.. {
+        let told = caller.tells(&format!("{TOLD} I have {number} cats."));
+        assert_eq!(
+            (&told["episodes_created"], &told["memories_created"]),
+            (&json!(1), &json!(0)),
+            "{told}"
+        );
+        if told["note"]
+            .as_str()
+            .is_some_and(|note| note.contains("cannot write the receipt to the outbox"))
+        {
+            break;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(120), "{told}");
+    }
+    let listed = caller.call("GET", "/v1/memories?level=fact", &json!({}));
+    assert_eq!(listed["memories"], json!([]));
 }

@@ -67,6 +67,17 @@ pub struct Overview {
     pub arrivals: Vec<Arrival>,
     /// Validators that are shown to have signed what excludes each other.
     pub faults: Vec<FaultRow>,
+    /// What this machine has yet to settle there; none where it settles nothing.
+    pub own: Option<OwnReceipts>,
+}
+
+/// Receipts of this machine that are on their way to a ledger.
+#[derive(Clone, Debug)]
+pub struct OwnReceipts {
+    /// How many wait; none where nobody can tell, and then the trouble says why.
+    pub waiting: Option<u64>,
+    /// Why they are not settled, for a person.
+    pub trouble: Option<String>,
 }
 
 /// A validator.

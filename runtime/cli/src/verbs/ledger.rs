@@ -60,7 +60,7 @@ pub(crate) enum Verb {
         after_help = "Example:\n  tally ledger restore chain.tally --data copy && tally node --role follower --genesis genesis.toml --data copy"
     )]
     Restore(Restore),
-    /// Make a network the one of commands that name none: `tally run` settles there from now on.
+    /// Make a network the one of commands that name none: `tally run` and `tally serve` settle there from now on.
     #[command(after_help = "Example:\n  tally ledger use devnet/genesis.toml")]
     Use(Use),
 }
@@ -359,7 +359,7 @@ async fn attend(network: &Network, home: &Home) -> Outcome {
 }
 
 /// Settles everything that waits in an outbox.
-async fn empty(network: &Network, outbox: &Outbox, home: &Home) -> Result<u64, Failure> {
+pub(crate) async fn empty(network: &Network, outbox: &Outbox, home: &Home) -> Result<u64, Failure> {
     let key = home.node_key()?;
     let (endpoint, client) = network.client(home).await?;
     let settled = settle_all(network, outbox, &client, &key).await;

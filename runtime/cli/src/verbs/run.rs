@@ -16,7 +16,7 @@ use tally_journal::{CreateError, FileSink};
 use crate::failure::{Failure, OrFail, Outcome};
 use crate::home::Home;
 use crate::memory_service;
-use crate::settling::{Form, Settling};
+use crate::settling::Asked;
 use crate::setup::{self, Consent, Live, Screen, ToolArg};
 use crate::ui::{grouped, printable, say, short};
 use crate::vaults::{self, Which};
@@ -57,12 +57,8 @@ pub(crate) struct Args {
     /// Also write each receipt, and what opens it, into this new folder.
     #[arg(long, value_name = "DIR")]
     receipts: Option<PathBuf>,
-    /// How the run's receipts are settled on the ledger, after the answer: by their digests, in full for everybody to see, or
-    /// not at all. Else by digest where a network is configured (`tally ledger use`), and not at all where none is.
-    #[arg(long, value_enum, value_name = "FORM")]
-    settle: Option<Form>,
     #[command(flatten)]
-    network: crate::network::Which,
+    settling: Asked,
     #[command(flatten)]
     shared: Shared,
 }
@@ -135,7 +131,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
         let mut live = setup::live(&home, args.model.as_deref()).await?;
         args.shared.give(&plan, &home, &mut live)?;
         let receipts = args.receipts.as_deref().map(new_folder).transpose()?;
-        let settling = Settling::of(args.settle, &args.network, &home)?;
+        let settling = args.settling.of_run(&home)?;
         let journal = match &args.journal {
             Some(path) => path.clone(),
             None => fresh_journal(&home)?,

@@ -22,11 +22,12 @@ use tally_vault::state::GrantStanding;
 use crate::explorer::{Verifier, Watched};
 use crate::failure::{Failure, OrFail, Outcome};
 use crate::home::Home;
-use crate::memories::{self, LocalChat, Rerank, WhichMemory, loading};
-use crate::network::Which;
+use crate::keeper::Receipts;
+use crate::memories::{self, Rerank, WhichMemory, loading};
 use crate::reading;
+use crate::settling::Asked;
 use crate::setup;
-use crate::ui::say;
+use crate::ui::{grouped, say};
 use crate::vaults::{Names, namespace_text};
 
 /// Serve memory over HTTP.
@@ -61,7 +62,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     rerank: Rerank,
     #[command(flatten)]
-    ledger: Which,
+    settling: Asked,
     #[command(flatten)]
     verifier: Verifier,
 }
@@ -88,7 +89,10 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
                 .advise("start it once without --allow-remote: it makes a key and shows it"),
         );
     }
-    let (service, _open) = open(&args.which, &args.rerank, &args.learning)?;
+    let home = Home::open()?;
+    let keeper = args.settling.of_server(&home)?;
+    let receipts = Receipts::of(keeper.as_ref());
+    let (service, _open) = open(&args.which, &args.rerank, &args.learning, receipts)?;
     let mut config = Config::default();
     config.names.extend(args.name.iter().cloned());
     config.names.extend(own_name(args.listen.ip()));
@@ -98,8 +102,8 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
     config.files = FileReader::new(reading::read);
     let runtime = crate::runtime()?;
     let mut endpoint = None;
-    if let Some(network) = args.ledger.find(&Home::open()?)? {
-        let watched = runtime.block_on(Watched::new(&network, Vec::new()))?;
+    if let Some(network) = args.settling.network.find(&home)? {
+        let watched = runtime.block_on(Watched::new(&network, Vec::new(), keeper.clone()))?;
         endpoint = Some(watched.endpoint());
         config.ledger = Some(watched.explorer(&args.verifier)?);
     }
@@ -133,6 +137,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
                 serde_json::json!({
                     "address": address.to_string(), "rest": format!("{base}/v1"), "openapi": format!("{base}/v1/openapi.json"),
                     "mcp": format!("{base}/mcp"), "console": link, "api_key": first_key,
+                    "settle": keeper.as_ref().map_or("none", |keeper| keeper.form()),
                 })
             );
         } else {
@@ -144,11 +149,27 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
                 say!("API key  {key}");
                 say!("         (shown once; it may everything, keys included: make narrower ones in the console)");
             }
+            if let Some(keeper) = &keeper {
+                eprintln!(
+                    "receipts settle in the background ({}); waiting now: {}",
+                    keeper.form(),
+                    keeper.standing().waiting.map_or_else(|| "?".to_owned(), grouped)
+                );
+            }
             eprintln!("listening on {address}; end with ^C");
         }
+        let settling = keeper
+            .as_ref()
+            .map(|keeper| tokio::spawn(Arc::clone(keeper).settle(home)));
         let served = tally_gateway::serve(listener, gateway.router(), ended()).await;
+        if let Some(settling) = settling {
+            settling.abort();
+        }
         if let Some(endpoint) = endpoint {
             endpoint.close().await;
+        }
+        if let Some(keeper) = keeper {
+            keeper.say_what_waits();
         }
         served.or_environment("serve")
     })
@@ -165,10 +186,11 @@ pub(crate) fn open(
     which: &WhichMemory,
     rerank: &Rerank,
     learning: &Learning,
+    receipts: Receipts,
 ) -> Result<(VaultMemory, Open), Failure> {
     // Opened for reading: each write takes the vault's lock for itself, so that other programs go on.
     let vault: SharedVault = Arc::new(Mutex::new(which.vault.read()?));
-    let mut opened = which.open_shared(Arc::clone(&vault), Options::default())?;
+    let mut opened = which.open_shared(Arc::clone(&vault), Options::default(), receipts)?;
     opened.rerank(rerank)?;
     let learner = if learning.no_learn {
         None
@@ -180,11 +202,7 @@ pub(crate) fn open(
             opened.embedder.clone(),
         )
         .map_err(loading)?;
-        let chat = LocalChat::new(
-            opened.models.service.clone(),
-            learning.model.as_deref().unwrap_or_default(),
-            opened.runtime.handle().clone(),
-        );
+        let chat = opened.chat(learning.model.as_deref());
         Some((second, Box::new(chat) as Model))
     };
     let memories::Opened {

@@ -56,6 +56,16 @@ fn live(seen: &Overview) -> Markup {
                 " may be away or lie"
                 @if seen.epoch > 0 { "; changed " (seen.epoch) @if seen.epoch == 1 { " time" } @else { " times" } }
             } }
+            @if let Some(own) = &seen.own {
+                div { dt { "Waiting on this machine" } dd {
+                    @match own.waiting {
+                        Some(1) => "1 receipt",
+                        Some(waiting) => { (grouped(waiting)) " receipts" },
+                        None => "not known",
+                    }
+                    @if let Some(trouble) = &own.trouble { "; tried again: " (trouble) }
+                } }
+            }
             div { dt { "Chain" } dd { code.digest { (seen.chain) } } }
         }
         h2 { "Validators" }

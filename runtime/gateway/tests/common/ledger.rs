@@ -245,6 +245,10 @@ impl LedgerView for Ledger {
                 sentence: "validator v3 notarized two blocks in view 7".to_owned(),
                 convicts: true,
             }],
+            own: Some(OwnReceipts {
+                waiting: Some(1234),
+                trouble: Some("no validator answered".to_owned()),
+            }),
         };
         Box::pin(std::future::ready(overview))
     }

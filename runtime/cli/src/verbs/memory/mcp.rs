@@ -3,6 +3,7 @@
 use clap::Args as ClapArgs;
 
 use crate::failure::{Failure, Outcome};
+use crate::keeper::Receipts;
 use crate::memories::{Rerank, WhichMemory};
 use crate::verbs::serve::{self, Learning};
 
@@ -23,7 +24,12 @@ pub(crate) fn run(args: &Mcp, json: bool) -> Outcome {
             "stdout belongs to the protocol here, which is JSON already: leave --json out",
         ));
     }
-    let (service, _open) = serve::open(&args.which, &args.rerank, &args.learning)?;
+    let (service, _open) = serve::open(
+        &args.which,
+        &args.rerank,
+        &args.learning,
+        Receipts::default(),
+    )?;
     let gateway = serve::private_gateway(service);
     crate::runtime()?.block_on(async {
         tally_gateway::serve_stdio(gateway)
