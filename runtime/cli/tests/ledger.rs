@@ -5,14 +5,14 @@ mod support;
 use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, ChildStdin, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use support::Machine;
 use tally_ledger::{BlockDigest, Epoch, Evidence, Genesis, Name, Proposal, Round, Vote};
 use tally_node::{Form, Outbox, Record};
-use tally_receipt::SigningKey;
+use tally_receipt::{Digest, SigningKey};
 
 /// A network of this machine's processes; they end with it.
 struct Devnet {
@@ -271,6 +271,92 @@ fn one_process_settles_for_runs_that_follow_each_other_and_another_after_it_was_
     settled();
     third.kill().expect("it is there");
     third.wait().expect("it ends");
+}
+
+/// Ends with the test what a run left to settle for it.
+struct Settlers(String);
+
+impl Drop for Settlers {
+    fn drop(&mut self) {
+        for process in std::fs::read_dir("/proc").expect("processes").flatten() {
+            let line = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
+            let words: Vec<&[u8]> = line.split(|&byte| byte == 0).collect();
+            if words.contains(&&b"--background"[..]) && words.contains(&self.0.as_bytes()) {
+                let _ = Command::new("kill").arg(process.file_name()).status();
+            }
+        }
+    }
+}
+
+#[test]
+fn what_a_run_made_is_in_the_outbox_when_it_ends_unless_nothing_is_to_be_settled() {
+    let machine = Machine::bare();
+    let dir = machine.path("devnet");
+    machine
+        .tally([
+            "devnet",
+            "--files-only",
+            "--validators",
+            "1",
+            "--dir",
+            dir.to_str().unwrap(),
+        ])
+        .ok();
+    let genesis = dir.join("genesis.toml").display().to_string();
+    let chain = Genesis::parse(&std::fs::read_to_string(&genesis).unwrap())
+        .unwrap()
+        .chain();
+    let agent = support::component("answer-with-sources");
+    let document = machine.file("hours.md", "On Saturday the library opens at ten.\n");
+    let run = |more: &[&str]| {
+        let args = [
+            "run",
+            agent.to_str().unwrap(),
+            "--input",
+            "When does the library open on Saturday?",
+            "--attach",
+            document.to_str().unwrap(),
+            "--grant-asked",
+            "--json",
+        ];
+        machine.tally([&args, more].concat())
+    };
+    run(&[]).ok();
+    run(&["--network", &genesis, "--settle", "none"]).ok();
+    assert!(!machine.path("home/ledger/outbox").exists());
+    run(&["--settle", "hash"])
+        .exits(2)
+        .says("no ledger is configured");
+
+    // No validator is there: the run ends all the same, and everything waits.
+    let _settlers = Settlers(genesis.clone());
+    let place = machine.path("home/ledger/outbox").join(chain.to_string());
+    let mut before = 0;
+    for (form, settle) in [
+        (Form::Hash, &[][..]),
+        (Form::Hash, &["--settle", "hash"][..]),
+        (Form::Full, &["--settle", "full"][..]),
+    ] {
+        let said = run(&[&["--network", &genesis], settle].concat())
+            .ok()
+            .json();
+        let made = said["receipts"].as_array().expect("digests");
+        assert!(!made.is_empty(), "{said}");
+        let outbox = Outbox::open(&place).expect("an outbox");
+        let (settled, records) = outbox.open_records(1000).expect("an outbox");
+        assert_eq!(settled, 0);
+        let new = &records[before..];
+        // Those of the models, in order, and then the run's own.
+        let digests: Vec<String> = new
+            .iter()
+            .map(|record| Digest::of(&record.receipt).to_string())
+            .collect();
+        let (own, models) = digests.split_last().expect("receipts");
+        assert_eq!(models, made.as_slice(), "{said}");
+        assert!(!models.contains(own));
+        assert!(new.iter().all(|record| record.form == form), "{new:?}");
+        before = records.len();
+    }
 }
 
 /// Two votes of `v3` in one round for different blocks, as a node would have kept them.
