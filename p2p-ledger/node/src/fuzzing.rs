@@ -11,7 +11,7 @@ use bytes::Bytes;
 use commonware_runtime::{Blob as _, Runner as _, Storage, WriteOptions, deterministic};
 use tally_ledger::{
     AccountId, BlockDigest, Certificate, ChainId, Epoch, EpochEnd, Genesis, HEADER_BYTES, Header,
-    Height, Name, NodeId, Parameters, StateRoot, TransactionId, Validator, ValidatorSet,
+    Height, Name, NodeId, Parameters, Sequence, StateRoot, TransactionId, Validator, ValidatorSet,
 };
 use tally_receipt::{Digest, PublicKey, SigningKey, Timestamp};
 
@@ -364,6 +364,11 @@ fn asks() -> Vec<Ask> {
         Ask::ProveCosigned {
             receipt,
             wait_ms: 20_000,
+        },
+        Ask::ProvePlace {
+            node: NodeId::new(key(3)),
+            sequence: Sequence::new(70),
+            wait_ms: 15_000,
         },
     ]
 }
