@@ -107,11 +107,11 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
         endpoint = Some(watched.endpoint());
         config.ledger = Some(watched.explorer(&args.verifier)?);
     }
-    let keeper: KeyKeeper = {
+    let of_keys: KeyKeeper = {
         let path = ring_path.clone();
         Arc::new(move |bytes| write_private(&path, bytes))
     };
-    let gateway = Gateway::new(config, Arc::new(service), ring, keeper, Arc::new(clock));
+    let gateway = Gateway::new(config, Arc::new(service), ring, of_keys, Arc::new(clock));
     let first_key = if has_keys || args.no_keys {
         None
     } else {

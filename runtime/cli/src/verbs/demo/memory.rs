@@ -410,7 +410,7 @@ fn kind(id: &MemoryId) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use tally_memory::{Answer, Ask, ModelError};
+    use tally_memory::{Answer, Ask, Dialect, ModelError};
 
     use super::*;
     use crate::verbs::demo::vault;
@@ -423,6 +423,10 @@ mod tests {
     impl ChatModel for Proposes {
         fn name(&self) -> &str {
             "test"
+        }
+
+        fn dialect(&self) -> Dialect {
+            Dialect::Nano
         }
 
         fn ask(&self, ask: &Ask) -> Result<Answer, ModelError> {
