@@ -319,7 +319,7 @@ fn what_a_run_made_is_in_the_outbox_when_it_ends_unless_nothing_is_to_be_settled
             "--grant-asked",
             "--json",
         ];
-        machine.tally([&args, more].concat())
+        machine.tally([&args[..], more].concat())
     };
     run(&[]).ok();
     run(&["--network", &genesis, "--settle", "none"]).ok();
@@ -332,12 +332,13 @@ fn what_a_run_made_is_in_the_outbox_when_it_ends_unless_nothing_is_to_be_settled
     let _settlers = Settlers(genesis.clone());
     let place = machine.path("home/ledger/outbox").join(chain.to_string());
     let mut before = 0;
-    for (form, settle) in [
-        (Form::Hash, &[][..]),
-        (Form::Hash, &["--settle", "hash"][..]),
-        (Form::Full, &["--settle", "full"][..]),
-    ] {
-        let said = run(&[&["--network", &genesis], settle].concat())
+    let asked: [(Form, &[&str]); 3] = [
+        (Form::Hash, &[]),
+        (Form::Hash, &["--settle", "hash"]),
+        (Form::Full, &["--settle", "full"]),
+    ];
+    for (form, settle) in asked {
+        let said = run(&[&["--network", genesis.as_str()], settle].concat())
             .ok()
             .json();
         let made = said["receipts"].as_array().expect("digests");

@@ -28,6 +28,11 @@ impl Drop for Running {
 
 fn start(machine: &Machine, args: &[&str]) -> Running {
     let pass = machine.file("passphrase", support::vaults::PASSPHRASE);
+    let embedding: &[&str] = if args.contains(&"--embedding") {
+        &[]
+    } else {
+        &["--embedding", "none"]
+    };
     let inner = machine.command();
     let mut shell = Command::new("sh");
     shell
@@ -35,10 +40,7 @@ fn start(machine: &Machine, args: &[&str]) -> Running {
         .arg(inner.get_program())
         .args(args)
         .args(["--passphrase-fd", "3"])
-        .args(match args.contains(&"--embedding") {
-            true => &[][..],
-            false => &["--embedding", "none"],
-        })
+        .args(embedding)
         .env("PASS", pass)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped());
