@@ -4,6 +4,15 @@
 //! invents, rephrases or obeys what it reads proposes something that is no such span, or one that is no statement, and it ends
 //! here. Whom a fact is about is decided here too: somebody speaks of themselves in the first person, and of others by a name that
 //! stands in the sentence. Nobody but the owner says anything about the owner that is learnt.
+//!
+//! The gates have a number, [`NUMBER`], and the record of a call says by which its proposals were judged. So a fact that older gates
+//! made is told from one that no gates made (`verify.rs`). Whatever changes which fact is made of some proposal takes the next
+//! number, whether it stands in [`judge`] or in what it reads: `speech.rs`, `slots.rs`, `dates.rs`, `secrets.rs`, names of speakers
+//! in `extract.rs`. What each number changed, in a few words (`docs/memory.md` has the gates):
+//!
+//! * 1: the first. Records without a number are of these.
+//! * 2: denials, suppositions, questions, plans and orders of six languages beside English; a span does not leave its clause's denial out; an
+//!   answer is denied by its own clause alone, and what is meant to end has not ended.
 
 use std::ops::Range;
 
@@ -65,6 +74,9 @@ impl Gate {
         }
     }
 }
+
+/// The number of the gates of this program, as records of calls have it. What each number changed stands at the head of `gates.rs`.
+pub const NUMBER: u32 = 2;
 
 /// Most bytes of a span.
 const SPAN_MAX: usize = 300;

@@ -48,7 +48,7 @@ mod vectors;
 pub mod verify;
 
 pub use extract::{NANO_SHAPE, SHAPE};
-pub use gates::Gate;
+pub use gates::{Gate, NUMBER as GATES_NUMBER};
 pub use ids::{CallId, EpisodeId, FactId, MemoryId, ParseIdError, RemarkId, SpanHash};
 pub use memory::{
     ChangeError, Cited, Counts, DryRun, Event, FindError, Forgot, Hit, Layer, LearnError, Learnt,

@@ -1,7 +1,8 @@
 //! What memory writes into a vault: one record type per kind, JSON with one spelling. `docs/memory.md` is the format.
 //!
-//! Fields stand in the order of the structs below, without white space, none left out; what has no value is `null`. A reader
-//! refuses every other spelling, so a record's hash names its meaning. Numbers are integers.
+//! Fields stand in the order of the structs below, without white space, none left out; what has no value is `null`. But
+//! [`Call::gates`], which came later, is left out where it has none. A reader refuses every other spelling, so a record's hash names
+//! its meaning. Numbers are integers.
 //!
 //! Invariants:
 //!
@@ -30,6 +31,8 @@ pub const LIST_MAX: usize = 64;
 pub const ANSWER_MAX: usize = 1 << 20;
 /// Most bytes of any record.
 pub const RECORD_MAX: usize = 32 << 20;
+/// The number of the gates that judged where a call's record names none.
+const FIRST_GATES: u32 = 1;
 
 /// Where a memory lies in the vault, and who put it there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -373,6 +376,10 @@ pub struct Call {
     pub receipt: Option<String>,
     /// What opens the receipt's commitments, in base64.
     pub openings: Option<String>,
+    /// The number of the gates that judged what was proposed ([`crate::GATES_NUMBER`]), if above the first; only of calls that were to
+    /// find facts. A number that this program does not know yet is read like any other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gates: Option<u32>,
 }
 
 /// `tally.correction/1`: what the owner says in place of a fact.
@@ -621,6 +628,12 @@ impl Call {
         CallId::of(&spell(self))
     }
 
+    /// The number of the gates that judged what was proposed.
+    #[must_use]
+    pub fn judged_by(&self) -> u32 {
+        self.gates.unwrap_or(FIRST_GATES)
+    }
+
     fn check(&self) -> Result<(), RecordError> {
         name("shape", &self.shape)?;
         name("model", &self.model)?;
@@ -630,7 +643,15 @@ impl Call {
         }
         within("facts", self.facts.len(), 4_096)?;
         within("answer", self.answer.len(), ANSWER_MAX)?;
-        within("refused", self.refused.len(), LIST_MAX)
+        within("refused", self.refused.len(), LIST_MAX)?;
+        // The first gates are named by no number, so that they have one spelling.
+        if self
+            .gates
+            .is_some_and(|gates| gates <= FIRST_GATES || self.purpose != Purpose::Extract)
+        {
+            return Err(RecordError::Field("gates"));
+        }
+        Ok(())
     }
 }
 
@@ -779,5 +800,29 @@ mod tests {
             Record::decode("tally.fact/1", &Record::Fact(fact).encode()),
             Err(RecordError::Field("said_as"))
         );
+    }
+
+    #[test]
+    fn a_call_names_its_gates_unless_they_were_the_first() {
+        let old = r#"{"purpose":"extract","shape":"tally-nano/1","model":"nano","at":1795000000000,"took_ms":1,"prompt_tokens":2,"output_tokens":3,"lines":[],"facts":[],"answer":"","refused":{},"receipt":null,"openings":null}"#;
+        let read = |text: &str| -> Result<Call, RecordError> {
+            match Record::decode("tally.call/1", text.as_bytes())? {
+                Some(Record::Call(call)) => Ok(call),
+                other => panic!("no record of a call: {other:?}"),
+            }
+        };
+        let with = |gates: &str| old.replace("null}", &format!(r#"null,"gates":{gates}}}"#));
+        let numbered = [2, 3, u32::MAX].map(|number| (with(&number.to_string()), number));
+        for (text, number) in std::iter::once((old.to_owned(), 1)).chain(numbered) {
+            let call = read(&text).expect("a record of a call");
+            assert_eq!(call.judged_by(), number);
+            assert_eq!(Record::Call(call).encode(), text.as_bytes());
+        }
+        for number in ["0", "1"] {
+            assert_eq!(read(&with(number)), Err(RecordError::Field("gates")));
+        }
+        assert_eq!(read(&with("null")), Err(RecordError::Spelling));
+        let label = with("2").replace("extract", "label");
+        assert_eq!(read(&label), Err(RecordError::Field("gates")));
     }
 }

@@ -1,7 +1,8 @@
 //! Checking a memory again, offline: which words, shown to which model in which prompt, and what it answered.
 //!
 //! A receipt commits to the request as it was asked (`asked`) and to the text that was handed out. The prompt is made anew from the
-//! episodes and held against the one; the model's proposal is put through the gates anew and held against the fact.
+//! episodes and held against the one; the model's proposal is put through the gates anew and held against the fact. Gates change: where
+//! the call's record names others than those of this program, another outcome is not a failure.
 
 use serde_json::Value;
 use tally_receipt::{
@@ -234,17 +235,40 @@ impl Memory {
         let passes = proposed
             .iter()
             .any(|candidate| judged(candidate).is_ok_and(|made| made == plain));
-        checks.push(if passes {
-            Check::pass(codes::GATES, "the gates, run again, make this very fact of it".to_owned(),
-            )
-        } else {
-            Check::fail(
-                codes::GATES,
-                "other-fact",
-                "the gates of this program make another fact of it, or none: it was written by another version, or by hand".to_owned(),
-            )
-        });
+        checks.push(check_gates(passes, call.judged_by()));
         checks
+    }
+}
+
+/// What follows from whether the gates of this program make this fact, where the record says which gates judged. Only those of that
+/// number could say that no gates made it.
+fn check_gates(make_it: bool, judged_by: u32) -> Check {
+    let these = gates::NUMBER;
+    match (make_it, judged_by == these) {
+        (true, true) => Check::pass(
+            codes::GATES,
+            "the gates, run again, make this very fact of it".to_owned(),
+        ),
+        (true, false) => Check::pass(
+            codes::GATES,
+            format!(
+                "the gates of this program make this very fact of it: these gates are number {these}, it was judged by {judged_by}"
+            ),
+        ),
+        (false, true) => Check::fail(
+            codes::GATES,
+            "other-fact",
+            format!(
+                "the gates that it was judged by, number {these}, make another fact of it, or none: it was written by hand"
+            ),
+        ),
+        (false, false) => Check::not_established(
+            codes::GATES,
+            "other-gates",
+            format!(
+                "the gates of this program make another fact of it, or none: these gates are number {these}, it was judged by {judged_by}"
+            ),
+        ),
     }
 }
 

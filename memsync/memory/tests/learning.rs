@@ -7,13 +7,15 @@ use std::sync::atomic::Ordering;
 
 use support::{Computer, Letters, Parrot, at, key, memory, memory_with, says, turn};
 use tally_memory::profile::Length;
+use tally_memory::record::Record;
 use tally_memory::speech::recalled;
 use tally_memory::verify::{Trust, codes};
 use tally_memory::{
-    Category, ChangeError, Dialect, Gate, Layer, LearnError, Memory, MemoryId, Modality, Mode,
-    Options, Role, Search, Turn,
+    Category, ChangeError, Dialect, Fact, GATES_NUMBER, Gate, Layer, LearnError, Memory, MemoryId,
+    Modality, Mode, Options, Role, Search, Turn,
 };
-use tally_receipt::{Label, Policy, Role as KeyRole, Status, Timestamp, TrustedKey};
+use tally_receipt::{Label, Policy, Role as KeyRole, Status, Timestamp, TrustedKey, Verdict};
+use tally_vault::{Change, NewContent, NewRecord};
 
 fn learn(memory: &mut Memory, turns: &[Turn]) -> Vec<String> {
     memory.remember(turns).expect("remembered");
@@ -89,6 +91,7 @@ fn a_fact_carries_its_words_its_time_and_the_model_that_found_it() {
     assert_eq!(hit.receipt.as_deref().map(str::len), Some(64));
     assert_eq!(memory.log().len(), 1);
     assert_eq!(memory.log()[0].1.refused["question"], 1);
+    assert_eq!(memory.log()[0].1.gates, Some(GATES_NUMBER));
     assert!(!computer.lies_about("allergic"));
 }
 
@@ -651,6 +654,85 @@ fn a_fact_is_checked_by_the_shape_that_its_model_was_asked_in() {
     for fact in facts {
         let verdict = memory.verify(&fact, &trust).expect("it is there");
         assert!(verdict.is_verified(), "{verdict}");
+    }
+}
+
+/// The verdict on a fact that was learnt, as a program whose gates have this number, and made that of it, would have written it.
+fn verdict_as_written(gates: Option<u32>, change: fn(&mut Fact)) -> Verdict {
+    let (_computer, vault) = Computer::new();
+    let mut first = memory(&vault);
+    first
+        .remember(&[says(0, "I play the cello.")])
+        .expect("remembered");
+    let parrot = Parrot {
+        signs: true,
+        ..Parrot::default()
+    };
+    let learnt = first
+        .learn(&parrot, at(0), usize::MAX, |_| ())
+        .expect("learnt");
+    let mut call = first.log()[0].1.clone();
+    call.gates = gates;
+    let mut fact = first.fact(&learnt.facts[0]).expect("it is there").clone();
+    fact.call = call.id();
+    change(&mut fact);
+    let id = MemoryId::Fact(fact.id());
+    let records = [Record::Fact(fact), Record::Call(call)]
+        .map(|record| (record.record_type(), record.encode()));
+    let changes = records
+        .iter()
+        .map(|(record_type, bytes)| {
+            Change::Add(NewRecord {
+                record_type,
+                run: None,
+                receipt: None,
+                content: NewContent::Bytes(bytes),
+            })
+        })
+        .collect();
+    {
+        let mut vault = vault.lock().expect("no panic");
+        let namespace = vault.namespace("memory").expect("it has one");
+        vault.append(&namespace, changes).expect("written");
+    }
+    let policy = policy();
+    let trust = Trust {
+        now: at(1),
+        policy: Some(&policy),
+        weights: None,
+    };
+    memory(&vault).verify(&id, &trust).expect("it is there")
+}
+
+#[test]
+fn a_fact_that_other_gates_judged_verifies_where_the_present_ones_agree() {
+    // The first gates had no number in a record.
+    for (gates, number) in [(None, 1), (Some(GATES_NUMBER + 1), GATES_NUMBER + 1)] {
+        let verdict = verdict_as_written(gates, |_| ());
+        assert!(verdict.is_verified(), "{verdict}");
+        let note = format!("it was judged by {number}");
+        assert!(verdict.to_string().contains(&note), "{verdict}");
+    }
+    let same = verdict_as_written(Some(GATES_NUMBER), |_| ());
+    assert!(same.is_verified(), "{same}");
+    assert!(!same.to_string().contains("it was judged by"), "{same}");
+}
+
+#[test]
+fn a_fact_that_the_gates_of_its_own_number_do_not_make_fails() {
+    let verdict = verdict_as_written(Some(GATES_NUMBER), |fact| fact.confidence = 999);
+    assert_eq!(verdict.status_of(codes::GATES), Some(Status::Fail));
+}
+
+#[test]
+fn a_fact_that_other_gates_judged_otherwise_is_not_established_and_has_not_failed() {
+    for gates in [None, Some(GATES_NUMBER + 1)] {
+        let verdict = verdict_as_written(gates, |fact| fact.modality = Modality::Plan);
+        assert_eq!(
+            verdict.status_of(codes::GATES),
+            Some(Status::NotEstablished)
+        );
+        assert!(!verdict.is_verified() && !verdict.has_failed(), "{verdict}");
     }
 }
 

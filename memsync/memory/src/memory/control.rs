@@ -594,5 +594,6 @@ fn asked_about(lines: Vec<Line>, now: Moment) -> Call {
         refused: std::collections::BTreeMap::new(),
         receipt: None,
         openings: None,
+        gates: None,
     }
 }

@@ -602,6 +602,7 @@ fn call(purpose: Purpose, shape: &str, answer: &Answer, now: Moment) -> Call {
         openings: receipt
             .and_then(|one| one.openings.as_deref())
             .map(model::encode),
+        gates: (purpose == Purpose::Extract).then_some(gates::NUMBER),
     }
 }
 
