@@ -10,6 +10,7 @@ mod failure;
 mod home;
 mod keeper;
 mod local_model;
+mod logs;
 mod memories;
 mod memory_service;
 mod network;
@@ -30,6 +31,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use failure::{Failure, OrFail, Outcome};
+use logs::Runs;
 
 /// Run AI agents that can prove what they did.
 ///
@@ -99,6 +101,18 @@ enum Verb {
     Read,
 }
 
+impl Verb {
+    const fn runs(&self) -> Runs {
+        match self {
+            Self::Node(_)
+            | Self::Devnet(_)
+            | Self::Serve(_)
+            | Self::Ledger(verbs::ledger::Verb::Explorer(_)) => Runs::UntilStopped,
+            _ => Runs::Once,
+        }
+    }
+}
+
 fn main() -> ExitCode {
     // The worker has a protocol on its descriptors and must not meet the command line's machinery.
     if std::env::args_os()
@@ -108,14 +122,8 @@ fn main() -> ExitCode {
         return tally_inference::worker::main();
     }
     let cli = Cli::parse();
-    tracing_subscriber::fmt()
-        .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_env("TALLY_LOG")
-                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("error")),
-        )
-        .with_writer(std::io::stderr)
-        .init();
-    match dispatch(cli.verb, cli.json) {
+    let begun = logs::begin(cli.verb.runs());
+    match begun.and_then(|()| dispatch(cli.verb, cli.json)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(cli.json),
     }

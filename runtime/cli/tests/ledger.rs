@@ -9,7 +9,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use support::Machine;
+use support::{Ended, Machine};
 use tally_ledger::{BlockDigest, Epoch, Evidence, Genesis, Name, Proposal, Round, Vote};
 use tally_node::{Form, Outbox, Record};
 use tally_receipt::{Digest, SigningKey};
@@ -614,4 +614,45 @@ fn without_a_network_nothing_is_settled_and_asking_for_it_is_misuse() {
     let machine = Machine::bare();
     machine.tally(["ledger", "status", "--json"]).exits(2);
     assert!(!machine.path("home/ledger/outbox").exists());
+}
+
+#[test]
+fn a_node_says_its_warnings_unasked_and_as_objects_where_that_is_asked() {
+    let machine = Machine::bare();
+    let dir = machine.path("devnet");
+    machine
+        .tally([
+            "devnet",
+            "--files-only",
+            "--validators",
+            "1",
+            "--dir",
+            dir.to_str().unwrap(),
+        ])
+        .ok();
+    let node = |format: Option<&str>| {
+        let mut command = machine.command();
+        command
+            .args(["node", "--role", "validator", "--until-stdin-ends"])
+            .args(["--listen", "127.0.0.1:0", "--key"])
+            .arg(machine.path("stranger.key"))
+            .arg("--genesis")
+            .arg(dir.join("genesis.toml"))
+            .arg("--data")
+            .arg(machine.path("stranger"));
+        if let Some(format) = format {
+            command.env("TALLY_LOG_FORMAT", format);
+        }
+        Ended::of(command)
+    };
+    const WARNING: &str = "genesis does not have this key";
+    node(None).ok().says(WARNING);
+    let said = node(Some("json")).ok().stderr();
+    let line = said
+        .lines()
+        .find(|line| line.contains(WARNING))
+        .unwrap_or_else(|| panic!("{said}"));
+    let event: Value = serde_json::from_str(line).expect("an object");
+    assert_eq!(event["level"], "WARN");
+    node(Some("xml")).exits(2).says("TALLY_LOG_FORMAT");
 }

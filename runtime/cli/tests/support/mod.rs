@@ -72,6 +72,7 @@ impl Machine {
         command
             .env("TALLY_HOME", self.path("home"))
             .env_remove("TALLY_LOG")
+            .env_remove("TALLY_LOG_FORMAT")
             .env_remove("HF_ENDPOINT")
             .env_remove("HF_TOKEN")
             .stdin(Stdio::null());
