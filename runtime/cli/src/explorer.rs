@@ -15,8 +15,8 @@ use tally_gateway::{
     SettledReceipt, UnixMs, ValidatorAnswer, ValidatorRow,
 };
 use tally_ledger::{
-    Block, Evidence, Genesis, Header, Height, MAX_EVIDENCE_BYTES, Proof, Request, Settlement,
-    Trust, verify_evidence,
+    Block, Entry, Evidence, Genesis, Header, Height, MAX_EVIDENCE_BYTES, Proof, Request,
+    Settlement, Trust, verify_evidence,
 };
 use tally_net::{Endpoint, Secret};
 use tally_node::{AskError, Client, ClientError, LightClient, RefusedCode, Status};
@@ -149,6 +149,50 @@ fn module(verifier: &Verifier) -> Result<Option<Vec<u8>>, Failure> {
         .find_map(|path| std::fs::read(path).ok()))
 }
 
+impl Seen {
+    /// In which block an entry of the log stands, and the receipt if somebody settled it in full of late; each if it is known.
+    fn find(&self, wanted: Digest, entry: &Entry, index: u64) -> (Option<u64>, Option<Vec<u8>>) {
+        let (digest, node) = (wanted.to_string(), entry.node.to_string());
+        // It may have been settled more than once.
+        let mut same = self.arrivals.iter().filter(|(one, _)| one.digest == digest);
+        let document = same.clone().find_map(|(_, document)| document.clone());
+        let block = same
+            .find(|(one, _)| one.node == node && one.sequence == entry.sequence.get())
+            .map(|(one, _)| one.height);
+        (block.or_else(|| self.block_of(index)), document)
+    }
+
+    /// In which of the blocks that are shown an entry of the log stands, if in one of them.
+    fn block_of(&self, entry: u64) -> Option<u64> {
+        let mut end = self.head.as_ref()?.log_size;
+        // They follow each other, from the last one back.
+        for block in &self.blocks {
+            let begin = end.checked_sub(block.receipts as u64)?;
+            if (begin..end).contains(&entry) {
+                return Some(block.height);
+            }
+            end = begin;
+        }
+        None
+    }
+}
+
+/// A receipt as it stands in a block.
+fn settled_in_full(block: &Block, wanted: Digest) -> Option<Vec<u8>> {
+    let transactions = block.transactions.iter();
+    transactions
+        .filter_map(|transaction| match transaction.request() {
+            Request::Settle {
+                receipts: Settlement::Full(all),
+                ..
+            } => Some(all),
+            _ => None,
+        })
+        .flatten()
+        .find(|receipt| Digest::of(receipt) == wanted)
+        .map(|receipt| receipt.to_vec())
+}
+
 impl Inner {
     fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
@@ -261,6 +305,18 @@ impl Inner {
             seen.blocks.truncate(BLOCKS);
         }
         seen.head = Some(head);
+    }
+
+    /// A receipt that was settled in full, out of a block that is shown. It is what its digest says, whoever gave the block.
+    async fn read_from(&self, block: u64, wanted: Digest) -> Option<Vec<u8>> {
+        let head = self.seen().head.clone()?;
+        match self.client.blocks(Height::new(block), &head).await {
+            Ok(blocks) => settled_in_full(blocks.first()?, wanted),
+            Err(error) => {
+                tracing::debug!(%error, block, "no block to read a receipt from");
+                None
+            }
+        }
     }
 
     fn overview(&self) -> Overview {
@@ -418,13 +474,13 @@ impl LedgerView for Watched {
             };
             let proof = Proof::from_bytes(&proof)
                 .map_err(|error| LedgerError::Nobody(error.to_string()))?;
-            let document = self
-                .0
-                .seen()
-                .arrivals
-                .iter()
-                .find(|(one, _)| one.digest == digest)
-                .and_then(|(_, document)| document.clone());
+            let entry = *proof.entry();
+            let (block, document) = self.0.seen().find(wanted, &entry, proof.index());
+            // A few blocks at most are asked for: a reader may look at any number of receipts.
+            let document = match (document, block) {
+                (None, Some(block)) if entry.in_full => self.0.read_from(block, wanted).await,
+                (document, _) => document,
+            };
             // With the receipt inside, one file has everything.
             let proof = match &document {
                 Some(document) => proof.clone().with_receipt(document).unwrap_or(proof),
@@ -437,7 +493,6 @@ impl LedgerView for Watched {
                 .into_iter()
                 .map(|said| (said.about.to_owned(), said.words))
                 .collect();
-            let entry = proof.entry();
             let header = proof.finality().map(|finality| &finality.header);
             Ok(Some(SettledReceipt {
                 digest: digest.to_owned(),
@@ -448,6 +503,7 @@ impl LedgerView for Watched {
                 height: header.map_or(0, |header| header.height.get()),
                 time: header.map_or(UnixMs(0), |header| unix(header.time)),
                 in_full: entry.in_full,
+                block,
                 words,
                 proof: proof.to_bytes(),
             }))
@@ -520,5 +576,70 @@ impl Listening {
             tally_gateway::serve(self.listener, self.explorer.router(self.names), end).await;
         self.endpoint.close().await;
         served
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tally_ledger::{ChainId, HEADER_BYTES, NodeId, Sequence};
+    use tally_receipt::SigningKey;
+
+    #[test]
+    fn an_entry_is_in_the_one_block_that_is_shown_with_it_or_in_none() {
+        let mut header = Header::from_bytes(&[0; HEADER_BYTES]).expect("a header");
+        header.log_size = 20;
+        let row = |height, receipts| BlockRow {
+            height,
+            time: UnixMs(0),
+            transactions: 1,
+            receipts,
+        };
+        let mut seen = Seen {
+            head: Some(header.clone()),
+            blocks: VecDeque::from([row(9, 3), row(8, 0), row(7, 5)]),
+            ..Seen::default()
+        };
+        let places = [
+            (19, Some(9)),
+            (17, Some(9)),
+            (16, Some(7)),
+            (12, Some(7)),
+            (11, None),
+            (20, None),
+        ];
+        for (entry, block) in places {
+            assert_eq!(seen.block_of(entry), block, "{entry}");
+        }
+        // A block that says of itself what cannot be.
+        header.log_size = 2;
+        seen.head = Some(header);
+        assert_eq!(seen.block_of(0), None);
+    }
+    #[test]
+    fn a_receipt_is_read_from_its_block_where_it_was_settled_in_full() {
+        let key = SigningKey::from_seed(&[1; 32]);
+        let settle = |first, receipts| {
+            let request = Request::Settle {
+                node: NodeId::new(key.public_key()),
+                first: Sequence::new(first),
+                receipts,
+            };
+            let chain = ChainId::new(Digest::of(b"a chain"));
+            request.sign(chain, &[&key]).expect("within limits")
+        };
+        let block = Block {
+            header: Header::from_bytes(&[0; HEADER_BYTES]).expect("a header"),
+            transactions: vec![
+                settle(0, Settlement::Hashes(vec![Digest::of(b"one")])),
+                settle(
+                    1,
+                    Settlement::Full(vec![b"two".as_slice().into(), b"three".as_slice().into()]),
+                ),
+            ],
+        };
+        let found = |receipt: &[u8]| settled_in_full(&block, Digest::of(receipt));
+        assert_eq!(found(b"three").as_deref(), Some(b"three".as_slice()));
+        assert_eq!(found(b"one"), None);
     }
 }

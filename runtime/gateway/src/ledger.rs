@@ -155,6 +155,8 @@ pub struct SettledReceipt {
     pub time: UnixMs,
     /// Whether the ledger has the whole of it.
     pub in_full: bool,
+    /// The block in which it stands, if that is known here.
+    pub block: Option<u64>,
     /// What it says, if it is at hand here: about what, and the words. Not checked.
     pub words: Vec<(String, String)>,
     /// The proof, as `tally verify` takes it.

@@ -88,6 +88,31 @@ async fn pages_say_without_scripts_how_the_ledger_is_and_hand_out_what_proves_it
 }
 
 #[tokio::test]
+async fn a_receipt_whose_text_is_not_at_hand_is_said_to_be_settled_as_it_was() {
+    let at = async |in_full: bool, block: Option<u64>| {
+        let mut ledger = Ledger::new();
+        (ledger.in_full, ledger.block) = (in_full, block);
+        ledger.words.clear();
+        let path = format!("/ledger/receipts/{}", ledger.digest);
+        page(
+            &Explorer::new(Arc::new(ledger), None).router(names()),
+            &path,
+        )
+        .await
+    };
+    let by_digest = "It was settled by its digest: the ledger has no more of it.";
+    assert!(at(false, None).await.contains(by_digest));
+    for (block, place) in [(Some(1), "block 1"), (None, "block 2 or one before it")] {
+        let page = at(true, block).await;
+        let said = format!(
+            "It was settled in full: the ledger has its text, in {place}; it is not at hand on this server."
+        );
+        assert!(page.contains(&said), "{said}: {page}");
+        assert!(!page.contains("by its digest"), "{page}");
+    }
+}
+
+#[tokio::test]
 async fn a_page_elsewhere_does_not_reach_it_by_a_name_of_its_own() {
     let router = Explorer::new(Arc::new(Ledger::new()), None).router(names());
     let asked = axum::http::Request::builder()

@@ -70,7 +70,9 @@ fn body(found: &SettledReceipt, can_check: bool) -> Markup {
         h2 { "What it says" }
         @if found.words.is_empty() {
             p.hint #said-none {
-                "It was settled by its digest: the ledger has no more of it. Whoever has the receipt can choose it below, and it is shown and checked here without leaving your browser."
+                @if found.in_full { "It was settled in full: the ledger has its text, in " (place(found)) "; it is not at hand on this server." }
+                @else { "It was settled by its digest: the ledger has no more of it." }
+                " Whoever has the receipt can choose it below, and it is shown and checked here without leaving your browser."
             }
         }
         dl.facts #said { @for (about, words) in &found.words { div { dt { (about) } dd { (words) } } } }
@@ -98,7 +100,15 @@ fn body(found: &SettledReceipt, can_check: bool) -> Markup {
         dl.facts {
             div { dt { "Digest" } dd { code.digest { (found.digest) } } }
             div { dt { "Settled by" } dd { code.digest { (found.node) } } }
-            div { dt { "Settled" } dd { @if found.in_full { "in full: the ledger has all of it" } @else { "by its digest" } } }
+            div { dt { "Settled" } dd { @if found.in_full { "in full: the ledger has all of it, in " (place(found)) } @else { "by its digest" } } }
         }
+    }
+}
+
+/// In which block a receipt stands, as far as that is known. A proof says only that it was no later one.
+fn place(found: &SettledReceipt) -> String {
+    match found.block {
+        Some(block) => format!("block {}", grouped(block)),
+        None => format!("block {} or one before it", grouped(found.height)),
     }
 }

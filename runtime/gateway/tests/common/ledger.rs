@@ -25,7 +25,10 @@ pub(crate) struct Ledger {
     proof: Vec<u8>,
     /// What is handed out in its place.
     pub(crate) handed_out: Mutex<Vec<u8>>,
-    words: Vec<(String, String)>,
+    /// What the receipt says, as far as the text is at hand.
+    pub(crate) words: Vec<(String, String)>,
+    pub(crate) in_full: bool,
+    pub(crate) block: Option<u64>,
     state: State,
     pub(crate) digest: String,
     evidence: Vec<u8>,
@@ -170,6 +173,8 @@ impl Ledger {
                 .into_iter()
                 .map(|said| (said.about.to_owned(), said.words))
                 .collect(),
+            in_full: true,
+            block: Some(2),
             state,
             digest: Digest::of(&document).to_string(),
             evidence: evidence.to_bytes(),
@@ -268,7 +273,8 @@ impl LedgerView for Ledger {
                     log_size: 1,
                     height: self.state.head().height.get(),
                     time: self.time(),
-                    in_full: true,
+                    in_full: self.in_full,
+                    block: self.block,
                     words: self.words.clone(),
                     proof: self.handed_out.lock().unwrap().clone(),
                 }))
