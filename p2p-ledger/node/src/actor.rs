@@ -29,7 +29,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use commonware_cryptography::ed25519::PublicKey;
 use commonware_p2p::{Receiver, Recipients, Sender};
-use commonware_runtime::Handle;
+use commonware_runtime::{Error, Handle};
 use tally_ledger::{BlockDigest, Certificate, Epoch, EpochEnd, Genesis, Height, ValidatorSet};
 use tally_log::{Hash, SignedCheckpoint, UnixSeconds};
 use tally_receipt::{Digest, SigningKey, Timestamp};
@@ -186,6 +186,8 @@ pub(crate) struct Actor<E: Runtime, C, S> {
     pool_file: PoolFile<E>,
 
     voting: Option<Voting>,
+    /// Before this epoch there are no votes on the disk.
+    votes_since: u64,
     /// The requests of an engine that was just started.
     started: Option<mpsc::UnboundedReceiver<Request>>,
     proposing: Option<Proposing>,
@@ -261,6 +263,7 @@ where
             blocks,
             pool_file,
             voting: None,
+            votes_since: 0,
             started: None,
             proposing: None,
             verifying: Vec::new(),
@@ -809,13 +812,28 @@ where
         let engine = consensus.start(context, start, mailbox).await;
         self.voting = Some(Voting { epoch, engine });
         self.started = Some(requests);
-        // The votes of the epoch before the last are needed by nobody: its end is final, here too.
-        if let Some(old) = epoch.get().checked_sub(2) {
+        self.forget_votes(epoch).await;
+    }
+
+    /// Removes the votes of epochs before the last one, which are needed by nobody: their ends are final, here too. Those of the
+    /// last epoch in which this node voted stay, however long ago that was: by them it is seen that none are lost (`guard`).
+    async fn forget_votes(&mut self, epoch: Epoch) {
+        let Some(last) = epoch.get().checked_sub(1) else {
+            return;
+        };
+        let partition = self.partitions.votes(Epoch::new(last));
+        let begun = self.context.scan(&partition).await;
+        if !begun.is_ok_and(|files| !files.is_empty()) {
+            return;
+        }
+        for old in self.votes_since..last {
             let partition = self.partitions.votes(Epoch::new(old));
-            if let Err(error) = self.context.remove(&partition, None).await {
-                tracing::debug!(partition, %error, "old votes were not removed");
+            match self.context.remove(&partition, None).await {
+                Ok(()) | Err(Error::PartitionMissing(_)) => {}
+                Err(error) => tracing::debug!(partition, %error, "old votes were not removed"),
             }
         }
+        self.votes_since = last;
     }
 
     /// Goes from genesis to the last block that is known to be final, on what the disk has.

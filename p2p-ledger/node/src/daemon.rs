@@ -28,6 +28,7 @@ use zeroize::Zeroizing;
 
 use crate::actor::{Actor, COMMANDS, Neighbours, Pace, Parts, Peers};
 use crate::client::Asked;
+use crate::guard;
 use crate::handle::Handle;
 use crate::http::{self, Page};
 use crate::publish::publish;
@@ -42,6 +43,8 @@ pub struct Config {
     pub genesis: Genesis,
     /// The seed of the key it votes with. Without one it follows.
     pub vote_seed: Option<Zeroizing<[u8; 32]>>,
+    /// The file of that key, which was paired with the data ([`guard`]), if its votes are to be missed when they are gone.
+    pub key_file: Option<PathBuf>,
     /// The key it cosigns the log's checkpoints with, if it does.
     pub checkpoint_key: Option<SigningKey>,
     /// The seed that the key of its endpoint is derived from, if it does not vote.
@@ -257,6 +260,9 @@ pub fn run(
         beside.spawn(publish(handle.clone(), log.clone()));
         let evidence = config.data.join("evidence");
         beside.spawn(crate::evidence::keep(handle.clone(), evidence));
+        if let Some(key_file) = config.key_file {
+            beside.spawn(guard::watch(key_file, config.data.clone()));
+        }
         if let Some(address) = config.metrics {
             let context = context.child("metrics");
             let page = move |path: &str| {

@@ -41,6 +41,7 @@ impl Running {
         let config = Config {
             genesis: genesis.clone(),
             vote_seed: Some(Zeroizing::new(vote_seed(number))),
+            key_file: None,
             checkpoint_key: Some(checkpoint_key(number)),
             endpoint_seed: Zeroizing::new([number + 100; 32]),
             data: data.to_owned(),

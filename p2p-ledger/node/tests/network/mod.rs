@@ -43,8 +43,9 @@ fn the_process_of_one_node() {
     let data = folder.join(format!("v{number}{twin}"));
     let votes = std::env::var(FOLLOWS).is_err();
     let key = SigningKey::from_seed(&vote_seed(number)).public_key();
+    let key_file = folder.join(format!("v{number}.key"));
     if votes {
-        guard::pair(&folder.join(format!("v{number}.key")), &data, [number; 16]).expect("paired");
+        guard::pair(&key_file, &data, [number; 16]).expect("paired");
     }
     let listen = genesis
         .validators
@@ -56,6 +57,7 @@ fn the_process_of_one_node() {
     let config = Config {
         genesis,
         vote_seed: votes.then(|| Zeroizing::new(vote_seed(number))),
+        key_file: votes.then_some(key_file),
         checkpoint_key: None,
         endpoint_seed: Zeroizing::new([number + 100; 32]),
         data,

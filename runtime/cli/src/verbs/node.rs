@@ -100,8 +100,8 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
         None => home.ledger()?.join("nodes").join(&chain),
     };
     std::fs::create_dir_all(&data).or_environment(format_args!("create {}", data.display()))?;
-    let vote_seed = match args.role {
-        Role::Follower => None,
+    let (vote_seed, key_file) = match args.role {
+        Role::Follower => (None, None),
         Role::Validator => {
             let key = key_file(args, &home)?;
             let seed = home::seed_or_new(&key)?;
@@ -112,9 +112,15 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
                 guard::GuardError::Forgotten { .. } => Failure::no(&error).advise(
                     "bring the right directory back; if it is lost, so is the key: have the other validators replace it (docs/node.md)",
                 ),
+                guard::GuardError::VotesLost { .. } => Failure::no(&error).advise(
+                    "bring these very files back, never an older copy of them; if they are lost, so is the key: make a new one and have the other validators replace this one (docs/node.md)",
+                ),
+                guard::GuardError::Damaged(_) => Failure::no(&error).advise(
+                    "its first line is that of the file `name` in the data directory; a second one, `epoch E`, names the last epoch of which there are votes (docs/node.md)",
+                ),
                 error => Failure::environment(&error),
             })?;
-            Some(seed)
+            (Some(seed), Some(key))
         }
     };
     let vote_key = vote_seed
@@ -137,6 +143,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
             .as_ref()
             .map(|seed| SigningKey::from_seed(&checkpoint_seed(seed))),
         vote_seed,
+        key_file,
         endpoint_seed: home.node_key()?.to_seed(),
         data,
         listen,
