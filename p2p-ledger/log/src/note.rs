@@ -194,6 +194,11 @@ impl NoteSignature {
     pub const fn name(&self) -> &KeyName {
         &self.name
     }
+
+    /// Whether it is said to be by this key.
+    pub fn is_by(&self, verifier: &VerifierKey) -> bool {
+        self.name == verifier.name && self.id == verifier.id()
+    }
 }
 
 /// A text and signatures on it, not yet known to hold.

@@ -30,7 +30,9 @@ use bytes::Bytes;
 use commonware_cryptography::ed25519::PublicKey;
 use commonware_p2p::{Receiver, Recipients, Sender};
 use commonware_runtime::{Error, Handle};
-use tally_ledger::{BlockDigest, Certificate, Epoch, EpochEnd, Genesis, Height, ValidatorSet};
+use tally_ledger::{
+    BlockDigest, Certificate, Epoch, EpochEnd, Evidence, Genesis, Height, ValidatorSet,
+};
 use tally_log::{Hash, SignedCheckpoint, UnixSeconds};
 use tally_receipt::{Digest, SigningKey, Timestamp};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -41,7 +43,7 @@ use crate::chain::{Candidate, Chain, Final};
 use crate::checkpoints::{Checkpoints, Taken};
 use crate::checks::Checks;
 use crate::consensus::{
-    Audience, Consensus, EpochStart, Fault, Finalized, Mailbox, Proposed, Request, Slot,
+    Audience, Consensus, EpochStart, Finalized, Mailbox, Proposed, Request, Slot,
 };
 use crate::metrics::Metrics;
 use crate::pool::{self, Pool};
@@ -195,7 +197,7 @@ pub(crate) struct Actor<E: Runtime, C, S> {
     history: history::History,
     waiting: HashMap<Wanted, Vec<Waiting>>,
     waiting_cosigned: HashMap<Digest, Vec<Waiting>>,
-    faults: Vec<Fault>,
+    faults: Vec<Evidence>,
     next_tip: SystemTime,
     /// When a block of this node became final the last time.
     led: Option<SystemTime>,
@@ -392,13 +394,36 @@ where
                     validator = %fault.validator, epoch = %fault.epoch, view = fault.view.0, kind = ?fault.kind,
                     "a validator signed what excludes each other"
                 );
-                if self.faults.len() < FAULTS && !self.faults.contains(&fault) {
-                    self.faults.push(fault);
-                    self.metrics.faults.inc();
+                match fault.to_evidence(self.chain.tip().chain()) {
+                    Ok(evidence) => self.keep(evidence),
+                    Err(error) => {
+                        tracing::error!(%error, "votes that exclude each other cannot be read");
+                    }
                 }
             }
         }
         Ok(())
+    }
+
+    fn keep(&mut self, evidence: Evidence) {
+        if self.faults.len() < FAULTS && !self.faults.contains(&evidence) {
+            self.faults.push(evidence);
+            self.metrics.faults.inc();
+        }
+    }
+
+    /// Keeps what came to light among cosignatures.
+    fn keep_evidence_of_checkpoints(&mut self) {
+        for evidence in self.checkpoints.evidence() {
+            if let Evidence::Checkpoints { signer, .. } = &evidence {
+                tracing::warn!(
+                    cosigner = %signer.name,
+                    "a validator cosigned what excludes each other: {}",
+                    evidence.in_words()
+                );
+            }
+            self.keep(evidence);
+        }
     }
 
     /// The outline of a block that was just made, if that is much shorter than the block.
@@ -698,6 +723,7 @@ where
         let Some(said) = self.checkpoints.sign(size, root, at, tip.next_validators()) else {
             return Ok(());
         };
+        self.keep_evidence_of_checkpoints();
         let message = HistoryMessage::Cosigned(said.to_string().into());
         self.senders
             .history
@@ -713,10 +739,11 @@ where
     fn take_checkpoint(&mut self, peer: Option<&PublicKey>, said: &SignedCheckpoint) {
         let log = &self.log;
         let validators = self.chain.tip().next_validators();
-        match self
+        let taken = self
             .checkpoints
-            .take(said, validators, |size| log.root(size))
-        {
+            .take(said, validators, |size| log.root(size));
+        self.keep_evidence_of_checkpoints();
+        match taken {
             Taken::Nothing => {}
             Taken::Cosigned => self.answer_waiting_cosigned(),
             Taken::Behind(known) => {

@@ -4,17 +4,21 @@
 //! tree only while it is its last. Validators come to the same trees without asking each other, by a rule about blocks
 //! (`actor`), and tell each other their cosignatures.
 //!
-//! Bounds: [`OPEN`] trees that a quorum has yet to cosign; cosignatures of validators only, one of each on a tree.
+//! A cosignature on another root than this node has for that size counts for nothing, and is kept: together with one of the same
+//! validator on the right root, or on a third one, it is evidence, whichever comes first.
+//!
+//! Bounds: [`OPEN`] trees that a quorum has yet to cosign, as many before the last that it has, and as many false ones of each
+//! validator; cosignatures of validators only, one of each on a tree; one piece of evidence against each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
-use tally_ledger::{Genesis, Validator, ValidatorSet, cosigner_name};
+use tally_ledger::{Evidence, Genesis, Validator, ValidatorSet, cosigner_name};
 use tally_log::{
     Checkpoint, Hash, KeyName, KeyType, Signed, SignedCheckpoint, UnixSeconds, VerifierKey,
 };
 use tally_receipt::SigningKey;
 
-/// Trees that are kept while their cosignatures come in, known or not.
+/// Trees that are kept while their cosignatures come in, known or not; and those that are kept for comparison.
 const OPEN: usize = 16;
 
 pub(crate) struct Checkpoints {
@@ -29,6 +33,14 @@ pub(crate) struct Checkpoints {
     early: BTreeMap<u64, Vec<SignedCheckpoint>>,
     /// The largest tree that a quorum has cosigned, with the signature of this node as the log's if it has a key.
     cosigned: Option<SignedCheckpoint>,
+    /// The trees before that, by size, with good cosignatures.
+    past: BTreeMap<u64, SignedCheckpoint>,
+    /// Good cosignatures on roots that are none of this log, by who made them: one for each size.
+    false_roots: BTreeMap<KeyName, BTreeMap<u64, SignedCheckpoint>>,
+    /// Against whom there is evidence.
+    convicted: HashSet<KeyName>,
+    /// What of it nobody has taken yet.
+    evidence: Vec<Evidence>,
 }
 
 /// What follows from somebody's cosignatures.
@@ -51,7 +63,16 @@ impl Checkpoints {
             open: BTreeMap::new(),
             early: BTreeMap::new(),
             cosigned: None,
+            past: BTreeMap::new(),
+            false_roots: BTreeMap::new(),
+            convicted: HashSet::new(),
+            evidence: Vec::new(),
         }
+    }
+
+    /// Evidence against validators that has come since it was taken the last time.
+    pub(crate) fn evidence(&mut self) -> Vec<Evidence> {
+        std::mem::take(&mut self.evidence)
     }
 
     /// The largest tree that a quorum has cosigned.
@@ -109,6 +130,10 @@ impl Checkpoints {
         if checkpoint.origin != self.origin {
             return Taken::Nothing;
         }
+        let root = root_of(size);
+        if let Some(root) = root {
+            self.compare(said, root, validators);
+        }
         // Whoever knows of a quorum says so and is not told of another, or two would tell each other for ever.
         let behind = |cosigned: &Option<SignedCheckpoint>| match cosigned {
             Some(cosigned) if said.signatures().len() < validators.quorum() => {
@@ -121,7 +146,7 @@ impl Checkpoints {
         {
             return behind(&self.cosigned);
         }
-        let Some(root) = root_of(size) else {
+        let Some(root) = root else {
             let waiting: usize = self.early.values().map(Vec::len).sum();
             if waiting < OPEN * validators.as_slice().len() {
                 self.early.entry(size).or_default().push(said.clone());
@@ -167,10 +192,62 @@ impl Checkpoints {
         {
             merged.sign(key);
         }
-        self.open = self.open.split_off(&(size + 1));
+        let later = self.open.split_off(&(size + 1));
+        self.past
+            .append(&mut std::mem::replace(&mut self.open, later));
         self.early = self.early.split_off(&size);
-        self.cosigned = Some(merged);
+        if let Some(before) = self.cosigned.replace(merged)
+            && before.checkpoint().size < size
+        {
+            self.past.insert(before.checkpoint().size, before);
+        }
+        while self.past.len() > OPEN {
+            self.past.pop_first();
+        }
         Taken::Cosigned
+    }
+
+    /// Looks whether somebody has cosigned two trees of one size. `root` is the one that this log has.
+    fn compare(&mut self, said: &SignedCheckpoint, root: Hash, validators: &ValidatorSet) {
+        let checkpoint = said.checkpoint();
+        let (size, is_right) = (checkpoint.size, checkpoint.root == root);
+        for validator in validators.as_slice() {
+            let verifier = self.cosigner(validator);
+            let lied = self
+                .false_roots
+                .get(&verifier.name)
+                .and_then(|roots| roots.get(&size))
+                .filter(|lied| lied.checkpoint().root != checkpoint.root);
+            // The usual case costs no signature.
+            if self.convicted.contains(&verifier.name)
+                || (is_right && lied.is_none())
+                || !matches!(said.signed_by(&verifier), Signed::At(_))
+            {
+                continue;
+            }
+            let cosigned = self.cosigned.as_ref();
+            let right = cosigned
+                .filter(|cosigned| cosigned.checkpoint().size == size)
+                .or_else(|| self.open.get(&size))
+                .or_else(|| self.past.get(&size))
+                .filter(|right| !is_right && matches!(right.signed_by(&verifier), Signed::At(_)));
+            let mut said = said.clone();
+            said.retain(|one| one.is_by(&verifier));
+            if let Some(other) = lied.or(right) {
+                let mut other = other.clone();
+                other.retain(|one| one.is_by(&verifier));
+                self.false_roots.remove(&verifier.name);
+                self.convicted.insert(verifier.name.clone());
+                self.evidence
+                    .push(Evidence::checkpoints(verifier, said, other));
+                continue;
+            }
+            let roots = self.false_roots.entry(verifier.name).or_default();
+            roots.entry(size).or_insert(said);
+            if roots.len() > OPEN {
+                roots.pop_first();
+            }
+        }
     }
 
     /// How many validators' cosignatures are on a tree. Whatever is on it holds.
@@ -195,7 +272,7 @@ impl Checkpoints {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tally_ledger::{Faucet, Name, Parameters};
+    use tally_ledger::{Faucet, Name, Parameters, Trust, verify_evidence};
     use tally_log::leaf_hash;
     use tally_receipt::Timestamp;
 
@@ -334,6 +411,116 @@ mod tests {
         );
     }
 
+    /// Another root for that size, cosigned by a validator that was started again and lies now.
+    fn lie(n: u8, size: u64, about: &[u8]) -> SignedCheckpoint {
+        node(n)
+            .sign(size, leaf_hash(about), AT, &genesis().validators)
+            .unwrap()
+    }
+
+    fn convicts(evidence: &[Evidence], n: u8) {
+        let genesis = genesis();
+        let [evidence] = evidence else {
+            panic!("{} pieces of evidence", evidence.len());
+        };
+        let trust = Trust {
+            now: Timestamp::from_unix_ms(0).unwrap(),
+            genesis: Some(&genesis),
+            policy: None,
+        };
+        let verdict = verify_evidence(&evidence.to_bytes(), &trust);
+        assert!(verdict.is_verified(), "{verdict}");
+        let Evidence::Checkpoints { signer, .. } = evidence else {
+            panic!("{evidence:?}");
+        };
+        let validators = genesis.validators.as_slice();
+        let guilty = validators
+            .iter()
+            .find(|one| one.checkpoint_key == key(n).public_key());
+        let name = cosigner_name(&genesis.log_origin(), &guilty.unwrap().name);
+        assert_eq!(signer.name, name);
+    }
+
+    #[test]
+    fn two_roots_of_one_size_are_evidence_whichever_comes_first() {
+        for lie_first in [true, false] {
+            let mut first = node(0);
+            sign(&mut first, 5).unwrap();
+            let mut said = [sign(&mut node(1), 5).unwrap(), lie(1, 5, b"another")];
+            if lie_first {
+                said.reverse();
+            }
+            take(&mut first, &said[0], 5);
+            assert!(first.evidence().is_empty());
+            take(&mut first, &said[1], 5);
+            convicts(&first.evidence(), 1);
+            // Once is enough.
+            take(&mut first, &lie(1, 5, b"a third"), 5);
+            assert!(first.evidence().is_empty());
+        }
+    }
+
+    #[test]
+    fn two_roots_that_are_both_none_of_this_log_are_evidence() {
+        let mut first = node(0);
+        take(&mut first, &lie(2, 5, b"another"), 5);
+        take(&mut first, &lie(2, 5, b"another"), 5);
+        assert!(first.evidence().is_empty());
+        take(&mut first, &lie(2, 5, b"a third"), 5);
+        convicts(&first.evidence(), 2);
+    }
+
+    #[test]
+    fn a_lie_about_a_tree_that_a_quorum_has_cosigned_since_is_evidence() {
+        let mut nodes: Vec<_> = (0..4).map(node).collect();
+        for size in [5, 7] {
+            let said: Vec<_> = nodes
+                .iter_mut()
+                .map(|node| sign(node, size).unwrap())
+                .collect();
+            for one in &said[1..] {
+                take(&mut nodes[0], one, size);
+            }
+        }
+        let first = &mut nodes[0];
+        assert_eq!(first.cosigned().unwrap().checkpoint().size, 7);
+        take(first, &lie(3, 5, b"another"), 7);
+        convicts(&first.evidence(), 3);
+        take(first, &lie(2, 7, b"another"), 7);
+        convicts(&first.evidence(), 2);
+    }
+
+    #[test]
+    fn a_lie_that_comes_before_the_tree_is_evidence_once_the_truth_is_said() {
+        let mut first = node(0);
+        take(&mut first, &lie(1, 9, b"another"), 0);
+        sign(&mut first, 9).unwrap();
+        assert!(first.evidence().is_empty());
+        take(&mut first, &sign(&mut node(1), 9).unwrap(), 9);
+        convicts(&first.evidence(), 1);
+    }
+
+    #[test]
+    fn nobody_is_convicted_by_what_another_key_signed() {
+        let mut first = node(0);
+        sign(&mut first, 5).unwrap();
+        take(&mut first, &sign(&mut node(1), 5).unwrap(), 5);
+        let validators = genesis().validators;
+        let mut forged = Checkpoint {
+            origin: genesis().log_origin(),
+            size: 5,
+            root: leaf_hash(b"another"),
+        }
+        .unsigned();
+        for validator in validators.as_slice() {
+            let name = cosigner_name(&genesis().log_origin(), &validator.name);
+            forged.cosign(&name, &key(99), AT);
+        }
+        take(&mut first, &forged, 5);
+        assert!(first.evidence().is_empty());
+        assert!(first.false_roots.is_empty());
+    }
+
     #[test]
     fn what_waits_is_bounded() {
         let mut node = node(0);
@@ -344,5 +531,22 @@ mod tests {
         }
         assert!(node.open.len() <= OPEN);
         assert!(node.early.values().map(Vec::len).sum::<usize>() <= OPEN * 4);
+        for size in 1..200 {
+            take(&mut node, &lie(1, size, b"another"), 2000);
+        }
+        assert!(node.false_roots.values().map(BTreeMap::len).sum::<usize>() <= OPEN);
+        let mut alone = Genesis {
+            validators: ValidatorSet::new(vec![genesis().validators.as_slice()[0].clone()])
+                .unwrap(),
+            ..genesis()
+        };
+        alone.addresses.truncate(1);
+        let only =
+            (0..4).find(|n| key(*n).public_key() == alone.validators.as_slice()[0].checkpoint_key);
+        let mut node = Checkpoints::new(&alone, Some(key(only.unwrap())));
+        for size in 1..200 {
+            node.sign(size, root(size), AT, &alone.validators).unwrap();
+        }
+        assert!(node.past.len() <= OPEN);
     }
 }

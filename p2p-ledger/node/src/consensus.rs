@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 
 /// Counts an engine's attempts, each with a leader of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct View(pub(crate) u64);
+pub(crate) struct View(pub(crate) u64);
 
 /// Where a block would stand.
 #[derive(Clone, Debug)]
@@ -78,22 +78,22 @@ pub(crate) struct Finalized {
 
 /// Evidence against a validator, as the engine encodes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub(crate) struct Fault {
     /// Who signed both.
-    pub validator: PublicKey,
+    pub(crate) validator: PublicKey,
     /// In which epoch.
-    pub epoch: Epoch,
+    pub(crate) epoch: Epoch,
     /// In which view.
-    pub view: View,
+    pub(crate) view: View,
     /// What excludes each other.
-    pub kind: FaultKind,
+    pub(crate) kind: FaultKind,
     /// Both signed messages, as commonware encodes them.
-    pub evidence: Vec<u8>,
+    pub(crate) evidence: Vec<u8>,
 }
 
 /// What a validator signed that excludes each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FaultKind {
+pub(crate) enum FaultKind {
     /// Two blocks for one view.
     TwoProposals,
     /// Two blocks as final in one view.

@@ -4,7 +4,7 @@
 //! (`docs/ledger.md`). A file is there whole or not at all.
 
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tally_ledger::{ChainId, DecodeError, Evidence, SimplexFault};
@@ -22,7 +22,7 @@ impl Fault {
     /// # Errors
     ///
     /// [`DecodeError`] if the engine encodes votes otherwise than `tally_ledger` reads them: our fault.
-    pub fn to_evidence(&self, chain: ChainId) -> Result<Evidence, DecodeError> {
+    pub(crate) fn to_evidence(&self, chain: ChainId) -> Result<Evidence, DecodeError> {
         let key: &[u8] = self.validator.as_ref();
         let voter = key
             .first_chunk()
@@ -41,7 +41,7 @@ impl Fault {
 
 /// Writes whatever the node sees into a folder, for as long as the node runs. A disk that fails stops no node: what was seen is
 /// written when it works again.
-pub(crate) async fn keep(node: Handle, folder: std::path::PathBuf) {
+pub(crate) async fn keep(node: Handle, folder: PathBuf) {
     let mut written = 0;
     loop {
         tokio::time::sleep(EVERY).await;
@@ -49,16 +49,9 @@ pub(crate) async fn keep(node: Handle, folder: std::path::PathBuf) {
             return;
         };
         // They only become more.
-        for fault in &faults[written..] {
-            let kept = match fault.to_evidence(node.chain()) {
-                Ok(evidence) => write(&folder, &evidence.to_bytes()),
-                Err(error) => {
-                    tracing::error!(%error, "votes that exclude each other cannot be read");
-                    Ok(())
-                }
-            };
-            match kept {
-                Ok(()) => written += 1,
+        for evidence in &faults[written..] {
+            match write(&folder, evidence) {
+                Ok(_) => written += 1,
                 Err(error) => {
                     tracing::warn!(%error, "evidence is not written yet");
                     break;
@@ -68,37 +61,64 @@ pub(crate) async fn keep(node: Handle, folder: std::path::PathBuf) {
     }
 }
 
-fn write(folder: &Path, evidence: &[u8]) -> std::io::Result<()> {
+/// Writes evidence into a folder under the name that a node gives it, unless it is there, and says where it is.
+///
+/// # Errors
+///
+/// The disk's.
+pub fn write(folder: &Path, evidence: &Evidence) -> std::io::Result<PathBuf> {
+    let bytes = evidence.to_bytes();
     std::fs::create_dir_all(folder)?;
-    let digest = Digest::of(evidence).to_string();
+    let digest = Digest::of(&bytes).to_string();
     let place = folder.join(format!("{}.evidence", &digest[..16]));
     if place.exists() {
-        return Ok(());
+        return Ok(place);
     }
     let draft = place.with_extension("draft");
     let mut file = std::fs::File::create(&draft)?;
-    file.write_all(evidence)?;
+    file.write_all(&bytes)?;
     file.sync_all()?;
-    std::fs::rename(draft, place)
+    std::fs::rename(draft, &place)?;
+    Ok(place)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::scratch::Scratch;
+    use tally_ledger::{BlockDigest, Epoch, Proposal, Round, Vote};
+    use tally_receipt::SigningKey;
 
     #[test]
     fn evidence_is_one_file_however_often_it_is_seen() {
         let dir = Scratch::new();
         let folder = dir.path().join("evidence");
-        for bytes in [&b"one"[..], b"two", b"one"] {
-            write(&folder, bytes).unwrap();
+        let [one, two] = [1, 2].map(|block| {
+            let key = SigningKey::from_seed(&[1; 32]);
+            let chain = ChainId::new(Digest::of(b"a chain"));
+            let vote = |block| {
+                let vote = Vote::Notarize(Proposal {
+                    round: Round {
+                        epoch: Epoch::ZERO,
+                        view: 7,
+                    },
+                    parent_view: 6,
+                    block: BlockDigest::from_bytes([block; 32]),
+                });
+                (vote, key.sign(&vote.signed_bytes(chain)))
+            };
+            Evidence::votes(chain, key.public_key(), vote(0), vote(block))
+        });
+        for evidence in [&one, &two, &one] {
+            write(&folder, evidence).unwrap();
         }
         let mut files: Vec<_> = std::fs::read_dir(&folder)
             .unwrap()
             .map(|file| std::fs::read(file.unwrap().path()).unwrap())
             .collect();
         files.sort();
-        assert_eq!(files, [b"one", b"two"]);
+        let mut both = [one.to_bytes(), two.to_bytes()];
+        both.sort();
+        assert_eq!(files, both);
     }
 }

@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tally_ledger::{AccountId, ChainId, Checked, Entry, Epoch, Height, NodeId, Transaction};
+use tally_ledger::{
+    AccountId, ChainId, Checked, Entry, Epoch, Evidence, Height, NodeId, Transaction,
+};
 use tally_log::SignedCheckpoint;
 use tally_receipt::Digest;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::actor::Command;
 use crate::checks::Checks;
-use crate::consensus::Fault;
 use crate::proofs::Wanted;
 use crate::service::malformed;
 use crate::wire::{AccountAnswer, Head, NodeAnswer, Refused, Status, Stretch, Submitted};
@@ -173,7 +174,7 @@ impl Handle {
     }
 
     /// Evidence against validators.
-    pub async fn faults(&self) -> Result<Vec<Fault>, Stopped> {
+    pub async fn faults(&self) -> Result<Vec<Evidence>, Stopped> {
         self.ask(Command::Faults).await
     }
 

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use commonware_cryptography::ed25519::PublicKey;
 use commonware_p2p::Sender;
 use tally_ledger::{
-    AccountId, Checked, Entry as LogEntry, Epoch, Finality, Height, NodeId, Proof, Settled,
-    Transaction,
+    AccountId, Checked, Entry as LogEntry, Epoch, Evidence, Finality, Height, NodeId, Proof,
+    Settled, Transaction,
 };
 use tally_log::{ProofFile, SignedCheckpoint};
 use tally_receipt::Digest;
@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 
 use super::{Actor, Waiting};
 use crate::Runtime;
-use crate::consensus::{Consensus, Fault};
+use crate::consensus::Consensus;
 use crate::pool::{Entry, RefusedEntry};
 use crate::proofs::Wanted;
 use crate::store::StoreError;
@@ -75,7 +75,7 @@ pub(crate) enum Command {
         count: u64,
         answer: oneshot::Sender<Vec<LogEntry>>,
     },
-    Faults(oneshot::Sender<Vec<Fault>>),
+    Faults(oneshot::Sender<Vec<Evidence>>),
     /// None at genesis.
     Head {
         since: Epoch,

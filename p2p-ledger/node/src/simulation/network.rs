@@ -11,9 +11,9 @@ use commonware_runtime::deterministic::Context;
 use commonware_runtime::{Clock as _, Handle as Task, IoBuf, Quota, Supervisor as _};
 use commonware_utils::{NZU32, NZUsize};
 use tally_ledger::{
-    AccountId, Allocation, Block, Change, Checked, Credits, Decision, Epoch, Genesis, Height, Name,
-    NodeId, Parameters, Request, Roles, Sequence, Settlement, State, Terms, Transaction, Trust,
-    Validator, ValidatorSet, verify_evidence,
+    AccountId, Allocation, Block, Change, Checked, Credits, Decision, Epoch, Evidence, Genesis,
+    Height, Name, NodeId, Parameters, Request, Roles, Sequence, Settlement, State, Terms,
+    Transaction, Trust, Validator, ValidatorSet, verify_evidence,
 };
 use tally_receipt::{Digest, SigningKey, Timestamp};
 use tokio::sync::{mpsc, watch};
@@ -491,19 +491,19 @@ impl Net {
     pub(super) async fn convicted(&self) -> BTreeSet<PublicKey> {
         let mut guilty = BTreeSet::new();
         for node in self.running() {
-            for fault in self.handle(node).faults().await.expect("it runs") {
-                let evidence = fault
-                    .to_evidence(self.genesis.chain())
-                    .expect("the engine's bytes are read")
-                    .to_bytes();
+            for evidence in self.handle(node).faults().await.expect("it runs") {
                 let trust = Trust {
                     now: Timestamp::from_unix_ms(0).expect("a time"),
                     genesis: Some(&self.genesis),
                     policy: None,
                 };
-                let verdict = verify_evidence(&evidence, &trust);
+                let verdict = verify_evidence(&evidence.to_bytes(), &trust);
                 assert!(verdict.is_verified(), "{verdict}");
-                guilty.insert(fault.validator);
+                guilty.insert(match evidence {
+                    Evidence::Votes { voter, .. } => crate::simplex::key(&voter),
+                    // Whoever runs twice has one log all the same.
+                    Evidence::Checkpoints { signer, .. } => panic!("{} lied", signer.name),
+                });
             }
         }
         guilty
