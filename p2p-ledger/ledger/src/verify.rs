@@ -364,6 +364,28 @@ impl Genesis {
             .expect("the policy below has keys and names that are each there once")
     }
 
+    /// The keys by which its validators sign checkpoints: each as the log, and as a cosigner.
+    pub fn checkpoint_signers(&self) -> Vec<VerifierKey> {
+        let origin = self.log_origin();
+        let validators = self.validators.as_slice().iter();
+        validators
+            .flat_map(|validator| {
+                let key = |key_type, name| VerifierKey {
+                    name,
+                    key_type,
+                    key: validator.checkpoint_key,
+                };
+                [
+                    key(KeyType::Ed25519, origin.clone()),
+                    key(
+                        KeyType::Cosignature,
+                        cosigner_name(&origin, &validator.name),
+                    ),
+                ]
+            })
+            .collect()
+    }
+
     /// The text of [`log_policy`](Self::log_policy): a C2SP policy file.
     pub fn log_policy_text(&self) -> String {
         policy_text(&self.log_origin(), &self.validators)

@@ -1,7 +1,7 @@
 //! The transparency log: a Merkle tree of entries, and everything by which others check it.
 //!
 //! * [`Frontier`] is the tree while it grows: O(log n) state, fast in batches. RFC 6962, SHA-256.
-//! * [`InclusionProof`] and [`ConsistencyProof`] are its proofs.
+//! * [`InclusionProof`] and [`ConsistencyProof`] are its proofs; [`extends`] compares two checkpoints by the second.
 //! * [`Tiler`], [`TiledTree`]: the tree as files that never change, and proofs from them. C2SP tlog-tiles.
 //! * [`Note`], [`SignedCheckpoint`], [`Policy`], [`ProofFile`]: what is signed, by whom it must be, and the file that shows it
 //!   all to somebody who is offline. C2SP signed-note, tlog-checkpoint, tlog-cosignature, tlog-policy, tlog-proof.
@@ -14,6 +14,7 @@
 //! Out of scope: what an entry means (`tally-ledger`), where tiles rest and who serves them (the node).
 
 mod checkpoint;
+mod consistency;
 mod hash;
 mod note;
 mod policy;
@@ -24,6 +25,7 @@ mod tiles;
 mod tree;
 
 pub use checkpoint::{Checkpoint, CheckpointError, SignedCheckpoint};
+pub use consistency::{ExtendsError, extends};
 pub use hash::{Hash, empty_root, leaf_hash, node_hash};
 pub use note::{
     InvalidKeyName, KeyName, KeyType, MAX_NOTE_BYTES, MAX_SIGNATURES, Note, NoteError,

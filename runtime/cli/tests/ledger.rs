@@ -10,9 +10,13 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use support::{Ended, Machine};
-use tally_ledger::{BlockDigest, Epoch, Evidence, Genesis, Name, Proposal, Round, Vote};
+use tally_ledger::{
+    BlockDigest, Epoch, Evidence, Genesis, Name, Parameters, Proposal, Round, Validator,
+    ValidatorSet, Vote, cosigner_name,
+};
+use tally_log::{Checkpoint, Frontier, Hash, Tiler, UnixSeconds, leaf_hash};
 use tally_node::{Form, Outbox, Record};
-use tally_receipt::{Digest, SigningKey};
+use tally_receipt::{Digest, SigningKey, Timestamp};
 
 /// A network of this machine's processes; they end with it.
 struct Devnet {
@@ -655,4 +659,175 @@ fn a_node_says_its_warnings_unasked_and_as_objects_where_that_is_asked() {
     let event: Value = serde_json::from_str(line).expect("an object");
     assert_eq!(event["level"], "WARN");
     node(Some("xml")).exits(2).says("TALLY_LOG_FORMAT");
+}
+
+fn seed_key(number: u8) -> SigningKey {
+    SigningKey::from_seed(&[number; 32])
+}
+
+/// A genesis of two validators whose keys for checkpoints are known: 101 and 102.
+fn two_validators() -> Genesis {
+    let validator = |number: u8| Validator {
+        vote_key: seed_key(number).public_key(),
+        checkpoint_key: seed_key(100 + number).public_key(),
+        name: Name::new(&format!("v{number}")).expect("a name"),
+    };
+    Genesis {
+        name: Name::new("harbour").expect("a name"),
+        time: Timestamp::from_unix_ms(0).expect("1970"),
+        parameters: Parameters::default(),
+        validators: ValidatorSet::new(vec![validator(1), validator(2)]).expect("two"),
+        addresses: vec![Vec::new(); 2],
+        accounts: Vec::new(),
+        faucet: None,
+    }
+    .checked()
+    .expect("it is one")
+}
+
+/// A checkpoint of a genesis' log, cosigned by these of its validators.
+fn cosigned(genesis: &Genesis, size: u64, root: Hash, validators: &[u8]) -> String {
+    let origin = genesis.log_origin();
+    let mut checkpoint = Checkpoint {
+        origin: origin.clone(),
+        size,
+        root,
+    }
+    .unsigned();
+    for number in validators {
+        let name = Name::new(&format!("v{number}")).expect("a name");
+        checkpoint.cosign(
+            &cosigner_name(&origin, &name),
+            &seed_key(100 + number),
+            UnixSeconds(1_790_000_000),
+        );
+    }
+    checkpoint.to_string()
+}
+
+#[test]
+fn two_checkpoints_of_one_size_are_evidence_against_whoever_signed_both() {
+    let machine = Machine::bare();
+    let genesis = two_validators();
+    let genesis_file = machine.file("genesis.toml", genesis.to_toml());
+    let genesis_file = genesis_file.to_str().unwrap();
+    let file = |name: &str, size, leaf: &[u8], validators: &[u8]| {
+        let text = cosigned(&genesis, size, leaf_hash(leaf), validators);
+        machine.file(name, text).display().to_string()
+    };
+    let mine = file("mine", 5, b"one", &[1, 2]);
+    let theirs = file("theirs", 5, b"another", &[2]);
+    let later = file("later", 6, b"later", &[1, 2]);
+    let out = machine.path("found").display().to_string();
+    let made = |one: &str, other: &str| {
+        machine.tally([
+            "ledger",
+            "evidence",
+            one,
+            other,
+            "--network",
+            genesis_file,
+            "--out",
+            &out,
+            "--json",
+        ])
+    };
+    let said = made(&mine, &theirs).ok().json();
+    let files = said["files"].as_array().expect("a list");
+    assert_eq!(files.len(), 1, "{said}");
+    let evidence = files[0]["evidence"].as_str().expect("a path");
+    machine
+        .tally(["verify", evidence, "--genesis", genesis_file])
+        .ok()
+        .says("the checkpoints were signed by")
+        .says("/v2");
+    // The same file, however often and in whatever order.
+    assert_eq!(made(&theirs, &mine).ok().json(), said);
+    made(&mine, &mine).exits(1);
+    let apart = machine.tally([
+        "ledger",
+        "evidence",
+        &mine,
+        &later,
+        "--network",
+        genesis_file,
+        "--out",
+        &out,
+    ]);
+    apart.exits(1).says("tally ledger consistency");
+    // By a key that is named, and signed only one of them.
+    let policy = genesis.log_policy_text();
+    for line in policy.lines().filter(|line| line.starts_with("witness ")) {
+        let key = line.rsplit(' ').next().expect("a key");
+        let is_second = key.contains("/v2+");
+        let ended = machine.tally([
+            "ledger", "evidence", &mine, &theirs, "--key", key, "--out", &out,
+        ]);
+        ended.exits(i32::from(!is_second));
+    }
+}
+
+#[test]
+fn a_log_extends_its_older_checkpoints_and_nobody_elses() {
+    let machine = Machine::bare();
+    let genesis = two_validators();
+    let entries: Vec<[u8; 2]> = (0..700u16).map(u16::to_be_bytes).collect();
+    let root_of = |count: usize, altered: Option<usize>| {
+        let mut frontier = Frontier::new();
+        frontier.extend((0..count).map(|place| match altered {
+            Some(altered) if altered == place => leaf_hash(b"altered"),
+            _ => leaf_hash(&entries[place]),
+        }));
+        frontier.root()
+    };
+    // As a node leaves them that had a checkpoint at 600 and at 700.
+    let log = machine.path("log");
+    let mut tiler = Tiler::new();
+    for stretch in [0..600, 600..700] {
+        let stretch = entries[stretch].iter().map(<[u8; 2]>::as_slice);
+        for tile in tiler.append(stretch).expect("short entries") {
+            let path = log.join(tile.resource.path());
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, tile.bytes).unwrap();
+        }
+    }
+    let file = |name: &str, size: usize, altered| {
+        let root = root_of(size, altered);
+        let text = cosigned(&genesis, size as u64, root, &[1]);
+        machine.file(name, text).display().to_string()
+    };
+    std::fs::write(
+        log.join("checkpoint"),
+        cosigned(&genesis, 700, root_of(700, None), &[1]),
+    )
+    .unwrap();
+    let today = log.join("checkpoint").display().to_string();
+    let compare = |old: &str, new: &str, tiles: bool| {
+        let mut args = vec!["ledger", "consistency", old, new];
+        let dir = log.display().to_string();
+        if tiles {
+            args.extend(["--tiles", &dir]);
+        }
+        machine.tally(args)
+    };
+    for size in [0, 1, 256, 300, 512, 600, 699, 700] {
+        let old = file("old", size, None);
+        compare(&old, &today, false).ok().says("extends");
+        if size > 0 {
+            let old = file("altered", size, Some(size / 2));
+            compare(&old, &today, false)
+                .exits(1)
+                .says("does not extend");
+        }
+    }
+    // Between the files of a node's own checkpoints: later ones have what is needed.
+    let between = file("between", 650, None);
+    compare(&file("old", 300, None), &between, true).ok();
+    compare(&today, &between, true)
+        .exits(2)
+        .says("older checkpoint first");
+    // Another history, of which there are no tiles here, is not judged by ours.
+    let foreign = file("foreign", 650, Some(3));
+    compare(&file("old", 300, None), &foreign, true).exits(3);
+    compare(&file("old", 300, None), &foreign, false).exits(3);
 }

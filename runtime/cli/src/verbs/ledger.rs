@@ -15,6 +15,7 @@ use crate::home::Home;
 use crate::network::{Network, Which};
 use crate::ui::{grouped, printable, say, short};
 use crate::verbs::backup::{self, BackUp, Restore};
+use crate::verbs::checkpoints::{self, Consistency, EvidenceOf};
 use crate::verbs::node;
 
 /// What to do with a ledger.
@@ -42,6 +43,16 @@ pub(crate) enum Verb {
     /// `tally verify --log-policy`.
     #[command(after_help = "Example:\n  tally ledger policy > devnet.policy")]
     Policy(PolicyOf),
+    /// Make evidence of two checkpoints of one size with different roots, against everybody who signed both.
+    #[command(
+        after_help = "Examples:\n  tally ledger evidence mine.checkpoint theirs.checkpoint --network genesis.toml\n  tally ledger evidence mine.checkpoint theirs.checkpoint --key 'tally/devnet-0123456789abcdef/v0+…'\n\n`tally verify` checks what it writes."
+    )]
+    Evidence(EvidenceOf),
+    /// Whether a checkpoint extends an older one: the same log with entries added, nothing altered or taken out.
+    #[command(
+        after_help = "Examples:\n  tally ledger consistency last-year.checkpoint v0/log/checkpoint\n  tally ledger consistency old.checkpoint new.checkpoint --tiles v0/log\n\nThe tiles need not be trusted; whose signatures are on the checkpoints is not looked at."
+    )]
+    Consistency(Consistency),
     /// What is in an account, and what a node has settled; else this machine's own.
     #[command(after_help = "Examples:\n  tally ledger account\n  tally ledger account 3b6a27bc…")]
     Account(Account),
@@ -154,6 +165,8 @@ pub(crate) fn run(verb: Verb, json: bool) -> Outcome {
         Verb::Prove(args) => crate::runtime()?.block_on(prove(&args, &home, json)),
         Verb::Explorer(args) => crate::runtime()?.block_on(explore(&args, &home, json)),
         Verb::Policy(args) => policy(&args, &home, json),
+        Verb::Evidence(args) => checkpoints::evidence(&args, &home, json),
+        Verb::Consistency(args) => checkpoints::consistency(&args, json),
         Verb::Backup(args) => backup::back_up(&args, &home, json),
         Verb::Restore(args) => backup::restore(&args, &home, json),
         Verb::Account(args) => crate::runtime()?.block_on(account(&args, &home, json)),
