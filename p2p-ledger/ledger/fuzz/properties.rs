@@ -80,8 +80,15 @@ pub(crate) fn evidence(bytes: &[u8]) {
     assert!(!verify_evidence(bytes, &NOBODY).is_verified());
 }
 
-/// A genesis that is read is read the same when it is written back, and begins a state.
+/// A genesis that is read is read the same when it is written back, and begins a state; so is a decision's file, whose
+/// signatures hold.
 pub(crate) fn genesis(bytes: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        let _ = Description::parse(text);
+        if let Ok(file) = DecisionFile::parse(text) {
+            assert_eq!(DecisionFile::parse(&file.to_toml()).as_ref(), Ok(&file));
+        }
+    }
     if let Some(genesis) = std::str::from_utf8(bytes)
         .ok()
         .and_then(|text| Genesis::parse(text).ok())

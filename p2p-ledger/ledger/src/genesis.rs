@@ -154,24 +154,24 @@ struct File {
     faucet: Option<FileFaucet>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Copy, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
-struct FileParameters {
+pub(crate) struct FileParameters {
     registration: FileRegistration,
     block_bytes: u32,
     block_receipts: u32,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Copy, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-enum FileRegistration {
+pub(crate) enum FileRegistration {
     Open,
     ByValidators,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct FileValidator {
+pub(crate) struct FileValidator {
     name: String,
     vote: PublicKey,
     checkpoint: PublicKey,
@@ -193,13 +193,28 @@ struct FileFaucet {
     total: u64,
 }
 
+impl From<Registration> for FileRegistration {
+    fn from(registration: Registration) -> Self {
+        match registration {
+            Registration::Open => Self::Open,
+            Registration::ByValidators => Self::ByValidators,
+        }
+    }
+}
+
+impl From<FileRegistration> for Registration {
+    fn from(registration: FileRegistration) -> Self {
+        match registration {
+            FileRegistration::Open => Self::Open,
+            FileRegistration::ByValidators => Self::ByValidators,
+        }
+    }
+}
+
 impl From<Parameters> for FileParameters {
     fn from(parameters: Parameters) -> Self {
         Self {
-            registration: match parameters.registration {
-                Registration::Open => FileRegistration::Open,
-                Registration::ByValidators => FileRegistration::ByValidators,
-            },
+            registration: parameters.registration.into(),
             block_bytes: parameters.block_bytes,
             block_receipts: parameters.block_receipts,
         }
@@ -210,6 +225,61 @@ impl Default for FileParameters {
     fn default() -> Self {
         Parameters::default().into()
     }
+}
+
+impl FileParameters {
+    /// Whether they are in their ranges is not looked at.
+    pub(crate) fn parameters(self) -> Parameters {
+        Parameters {
+            registration: self.registration.into(),
+            block_bytes: self.block_bytes,
+            block_receipts: self.block_receipts,
+        }
+    }
+}
+
+/// The addresses of each validator, by the order of a set.
+type Addresses = Vec<Vec<SocketAddr>>;
+
+impl FileValidator {
+    /// The set of what is listed in a file.
+    pub(crate) fn set(listed: Vec<Self>) -> Result<(ValidatorSet, Addresses), GenesisError> {
+        let mut addresses_of = Vec::new();
+        let validators = listed
+            .into_iter()
+            .map(|validator| {
+                addresses_of.push((validator.vote, validator.addresses));
+                Ok(Validator {
+                    vote_key: validator.vote,
+                    checkpoint_key: validator.checkpoint,
+                    name: read_name(validator.name)?,
+                })
+            })
+            .collect::<Result<_, GenesisError>>()?;
+        // In the order of the set, which is that of the vote keys.
+        addresses_of.sort_by_key(|(vote_key, _)| *vote_key);
+        let addresses = addresses_of.into_iter().map(|(_, at)| at).collect();
+        Ok((ValidatorSet::new(validators)?, addresses))
+    }
+
+    /// How a set is listed in a file.
+    pub(crate) fn list(validators: &ValidatorSet, addresses: &[Vec<SocketAddr>]) -> Vec<Self> {
+        validators
+            .as_slice()
+            .iter()
+            .enumerate()
+            .map(|(index, validator)| Self {
+                name: validator.name.as_str().into(),
+                vote: validator.vote_key,
+                checkpoint: validator.checkpoint_key,
+                addresses: addresses.get(index).cloned().unwrap_or_default(),
+            })
+            .collect()
+    }
+}
+
+fn read_name(text: String) -> Result<Name, GenesisError> {
+    Name::new(&text).map_err(|reason| GenesisError::Name { text, reason })
 }
 
 impl Genesis {
@@ -226,39 +296,13 @@ impl Genesis {
         if file.format != FORMAT {
             return Err(GenesisError::Format(file.format));
         }
-        let name =
-            |text: String| Name::new(&text).map_err(|reason| GenesisError::Name { text, reason });
-        let mut addresses_of = Vec::new();
-        let validators = file
-            .validators
-            .into_iter()
-            .map(|validator| {
-                addresses_of.push((validator.vote, validator.addresses));
-                Ok(Validator {
-                    vote_key: validator.vote,
-                    checkpoint_key: validator.checkpoint,
-                    name: name(validator.name)?,
-                })
-            })
-            .collect::<Result<_, GenesisError>>()?;
-        // In the order of the set, which is that of the vote keys.
-        addresses_of.sort_by_key(|(vote_key, _)| *vote_key);
+        let (validators, addresses) = FileValidator::set(file.validators)?;
         let genesis = Self {
-            name: name(file.name)?,
+            name: read_name(file.name)?,
             time: file.time,
-            parameters: Parameters {
-                registration: match file.parameters.registration {
-                    FileRegistration::Open => Registration::Open,
-                    FileRegistration::ByValidators => Registration::ByValidators,
-                },
-                block_bytes: file.parameters.block_bytes,
-                block_receipts: file.parameters.block_receipts,
-            },
-            validators: ValidatorSet::new(validators)?,
-            addresses: addresses_of
-                .into_iter()
-                .map(|(_, addresses)| addresses)
-                .collect(),
+            parameters: file.parameters.parameters(),
+            validators,
+            addresses,
             accounts: file
                 .accounts
                 .into_iter()
@@ -313,18 +357,7 @@ impl Genesis {
             name: self.name.as_str().into(),
             time: self.time,
             parameters: self.parameters.into(),
-            validators: self
-                .validators
-                .as_slice()
-                .iter()
-                .enumerate()
-                .map(|(index, validator)| FileValidator {
-                    name: validator.name.as_str().into(),
-                    vote: validator.vote_key,
-                    checkpoint: validator.checkpoint_key,
-                    addresses: self.addresses.get(index).cloned().unwrap_or_default(),
-                })
-                .collect(),
+            validators: FileValidator::list(&self.validators, &self.addresses),
             accounts: self
                 .accounts
                 .iter()

@@ -7,6 +7,7 @@
 //!   [`State::execute`] checks one and gives the next state.
 //! * [`Vote`], [`Certificate`]: what validators sign, and the proof that a block is final.
 //! * [`Proof`], [`verify_proof`]: that a receipt was settled, for somebody who is offline.
+//! * [`DecisionFile`]: a decision of the validators, while they sign it.
 //! * [`Evidence`], [`verify_evidence`]: that a validator signed two histories.
 //!
 //! Invariants of the crate:
@@ -22,6 +23,7 @@
 
 mod block;
 mod certificate;
+mod decision;
 mod evidence;
 mod genesis;
 mod id;
@@ -37,6 +39,7 @@ mod wire;
 
 pub use block::{Block, HEADER_BYTES, Header};
 pub use certificate::{Certificate, CertificateError};
+pub use decision::{DecisionError, DecisionFile, Description, NotAValidator, TooFewSigned};
 pub use evidence::{
     Evidence, MAX_EVIDENCE_BYTES, SimplexFault, code as evidence_code, verify_evidence,
 };
@@ -52,8 +55,8 @@ pub use proof::{
     TrustedValidators,
 };
 pub use state::{
-    Account, BlockError, Entry, Executed, FaucetPool, Hold, Node, NodeKey, Proposed, Refusal,
-    Settled, SnapshotError, State, Subject, TransactionError,
+    Account, BlockError, Decided, Entry, Executed, FaucetPool, Hold, Node, NodeKey, Proposed,
+    Refusal, Settled, SnapshotError, State, Subject, TransactionError,
 };
 pub use transaction::{
     Change, CheckError, Checked, MAX_RECEIPTS_IN_SETTLEMENT, MAX_SIGNATURES, MAX_TRANSACTION_BYTES,

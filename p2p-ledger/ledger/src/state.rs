@@ -11,7 +11,7 @@ mod records;
 mod rules;
 mod snapshot;
 
-pub use records::{Account, Entry, FaucetPool, Hold, Node, NodeKey, Subject};
+pub use records::{Account, Decided, Entry, FaucetPool, Hold, Node, NodeKey, Subject};
 pub use rules::TransactionError;
 pub use snapshot::SnapshotError;
 

@@ -637,6 +637,33 @@ fn a_state_is_shown_and_restored_from_bytes() {
     assert!(nobody.shown(root, None, &chain.state.prove(nobody)));
 }
 
+#[test]
+fn a_header_shows_the_parameters_and_the_number_of_the_next_decision() {
+    let mut chain = Chain::new(4);
+    let parameters = Parameters {
+        block_bytes: 4 << 20,
+        ..Parameters::default()
+    };
+    let decided = chain.decide(Change::Parameters(parameters));
+    chain.block(vec![decided]);
+    let root = chain.state.root();
+    let [(record, proof), (number, of_number)] =
+        [Subject::Parameters, Subject::Decisions].map(|subject| {
+            (
+                chain.state.record(subject).unwrap(),
+                chain.state.prove(subject),
+            )
+        });
+    let shown = Decided::shown(root, (&record, &proof), (&number, &of_number));
+    let next = Decision::new(1);
+    assert_eq!(shown, Some(Decided { parameters, next }));
+    // Neither stands for the other, and nothing else for one of them.
+    assert!(Decided::shown(root, (&number, &of_number), (&record, &proof)).is_none());
+    let mut other = number.clone();
+    other[8] += 1;
+    assert!(Decided::shown(root, (&record, &proof), (&other, &of_number)).is_none());
+}
+
 /// Anything that can be asked, by one of a few keys about a few things, sensible or not.
 fn any_request() -> impl Strategy<Value = (u8, u16, u16, u64, u64)> {
     (0u8..9, 1u16..5, 1u16..5, 0u64..6, 0u64..400)

@@ -176,6 +176,10 @@ pub enum Subject {
     NodeKey(PublicKey),
     /// A hold.
     Hold(HoldId),
+    /// The parameters.
+    Parameters,
+    /// How many decisions the validators have made.
+    Decisions,
 }
 
 impl Subject {
@@ -185,6 +189,8 @@ impl Subject {
             Self::Node(id) => place(TAG_NODE, id.as_bytes()),
             Self::NodeKey(key) => place(TAG_NODE_KEY, key.as_bytes()),
             Self::Hold(id) => place(TAG_HOLD, id.as_bytes()),
+            Self::Parameters => place(TAG_PARAMETERS, &[]),
+            Self::Decisions => place(TAG_DECISIONS, &[]),
         }
     }
 
@@ -193,6 +199,42 @@ impl Subject {
     pub fn shown(self, root: StateRoot, record: Option<&[u8]>, proof: &MapProof) -> bool {
         let value = record.map(|bytes| value_of(|hasher| hasher.put(bytes)));
         proof.shows(root, &self.key(), value)
+    }
+}
+
+/// What validators decide on, beside who they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decided {
+    /// The parameters of the next block.
+    pub parameters: Parameters,
+    /// The number of the next decision.
+    pub next: Decision,
+}
+
+impl Decided {
+    /// What a state with this root says, as [`State::record`](crate::State::record) and
+    /// [`State::prove`](crate::State::prove) give it of [`Subject::Parameters`] and of [`Subject::Decisions`]; none if they
+    /// do not show it.
+    pub fn shown(
+        root: StateRoot,
+        parameters: (&[u8], &MapProof),
+        decisions: (&[u8], &MapProof),
+    ) -> Option<Self> {
+        let read = |subject: Subject, (record, proof): (&[u8], &MapProof)| {
+            subject
+                .shown(root, Some(record), proof)
+                .then(|| Reader::whole(record, Record::read).ok())
+                .flatten()
+        };
+        match (
+            read(Subject::Parameters, parameters)?,
+            read(Subject::Decisions, decisions)?,
+        ) {
+            (Record::Parameters(parameters), Record::Decisions(next)) => {
+                Some(Self { parameters, next })
+            }
+            _ => None,
+        }
     }
 }
 
@@ -232,9 +274,9 @@ fn value_of(write: impl FnOnce(&mut blake3::Hasher)) -> [u8; 32] {
 impl map::Record for Record {
     fn key(&self) -> [u8; 32] {
         match self {
-            Self::Parameters(_) => place(TAG_PARAMETERS, &[]),
+            Self::Parameters(_) => Subject::Parameters.key(),
             Self::Validators(..) => place(TAG_VALIDATORS, &[]),
-            Self::Decisions(_) => place(TAG_DECISIONS, &[]),
+            Self::Decisions(_) => Subject::Decisions.key(),
             Self::Faucet(_) => place(TAG_FAUCET, &[]),
             Self::Account(id, _) => Subject::Account(*id).key(),
             Self::Node(id, _) => Subject::Node(*id).key(),
@@ -415,7 +457,7 @@ pub(super) fn begin(genesis: &Genesis) -> Map<Record> {
 const ALWAYS: &str = "genesis puts it there and nothing removes it";
 
 pub(super) fn parameters(records: &Map<Record>) -> Parameters {
-    match records.get(&place(TAG_PARAMETERS, &[])) {
+    match records.get(&Subject::Parameters.key()) {
         Some(Record::Parameters(parameters)) => *parameters,
         _ => unreachable!("{ALWAYS}"),
     }
@@ -429,7 +471,7 @@ pub(super) fn validators(records: &Map<Record>) -> (Epoch, &ValidatorSet) {
 }
 
 pub(super) fn decision(records: &Map<Record>) -> Decision {
-    match records.get(&place(TAG_DECISIONS, &[])) {
+    match records.get(&Subject::Decisions.key()) {
         Some(Record::Decisions(next)) => *next,
         _ => unreachable!("{ALWAYS}"),
     }
