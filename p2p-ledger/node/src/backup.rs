@@ -30,7 +30,7 @@ use tally_ledger::{BlockDigest, ChainId, Checked, Genesis, Height, State};
 
 use crate::bodies::{Bodies, Body};
 use crate::certificate;
-use crate::client::{AskError, Asked, Client};
+use crate::client::{AskError, Asked, Client, statuses};
 use crate::consensus::Finalized;
 use crate::frames::{HEAD, put, wanted, whole};
 use crate::store::{Blocks, Partitions, StoreError};
@@ -307,7 +307,8 @@ impl Client {
     async fn height(&self, chain: ChainId) -> Result<Height, BackupError> {
         let mut trouble = None;
         let mut heights = Vec::new();
-        for (node, status) in self.statuses().await {
+        let (needed, counted) = self.counted().await;
+        for (node, status) in statuses(counted).await {
             match status {
                 Ok(status) if status.chain == chain => heights.push(status.height),
                 Ok(_) => trouble = Some(AskError::Nonsense(node)),
@@ -315,7 +316,6 @@ impl Client {
             }
         }
         heights.sort_unstable_by(|a, b| b.cmp(a));
-        let needed = self.needed().min(self.callers().len());
         match (heights.get(needed - 1), trouble) {
             (Some(height), _) => Ok(*height),
             (None, trouble) => Err(BackupError::TooFew {

@@ -2,12 +2,16 @@
 //!
 //! A submission counts once `f + 1` validators have it on their disks: then one of them is honest, and proposes it when it
 //! leads. Nothing else that a node answers is believed: what matters comes as a proof.
+//!
+//! Who validates is what the chain shows, not what genesis says: `follow` goes from its validators to those of now, before
+//! the first thing whose answers are counted, and again where too few count.
 
 mod blocks;
+mod follow;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -22,9 +26,13 @@ use tally_receipt::{Digest, Timestamp};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+pub use follow::Governance;
+use follow::Voting;
+
+use crate::light::LightClient;
 use crate::wire::{
-    self, AccountAnswer, Answer, Ask, Head, MESSAGE_LIMIT, NodeAnswer, Refused, Status, Stretch,
-    Submitted, Transactions,
+    self, AccountAnswer, Answer, Ask, DecidedAnswer, Head, MESSAGE_LIMIT, NodeAnswer, Refused,
+    Status, Stretch, Submitted, Transactions,
 };
 
 /// Why a question to one node was not answered.
@@ -40,6 +48,9 @@ pub enum AskError {
     /// It answered with a proof that does not hold. The node is at fault.
     #[error("{0} gave a proof that does not hold")]
     BadProof(EndpointId),
+    /// It has not come as far as others.
+    #[error("{0} has not come as far as others")]
+    Older(EndpointId),
     /// This machine's clock cannot be right.
     #[error("this machine's clock is beyond any time that can be written down")]
     Clock,
@@ -170,6 +181,14 @@ impl<'a> Asked<'a> {
         .await
     }
 
+    async fn decided(&self, since: Epoch) -> Result<DecidedAnswer, AskError> {
+        self.ask(&Ask::Decided(since), |answer| match answer {
+            Answer::Decided(decided) => Some(decided),
+            _ => None,
+        })
+        .await
+    }
+
     async fn node(&self, node: NodeId) -> Result<Option<NodeAnswer>, AskError> {
         self.ask(&Ask::Node(node), |answer| match answer {
             Answer::Node(node) => Some(node),
@@ -199,7 +218,11 @@ pub struct Client {
     /// Who answered first the last time.
     best: AtomicUsize,
     genesis: Genesis,
-    needed: usize,
+    /// Who validates, as far as is known.
+    voting: Mutex<Arc<Voting>>,
+    /// What that is known from. Whoever has it asks for more.
+    light: tokio::sync::Mutex<LightClient>,
+    has_followed: AtomicBool,
 }
 
 /// Why a question to a network was not answered.
@@ -212,6 +235,18 @@ pub enum ClientError {
     /// None answered; what the last one's trouble was.
     #[error("no validator answered: {0}")]
     Nobody(AskError),
+    /// It is not known where those are who validate now. The caller names them.
+    #[error(
+        "{needed} of the validators of now must answer, and it is known of {found} where they are; for the others name KEY@ADDRESS (--peer): {missing}"
+    )]
+    NotLocated {
+        /// Of how many it is known.
+        found: usize,
+        /// How many must answer.
+        needed: usize,
+        /// The names and keys of the others.
+        missing: String,
+    },
     /// Too few have it on their disks, or answer.
     #[error(
         "{found} of the {needed} validators that are needed took or answered it; one of the others said: {sentence}"
@@ -257,7 +292,15 @@ impl Client {
         nodes: Vec<(EndpointId, Vec<SocketAddr>)>,
         time: Duration,
     ) -> Result<Self, ClientError> {
-        let callers: Vec<_> = nodes
+        // Whoever is named twice is one caller, and answers once.
+        let mut located: Vec<(EndpointId, Vec<SocketAddr>)> = Vec::new();
+        for (id, addresses) in nodes {
+            match located.iter_mut().find(|(known, _)| *known == id) {
+                Some((_, all)) => all.extend(addresses),
+                None => located.push((id, addresses)),
+            }
+        }
+        let callers: Vec<_> = located
             .into_iter()
             .filter(|(_, addresses)| !addresses.is_empty())
             .map(|(id, addresses)| Arc::new(Caller::new(endpoint.clone(), id, addresses, time)))
@@ -265,6 +308,7 @@ impl Client {
         if callers.is_empty() {
             return Err(ClientError::NoAddress);
         }
+        let voting = Voting::new(genesis.validators.clone(), &callers);
         Ok(Self {
             behind: callers
                 .iter()
@@ -273,7 +317,9 @@ impl Client {
             callers,
             best: AtomicUsize::new(0),
             genesis: genesis.clone(),
-            needed: genesis.validators.tolerated() + 1,
+            voting: Mutex::new(Arc::new(voting)),
+            light: tokio::sync::Mutex::new(LightClient::from_genesis(genesis)),
+            has_followed: AtomicBool::new(false),
         })
     }
 
@@ -281,14 +327,15 @@ impl Client {
         &self.callers
     }
 
-    /// How many validators must have a transaction before it counts as handed over.
+    /// How many validators must have a transaction before it counts as handed over, as far as is known who validates.
     #[must_use]
     pub fn needed(&self) -> usize {
-        self.needed
+        self.known().needed()
     }
 
     /// Hands transactions to all validators at once, and returns when enough have each of them on their disks. The others
-    /// get them all the same, as long as the runtime lives: whoever leads next may be one of them.
+    /// get them all the same, as long as the runtime lives: whoever leads next may be one of them. Where too few take them,
+    /// it may be that others validate by now, who then get them.
     pub async fn submit(&self, transactions: &[Transaction]) -> Result<Acknowledged, ClientError> {
         // Written once, for all of them.
         let ask = wire::encode(&Ask::Submit(Transactions(
@@ -298,9 +345,28 @@ impl Client {
                 .collect(),
         )));
         let count = transactions.len();
+        let voting = self.voting().await;
+        match self.submit_to(&voting, ask.clone(), count).await {
+            Err(error) => match self.voting_after(&voting).await {
+                Some(voting) => self.submit_to(&voting, ask, count).await,
+                None => Err(error),
+            },
+            taken => taken,
+        }
+    }
+
+    async fn submit_to(
+        &self,
+        voting: &Voting,
+        ask: Bytes,
+        count: usize,
+    ) -> Result<Acknowledged, ClientError> {
+        let needed = voting.needed();
+        voting.located()?;
         let mut answers = JoinSet::new();
-        for (caller, room) in self.callers.iter().zip(&self.behind) {
-            let (ask, caller, room) = (ask.clone(), caller.clone(), room.clone());
+        for at in voting.callers() {
+            let (caller, room) = (self.callers[at].clone(), self.behind[at].clone());
+            let ask = ask.clone();
             answers.spawn(async move {
                 let bytes = u32::try_from(ask.len()).unwrap_or(u32::MAX);
                 let _turn = room
@@ -323,30 +389,25 @@ impl Client {
                 }
                 Err(error) => sentence = error.to_string(),
             }
-            let found = accepted.iter().copied().min().unwrap_or(self.needed);
-            if found >= self.needed {
+            let found = accepted.iter().copied().min().unwrap_or(needed);
+            if found >= needed {
                 answers.detach_all();
                 return Ok(Acknowledged { validators: found });
             }
         }
         Err(ClientError::TooFew {
             found: accepted.iter().copied().min().unwrap_or(0),
-            needed: self.needed,
-            sentence,
+            needed,
+            sentence: voting.with_missing(sentence),
         })
     }
 
-    /// What every validator says of itself; or its trouble.
+    /// What everybody says of itself whose address is known, also who does not validate any more; or its trouble.
     pub async fn statuses(&self) -> Vec<(EndpointId, Result<Status, AskError>)> {
-        futures::future::join_all(
-            self.callers
-                .iter()
-                .map(|caller| async move { (caller.server(), Asked(caller).status().await) }),
-        )
-        .await
+        statuses(self.callers.iter().collect()).await
     }
 
-    /// What every validator that answers says of a node.
+    /// What everybody who answers says of a node.
     pub async fn statuses_of(&self, node: NodeId) -> Vec<Option<NodeAnswer>> {
         let answers = self
             .callers
@@ -448,9 +509,25 @@ impl Client {
 
     /// What the newest of `f + 1` validators says of a node: one of them is honest, and one that is behind is outdone.
     pub async fn node(&self, node: NodeId) -> Result<Option<NodeAnswer>, ClientError> {
+        let voting = self.voting().await;
+        match self.node_by(&voting, node).await {
+            Err(error) => match self.voting_after(&voting).await {
+                Some(voting) => self.node_by(&voting, node).await,
+                None => Err(error),
+            },
+            found => found,
+        }
+    }
+
+    async fn node_by(
+        &self,
+        voting: &Voting,
+        node: NodeId,
+    ) -> Result<Option<NodeAnswer>, ClientError> {
+        let needed = voting.needed();
         let mut answers: FuturesUnordered<_> = self
-            .callers
-            .iter()
+            .counted_by(voting)
+            .into_iter()
             .map(|caller| async move { Asked(caller).node(node).await })
             .collect();
         let (mut found, mut count, mut trouble) = (None, 0, None);
@@ -462,7 +539,7 @@ impl Client {
                     if height(&answer) > height(&found) {
                         found = answer;
                     }
-                    if count == self.needed {
+                    if count == needed {
                         return Ok(found);
                     }
                 }
@@ -475,8 +552,8 @@ impl Client {
             Some(trouble) if count == 0 => Err(ClientError::Nobody(trouble)),
             Some(trouble) => Err(ClientError::TooFew {
                 found: count,
-                needed: self.needed,
-                sentence: trouble.to_string(),
+                needed,
+                sentence: voting.with_missing(trouble.to_string()),
             }),
         }
     }
@@ -524,4 +601,16 @@ impl Client {
             }
         }
     }
+}
+
+/// What each of them says of itself; or its trouble.
+pub(crate) async fn statuses(
+    callers: Vec<&Arc<Caller>>,
+) -> Vec<(EndpointId, Result<Status, AskError>)> {
+    futures::future::join_all(
+        callers
+            .into_iter()
+            .map(|caller| async move { (caller.server(), Asked(caller).status().await) }),
+    )
+    .await
 }

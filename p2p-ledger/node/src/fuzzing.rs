@@ -11,7 +11,8 @@ use bytes::Bytes;
 use commonware_runtime::{Blob as _, Runner as _, Storage, WriteOptions, deterministic};
 use tally_ledger::{
     AccountId, BlockDigest, Certificate, ChainId, Epoch, EpochEnd, Genesis, HEADER_BYTES, Header,
-    Height, Name, NodeId, Parameters, Sequence, StateRoot, TransactionId, Validator, ValidatorSet,
+    Height, Name, NodeId, Parameters, Sequence, StateRoot, Subject, TransactionId, Validator,
+    ValidatorSet,
 };
 use tally_receipt::{Digest, PublicKey, SigningKey, Timestamp};
 
@@ -23,9 +24,9 @@ use crate::outbox::Outbox;
 use crate::scratch::Scratch;
 use crate::store::{self, Blocks, Partitions, PoolFile, StoreError};
 use crate::wire::{
-    AccountAnswer, Answer, Ask, BlockMessage, FinalBlock, Head, HistoryMessage, Message,
-    NodeAnswer, Outline, Refused, RefusedCode, Status, Stretch, Submitted, Transactions,
-    ValidatorStatus, decode, encode,
+    AccountAnswer, Answer, Ask, BlockMessage, DecidedAnswer, FinalBlock, Head, HistoryMessage,
+    Message, NodeAnswer, Outline, Refused, RefusedCode, ShownRecord, Status, Stretch, Submitted,
+    Transactions, ValidatorStatus, decode, encode,
 };
 
 const DISK: &str = "a simulated disk, or a folder for temporary files, works";
@@ -370,6 +371,7 @@ fn asks() -> Vec<Ask> {
             sequence: Sequence::new(70),
             wait_ms: 15_000,
         },
+        Ask::Decided(Epoch::new(3)),
     ]
 }
 
@@ -411,6 +413,11 @@ fn answers() -> Vec<Answer> {
         faults: 8,
         votes: false,
     };
+    let state = genesis().state();
+    let shown = |subject| ShownRecord {
+        record: state.record(subject).expect("genesis has it").into(),
+        proof: state.prove(subject),
+    };
     let mut answers = vec![
         Answer::Status(Status {
             validators: Vec::new(),
@@ -450,6 +457,15 @@ fn answers() -> Vec<Answer> {
             ends: vec![end(4), end(6)],
         }),
         Answer::Checkpoint(Bytes::from_static(b"a checkpoint")),
+        Answer::Decided(DecidedAnswer {
+            head: Head {
+                header: header(9),
+                certificate: certificate(&header(9)),
+                ends: vec![end(4)],
+            },
+            parameters: shown(Subject::Parameters),
+            decisions: shown(Subject::Decisions),
+        }),
     ];
     answers.extend(codes.map(refused).map(Answer::No));
     answers

@@ -15,7 +15,9 @@ use crate::actor::Command;
 use crate::checks::Checks;
 use crate::proofs::Wanted;
 use crate::service::malformed;
-use crate::wire::{AccountAnswer, Head, NodeAnswer, Refused, Status, Stretch, Submitted};
+use crate::wire::{
+    AccountAnswer, DecidedAnswer, Head, NodeAnswer, Refused, Status, Stretch, Submitted,
+};
 
 /// A way to a running node. Clones lead to the same one.
 #[derive(Clone, Debug)]
@@ -180,6 +182,10 @@ impl Handle {
 
     pub(crate) async fn head(&self, since: Epoch) -> Result<Option<Head>, Stopped> {
         self.ask(|answer| Command::Head { since, answer }).await
+    }
+
+    pub(crate) async fn decided(&self, since: Epoch) -> Result<Option<DecidedAnswer>, Stopped> {
+        self.ask(|answer| Command::Decided { since, answer }).await
     }
 
     pub(crate) async fn blocks(&self, from: Height) -> Result<Stretch, Stopped> {

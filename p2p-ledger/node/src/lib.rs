@@ -57,7 +57,7 @@ mod simulation;
 
 pub use actor::Pace;
 pub use backup::{Backup, BackupError, Extent, restore};
-pub use client::{Acknowledged, AskError, Client, ClientError};
+pub use client::{Acknowledged, AskError, Client, ClientError, Governance};
 pub use daemon::{Config, RunError, Running, run};
 pub use evidence::write as write_evidence;
 pub use handle::{Handle, Stopped};

@@ -33,6 +33,9 @@ pub enum AdvanceError {
     /// The header is not final. Whoever gave it is at fault.
     #[error("the last header is not final: {0}")]
     NotFinal(#[from] CertificateError),
+    /// What is said of a state does not follow from the header. Whoever gave it is at fault.
+    #[error("what is said of the state is not what the last header commits to")]
+    NotShown,
     /// It is older than what is known.
     #[error("the header is of height {found}, and {known} is known")]
     Older {
@@ -98,7 +101,7 @@ impl LightClient {
     }
 
     /// Goes on to what one node says, if it shows it.
-    fn take(&mut self, head: &Head) -> Result<(), AdvanceError> {
+    pub(crate) fn take(&mut self, head: &Head) -> Result<(), AdvanceError> {
         let known = self.head.as_ref().map_or(0, |known| known.height.get());
         let found = head.header.height.get();
         if found < known {

@@ -65,6 +65,13 @@ pub(crate) fn malformed(error: &dyn std::error::Error) -> Refused {
     }
 }
 
+fn at_genesis() -> Refused {
+    Refused {
+        code: RefusedCode::NotYet,
+        sentence: "the chain has no block but genesis".into(),
+    }
+}
+
 impl Service for Answers {
     fn answer(
         &self,
@@ -110,10 +117,11 @@ impl Answers {
             Ask::Account(account) => Answer::Account(self.node.account(account).await?),
             Ask::Head(since) => match self.node.head(since).await? {
                 Some(head) => Answer::Head(head),
-                None => Answer::No(Refused {
-                    code: RefusedCode::NotYet,
-                    sentence: "the chain has no block but genesis".into(),
-                }),
+                None => Answer::No(at_genesis()),
+            },
+            Ask::Decided(since) => match self.node.decided(since).await? {
+                Some(decided) => Answer::Decided(decided),
+                None => Answer::No(at_genesis()),
             },
             Ask::Checkpoint => match self.node.checkpoint().await? {
                 Some(checkpoint) => Answer::Checkpoint(checkpoint.to_string().into()),

@@ -15,12 +15,14 @@ mod network;
 
 use tally_ledger::{Epoch, Genesis, Height};
 
-use crate::wire::{Head, Stretch};
+use crate::wire::{DecidedAnswer, Head, Stretch};
 
 /// What a network left behind that changed its validators twice.
 pub(crate) struct Recorded {
     pub(crate) genesis: Genesis,
     pub(crate) head: Head,
+    /// What that header's state says that validators decide on.
+    pub(crate) decided: DecidedAnswer,
     /// All its final blocks.
     pub(crate) blocks: Stretch,
 }
@@ -39,11 +41,13 @@ pub(crate) fn recorded() -> Recorded {
         net.settle(&mut runner, 2, &[0, 1]).await;
         net.all_settled(&runner).await;
         let head = net.handle(0).head(Epoch::ZERO).await.expect("it runs");
+        let decided = net.handle(0).decided(Epoch::ZERO).await.expect("it runs");
         let blocks = net.handle(0).blocks(Height::new(1)).await;
         Recorded {
             blocks: blocks.expect("it runs"),
             genesis: net.genesis.clone(),
             head: head.expect("there are blocks"),
+            decided: decided.expect("there are blocks"),
         }
     })
     .0

@@ -7,8 +7,8 @@
 use bytes::Bytes;
 use tally_ledger::{
     AccountId, BlockDigest, Certificate, ChainId, Epoch, EpochEnd, HEADER_BYTES, Header, Height,
-    MAX_BLOCK_BYTES, MAX_TRANSACTION_BYTES, MAX_VALIDATORS, NodeId, Sequence, TransactionId,
-    ValidatorSet,
+    MAX_BLOCK_BYTES, MAX_TRANSACTION_BYTES, MAX_VALIDATORS, MapProof, NodeId, Sequence,
+    TransactionId, ValidatorSet,
 };
 use tally_log::MAX_NOTE_BYTES;
 use tally_receipt::{Digest, PublicKey};
@@ -30,6 +30,9 @@ pub(crate) const STRETCH_COUNT: usize = 256;
 pub(crate) const MAX_ENDS: usize = 64;
 /// The longest list of validators.
 const VALIDATORS_LIMIT: usize = 64 * 1024; // bytes
+/// The longest record of a state that is shown, and the longest proof of one.
+const RECORD_LIMIT: usize = 64; // bytes
+const STATE_PROOF_LIMIT: usize = 2 + 256 * 32 + 1 + 64; // bytes
 /// Sentences and names.
 const TEXT_LIMIT: usize = 1024; // bytes
 
@@ -111,6 +114,8 @@ pub(crate) enum Ask {
         sequence: Sequence,
         wait_ms: u32,
     },
+    /// The same as `Head`, and what that header's state says that validators decide on.
+    Decided(Epoch),
 }
 
 /// What a node answers.
@@ -128,6 +133,7 @@ pub(crate) enum Answer {
     Head(Head),
     /// A checkpoint, as it is written.
     Checkpoint(Bytes),
+    Decided(DecidedAnswer),
     /// The answer is no, or not now.
     No(Refused),
 }
@@ -138,6 +144,21 @@ pub(crate) struct Head {
     pub(crate) header: Header,
     pub(crate) certificate: Certificate,
     pub(crate) ends: Vec<EpochEnd>,
+}
+
+/// What validators decide on beside who they are, as the state after a final block has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct DecidedAnswer {
+    pub(crate) head: Head,
+    pub(crate) parameters: ShownRecord,
+    pub(crate) decisions: ShownRecord,
+}
+
+/// A record of a state, and what shows it to whoever has the header.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ShownRecord {
+    pub(crate) record: Bytes,
+    pub(crate) proof: MapProof,
 }
 
 /// Why a call has no other answer.
@@ -523,6 +544,10 @@ impl Message for Ask {
                 to.extend(sequence.get().to_be_bytes());
                 to.extend(wait_ms.to_be_bytes());
             }
+            Self::Decided(since) => {
+                to.push(12);
+                to.extend(since.get().to_be_bytes());
+            }
         }
     }
 
@@ -549,6 +574,7 @@ impl Message for Ask {
                 sequence: Sequence::new(from.u64("a place")?),
                 wait_ms: from.u32("a time")?,
             },
+            12 => Self::Decided(Epoch::new(from.u64("an epoch")?)),
             _ => return Err(DecodeError::Malformed("a tag")),
         })
     }
@@ -604,6 +630,12 @@ impl Message for Answer {
                 to.push(9);
                 put_blob(checkpoint, to);
             }
+            Self::Decided(decided) => {
+                to.push(10);
+                decided.head.put(to);
+                decided.parameters.put(to);
+                decided.decisions.put(to);
+            }
             Self::Node(node) => {
                 to.push(7);
                 to.push(u8::from(node.is_some()));
@@ -645,6 +677,11 @@ impl Message for Answer {
             }),
             8 => Self::Head(Head::get(from)?),
             9 => Self::Checkpoint(from.blob(MAX_NOTE_BYTES, "a checkpoint")?),
+            10 => Self::Decided(DecidedAnswer {
+                head: Head::get(from)?,
+                parameters: ShownRecord::get(from)?,
+                decisions: ShownRecord::get(from)?,
+            }),
             _ => return Err(DecodeError::Malformed("a tag")),
         })
     }
@@ -673,6 +710,21 @@ impl Message for Head {
                         .map_err(|_| DecodeError::Malformed("validators"))?,
                 })
             })?,
+        })
+    }
+}
+
+impl Message for ShownRecord {
+    fn put(&self, to: &mut Vec<u8>) {
+        put_blob(&self.record, to);
+        put_blob(&self.proof.to_bytes(), to);
+    }
+
+    fn get(from: &mut Cursor) -> Result<Self, DecodeError> {
+        Ok(Self {
+            record: from.blob(RECORD_LIMIT, "a record")?,
+            proof: MapProof::from_bytes(&from.blob(STATE_PROOF_LIMIT, "a proof of state")?)
+                .map_err(|_| DecodeError::Malformed("a proof of state"))?,
         })
     }
 }

@@ -5,9 +5,9 @@ mod network;
 use std::time::{Duration, Instant};
 
 use network::*;
-use tally_ledger::{NodeId, Request, Sequence, Settlement};
+use tally_ledger::{DecisionFile, NodeId, Request, Sequence, Settlement};
 use tally_net::{Endpoint, Secret};
-use tally_node::{Client, Form, Outbox, Record, Sent};
+use tally_node::{Client, ClientError, Form, Governance, Outbox, Peer, Record, Sent};
 use tally_receipt::{Digest, SigningKey};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -75,17 +75,7 @@ async fn one_node_alone_settles_an_outbox_and_a_follower_has_it_too() {
     assert_eq!(again.expect("nothing to do"), 0);
 
     net.start(1, true);
-    let socket = net.folder().join("v1.socket");
-    let begun = Instant::now();
-    let address = loop {
-        if let Ok(text) = std::fs::read_to_string(&socket)
-            && let Ok(address) = text.parse()
-        {
-            break address;
-        }
-        assert!(begun.elapsed() < Duration::from_secs(60), "no follower");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    };
+    let address = net.found_socket(1).await;
     let config = tally_net::Config::new(([127, 0, 0, 1], 0).into());
     let endpoint = Endpoint::bind(&Secret::derive(&[10; 32]), config)
         .await
@@ -191,4 +181,121 @@ async fn nothing_is_settled_twice_or_left_out_whoever_else_settles_and_whenever_
     for receipt in [b"g", b"h", b"x"] {
         proven(&client, Digest::of(receipt)).await;
     }
+}
+
+async fn governance(client: &Client) -> Governance {
+    let begun = Instant::now();
+    loop {
+        match client.governance().await {
+            Ok(governance) => return governance,
+            Err(error) => assert!(begun.elapsed() < Duration::from_secs(60), "{error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Has the validators decide who votes next: one makes the file, each signs what came from the one before, the last hands it in.
+async fn decide(net: &Net, client: &Client, next: &[u8], signers: &[u8]) {
+    let now = governance(client).await;
+    let mut file = DecisionFile::new(
+        net.genesis.chain(),
+        now.decided.next,
+        described(next),
+        now.decided.parameters,
+    )
+    .expect("a decision");
+    for number in signers {
+        let transaction = file.transaction(&now.validators);
+        transaction.expect_err("not all have signed yet");
+        file = DecisionFile::parse(&file.to_toml()).expect("a decision");
+        let key = SigningKey::from_seed(&vote_seed(*number));
+        file.sign(&key, &now.validators).expect("it votes");
+    }
+    let transaction = file.transaction(&now.validators).expect("enough signed");
+    submit(client, &transaction).await;
+    let begun = Instant::now();
+    while governance(client).await.decided.next <= file.decision() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "not decided");
+    }
+}
+
+async fn votes(client: &Client, number: u8) {
+    let begun = Instant::now();
+    while !status_of(client, number)
+        .await
+        .is_some_and(|status| status.votes)
+    {
+        assert!(
+            begun.elapsed() < Duration::from_secs(60),
+            "v{number} does not vote"
+        );
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn validators_come_and_go_by_decisions_and_a_client_of_genesis_counts_those_of_now() {
+    let mut net = Net::new(4);
+    net.start_all();
+    // A fifth follows.
+    net.start(4, false);
+    let fifth = Peer {
+        key: tally_node::vote_key(&SigningKey::from_seed(&vote_seed(4)).public_key()),
+        addresses: vec![net.found_socket(4).await],
+    };
+    let operator = client_of(&net, vec![fifth.clone()]).await;
+    let runner = client_of(&net, vec![fifth.clone()]).await;
+    let key = SigningKey::from_seed(&[81; 32]);
+    register(&net, &runner, &key).await;
+
+    decide(&net, &operator, &[0, 1, 2, 3, 4], &[0, 1, 2]).await;
+    votes(&operator, 4).await;
+    // Of five, four must agree.
+    decide(&net, &operator, &[1, 2, 3, 4], &[1, 2, 3, 4]).await;
+    let now = governance(&operator).await;
+    assert_eq!(now.validators.len(), 4);
+    assert_eq!(now.decided.next.get(), 2);
+
+    for number in [1, 4] {
+        catches_up(&operator, number).await;
+    }
+
+    // The runner's client knows those of genesis, one of whom is left and has to be enough with the fifth.
+    for number in [0, 2, 3] {
+        net.kill(number);
+    }
+    let (transaction, receipt) = settlement(&net, &key, 0);
+    submit(&runner, &transaction).await;
+    net.start(2, false);
+    proven(&runner, receipt).await;
+
+    // Who was voted out is back and takes what it is sent, which counts for nothing.
+    net.start(0, false);
+    let begun = Instant::now();
+    while status_of(&operator, 0).await.is_none() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "v0 is not back");
+    }
+    for number in [2, 4] {
+        net.kill(number);
+    }
+    let late = client_of(&net, vec![fifth]).await;
+    let (transaction, receipt) = settlement(&net, &key, 1);
+    let refused = late.submit(std::slice::from_ref(&transaction)).await;
+    assert!(
+        matches!(
+            refused,
+            Err(ClientError::TooFew {
+                found: 1,
+                needed: 2,
+                ..
+            })
+        ),
+        "{refused:?}"
+    );
+    // With two more of those of now, it goes on.
+    for number in [2, 3] {
+        net.start(number, false);
+    }
+    submit(&late, &transaction).await;
+    proven(&late, receipt).await;
 }

@@ -8,7 +8,7 @@ use commonware_cryptography::ed25519::PublicKey;
 use commonware_p2p::Sender;
 use tally_ledger::{
     AccountId, Checked, Entry as LogEntry, Epoch, Evidence, Finality, Height, NodeId, Proof,
-    Settled, Transaction,
+    Settled, Subject, Transaction,
 };
 use tally_log::{ProofFile, SignedCheckpoint};
 use tally_receipt::Digest;
@@ -21,8 +21,8 @@ use crate::pool::{Entry, RefusedEntry};
 use crate::proofs::Wanted;
 use crate::store::StoreError;
 use crate::wire::{
-    self, AccountAnswer, Head, NodeAnswer, Refused, RefusedCode, Status, Stretch, Submitted,
-    Transactions, ValidatorStatus,
+    self, AccountAnswer, DecidedAnswer, Head, NodeAnswer, Refused, RefusedCode, ShownRecord,
+    Status, Stretch, Submitted, Transactions, ValidatorStatus,
 };
 
 /// The longest that somebody may wait for a receipt to become final.
@@ -80,6 +80,11 @@ pub(crate) enum Command {
     Head {
         since: Epoch,
         answer: oneshot::Sender<Option<Head>>,
+    },
+    /// None at genesis.
+    Decided {
+        since: Epoch,
+        answer: oneshot::Sender<Option<DecidedAnswer>>,
     },
 }
 
@@ -159,6 +164,7 @@ where
                     answer,
                 } => tell(answer, self.log.entries(from, count).to_vec()),
                 Command::Head { since, answer } => tell(answer, self.head(since)),
+                Command::Decided { since, answer } => tell(answer, self.decided(since)),
                 Command::Faults(answer) => tell(answer, self.faults.clone()),
             }
         }
@@ -285,6 +291,21 @@ where
             header: self.chain.tip().head().clone(),
             certificate: self.certificate.clone()?,
             ends: ends.iter().take(wire::MAX_ENDS).cloned().collect(),
+        })
+    }
+
+    fn decided(&self, since: Epoch) -> Option<DecidedAnswer> {
+        let tip = self.chain.tip();
+        let shown = |subject| {
+            Some(ShownRecord {
+                record: tip.record(subject)?.into(),
+                proof: tip.prove(subject),
+            })
+        };
+        Some(DecidedAnswer {
+            head: self.head(since)?,
+            parameters: shown(Subject::Parameters)?,
+            decisions: shown(Subject::Decisions)?,
         })
     }
 

@@ -13,13 +13,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
+use genesis::checkpoint_key;
 pub(crate) use genesis::{genesis, vote_seed};
 use scratch::Scratch;
 use tally_ledger::{
-    AccountId, Credits, Genesis, NodeId, Request, Roles, Sequence, Settlement, Terms, Transaction,
+    AccountId, Credits, Description, Genesis, NodeId, Request, Roles, Sequence, Settlement, Terms,
+    Transaction,
 };
 use tally_net::{Endpoint, Secret};
-use tally_node::{Client, Config, Pace, Status, Timing, guard};
+use tally_node::{Client, Config, Pace, Peer, Status, Timing, guard};
 use tally_receipt::{Digest, SigningKey};
 use zeroize::Zeroizing;
 
@@ -202,6 +204,21 @@ impl Net {
         self.genesis.addresses[place][0]
     }
 
+    /// Where a node listens that genesis has no address for, once it does.
+    pub(crate) async fn found_socket(&self, number: u8) -> SocketAddr {
+        let socket = self.folder().join(format!("v{number}.socket"));
+        let begun = Instant::now();
+        loop {
+            if let Ok(text) = std::fs::read_to_string(&socket)
+                && let Ok(address) = text.parse()
+            {
+                return address;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(60), "no v{number}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     pub(crate) fn folder(&self) -> &Path {
         self.dir.path()
     }
@@ -268,12 +285,32 @@ impl Drop for Net {
     }
 }
 
+/// Validators as an operator describes them.
+pub(crate) fn described(numbers: &[u8]) -> Description {
+    let text: String = numbers
+        .iter()
+        .map(|number| {
+            let vote = SigningKey::from_seed(&vote_seed(*number)).public_key();
+            let checkpoint = checkpoint_key(*number).public_key();
+            format!(
+                "[[validators]]\nname = \"v{number}\"\nvote = \"{vote}\"\ncheckpoint = \"{checkpoint}\"\n"
+            )
+        })
+        .collect();
+    Description::parse(&text).expect("validators")
+}
+
 pub(crate) async fn client(net: &Net) -> Client {
+    client_of(net, Vec::new()).await
+}
+
+/// A client of genesis that is told where others are.
+pub(crate) async fn client_of(net: &Net, peers: Vec<Peer>) -> Client {
     let config = tally_net::Config::new(([127, 0, 0, 1], 0).into());
     let endpoint = Endpoint::bind(&Secret::derive(&[9; 32]), config)
         .await
         .expect("a free port");
-    Client::new(&endpoint, &net.genesis, Vec::new(), Duration::from_secs(10)).expect("addresses")
+    Client::new(&endpoint, &net.genesis, peers, Duration::from_secs(10)).expect("addresses")
 }
 
 /// Hands a transaction over, as often as it takes, for at most a minute.
