@@ -96,7 +96,7 @@ impl Watched {
         let endpoint = Endpoint::bind(&secret, tally_net::Config::new(network.listen()))
             .await
             .or_environment("open a socket")?;
-        let client = Client::new(&endpoint, &network.genesis, Vec::new(), ANSWER).or_misuse(
+        let client = Client::new(&endpoint, &network.genesis, network.peers(), ANSWER).or_misuse(
             format_args!("reach the network of {}", network.file.display()),
         )?;
         Ok(Self(Arc::new(Inner {
@@ -355,7 +355,7 @@ impl Inner {
                         faults: status.faults,
                     }),
                     Some((_, Err(reason))) => Err(reason.clone()),
-                    None => Err("genesis has no address for it".to_owned()),
+                    None => Err("it is not known where it is (--peer)".to_owned()),
                 };
                 ValidatorRow { name, key, answer }
             })

@@ -3,19 +3,24 @@
 //! ```text
 //! $TALLY_HOME/ledger/
 //!   genesis.toml      the network of commands that name none: `tally ledger use FILE` puts it here
+//!   peers             where validators are that genesis does not tell of, KEY@ADDRESS, one a line: `--peer` of that command
 //!   outbox/           receipts that wait to be settled (`tally_node::Outbox`), one folder for each chain
 //! ```
 //!
 //! Nothing is contacted unless a network is named: by `--network FILE`, by TALLY_NETWORK, or here.
 
+use std::fmt;
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Args as ClapArgs;
 use tally_ledger::Genesis;
 use tally_net::{Endpoint, Secret};
-use tally_node::{Client, Outbox};
+use tally_node::{Client, Outbox, Peer};
+use tally_receipt::PublicKey;
 
 use crate::failure::{Failure, OrFail};
 use crate::home::Home;
@@ -26,6 +31,47 @@ pub(crate) struct Which {
     /// The network's genesis file; else TALLY_NETWORK, else the one of `tally ledger use`.
     #[arg(long, value_name = "FILE")]
     pub(crate) network: Option<PathBuf>,
+    /// Where a validator is that genesis does not tell of, such as one that came later. May be given several times.
+    #[arg(long = "peer", value_name = "KEY@ADDRESS")]
+    pub(crate) peers: Vec<Located>,
+}
+
+/// Where somebody is who votes with a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Located {
+    key: PublicKey,
+    address: SocketAddr,
+}
+
+impl Located {
+    pub(crate) fn new(key: PublicKey, address: SocketAddr) -> Self {
+        Self { key, address }
+    }
+
+    pub(crate) fn peer(self) -> Peer {
+        Peer {
+            key: tally_node::vote_key(&self.key),
+            addresses: vec![self.address],
+        }
+    }
+}
+
+impl FromStr for Located {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (key, address) = text.split_once('@').ok_or("write KEY@ADDRESS")?;
+        Ok(Self {
+            key: key.parse().map_err(|error| format!("{error}"))?,
+            address: address.parse().map_err(|error| format!("{error}"))?,
+        })
+    }
+}
+
+impl fmt::Display for Located {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}@{}", self.key, self.address)
+    }
 }
 
 /// A network that is configured.
@@ -33,6 +79,8 @@ pub(crate) struct Which {
 pub(crate) struct Network {
     pub(crate) genesis: Genesis,
     pub(crate) file: PathBuf,
+    /// Where validators are that genesis does not tell of.
+    pub(crate) peers: Vec<Located>,
 }
 
 /// How long a validator may take to answer.
@@ -41,18 +89,22 @@ const ANSWER: Duration = Duration::from_secs(25);
 impl Which {
     /// The network, if one is named.
     pub(crate) fn find(&self, home: &Home) -> Result<Option<Network>, Failure> {
-        let file = match (&self.network, std::env::var_os("TALLY_NETWORK")) {
-            (Some(file), _) => file.clone(),
-            (None, Some(file)) if !file.is_empty() => file.into(),
+        let (file, kept) = match (&self.network, std::env::var_os("TALLY_NETWORK")) {
+            (Some(file), _) => (file.clone(), Vec::new()),
+            (None, Some(file)) if !file.is_empty() => (file.into(), Vec::new()),
             _ => {
-                let file = home.path().join("ledger/genesis.toml");
+                let folder = home.path().join("ledger");
+                let file = folder.join("genesis.toml");
                 if !file.exists() {
                     return Ok(None);
                 }
-                file
+                (file, read_peers(&folder.join("peers"))?)
             }
         };
-        Network::read(&file).map(Some)
+        let mut network = Network::read(&file)?;
+        network.peers.extend(kept);
+        network.peers.extend(&self.peers);
+        Ok(Some(network))
     }
 
     /// The network, which must be named.
@@ -64,6 +116,20 @@ impl Which {
     }
 }
 
+/// None if there is no such file.
+fn read_peers(file: &Path) -> Result<Vec<Located>, Failure> {
+    let text = match std::fs::read_to_string(file) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        read => read.or_environment(format_args!("read {}", file.display()))?,
+    };
+    text.lines()
+        .map(|line| {
+            line.parse::<Located>()
+                .or_environment(format_args!("use {line:?} of {}", file.display()))
+        })
+        .collect()
+}
+
 impl Network {
     pub(crate) fn read(file: &Path) -> Result<Self, Failure> {
         let text =
@@ -73,7 +139,27 @@ impl Network {
         Ok(Self {
             genesis,
             file: file.to_owned(),
+            peers: Vec::new(),
         })
+    }
+
+    /// Makes it the network of commands that name none.
+    pub(crate) fn keep(&self, home: &Home) -> Result<(), Failure> {
+        let folder = home.ledger()?;
+        let peers: String = self.peers.iter().map(|peer| format!("{peer}\n")).collect();
+        for (name, text) in [("peers", peers), ("genesis.toml", self.genesis.to_toml())] {
+            let place = folder.join(name);
+            let draft = place.with_extension("draft");
+            std::fs::write(&draft, text)
+                .and_then(|()| std::fs::rename(&draft, &place))
+                .or_environment(format_args!("write {}", place.display()))?;
+        }
+        Ok(())
+    }
+
+    /// Where validators are, beside what genesis says.
+    pub(crate) fn peers(&self) -> Vec<Peer> {
+        self.peers.iter().map(|peer| peer.peer()).collect()
     }
 
     /// What waits to be settled on this chain.
@@ -90,6 +176,7 @@ impl Network {
             .addresses
             .iter()
             .flatten()
+            .chain(self.peers.iter().map(|peer| &peer.address))
             .all(SocketAddr::is_ipv6);
         if v6_only {
             (Ipv6Addr::UNSPECIFIED, 0).into()
@@ -104,8 +191,30 @@ impl Network {
         let endpoint = Endpoint::bind(&secret, tally_net::Config::new(self.listen()))
             .await
             .or_environment("open a socket")?;
-        let client = Client::new(&endpoint, &self.genesis, Vec::new(), ANSWER)
+        let client = Client::new(&endpoint, &self.genesis, self.peers(), ANSWER)
             .or_misuse(format_args!("reach the network of {}", self.file.display()))?;
         Ok((endpoint, client))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tally_receipt::SigningKey;
+
+    use super::*;
+
+    #[test]
+    fn where_a_validator_is_has_one_spelling() {
+        let key = SigningKey::from_seed(&[1; 32]).public_key();
+        let located = Located::new(key, ([127, 0, 0, 1], 4410).into());
+        assert_eq!(located.to_string().parse::<Located>(), Ok(located));
+        for wrong in [
+            "",
+            "127.0.0.1:4410",
+            "key@127.0.0.1:4410",
+            &format!("{key}@4410"),
+        ] {
+            assert!(wrong.parse::<Located>().is_err(), "{wrong}");
+        }
     }
 }

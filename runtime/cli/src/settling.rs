@@ -6,7 +6,6 @@
 
 use std::io;
 use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -85,7 +84,7 @@ pub(crate) struct Settling {
 
 /// Receipts that are on the disk and wait.
 pub(crate) struct Kept {
-    network: PathBuf,
+    network: Network,
     outbox: Outbox,
     settler: Option<Settler>,
 }
@@ -99,7 +98,7 @@ impl Settling {
         let settler = if outbox.is_attended().or_environment("look at the outbox")? {
             None
         } else {
-            Some(Settler::start(&network.file))
+            Some(Settler::start(&network))
         };
         Ok(Self {
             network,
@@ -130,7 +129,7 @@ impl Settling {
             .append(&records)
             .or_environment("write the receipts to the outbox")?;
         Ok(Kept {
-            network: self.network.file,
+            network: self.network,
             outbox: self.outbox,
             settler: self.settler,
         })
@@ -158,13 +157,19 @@ impl Kept {
 }
 
 impl Settler {
-    fn start(network: &Path) -> Self {
-        let network = network.to_owned();
+    fn start(network: &Network) -> Self {
+        let file = network.file.clone();
+        let peers: Vec<String> = network
+            .peers
+            .iter()
+            .flat_map(|peer| ["--peer".to_owned(), peer.to_string()])
+            .collect();
         // To start a program is to wait for it to be found and mapped.
         Self(std::thread::spawn(move || {
             Command::new(std::env::current_exe()?)
                 .args(["ledger", "settle", "--background", "--network"])
-                .arg(network)
+                .arg(file)
+                .args(peers)
                 .stdin(Stdio::piped())
                 .stdout(Stdio::null())
                 .stderr(Stdio::null())

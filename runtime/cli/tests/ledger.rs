@@ -614,6 +614,94 @@ fn a_chain_is_kept_in_one_file_and_brought_back_as_a_followers_data() {
 }
 
 #[test]
+fn validators_decide_by_a_file_that_one_makes_enough_sign_and_the_last_hands_in() {
+    let machine = Machine::bare();
+    let devnet = Devnet::start(&machine, "4");
+    machine.tally(["ledger", "use", &devnet.genesis]).ok();
+    let text = |path: std::path::PathBuf| path.to_str().expect("UTF-8").to_owned();
+    let key = |number: u8| text(machine.path(&format!("devnet/v{number}/vote.key")));
+    let file = text(machine.path("decision.toml"));
+    let five = text(machine.path("five.toml"));
+
+    // The four of genesis, and one that comes.
+    let stranger = text(machine.path("v4.key"));
+    let lines = machine.tally([
+        "node",
+        "--role",
+        "validator",
+        "--key",
+        &stranger,
+        "--listen",
+        "127.0.0.1:4499",
+        "--show-keys",
+        "v4",
+    ]);
+    let genesis = std::fs::read_to_string(&devnet.genesis).expect("a file");
+    let from = genesis.find("[[validators]]").expect("validators");
+    let to = genesis.find("[faucet]").expect("a faucet");
+    let description = format!("{}\n{}", &genesis[from..to], lines.ok().stdout());
+    machine.file("five.toml", description);
+    let draft = ["ledger", "decide", "draft", &five, "--out", &file];
+    let begun = Instant::now();
+    while machine.tally(draft).code() != 0 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "no ledger");
+    }
+    // What others may have signed is not written over.
+    machine.tally(draft).exits(2);
+    machine
+        .tally(["ledger", "decide", "show", &file])
+        .ok()
+        .says("comes: v4 (")
+        .says("nobody has signed it");
+
+    let sign = |key: &str| machine.tally(["ledger", "decide", "sign", &file, "--key", key]);
+    sign(&stranger).exits(1).says("has no say in this");
+    sign(&text(machine.path("none.key"))).exits(2);
+    assert!(!machine.path("none.key").exists());
+    sign(&key(0)).ok().says("signed by v0");
+    sign(&key(0)).ok().says("had signed it already");
+    let submit = ["ledger", "decide", "submit", &file];
+    machine
+        .tally(submit)
+        .exits(1)
+        .says("1 of the 3 validators that must sign this have; 2 more must, of: ");
+    sign(&key(1)).ok();
+    sign(&key(2)).ok().says("enough have signed");
+
+    let other = text(machine.path("other"));
+    machine
+        .tally([
+            "devnet",
+            "--files-only",
+            "--validators",
+            "1",
+            "--dir",
+            &other,
+        ])
+        .ok();
+    let other = format!("{other}/genesis.toml");
+    machine
+        .tally(["ledger", "decide", "show", &file, "--network", &other])
+        .exits(2)
+        .says("begins the chain");
+
+    machine
+        .tally(submit)
+        .ok()
+        .says("decision 0 is made")
+        .says("--peer");
+    machine
+        .tally(["ledger", "decide", "show", &file])
+        .exits(1)
+        .says("decision 0 is made already, and the next one is 1");
+    // The four go on without the fifth.
+    let receipt = machine.file("one.receipt.json", receipt("valid"));
+    machine
+        .tally(["ledger", "submit", receipt.to_str().unwrap()])
+        .ok();
+}
+
+#[test]
 fn without_a_network_nothing_is_settled_and_asking_for_it_is_misuse() {
     let machine = Machine::bare();
     machine.tally(["ledger", "status", "--json"]).exits(2);

@@ -1,5 +1,7 @@
 //! `tally ledger`: settle receipts, prove that they are settled, look around. `docs/node.md` is about running one.
 
+mod decide;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -12,7 +14,7 @@ use tally_receipt::{Digest, PublicKey, Receipt, SigningKey};
 use crate::explorer::{self, Verifier};
 use crate::failure::{Failure, OrFail, Outcome};
 use crate::home::Home;
-use crate::network::{Network, Which};
+use crate::network::{Located, Network, Which};
 use crate::ui::{grouped, printable, say, short};
 use crate::verbs::backup::{self, BackUp, Restore};
 use crate::verbs::checkpoints::{self, Consistency, EvidenceOf};
@@ -71,8 +73,13 @@ pub(crate) enum Verb {
         after_help = "Example:\n  tally ledger restore chain.tally --data copy && tally node --role follower --genesis genesis.toml --data copy"
     )]
     Restore(Restore),
+    /// Change who validates, or the ledger's parameters: a decision that validators sign one after another.
+    #[command(subcommand)]
+    Decide(decide::Verb),
     /// Make a network the one of commands that name none: `tally run` and `tally serve` settle there from now on.
-    #[command(after_help = "Example:\n  tally ledger use devnet/genesis.toml")]
+    #[command(
+        after_help = "Examples:\n  tally ledger use devnet/genesis.toml\n  tally ledger use genesis.toml --peer 3b6a27bc…@203.0.113.9:4410"
+    )]
     Use(Use),
 }
 
@@ -153,6 +160,9 @@ pub(crate) struct ExplorerArgs {
 pub(crate) struct Use {
     /// The network's genesis file.
     genesis: PathBuf,
+    /// Where a validator is that genesis does not tell of, for all commands that name no network. May be given several times.
+    #[arg(long = "peer", value_name = "KEY@ADDRESS")]
+    peers: Vec<Located>,
 }
 
 pub(crate) fn run(verb: Verb, json: bool) -> Outcome {
@@ -164,6 +174,7 @@ pub(crate) fn run(verb: Verb, json: bool) -> Outcome {
         Verb::Settle(args) => crate::runtime()?.block_on(settle(&args, &home, json)),
         Verb::Prove(args) => crate::runtime()?.block_on(prove(&args, &home, json)),
         Verb::Explorer(args) => crate::runtime()?.block_on(explore(&args, &home, json)),
+        Verb::Decide(verb) => crate::runtime()?.block_on(decide::run(verb, &home, json)),
         Verb::Policy(args) => policy(&args, &home, json),
         Verb::Evidence(args) => checkpoints::evidence(&args, &home, json),
         Verb::Consistency(args) => checkpoints::consistency(&args, json),
@@ -174,12 +185,9 @@ pub(crate) fn run(verb: Verb, json: bool) -> Outcome {
 }
 
 fn use_network(args: &Use, home: &Home, json: bool) -> Outcome {
-    let network = Network::read(&args.genesis)?;
-    let place = home.ledger()?.join("genesis.toml");
-    let draft = place.with_extension("draft");
-    std::fs::write(&draft, network.genesis.to_toml())
-        .and_then(|()| std::fs::rename(&draft, &place))
-        .or_environment(format_args!("write {}", place.display()))?;
+    let mut network = Network::read(&args.genesis)?;
+    network.peers.extend(&args.peers);
+    network.keep(home)?;
     let chain = network.genesis.chain().to_string();
     if json {
         say!("{}", serde_json::json!({ "chain": chain }));
@@ -204,6 +212,14 @@ async fn status(args: &Status, home: &Home, json: bool) -> Outcome {
     endpoint.close().await;
     let reached = statuses.iter().filter(|(_, status)| status.is_ok()).count();
     let chain = network.genesis.chain();
+    // Who validates now is what the newest of them says; genesis has the first ones.
+    let newest = statuses
+        .iter()
+        .filter_map(|(_, status)| status.as_ref().ok())
+        .max_by_key(|status| (status.epoch, status.height));
+    let tolerated = newest.map_or(network.genesis.validators.tolerated(), |status| {
+        status.validators.len().saturating_sub(1) / 3
+    });
     if json {
         let validators: Vec<_> = statuses
             .iter()
@@ -232,7 +248,7 @@ async fn status(args: &Status, home: &Home, json: bool) -> Outcome {
         say!(
             "{}",
             serde_json::json!({
-                "chain": chain.to_string(), "tolerates": network.genesis.validators.tolerated(),
+                "chain": chain.to_string(), "tolerates": tolerated,
                 "outbox": waiting, "validators": validators,
             })
         );

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args as ClapArgs, ValueEnum};
-use tally_node::{Config, Pace, Peer, RunError, Running, Timing, guard};
-use tally_receipt::{PublicKey, SigningKey};
+use tally_node::{Config, Pace, RunError, Running, Timing, guard};
+use tally_receipt::SigningKey;
 use zeroize::Zeroizing;
 
 use crate::failure::{Failure, OrFail, Outcome};
 use crate::home::{self, Home};
-use crate::network::Network;
+use crate::network::{Located, Network};
 use crate::ui::say;
 
 /// Run one node of a ledger.
@@ -45,8 +45,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "ADDRESS")]
     log: Option<SocketAddr>,
     /// Where a validator is that genesis does not tell of. May be given several times.
-    #[arg(long = "peer", value_name = "KEY@ADDRESS", value_parser = peer)]
-    peers: Vec<Peer>,
+    #[arg(long = "peer", value_name = "KEY@ADDRESS")]
+    peers: Vec<Located>,
     /// The shortest time between two blocks, in milliseconds.
     #[arg(long, value_name = "MS", default_value_t = 25, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     block_ms: u64,
@@ -67,16 +67,6 @@ enum Role {
     Validator,
     /// Has and checks every block, and answers as a validator does.
     Follower,
-}
-
-fn peer(text: &str) -> Result<Peer, String> {
-    let (key, address) = text.split_once('@').ok_or("write KEY@ADDRESS")?;
-    let key: PublicKey = key.parse().map_err(|error| format!("{error}"))?;
-    let address = address.parse().map_err(|error| format!("{error}"))?;
-    Ok(Peer {
-        key: tally_node::vote_key(&key),
-        addresses: vec![address],
-    })
 }
 
 /// Separates the key that signs checkpoints from the one that votes.
@@ -103,7 +93,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
     let (vote_seed, key_file) = match args.role {
         Role::Follower => (None, None),
         Role::Validator => {
-            let key = key_file(args, &home)?;
+            let key = key_file(args.key.as_deref(), &home)?;
             let seed = home::seed_or_new(&key)?;
             let mut name = [0; 16];
             getrandom::fill(&mut name)
@@ -149,7 +139,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
         listen,
         metrics: args.metrics,
         log: args.log,
-        peers: args.peers.clone(),
+        peers: args.peers.iter().map(|peer| peer.peer()).collect(),
         pace: Pace {
             block: Duration::from_millis(args.block_ms),
             ..Pace::default()
@@ -194,16 +184,17 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
     })
 }
 
-fn key_file(args: &Args, home: &Home) -> Result<PathBuf, Failure> {
-    match &args.key {
-        Some(key) => Ok(key.clone()),
+/// Where the key is that a validator votes with.
+pub(crate) fn key_file(named: Option<&Path>, home: &Home) -> Result<PathBuf, Failure> {
+    match named {
+        Some(key) => Ok(key.to_owned()),
         None => Ok(home.ledger()?.join("validator.key")),
     }
 }
 
 fn show_keys(args: &Args, home: &Home, name: &str, json: bool) -> Outcome {
     let name = tally_ledger::Name::new(name).or_misuse(format_args!("use {name:?} as a name"))?;
-    let seed = home::seed_or_new(&key_file(args, home)?)?;
+    let seed = home::seed_or_new(&key_file(args.key.as_deref(), home)?)?;
     let vote = SigningKey::from_seed(&seed).public_key();
     let checkpoint = SigningKey::from_seed(&checkpoint_seed(&seed)).public_key();
     let addresses: Vec<String> = args.listen.iter().map(ToString::to_string).collect();

@@ -137,6 +137,7 @@ impl Ledger {
     fn of(args: &Args) -> Result<Self, Failure> {
         let which = network::Which {
             network: args.genesis.clone(),
+            ..network::Which::default()
         };
         // Checking what others did leaves no trace: without a data directory there is no network of its own.
         let genesis = match Home::existing()? {
