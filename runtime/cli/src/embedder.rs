@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use tally_inference::{Links, MAX_EMBED_TEXTS, ModelKind, ModelRecord, ModelStore, Service};
+use tally_inference::{
+    Links, MAX_EMBED_TEXTS, ModelKind, ModelRecord, ModelStore, Service, StoreError,
+};
 use tally_recall::{EmbedError, Embedder, Embedding, TokenVectors};
 use tokio::runtime::Handle;
 
@@ -13,7 +15,7 @@ use crate::local_model::{LocalModel, nonce};
 use crate::setup;
 use crate::verbs::model::failure;
 
-/// The embedding model that is asked for by name, or the only one there is; `none` asks for nothing.
+/// The embedding model that is asked for by name, else the default one, else the only one there is; `none` asks for nothing.
 pub(crate) async fn chosen(
     store: &ModelStore,
     asked: Option<&str>,
@@ -22,17 +24,12 @@ pub(crate) async fn chosen(
         Some("none") => Ok(None),
         Some(name) => store.resolve(name).await.map(Some).map_err(failure),
         None => {
-            let all = store.list().await.map_err(failure)?;
-            let mut embedding = all
-                .into_iter()
-                .filter(|record| record.kind() == ModelKind::Embedding);
-            match (embedding.next(), embedding.next()) {
-                (Some(_), Some(_)) => {
-                    Err(Failure::misuse("this machine has several embedding models")
-                        .advise("name one with --embedding, or none"))
-                }
-                (one, _) => Ok(one),
-            }
+            let found = store.default_or_only(ModelKind::Embedding).await;
+            found.map_err(|error| match error {
+                StoreError::Undecided { .. } => failure(error)
+                    .advise("or name one with --embedding; `none` searches by words alone"),
+                error => failure(error),
+            })
         }
     }
 }
@@ -66,8 +63,8 @@ impl LocalEmbedder {
         }
     }
 
-    /// The model that is asked for: a GGUF file, or a name in this machine's store; without either the store's only embedding
-    /// model, and nothing if it has none. `none` asks for nothing.
+    /// The model that is asked for: a GGUF file, or a name in this machine's store; without either the store's default embedding
+    /// model or its only one, and nothing if it has none. `none` asks for nothing.
     pub(crate) fn find(asked: Option<&str>, handle: &Handle) -> Result<Option<Self>, Failure> {
         let kind = ModelKind::Embedding;
         let local = handle.block_on(async {

@@ -32,7 +32,7 @@ pub(crate) struct WhichMemory {
     /// The namespace of the vault that it lies in.
     #[arg(long, default_value = MEMORY, value_name = "NAME")]
     pub(crate) namespace: String,
-    /// The embedding model to search with: a name, or `none` for words alone; else the only one there is.
+    /// The embedding model to search with: a name, or `none` for words alone; else the default one, or the only one there is.
     #[arg(long, value_name = "MODEL", env = "TALLY_EMBEDDING")]
     pub(crate) embedding: Option<String>,
     /// Where vectors are searched: `exact` (here, by comparing with all), `edge` (Qdrant's engine in this process), or the address of a
@@ -49,7 +49,7 @@ pub(crate) struct WhichMemory {
 /// Whether what was found is read again.
 #[derive(ClapArgs, Clone, Debug)]
 pub(crate) struct Rerank {
-    /// A reranking model that reads the best memories together with the question, by name; or `none`. Slower, and better at the top.
+    /// A reranking model that reads the best memories together with the question, by name; `default`; or `none`. Slower, and better at the top.
     #[arg(long, value_name = "MODEL", env = "TALLY_RERANK")]
     rerank: Option<String>,
 }
@@ -190,7 +190,7 @@ pub(crate) fn moment(text: &str) -> Result<Moment, Failure> {
         })
 }
 
-/// The embedding model that is asked for, or the only one there is.
+/// The embedding model that is asked for, else the default one, else the only one there is.
 async fn embedder(
     home: &Home,
     models: &Models,

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use tally_inference::{Links, MAX_EMBED_TEXTS, ModelKind, ModelRecord, ModelStore, Service};
+use tally_inference::{
+    Links, MAX_EMBED_TEXTS, ModelKind, ModelRecord, ModelStore, Service, StoreError,
+};
 use tally_recall::{RerankError, Reranker};
 use tokio::runtime::Handle;
 
@@ -13,8 +15,19 @@ use crate::local_model::{LocalModel, must_be, nonce};
 use crate::setup;
 use crate::verbs::model::failure;
 
-/// The reranking model of that name.
+/// The reranking model of that name; `default` asks for the default one, or the only one there is.
 pub(crate) async fn chosen(store: &ModelStore, asked: &str) -> Result<ModelRecord, Failure> {
+    if asked == "default" {
+        let found = store.default_or_only(ModelKind::Reranking).await;
+        let found = found.map_err(|error| match error {
+            StoreError::Undecided { .. } => failure(error).advise("or name one with --rerank"),
+            error => failure(error),
+        })?;
+        return found.ok_or_else(|| {
+            Failure::misuse("this machine has no reranking model")
+                .advise("`make models` makes one, and says how to add it")
+        });
+    }
     let record = store.resolve(asked).await.map_err(failure)?;
     must_be(&record, ModelKind::Reranking)?;
     Ok(record)
@@ -35,7 +48,7 @@ impl LocalReranker {
         self
     }
 
-    /// The model that is asked for: a GGUF file, or a name in this machine's store.
+    /// The model that is asked for: a GGUF file, a name in this machine's store, or `default`.
     pub(crate) fn find(asked: &str, handle: &Handle) -> Result<Self, Failure> {
         let kind = ModelKind::Reranking;
         let file = Path::new(asked);

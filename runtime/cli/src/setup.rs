@@ -11,7 +11,8 @@ use tally_engine::{
     Signing, ToolPlugin,
 };
 use tally_inference::{
-    AddOptions, ModelName, ModelRecord, ModelStore, Service, ServiceOptions, Signer, WorkerCommand,
+    AddOptions, ModelKind, ModelName, ModelRecord, ModelStore, Service, ServiceOptions, Signer,
+    WorkerCommand,
 };
 use tally_receipt::{Digest, SigningKey};
 
@@ -284,7 +285,7 @@ pub(crate) async fn models(
                 .map_err(crate::verbs::model::failure)?,
         ),
         None => store
-            .default_model()
+            .default_model(ModelKind::Chat)
             .await
             .map_err(crate::verbs::model::failure)?,
     };

@@ -157,10 +157,8 @@ fn an_embedding_model_is_not_taken_for_a_chat_model() {
             "letters".as_ref(),
         ])
         .ok();
-    machine
-        .tally(["model", "default", "letters"])
-        .exits(2)
-        .says("embedding");
+    // It is the default embedding model then, and no default chat model.
+    machine.tally(["model", "default", "letters"]).ok();
     let agent = component("answer-with-sources");
     let document = machine.file("hours.md", "The library opens at nine.");
     machine

@@ -210,13 +210,12 @@ fn a_reranking_model_reads_what_was_found_and_says_so_in_the_trace() {
         ])
         .ok();
     machine.tally(["model", "list"]).ok().says("reranking");
-    machine
-        .tally(["model", "default", "judge"])
-        .exits(2)
-        .says("cannot be the default");
     let ask = ["search", "when do the figs ripen", "--json"];
     let plain = memory(&machine, &ask).ok().json();
     let read = memory(&machine, &[&ask[..], &["--rerank", "judge"]].concat())
+        .ok()
+        .json();
+    let only = memory(&machine, &[&ask[..], &["--rerank", "default"]].concat())
         .ok()
         .json();
     let arms = |answer: &serde_json::Value| {
@@ -226,6 +225,32 @@ fn a_reranking_model_reads_what_was_found_and_says_so_in_the_trace() {
     };
     assert_eq!(arms(&plain), 0);
     assert!(arms(&read) > 0, "{read}");
+    assert!(arms(&only) > 0, "{only}");
+}
+
+#[test]
+fn of_several_embedding_models_the_default_is_used_and_without_one_they_are_named() {
+    let machine = machine();
+    memory(
+        &machine,
+        &["add", "The figs ripen in September.", "--no-learn"],
+    )
+    .ok();
+    for (name, seed) in [("first", 1), ("second", 2)] {
+        let file = machine.file("embed.gguf", tally_seed_model::embedding_model(seed));
+        let file = file.to_str().expect("UTF-8");
+        machine.tally(["model", "add", file, "--name", name]).ok();
+        if name == "first" {
+            memory(&machine, &["search", "figs"]).ok();
+        }
+    }
+    memory(&machine, &["search", "figs"])
+        .exits(2)
+        .says("(first, second)")
+        .says("tally model default NAME")
+        .says("--embedding");
+    machine.tally(["model", "default", "second"]).ok();
+    memory(&machine, &["search", "figs"]).ok();
 }
 
 #[test]

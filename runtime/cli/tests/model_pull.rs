@@ -526,31 +526,51 @@ fn files_that_no_llama_cpp_runs_are_told_apart_and_the_old_model_stays() {
 }
 
 #[test]
-fn an_embedding_model_is_kept_and_is_never_the_default() {
+fn an_embedding_model_becomes_the_default_of_its_kind_and_nano_stays_that_of_chat() {
     let machine = machine();
     let server = in_turn(vec![Served::new(tally_seed_model::embedding_model(
         tally_seed_model::SEED,
     ))]);
     let url = server.url("embed.gguf");
-    pull(&machine, &[&url, "--default"])
-        .exits(2)
-        .says("embedding model");
-    assert!(model(&models(&machine), "embed").is_none());
     let said = pull(&machine, &[&url, "--json"]).ok().json();
-    assert_eq!(said["kind"], "embedding");
     assert_eq!(
-        server.asked().len(),
-        1,
-        "what came for the first command serves the second"
+        (&said["kind"], &said["default"]),
+        (&"embedding".into(), &false.into())
     );
+    // A second one, and a choice is wanted; the same command with --default makes it.
+    let url = server.url("embed-2.gguf");
+    pull(&machine, &[&url])
+        .ok()
+        .says("(embed, embed-2); choose one with `tally model default NAME`");
+    pull(&machine, &[&url, "--default"]).ok().says("(default)");
+    pull(&machine, &[&server.url("embed.gguf")])
+        .ok()
+        .says("memories use embed-2; to change that: tally model default embed");
+    let marked = || {
+        let listed = models(&machine);
+        ["embed", "embed-2", "tally-nano"]
+            .map(|name| model(&listed, name).expect("it is there")["default"] == true)
+    };
+    assert_eq!(marked(), [false, true, true]);
     machine
         .tally(["model", "default", "embed"])
-        .exits(2)
-        .says("embedding model");
-    assert_eq!(
-        model(&models(&machine), "tally-nano").expect("it is there")["default"],
-        true
-    );
+        .ok()
+        .says("(default)");
+    assert_eq!(marked(), [true, false, true]);
+    let listed = machine.tally(["model", "list"]).ok().stdout();
+    for line in listed.lines() {
+        assert_eq!(
+            line.ends_with("(default)"),
+            !line.starts_with("embed-2 "),
+            "{listed}"
+        );
+    }
+    // With the default gone the other is the only one, which needs no choice.
+    let ended = machine.tally(["model", "remove", "embed"]).ok();
+    assert!(!ended.stderr().contains("default"), "{}", ended.stderr());
+    pull(&machine, &[&server.url("embed.gguf")]).ok();
+    let ended = machine.tally(["model", "remove", "tally-nano"]).ok();
+    ended.says("no chat model is left");
 }
 
 #[test]

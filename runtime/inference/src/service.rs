@@ -356,7 +356,7 @@ impl Service {
         })
     }
 
-    /// Turns texts into vectors of length 1. The empty name means the store's only embedding model.
+    /// Turns texts into vectors of length 1. The empty name means the store's default embedding model, or its only one.
     ///
     /// # Errors
     /// As [`Service::chat`].
@@ -403,7 +403,7 @@ impl Service {
             return Err(InvalidRequest::TooLong { found: bytes }.into());
         }
         let record = if model.is_empty() {
-            self.only_embedding_model().await?
+            self.default_embedding_model().await?
         } else {
             self.resolve(model).await?
         };
@@ -610,7 +610,7 @@ impl Service {
         let failed = |error: StoreError| InferenceError::Store(error.to_string());
         if model.is_empty() {
             return store
-                .default_model()
+                .default_model(ModelKind::Chat)
                 .await
                 .map_err(failed)?
                 .ok_or(InferenceError::NoDefaultModel);
@@ -632,16 +632,13 @@ impl Service {
         }
     }
 
-    /// The embedding model of a store that has one; with several the caller says which.
-    async fn only_embedding_model(&self) -> Result<ModelRecord, InferenceError> {
-        let records = self.inner.store.list().await;
-        let records = records.map_err(|error| InferenceError::Store(error.to_string()))?;
-        let mut embedding = records
-            .into_iter()
-            .filter(|record| record.kind() == ModelKind::Embedding);
-        match (embedding.next(), embedding.next()) {
-            (Some(only), None) => Ok(only),
-            _ => Err(InferenceError::NoDefaultModel),
+    /// The store's default embedding model, or its only one; with several and no default the caller says which.
+    async fn default_embedding_model(&self) -> Result<ModelRecord, InferenceError> {
+        let found = self.inner.store.default_or_only(ModelKind::Embedding).await;
+        match found {
+            Ok(Some(record)) => Ok(record),
+            Ok(None) | Err(StoreError::Undecided { .. }) => Err(InferenceError::NoDefaultModel),
+            Err(error) => Err(InferenceError::Store(error.to_string())),
         }
     }
 

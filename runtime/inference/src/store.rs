@@ -3,11 +3,14 @@
 //! ```text
 //! DIR/weights/<64 hex>.gguf     a model file, or a symbolic link to one (`AddMode::Link`), named by its BLAKE3
 //! DIR/models/<name>.json        a ModelRecord
-//! DIR/default                   the name of the default model
+//! DIR/default                   the name of the default chat model
+//! DIR/default-embedding         the name of the default embedding model
+//! DIR/default-reranking         the name of the default reranking model
 //! DIR/tmp/                      files being written; left-overs are removed by the next `add`
 //! ```
 //!
-//! Other folders in DIR are not the store's; the command line keeps unfinished downloads in one.
+//! Other folders in DIR are not the store's; the command line keeps unfinished downloads in one. Stores from before the other
+//! kinds had a default lack their two files, and programs of that time pass over them.
 //!
 //! Invariants:
 //! - A file under `weights` or `models` is complete: it was written elsewhere, synced, and renamed into place. A full
@@ -182,6 +185,16 @@ pub enum StoreError {
         /// What was asked for.
         prefix: String,
     },
+    /// The operator makes one of them the default, or the caller names one.
+    #[error(
+        "the store has several {kind} models and none of them is the default ({known}); choose one with `tally model default NAME`"
+    )]
+    Undecided {
+        /// Of which kind a model was wanted.
+        kind: ModelKind,
+        /// The names of those there are, separated by commas.
+        known: String,
+    },
     /// The operator frees space.
     #[error("no space left for {}; free some space, the store is unchanged", path.display())]
     DiskFull {
@@ -282,16 +295,28 @@ impl ModelStore {
         blocking(move || store.resolve_now(&name)).await
     }
 
-    /// The default chat model, if there is one.
+    /// The default model of this kind, if there is one.
     ///
     /// # Errors
     /// [`StoreError::BadRecord`], [`StoreError::Io`].
-    pub async fn default_model(&self) -> Result<Option<ModelRecord>, StoreError> {
+    pub async fn default_model(&self, kind: ModelKind) -> Result<Option<ModelRecord>, StoreError> {
         let store = self.clone();
-        blocking(move || store.default_now()).await
+        blocking(move || store.default_now(kind)).await
     }
 
-    /// Makes this model the default.
+    /// The model of this kind for somebody who names none: the default, else the only one there is; none in a store without any.
+    ///
+    /// # Errors
+    /// [`StoreError::Undecided`], [`StoreError::BadRecord`], [`StoreError::Io`].
+    pub async fn default_or_only(
+        &self,
+        kind: ModelKind,
+    ) -> Result<Option<ModelRecord>, StoreError> {
+        let store = self.clone();
+        blocking(move || store.default_or_only_now(kind)).await
+    }
+
+    /// Makes this model the default of its kind.
     ///
     /// # Errors
     /// As [`ModelStore::resolve`], and [`StoreError::DiskFull`].
@@ -299,7 +324,7 @@ impl ModelStore {
         let (store, name) = (self.clone(), name.to_owned());
         blocking(move || {
             let record = store.resolve_now(&name)?;
-            store.write_default(&record.name)?;
+            store.write_default(&record)?;
             Ok(record)
         })
         .await
@@ -423,8 +448,8 @@ impl ModelStore {
         let json =
             serde_json::to_vec_pretty(&record).expect("a record is plain data with string keys");
         self.write_file(&record_path, &json)?;
-        if record.kind() == ModelKind::Chat && self.default_now()?.is_none() {
-            self.write_default(&record.name)?;
+        if record.kind() == ModelKind::Chat && self.default_now(ModelKind::Chat)?.is_none() {
+            self.write_default(&record)?;
         }
         Ok(record)
     }
@@ -479,8 +504,8 @@ impl ModelStore {
         }
     }
 
-    fn default_now(&self) -> Result<Option<ModelRecord>, StoreError> {
-        let path = self.dir.join("default");
+    fn default_now(&self, kind: ModelKind) -> Result<Option<ModelRecord>, StoreError> {
+        let path = self.default_path(kind);
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -492,7 +517,24 @@ impl ModelStore {
                 reason: "it holds no model name".to_owned(),
             });
         };
-        read_record(&self.record_path(&name))
+        // Another model may have taken the name since, one of another kind.
+        Ok(read_record(&self.record_path(&name))?.filter(|record| record.kind() == kind))
+    }
+
+    fn default_or_only_now(&self, kind: ModelKind) -> Result<Option<ModelRecord>, StoreError> {
+        if let Some(default) = self.default_now(kind)? {
+            return Ok(Some(default));
+        }
+        let mut there = self.list_now()?;
+        there.retain(|record| record.kind() == kind);
+        if there.len() > 1 {
+            let names: Vec<_> = there.iter().map(|record| record.name.as_str()).collect();
+            return Err(StoreError::Undecided {
+                kind,
+                known: names.join(", "),
+            });
+        }
+        Ok(there.pop())
     }
 
     fn remove_now(&self, text: &str) -> Result<ModelRecord, StoreError> {
@@ -509,9 +551,13 @@ impl ModelStore {
                 _ => {}
             }
         }
-        let default = self.dir.join("default");
-        if fs::read_to_string(&default).is_ok_and(|name| name.trim_end() == record.name.as_str()) {
-            fs::remove_file(&default).map_err(io_error("remove", &default))?;
+        for kind in [ModelKind::Chat, ModelKind::Embedding, ModelKind::Reranking] {
+            let default = self.default_path(kind);
+            if fs::read_to_string(&default)
+                .is_ok_and(|name| name.trim_end() == record.name.as_str())
+            {
+                fs::remove_file(&default).map_err(io_error("remove", &default))?;
+            }
         }
         Ok(record)
     }
@@ -520,8 +566,20 @@ impl ModelStore {
         self.dir.join("models").join(format!("{name}.json"))
     }
 
-    fn write_default(&self, name: &ModelName) -> Result<(), StoreError> {
-        self.write_file(&self.dir.join("default"), format!("{name}\n").as_bytes())
+    /// The file with the name of this kind's default. That of chat models has its name from when there was no other.
+    fn default_path(&self, kind: ModelKind) -> PathBuf {
+        self.dir.join(match kind {
+            ModelKind::Chat => "default",
+            ModelKind::Embedding => "default-embedding",
+            ModelKind::Reranking => "default-reranking",
+        })
+    }
+
+    fn write_default(&self, record: &ModelRecord) -> Result<(), StoreError> {
+        self.write_file(
+            &self.default_path(record.kind()),
+            format!("{}\n", record.name).as_bytes(),
+        )
     }
 
     /// Writes a small file so that a reader sees the old bytes or the new, whatever happens.

@@ -611,6 +611,24 @@ async fn a_reranking_model_does_nothing_else_and_no_other_model_ranks() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_empty_name_means_the_default_embedding_model_and_of_several_without_one_none() {
+    let world = World::new().await;
+    world
+        .add("other", &tally_seed_model::embedding_model(5))
+        .await;
+    let service = world.service();
+    let embed = || service.embed("", vec!["Hello.".into()], nonce(1), Links::default());
+    let error = embed().await.expect_err("which?");
+    assert!(matches!(error, InferenceError::NoDefaultModel), "{error:?}");
+    assert!(service.loaded().is_empty(), "nothing was started for it");
+    world.store.set_default("other").await.expect("chosen");
+    embed().await.expect("vectors of the default model");
+    let loaded = service.loaded();
+    let names: Vec<&str> = loaded.iter().map(|one| one.name.as_str()).collect();
+    assert_eq!(names, ["other"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_wrong_kind_of_model_is_refused() {
     let world = World::new().await;
     let service = world.service();

@@ -102,7 +102,7 @@ async fn the_first_chat_model_is_the_default_until_another_is_chosen() {
     assert_eq!(
         world
             .store
-            .default_model()
+            .default_model(ModelKind::Chat)
             .await
             .expect("read")
             .expect("one")
@@ -114,7 +114,7 @@ async fn the_first_chat_model_is_the_default_until_another_is_chosen() {
     assert_eq!(
         world
             .store
-            .default_model()
+            .default_model(ModelKind::Chat)
             .await
             .expect("read")
             .expect("one")
@@ -126,7 +126,7 @@ async fn the_first_chat_model_is_the_default_until_another_is_chosen() {
     assert_eq!(
         world
             .store
-            .default_model()
+            .default_model(ModelKind::Chat)
             .await
             .expect("read")
             .expect("one")
@@ -135,7 +135,120 @@ async fn the_first_chat_model_is_the_default_until_another_is_chosen() {
         "other"
     );
     world.store.remove("other").await.expect("removed");
-    assert!(world.store.default_model().await.expect("read").is_none());
+    assert!(
+        world
+            .store
+            .default_model(ModelKind::Chat)
+            .await
+            .expect("read")
+            .is_none()
+    );
+}
+
+/// The default of a kind, by name.
+async fn default(world: &World, kind: ModelKind) -> Option<String> {
+    let default = world.store.default_model(kind).await.expect("read");
+    default.map(|record| record.name.to_string())
+}
+
+/// What somebody gets who names no model of a kind, by name.
+async fn unnamed(world: &World, kind: ModelKind) -> Result<Option<String>, StoreError> {
+    let found = world.store.default_or_only(kind).await?;
+    Ok(found.map(|record| record.name.to_string()))
+}
+
+#[tokio::test]
+async fn each_kind_has_a_default_of_its_own() {
+    let world = World::new().await;
+    world.add_reranker().await;
+    let kinds = [
+        (ModelKind::Chat, CHAT),
+        (ModelKind::Embedding, EMBED),
+        (ModelKind::Reranking, RERANK),
+    ];
+    for kind in [ModelKind::Embedding, ModelKind::Reranking] {
+        assert_eq!(default(&world, kind).await, None, "{kind} is not chosen");
+    }
+    for (_, name) in kinds {
+        world.store.set_default(name).await.expect("chosen");
+    }
+    for (kind, name) in kinds {
+        assert_eq!(default(&world, kind).await.as_deref(), Some(name));
+    }
+    world.store.remove(EMBED).await.expect("removed");
+    for (kind, name) in kinds {
+        let left = (name != EMBED).then_some(name);
+        assert_eq!(default(&world, kind).await.as_deref(), left, "{kind}");
+    }
+    // Its name does not bring the choice back.
+    let bytes = tally_seed_model::embedding_model(SEED);
+    world.add(EMBED, &bytes).await;
+    assert_eq!(default(&world, ModelKind::Embedding).await, None);
+}
+
+#[tokio::test]
+async fn who_names_none_gets_the_default_or_the_only_one_and_of_several_is_told_the_names() {
+    let world = World::new().await;
+    let kind = ModelKind::Embedding;
+    let none = unnamed(&world, ModelKind::Reranking).await;
+    assert_eq!(none.expect("read"), None);
+    let only = unnamed(&world, kind).await.expect("read");
+    assert_eq!(only.as_deref(), Some(EMBED));
+    let bytes = tally_seed_model::embedding_model(5);
+    world.add("other", &bytes).await;
+    let error = unnamed(&world, kind).await.expect_err("which?");
+    let said = error.to_string();
+    assert!(
+        matches!(error, StoreError::Undecided { .. })
+            && said.contains(&format!("(other, {EMBED})"))
+            && said.contains("several embedding models")
+            && said.contains("tally model default NAME"),
+        "{said}"
+    );
+    for name in ["other", EMBED] {
+        world.store.set_default(name).await.expect("chosen");
+        let chosen = unnamed(&world, kind).await.expect("read");
+        assert_eq!(chosen.as_deref(), Some(name));
+    }
+}
+
+#[tokio::test]
+async fn a_store_with_the_one_default_of_before_is_read_and_old_programs_read_a_new_one() {
+    let world = World::new().await;
+    let file = |name: &str| world.store.dir().join(name);
+    // As it was when only chat models had a default: one file, of this name.
+    assert_eq!(
+        std::fs::read(file("default")).expect("it is there"),
+        format!("{CHAT}\n").as_bytes()
+    );
+    for name in ["default-embedding", "default-reranking"] {
+        assert!(!file(name).exists(), "{name}");
+    }
+    assert_eq!(
+        default(&world, ModelKind::Chat).await.as_deref(),
+        Some(CHAT)
+    );
+    let only = unnamed(&world, ModelKind::Embedding).await.expect("read");
+    assert_eq!(only.as_deref(), Some(EMBED));
+
+    world.store.set_default(EMBED).await.expect("chosen");
+    assert_eq!(
+        std::fs::read(file("default")).expect("it is there"),
+        format!("{CHAT}\n").as_bytes()
+    );
+    assert_eq!(
+        std::fs::read(file("default-embedding")).expect("it is there"),
+        format!("{EMBED}\n").as_bytes()
+    );
+
+    // A file that names a model of another kind chooses nothing.
+    std::fs::write(file("default"), format!("{EMBED}\n")).expect("the file is written");
+    assert_eq!(default(&world, ModelKind::Chat).await, None);
+    std::fs::write(file("default-embedding"), "no name\n").expect("the file is written");
+    assert!(matches!(
+        world.store.default_model(ModelKind::Embedding).await,
+        Err(StoreError::BadRecord { .. })
+    ));
 }
 
 #[tokio::test]

@@ -48,7 +48,7 @@ pub(crate) struct Args {
     #[arg(long = "component", value_name = "FILE")]
     components: Vec<PathBuf>,
     /// For `inference`: a GGUF file; else a small model with seeded weights. For `memory`: an embedding model, by name or file;
-    /// else the only one of this machine.
+    /// else the default one, or the only one of this machine.
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
     /// For `vault`: where to work, on a disk; else the folder for temporary files.

@@ -17,6 +17,7 @@ use std::time::Instant;
 use clap::Args as ClapArgs;
 use tally_engine::contract::{Attachment, Input};
 use tally_engine::{Engine, JournalTo, Outcome as Ended, Plan, ReplayOptions, Start, inspect};
+use tally_inference::ModelKind;
 use tally_journal::Journal;
 use tally_receipt::{Context, Receipt, Status, verify_bytes};
 use tally_vault::Place;
@@ -370,7 +371,8 @@ async fn ready_model(home: &Home, named: Option<&str>) -> Result<String, Failure
             .name
             .to_string());
     }
-    let default = store.default_model().await.map_err(model::failure)?;
+    let default = store.default_model(ModelKind::Chat).await;
+    let default = default.map_err(model::failure)?;
     default
         .map(|record| record.name.to_string())
         .ok_or_else(|| {

@@ -39,8 +39,10 @@ pub(crate) enum Verb {
         /// A name, the beginning of a digest, or a file.
         model: String,
     },
-    /// Choose the model that runs use when they name none.
-    #[command(after_help = "Example:\n  tally model default qwen2.5-0.5b-instruct-q8_0")]
+    /// Choose the model of its kind (chat, embedding, reranking) that is used where none is named.
+    #[command(
+        after_help = "Examples:\n  tally model default qwen2.5-0.5b-instruct-q8_0\n  tally model default tally-recall.q8_0"
+    )]
     Default {
         /// A name or the beginning of a digest.
         model: String,
@@ -64,7 +66,7 @@ pub(crate) struct Add {
     /// Leave the file where it is and link to it, instead of copying.
     #[arg(long)]
     link: bool,
-    /// Make it the model that runs use when they name none.
+    /// Make it the model of its kind that is used where none is named.
     #[arg(long)]
     default: bool,
 }
@@ -80,12 +82,7 @@ pub(crate) fn run(verb: Verb, json: bool) -> Outcome {
             Verb::List => list(&store, json).await,
             Verb::Inspect { model } => inspect(&store, &model, json).await,
             Verb::Default { model } => {
-                let record = store.resolve(&model).await.map_err(failure)?;
-                may_be_default(&record.name, record.kind())?;
-                store
-                    .set_default(record.name.as_str())
-                    .await
-                    .map_err(failure)?;
+                let record = store.set_default(&model).await.map_err(failure)?;
                 show(&record, true, json);
                 Ok(())
             }
@@ -96,10 +93,7 @@ pub(crate) fn run(verb: Verb, json: bool) -> Outcome {
 
 async fn add(store: &ModelStore, args: Add, json: bool) -> Outcome {
     let name = args.name.as_deref().map(name).transpose()?;
-    let header = judge(&args.file, args.file.display()).await?;
-    if args.default {
-        may_be_default(&args.file.display(), header.kind)?;
-    }
+    judge(&args.file, args.file.display()).await?;
     let size = std::fs::metadata(&args.file).map_or(0, |meta| meta.len());
     let bar = Progress::bytes(format!("hashing {}", args.file.display()), size);
     let mode = if args.link {
@@ -129,7 +123,7 @@ async fn add(store: &ModelStore, args: Add, json: bool) -> Outcome {
     .await
 }
 
-/// Shows a model that is in the store now, and makes it the default when that was asked.
+/// Shows a model that is in the store now, and makes it the default of its kind when that was asked.
 async fn finish(
     store: &ModelStore,
     record: ModelRecord,
@@ -138,16 +132,13 @@ async fn finish(
     more: serde_json::Value,
 ) -> Outcome {
     if make_default {
-        may_be_default(&record.name, record.kind())?;
         store
             .set_default(record.name.as_str())
             .await
             .map_err(failure)?;
     }
-    let default = store.default_model().await.map_err(failure)?;
-    let is_default = default
-        .as_ref()
-        .is_some_and(|default| default.name == record.name);
+    let defaults = Defaults::of(store).await?;
+    let is_default = defaults.has(&record);
     if json {
         let mut said = describe(&record, is_default);
         if let (Some(said), serde_json::Value::Object(more)) = (said.as_object_mut(), more) {
@@ -157,13 +148,45 @@ async fn finish(
         return Ok(());
     }
     show(&record, is_default, false);
-    if let (false, ModelKind::Chat, Some(default)) = (is_default, record.kind(), default) {
-        eprintln!(
-            "runs that name no model use {}; to change that: tally model default {}",
-            default.name, record.name
-        );
+    if is_default {
+        return Ok(());
+    }
+    match store.default_or_only(record.kind()).await {
+        Ok(Some(used)) if used.name != record.name => eprintln!(
+            "{} {}; to change that: tally model default {}",
+            match used.kind() {
+                ModelKind::Chat => "runs that name no model use",
+                ModelKind::Embedding => "memories use",
+                ModelKind::Reranking => "`--rerank default` uses",
+            },
+            used.name,
+            record.name
+        ),
+        // Its only one.
+        Ok(_) => {}
+        // What was asked is done; what comes next needs a choice.
+        Err(error @ StoreError::Undecided { .. }) => eprintln!("{error}"),
+        Err(error) => return Err(failure(error)),
     }
     Ok(())
+}
+
+/// The default models of a store, at most one of each kind.
+struct Defaults(Vec<ModelName>);
+
+impl Defaults {
+    async fn of(store: &ModelStore) -> Result<Self, Failure> {
+        let mut names = Vec::new();
+        for kind in [ModelKind::Chat, ModelKind::Embedding, ModelKind::Reranking] {
+            let default = store.default_model(kind).await.map_err(failure)?;
+            names.extend(default.map(|record| record.name));
+        }
+        Ok(Self(names))
+    }
+
+    fn has(&self, record: &ModelRecord) -> bool {
+        self.0.contains(&record.name)
+    }
 }
 
 /// Why a file was not found good.
@@ -183,7 +206,7 @@ impl From<Judged> for Failure {
 }
 
 /// Reads the header of a file and lets llama.cpp judge it. `what` is the file as the person knows it.
-async fn judge(file: &Path, what: impl Display) -> Result<GgufHeader, Judged> {
+async fn judge(file: &Path, what: impl Display) -> Result<(), Judged> {
     let header = ModelStore::inspect(file)
         .await
         .map_err(|error| match error {
@@ -193,27 +216,12 @@ async fn judge(file: &Path, what: impl Display) -> Result<GgufHeader, Judged> {
             error => Judged::Unable(failure(error)),
         })?;
     match probe::refusal(file, &header.architecture).await {
-        Ok(None) => Ok(header),
+        Ok(None) => Ok(()),
         Ok(Some(reason)) => Err(Judged::Bad(
             Failure::misuse(format_args!("{what}: {reason}"))
                 .advise("nothing was added; docs/models.md lists models that are known to work"),
         )),
         Err(failure) => Err(Judged::Unable(failure)),
-    }
-}
-
-/// An embedding or reranking model cannot answer anybody.
-fn may_be_default(name: &impl Display, kind: ModelKind) -> Outcome {
-    match kind {
-        ModelKind::Chat => Ok(()),
-        ModelKind::Embedding => Err(Failure::misuse(format_args!(
-            "{name} is an embedding model: it turns text into vectors and cannot chat, so it cannot be the default"
-        ))
-        .advise("name a chat model; agents are given an embedding model by its name, in a setting")),
-        ModelKind::Reranking => Err(Failure::misuse(format_args!(
-            "{name} is a reranking model: it says how well memories answer a question and cannot chat, so it cannot be the default"
-        ))
-        .advise("name a chat model; `tally memory search --rerank NAME` uses a reranking model")),
     }
 }
 
@@ -234,37 +242,38 @@ async fn remove(store: &ModelStore, model: &str, json: bool) -> Outcome {
         return Ok(());
     }
     eprintln!("removed {}", record.name);
-    if record.kind() == ModelKind::Chat && store.default_model().await.map_err(failure)?.is_none() {
-        let rest = store.list().await.map_err(failure)?;
-        match rest.iter().find(|other| other.kind() == ModelKind::Chat) {
-            Some(other) => eprintln!(
-                "no model is the default now; choose one: tally model default {}",
-                other.name
-            ),
-            None => eprintln!("no chat model is left"),
-        }
+    let kind = record.kind();
+    if store.default_model(kind).await.map_err(failure)?.is_some() {
+        return Ok(());
+    }
+    let mut rest = store.list().await.map_err(failure)?;
+    rest.retain(|other| other.kind() == kind);
+    match (kind, rest.as_slice()) {
+        (ModelKind::Chat, []) => eprintln!("no chat model is left"),
+        // The only one is used without being chosen.
+        (ModelKind::Embedding | ModelKind::Reranking, [] | [_]) => {}
+        (_, [other, ..]) => eprintln!(
+            "no {kind} model is the default now; choose one: tally model default {}",
+            other.name
+        ),
     }
     Ok(())
 }
 
 async fn list(store: &ModelStore, json: bool) -> Outcome {
     let records = store.list().await.map_err(failure)?;
-    let default = store
-        .default_model()
-        .await
-        .map_err(failure)?
-        .map(|record| record.name);
+    let defaults = Defaults::of(store).await?;
     if json {
         let models: Vec<_> = records
             .iter()
-            .map(|record| describe(record, default.as_ref() == Some(&record.name)))
+            .map(|record| describe(record, defaults.has(record)))
             .collect();
         say!("{}", serde_json::json!({ "models": models }));
     } else if records.is_empty() {
         eprintln!("no models. Bring one: tally model pull hf:owner/repo/file.gguf");
     } else {
         for record in &records {
-            show(record, default.as_ref() == Some(&record.name), false);
+            show(record, defaults.has(record), false);
         }
     }
     if !json {
@@ -372,7 +381,8 @@ pub(crate) fn failure(error: StoreError) -> Failure {
         StoreError::NotAModel { .. }
         | StoreError::NameTaken { .. }
         | StoreError::Unknown { .. }
-        | StoreError::Ambiguous { .. } => Failure::misuse(&error),
+        | StoreError::Ambiguous { .. }
+        | StoreError::Undecided { .. } => Failure::misuse(&error),
         StoreError::Io { error: io, .. } if io.kind() == std::io::ErrorKind::NotFound => {
             Failure::misuse(&error)
         }

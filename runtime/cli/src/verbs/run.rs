@@ -72,7 +72,7 @@ pub(crate) struct Shared {
     /// Which of this machine's agents it is to the vault; else the name in its manifest.
     #[arg(long = "as", value_name = "AGENT", requires = "vault")]
     identity: Option<String>,
-    /// The embedding model to search memories with: a name, or `none` for words alone; else the only one there is.
+    /// The embedding model to search memories with: a name, or `none` for words alone; else the default one, or the only one there is.
     #[arg(long, value_name = "MODEL", env = "TALLY_EMBEDDING")]
     embedding: Option<String>,
 }

@@ -48,6 +48,11 @@ const ASKED_OTHERWISE: &str = "What must nobody cook for my sister?";
 const PROFILE_LINES: usize = 6;
 const HITS: usize = 2;
 
+/// Why words have to be the same on a machine without an embedding model, and how they no longer have to.
+const NO_EMBEDDING_MODEL: &str =
+    "this machine has no embedding model; to search in other words, too:
+    make models && tally model add ~/.cache/tally/models/tally-recall.q8_0.gguf";
+
 /// What the memory is searched by.
 enum SearchedBy {
     /// Words and an embedding model of this machine, by its name.
@@ -103,12 +108,9 @@ pub(super) async fn step(
                 Some(Arc::new(embedder) as SharedEmbedder),
             )
         }
-        Ok(None) => (
-            SearchedBy::Words("this machine has no embedding model".to_owned()),
-            None,
-        ),
+        Ok(None) => (SearchedBy::Words(NO_EMBEDDING_MODEL.to_owned()), None),
         Err(failure) if failure.is_environment() => return Err(failure),
-        // Several, and the demo is not told which.
+        // Several and no default; the message says how to choose one.
         Err(failure) => (SearchedBy::Words(failure.message().to_owned()), None),
     };
     let chat = LocalChat::new(service, model, handle);
@@ -342,11 +344,7 @@ impl Shown {
             lines.push("      (these may not answer it)".to_owned());
         }
         if let SearchedBy::Words(because) = &self.by {
-            lines.push(format!("   ({because}; to search in other words, too:"));
-            lines.push(
-                "    make models && tally model add ~/.cache/tally/models/tally-recall.q8_0.gguf)"
-                    .to_owned(),
-            );
+            lines.push(format!("   ({because})"));
         }
         lines
     }

@@ -61,10 +61,10 @@ pub(crate) struct Eval {
     /// All conversations in one memory, as of somebody who was told all of it: what is searched when there is much
     #[arg(long)]
     together: bool,
-    /// The embedding model: a name, a GGUF file, or `none`; else the only one of this machine.
+    /// The embedding model: a name, a GGUF file, or `none`; else the default one, or the only one of this machine.
     #[arg(long, value_name = "MODEL")]
     embedding: Option<String>,
-    /// Also measure with a reranking model that reads the best turns together with the question: a name, or a GGUF file
+    /// Also measure with a reranking model that reads the best turns together with the question: a name, `default`, or a GGUF file
     #[arg(long, value_name = "MODEL")]
     rerank: Option<String>,
     /// Write each question with what `tally` found, and why, into this file: one JSON object a line

@@ -49,7 +49,7 @@ pub(crate) struct Args {
     /// The SHA-256 that the file must have, 64 hex digits.
     #[arg(long, value_name = "HEX")]
     sha256: Option<String>,
-    /// Make it the model that runs use when they name none.
+    /// Make it the model of its kind that is used where none is named.
     #[arg(long)]
     default: bool,
 }
@@ -86,7 +86,7 @@ pub(super) async fn pull(store: &ModelStore, args: Args, json: bool) -> Outcome 
     let screen = Screen::new(json);
     let outcome = tokio::select! {
         biased;
-        outcome = wanted.obtain(store, &client, &screen, args.default) => outcome,
+        outcome = wanted.obtain(store, &client, &screen) => outcome,
         // What is on the disk is good at every moment, and the threads end with the process.
         _ = tokio::signal::ctrl_c() => Err(
             Failure::environment("stopped; what came is kept").advise("the same command goes on from there")
@@ -238,7 +238,6 @@ impl Wanted {
         store: &ModelStore,
         client: &Arc<Client>,
         screen: &Screen,
-        default: bool,
     ) -> Result<(ModelRecord, How), Failure> {
         if let Some(record) = self.already_here(store, client, screen).await? {
             return Ok((record, How::WasHere));
@@ -250,7 +249,7 @@ impl Wanted {
             vouched_by: fetched.vouched_by.clone(),
             commit: fetched.commit.clone(),
         };
-        let record = self.keep(store, fetched, default).await?;
+        let record = self.keep(store, fetched).await?;
         Ok((record, how))
     }
 
@@ -340,16 +339,10 @@ impl Wanted {
     }
 
     /// Judges what came and moves it into the store.
-    async fn keep(
-        &self,
-        store: &ModelStore,
-        fetched: Fetched,
-        default: bool,
-    ) -> Result<ModelRecord, Failure> {
+    async fn keep(&self, store: &ModelStore, fetched: Fetched) -> Result<ModelRecord, Failure> {
         let file = fetched.part.path();
         match super::judge(file, &self.reference).await {
-            Ok(header) if default => super::may_be_default(&self.name, header.kind)?,
-            Ok(_) => {}
+            Ok(()) => {}
             Err(Judged::Unable(failure)) => return Err(failure),
             Err(Judged::Bad(failure)) => {
                 // It becomes no better by being gone on with.
