@@ -28,3 +28,5 @@ cp "$here/minilm/NOTICE" "$out/tally-recall.NOTICE"
 cp "$here/minilm/NOTICE" "$out/tally-rerank.NOTICE"
 cp "$here/nano/tally-nano.q8_0.gguf" "$out/"
 ls "$out"/*.gguf
+printf '\nThe q8_0 files of tally-recall (memories are searched with it) and tally-rerank (--rerank default) are those to use. To add both, paste:\n\n' >&2
+"$here/use.sh" "$out"

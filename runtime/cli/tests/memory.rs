@@ -3,10 +3,11 @@
 mod support;
 
 use std::ffi::OsStr;
+use std::process::Command;
 
 use serde_json::Value;
 use support::vaults::{init, vault, with_secrets};
-use support::{Ended, Machine, component};
+use support::{Ended, Machine, checkout, component};
 
 /// A verb of `tally memory`, opened with the passphrase.
 fn memory(machine: &Machine, args: &[&str]) -> Ended {
@@ -251,6 +252,59 @@ fn of_several_embedding_models_the_default_is_used_and_without_one_they_are_name
         .says("--embedding");
     machine.tally(["model", "default", "second"]).ok();
     memory(&machine, &["search", "figs"]).ok();
+}
+
+/// The files are the seed models under the names of those that `make models` builds.
+#[test]
+fn what_make_models_says_to_paste_makes_both_models_the_defaults_of_their_kinds() {
+    let machine = machine();
+    let folder = machine.path("it's built");
+    std::fs::create_dir(&folder).expect("the temporary folder can be written");
+    for (name, bytes) in [
+        ("tally-recall", tally_seed_model::embedding_model(1)),
+        ("all-minilm-l6-v2", tally_seed_model::embedding_model(2)),
+        ("tally-rerank", tally_seed_model::reranking_model(3)),
+    ] {
+        let file = folder.join(format!("{name}.q8_0.gguf"));
+        std::fs::write(file, bytes).expect("the temporary folder can be written");
+    }
+    let inner = machine.command();
+    let mut places = vec![
+        std::path::Path::new(inner.get_program())
+            .parent()
+            .expect("a program is in a folder")
+            .to_owned(),
+    ];
+    places.extend(std::env::split_paths(
+        &std::env::var_os("PATH").expect("there is a path"),
+    ));
+    let path = std::env::join_paths(places).expect("folders without colons");
+    let mut script = Command::new(checkout().join("models/use.sh"));
+    script.arg(&folder).env("PATH", &path);
+    let command = Ended::of(script).ok().stdout();
+    assert_eq!(command.lines().count(), 1, "{command}");
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", &command])
+        .env("PATH", &path)
+        .env("TALLY_HOME", machine.path("home"));
+    Ended::of(shell).ok();
+    let listed = machine.tally(["model", "list", "--json"]).ok().json();
+    let all = listed["models"].as_array().expect("a list").iter();
+    let defaults: Vec<_> = all
+        .filter(|one| one["default"] == true)
+        .map(|one| one["name"].as_str().expect("a name"))
+        .collect();
+    for name in ["tally-recall.q8_0", "tally-rerank.q8_0"] {
+        assert!(defaults.contains(&name), "{listed}");
+    }
+    // One more changes nothing for memories.
+    let more = folder.join("all-minilm-l6-v2.q8_0.gguf");
+    machine
+        .tally(["model".as_ref(), "add".as_ref(), more.as_os_str()])
+        .ok()
+        .says("memories use tally-recall.q8_0");
+    memory(&machine, &["search", "figs", "--rerank", "default"]).ok();
 }
 
 #[test]
