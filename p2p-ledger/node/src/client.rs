@@ -183,7 +183,7 @@ impl<'a> Asked<'a> {
 
     async fn decided(&self, since: Epoch) -> Result<DecidedAnswer, AskError> {
         self.ask(&Ask::Decided(since), |answer| match answer {
-            Answer::Decided(decided) => Some(decided),
+            Answer::Decided(decided) => Some(*decided),
             _ => None,
         })
         .await

@@ -457,7 +457,7 @@ fn answers() -> Vec<Answer> {
             ends: vec![end(4), end(6)],
         }),
         Answer::Checkpoint(Bytes::from_static(b"a checkpoint")),
-        Answer::Decided(DecidedAnswer {
+        Answer::Decided(Box::new(DecidedAnswer {
             head: Head {
                 header: header(9),
                 certificate: certificate(&header(9)),
@@ -465,7 +465,7 @@ fn answers() -> Vec<Answer> {
             },
             parameters: shown(Subject::Parameters),
             decisions: shown(Subject::Decisions),
-        }),
+        })),
     ];
     answers.extend(codes.map(refused).map(Answer::No));
     answers
@@ -555,7 +555,7 @@ pub fn samples() -> Vec<(&'static str, Vec<u8>)> {
     samples.push(("store", framed(&records)));
     samples.push(("store", framed(&records[..3])));
     let first = [&[backup::GENESIS], genesis().to_toml().as_bytes()].concat();
-    samples.push(("backup", framed(&[first.clone()])));
+    samples.push(("backup", framed(std::slice::from_ref(&first))));
     samples.push(("backup", framed(&[first, block(1), finality(1)])));
     for path in [
         "/checkpoint",

@@ -120,7 +120,7 @@ impl Answers {
                 None => Answer::No(at_genesis()),
             },
             Ask::Decided(since) => match self.node.decided(since).await? {
-                Some(decided) => Answer::Decided(decided),
+                Some(decided) => Answer::Decided(Box::new(decided)),
                 None => Answer::No(at_genesis()),
             },
             Ask::Checkpoint => match self.node.checkpoint().await? {

@@ -133,7 +133,7 @@ pub(crate) enum Answer {
     Head(Head),
     /// A checkpoint, as it is written.
     Checkpoint(Bytes),
-    Decided(DecidedAnswer),
+    Decided(Box<DecidedAnswer>),
     /// The answer is no, or not now.
     No(Refused),
 }
@@ -677,11 +677,11 @@ impl Message for Answer {
             }),
             8 => Self::Head(Head::get(from)?),
             9 => Self::Checkpoint(from.blob(MAX_NOTE_BYTES, "a checkpoint")?),
-            10 => Self::Decided(DecidedAnswer {
+            10 => Self::Decided(Box::new(DecidedAnswer {
                 head: Head::get(from)?,
                 parameters: ShownRecord::get(from)?,
                 decisions: ShownRecord::get(from)?,
-            }),
+            })),
             _ => return Err(DecodeError::Malformed("a tag")),
         })
     }

@@ -280,7 +280,7 @@ fn add(
     governance: &Governance,
 ) -> Result<bool, Failure> {
     file.sign(key, &governance.validators).map_err(|error| {
-        Failure::no(&error).advise(format_args!(
+        Failure::no(error).advise(format_args!(
             "who votes now: {}",
             names(governance.validators.as_slice())
         ))
