@@ -346,12 +346,13 @@ impl MemoryService for VaultMemory {
 
     fn list(&self, listing: Listing) -> Result<Listed, ServiceError> {
         let wanted = listing.category.as_deref().map(category).transpose()?;
-        let start = match &listing.cursor {
+        let after: usize = match &listing.cursor {
             Some(cursor) => cursor.parse().map_err(|_| {
                 ServiceError::Refused("the cursor is not one that a list here gave".to_owned())
             })?,
             None => 0,
         };
+        let start = after.saturating_add(listing.skip);
         let at = (self.clock)();
         let answering = self.answering()?;
         let memory = &answering.memory;

@@ -376,13 +376,42 @@ async fn the_same_over_rest_and_in_the_console() {
         "{found}"
     );
     let id = added["memories"][0]["id"].as_str().unwrap();
-    let (_, corrected) = call(
-        "PATCH",
-        &format!("/v1/memories/{id}"),
-        json!({ "memory": "I live in Bruges" }),
-    )
-    .await;
+    // As a client of MemSync does it.
+    let content = json!({ "content": "I live in Bruges", "category": "travel" });
+    let (_, corrected) = call("PATCH", &format!("/v1/memories/{id}"), content).await;
     assert_eq!(corrected["level"], "correction");
+    assert_eq!(
+        (&corrected["content"], &corrected["supersedes"]),
+        (&json!("I live in Bruges"), &json!(id))
+    );
+    assert!(
+        corrected["note"]
+            .as_str()
+            .is_some_and(|note| note.contains("categories stay")),
+        "{corrected}"
+    );
+    let (_, first) = call("GET", "/v1/memories?page=1&page_size=1", Value::Null).await;
+    assert_eq!(first["data"][0]["id"], corrected["memory_id"], "{first}");
+    let (_, second) = call("GET", "/v1/memories?page=2&page_size=1", Value::Null).await;
+    assert_eq!(
+        (&second["data"], &second["pagination"]["has_previous"]),
+        (&json!([]), &json!(true)),
+        "{second}"
+    );
+    let dated = json!({
+        "messages": [{ "role": "user", "name": "Anna", "content": "I live in Ghent since May." }],
+        "metadata": { "timestamp": UnixMs(at(1).unix_ms()), "platform": "web-app" }
+    });
+    call("POST", "/v1/memories", dated).await;
+    let (_, said) = call("GET", "/v1/memories?level=episode&limit=1", Value::Null).await;
+    assert_eq!(
+        said["memories"][0]["observed_at"],
+        json!(UnixMs(at(1).unix_ms())),
+        "{said}"
+    );
+    let both = json!({ "memory_ids": [id, corrected["memory_id"]], "cascade": true });
+    let (_, gone) = call("POST", "/v1/memories/batch-delete", both).await;
+    assert_eq!(gone["success"], true, "{gone}");
     let (status, _) = call("PATCH", "/v1/profile/bio", json!({ "bio": "x" })).await;
     assert_eq!(status, 501);
     let (status, error) = call("GET", "/v1/memories/zz", json!({})).await;

@@ -1,7 +1,7 @@
 //! Who may do what: keys for programs, sessions for people.
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use subtle::ConstantTimeEq;
@@ -10,6 +10,7 @@ use crate::error::ApiError;
 use crate::gateway::{Gateway, random};
 use crate::guard::peer;
 use crate::keys::{KeyError, KeyInfo, Scope};
+use crate::rate::{Allowance, Left};
 use crate::time::UnixMs;
 
 pub(crate) const COOKIE: &str = "tally_session";
@@ -62,13 +63,13 @@ impl From<KeyInfo> for Caller {
     }
 }
 
-/// Lets a request through whose key has the scope, and counts it.
+/// Lets a request through whose key has the scope, counts it, and says how many are left.
 pub(crate) async fn by_key(
-    State((gateway, scope)): State<(Gateway, Option<Scope>)>,
+    State((gateway, scope, allowance)): State<(Gateway, Option<Scope>, Allowance)>,
     mut request: Request,
     next: Next,
 ) -> Response {
-    let caller = match caller_by_key(&gateway, &request) {
+    let (caller, left) = match caller_by_key(&gateway, &request, allowance) {
         Ok(caller) => caller,
         Err(error) => return error.into_response(),
     };
@@ -78,16 +79,32 @@ pub(crate) async fn by_key(
         return error.into_response();
     }
     request.extensions_mut().insert(caller);
-    next.run(request).await
+    let mut response = next.run(request).await;
+    // Seconds since 1970, rounded up: then they are all there.
+    let reset_s = left.full_at.0.saturating_add(999).div_euclid(1000);
+    for (name, value) in [
+        ("x-ratelimit-limit", left.per_minute.into()),
+        ("x-ratelimit-remaining", left.requests.into()),
+        ("x-ratelimit-reset", reset_s.into()),
+    ] {
+        response
+            .headers_mut()
+            .insert(HeaderName::from_static(name), value);
+    }
+    response
 }
 
-fn caller_by_key(gateway: &Gateway, request: &Request) -> Result<Caller, ApiError> {
+fn caller_by_key(
+    gateway: &Gateway,
+    request: &Request,
+    allowance: Allowance,
+) -> Result<(Caller, Left), ApiError> {
     let caller = match key_of(request.headers()) {
         Some(key) => match gateway.check_key(key) {
             Ok(info) => Caller::from(info),
             Err(error) => {
                 // Guessing is slow.
-                gateway.take_rate(&peer(request))?;
+                gateway.take_rate(&peer(request), Allowance::Ordinary)?;
                 let code = match error {
                     KeyError::Expired => "key_expired",
                     _ => "key_unknown",
@@ -101,7 +118,7 @@ fn caller_by_key(gateway: &Gateway, request: &Request) -> Result<Caller, ApiErro
         },
         None if gateway.state.config.open => Caller::owner(),
         None => {
-            gateway.take_rate(&peer(request))?;
+            gateway.take_rate(&peer(request), Allowance::Ordinary)?;
             return Err(ApiError::new(
                 StatusCode::UNAUTHORIZED,
                 "key_missing",
@@ -109,8 +126,8 @@ fn caller_by_key(gateway: &Gateway, request: &Request) -> Result<Caller, ApiErro
             ));
         }
     };
-    gateway.take_rate(&format!("key {}", caller.id))?;
-    Ok(caller)
+    let left = gateway.take_rate(&format!("key {}", caller.id), allowance)?;
+    Ok((caller, left))
 }
 
 fn key_of(headers: &HeaderMap) -> Option<&str> {

@@ -24,6 +24,7 @@ use crate::error::ApiError;
 use crate::explorer;
 use crate::gateway::Gateway;
 use crate::guard::peer;
+use crate::rate::Allowance;
 
 const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; \
                       frame-ancestors 'none'";
@@ -142,7 +143,8 @@ async fn signed_in(State(gateway): State<Gateway>, mut request: Request, next: N
             .into_response()
         };
     };
-    if let Err(error) = gateway.take_rate(&format!("console {}", session.csrf)) {
+    if let Err(error) = gateway.take_rate(&format!("console {}", session.csrf), Allowance::Ordinary)
+    {
         return PageError(error).into_response();
     }
     request.extensions_mut().insert(session);
@@ -231,7 +233,7 @@ async fn sign_in(State(gateway): State<Gateway>, request: Request) -> Response {
     let who = peer(&request);
     let outcome = async {
         // Guessing is slow.
-        gateway.take_rate(&who)?;
+        gateway.take_rate(&who, Allowance::Ordinary)?;
         let bytes = axum::body::to_bytes(request.into_body(), 4096)
             .await
             .map_err(|_| ApiError::invalid("bad_form", "the form is too long"))?;

@@ -17,7 +17,7 @@ use crate::error::ApiError;
 use crate::explorer::Explorer;
 use crate::jobs::Jobs;
 use crate::keys::{IssuedKey, KeyError, KeyInfo, KeyRing, Scope};
-use crate::rate::Rate;
+use crate::rate::{Allowance, Left, Rates};
 use crate::service::{MemoryService, ServiceError};
 use crate::time::UnixMs;
 use crate::{console, guard, mcp, rest};
@@ -80,7 +80,7 @@ pub struct Config {
     pub names: Vec<String>,
     /// Origins other than the server itself from which a browser may call.
     pub origins: Vec<String>,
-    /// Requests of one key, or one session, in a minute.
+    /// Requests of one key, or one session, in a minute. Half of a key's may be searches by REST, and a tenth may begin imports.
     pub per_minute: u32,
     /// The longest body of an ordinary request, in bytes.
     pub body_len: usize,
@@ -138,7 +138,7 @@ pub(crate) struct State {
     clock: Clock,
     keys: Mutex<KeyRing>,
     keeper: KeyKeeper,
-    rate: Mutex<Rate>,
+    rates: Mutex<Rates>,
     sessions: Mutex<HashMap<[u8; 32], Session>>,
     /// The hash of the secret that signs in once.
     sign_in: Mutex<Option<[u8; 32]>>,
@@ -163,7 +163,7 @@ impl Gateway {
     ) -> Self {
         Self {
             state: Arc::new(State {
-                rate: Mutex::new(Rate::new(config.per_minute)),
+                rates: Mutex::new(Rates::new(config.per_minute)),
                 at_once: Arc::new(Semaphore::new(config.at_once.max(1))),
                 config,
                 service,
@@ -268,17 +268,17 @@ impl Gateway {
     }
 
     /// Takes one request of a caller from its allowance.
-    pub(crate) fn take_rate(&self, who: &str) -> Result<(), ApiError> {
-        lock(&self.state.rate)
-            .take(who, self.now())
-            .map_err(|seconds| ApiError {
-                retry_after_s: Some(seconds),
+    pub(crate) fn take_rate(&self, who: &str, of: Allowance) -> Result<Left, ApiError> {
+        lock(&self.state.rates)
+            .take(who, of, self.now())
+            .map_err(|too_many| ApiError {
+                retry_after_s: Some(too_many.wait_s),
                 ..ApiError::new(
                     axum::http::StatusCode::TOO_MANY_REQUESTS,
                     "too_many_requests",
                     format!(
-                        "more than {} requests a minute; wait {seconds} s",
-                        self.state.config.per_minute
+                        "more than {} {} a minute; wait {} s",
+                        too_many.per_minute, too_many.what, too_many.wait_s
                     ),
                 )
             })

@@ -24,6 +24,8 @@ const OPEN: usize = 4;
 pub(crate) struct JobStatus {
     /// Its id.
     pub(crate) id: String,
+    /// The same, as MemSync's documentation calls it.
+    pub(crate) integration_id: String,
     /// The file's name.
     pub(crate) name: String,
     /// `running`, `done` or `failed`.
@@ -128,6 +130,7 @@ impl Gateway {
         random(&mut id).map_err(ApiError::internal)?;
         let status = JobStatus {
             id: hex::encode(id),
+            integration_id: hex::encode(id),
             name,
             status: JobState::Running,
             created_at: self.now(),

@@ -25,6 +25,7 @@ use crate::access::{Caller, by_key};
 use crate::error::ApiError;
 use crate::gateway::Gateway;
 use crate::keys::Scope;
+use crate::rate::Allowance;
 use crate::rest::memories::{FACT_LEN, QUERY_LEN, limit};
 use crate::rest::text;
 use crate::service::{Memory, NewTurn, Recall, Remember, Voice};
@@ -106,7 +107,10 @@ pub(crate) fn router(gateway: &Gateway) -> Router {
     );
     Router::new()
         .route_service("/mcp", service)
-        .layer(from_fn_with_state((gateway.clone(), None), by_key))
+        .layer(from_fn_with_state(
+            (gateway.clone(), None, Allowance::Ordinary),
+            by_key,
+        ))
 }
 
 /// Arguments of `remember`.

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::error::ErrorBody;
 use crate::gateway::Gateway;
 use crate::keys::Scope;
+use crate::rate::Allowance;
 use crate::rest;
 
 /// One operation.
@@ -20,22 +21,31 @@ pub(crate) struct Route {
     pub(crate) summary: &'static str,
     /// What a key must be allowed; `None` for what everybody may see.
     pub(crate) scope: Option<Scope>,
+    /// What it takes from beside the allowance of all requests.
+    pub(crate) allowance: Allowance,
     /// The query string's fields.
     pub(crate) query: Option<SchemaOf>,
     pub(crate) body: Body,
     pub(crate) status: u16,
     pub(crate) answer: SchemaOf,
+    /// What else it may answer when it is done.
+    pub(crate) or: Option<(u16, SchemaOf)>,
     pub(crate) handler: MethodRouter<Gateway>,
 }
 
 pub(crate) type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
+
+/// Fields of a form beside its file, each with what it means.
+type Fields = &'static [(&'static str, &'static str)];
 
 /// What a request carries.
 pub(crate) enum Body {
     Nothing,
     Json(SchemaOf),
     /// A file, with the fields of a form beside it.
-    File(&'static [(&'static str, &'static str)]),
+    File(Fields),
+    /// The same, or JSON.
+    FileOrJson(Fields, SchemaOf),
 }
 
 /// The OpenAPI 3.1 document of the REST face.
@@ -53,23 +63,38 @@ pub fn openapi() -> Value {
             "operationId": route.id,
             "summary": route.summary,
             "responses": {
-                route.status.to_string(): {
-                    "description": "Done",
-                    "content": { "application/json": { "schema": (route.answer)(&mut schemas) } }
-                },
                 "default": {
                     "description": "Not done; the body says why and who must act",
                     "content": { "application/json": { "schema": error } }
                 }
             }
         });
-        if route.status == 204 {
-            operation["responses"]["204"] = json!({ "description": "Done" });
+        for (status, answer) in [(route.status, route.answer)].into_iter().chain(route.or) {
+            let mut done = json!({
+                "description": "Done",
+                "content": { "application/json": { "schema": answer(&mut schemas) } }
+            });
+            if route.scope.is_some() {
+                done["headers"] = rate_headers();
+            }
+            operation["responses"][status.to_string()] = done;
         }
         match route.scope {
             Some(scope) => {
                 operation["security"] = json!([{ "key": [] }, { "bearer": [] }]);
-                operation["description"] = json!(format!("Needs a key with the scope `{scope}`."));
+                let mut needs = format!("Needs a key with the scope `{scope}`.");
+                match route.allowance {
+                    Allowance::Ordinary => {}
+                    Allowance::Searches => {
+                        needs.push_str(" Half of a key's requests in a minute may be searches.");
+                    }
+                    Allowance::Imports => {
+                        needs.push_str(
+                            " A tenth of a key's requests in a minute may begin imports.",
+                        );
+                    }
+                }
+                operation["description"] = needs.into();
             }
             None => operation["security"] = json!([]),
         }
@@ -89,6 +114,11 @@ pub fn openapi() -> Value {
                 });
             }
             Body::File(fields) => operation["requestBody"] = form(fields),
+            Body::FileOrJson(fields, schema) => {
+                operation["requestBody"] = form(fields);
+                operation["requestBody"]["content"]["application/json"] =
+                    json!({ "schema": schema(&mut schemas) });
+            }
         }
         let path = paths
             .entry(route.path)
@@ -106,11 +136,33 @@ pub fn openapi() -> Value {
         "paths": paths,
         "components": {
             "schemas": schemas,
+            "headers": {
+                "RateLimit": {
+                    "description": "Requests of this kind that the key has in a minute",
+                    "schema": { "type": "integer", "minimum": 1 }
+                },
+                "RateRemaining": {
+                    "description": "How many of them are left",
+                    "schema": { "type": "integer", "minimum": 0 }
+                },
+                "RateReset": {
+                    "description": "When all of them are there again, in seconds since 1970-01-01T00:00:00Z",
+                    "schema": { "type": "integer" }
+                }
+            },
             "securitySchemes": {
                 "key": { "type": "apiKey", "in": "header", "name": "X-API-Key" },
                 "bearer": { "type": "http", "scheme": "bearer" }
             }
         }
+    })
+}
+
+fn rate_headers() -> Value {
+    json!({
+        "X-RateLimit-Limit": { "$ref": "#/components/headers/RateLimit" },
+        "X-RateLimit-Remaining": { "$ref": "#/components/headers/RateRemaining" },
+        "X-RateLimit-Reset": { "$ref": "#/components/headers/RateReset" }
     })
 }
 

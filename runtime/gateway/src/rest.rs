@@ -1,5 +1,6 @@
 //! MemSync's REST, in the shape its documentation gives: one table of routes.
 
+mod changes;
 mod chat;
 mod files;
 mod keys;
@@ -16,15 +17,14 @@ use axum::{Json, Router};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 
 use crate::access::by_key;
 use crate::error::ApiError;
 use crate::gateway::Gateway;
 use crate::jobs::JobStatus;
-use crate::keys::{IssuedKey, Scope};
+use crate::keys::Scope;
 use crate::openapi::{Body, Route, openapi};
-use crate::service::{Forgotten, Memory};
+use crate::rate::Allowance;
 
 pub(crate) fn router(gateway: &Gateway) -> Router {
     let mut router = Router::new();
@@ -32,14 +32,15 @@ pub(crate) fn router(gateway: &Gateway) -> Router {
         let file_len = gateway.state.config.file_len;
         let handler = match route.body {
             // A form adds its own lines to the file.
-            Body::File(_) => route
+            Body::File(_) | Body::FileOrJson(..) => route
                 .handler
                 .layer(DefaultBodyLimit::max(file_len.saturating_add(64 * 1024))),
             _ => route.handler,
         };
         let handler = match route.scope {
             Some(scope) => {
-                handler.layer(from_fn_with_state((gateway.clone(), Some(scope)), by_key))
+                let state = (gateway.clone(), Some(scope), route.allowance);
+                handler.layer(from_fn_with_state(state, by_key))
             }
             None => handler,
         };
@@ -64,10 +65,12 @@ pub(crate) fn routes() -> Vec<Route> {
         id,
         summary,
         scope,
+        allowance: Allowance::Ordinary,
         query: None,
         body: Body::Nothing,
         status,
         answer,
+        or: None,
         handler,
     };
     vec![
@@ -98,6 +101,7 @@ pub(crate) fn routes() -> Vec<Route> {
             )
         },
         Route {
+            allowance: Allowance::Searches,
             body: Body::Json(of::<memories::Search>),
             ..route(
                 Method::POST,
@@ -117,7 +121,7 @@ pub(crate) fn routes() -> Vec<Route> {
             "One memory with its evidence",
             Some(MemoriesRead),
             200,
-            of::<Memory>,
+            of::<memories::ShownMemory>,
             get(memories::one),
         ),
         route(
@@ -131,7 +135,7 @@ pub(crate) fn routes() -> Vec<Route> {
             get(memories::history),
         ),
         Route {
-            body: Body::Json(of::<memories::Edit>),
+            body: Body::Json(of::<changes::Edit>),
             ..route(
                 Method::PATCH,
                 "/v1/memories/{id}",
@@ -139,12 +143,12 @@ pub(crate) fn routes() -> Vec<Route> {
                 "Correct a fact, or confirm it; what it was stays in its history",
                 Some(MemoriesWrite),
                 200,
-                of::<Memory>,
-                patch(memories::edit),
+                of::<changes::Edited>,
+                patch(changes::edit),
             )
         },
         Route {
-            query: Some(fields::<memories::ForgetQuery>),
+            query: Some(fields::<changes::ForgetQuery>),
             ..route(
                 Method::DELETE,
                 "/v1/memories/{id}",
@@ -152,8 +156,21 @@ pub(crate) fn routes() -> Vec<Route> {
                 "Forget a memory",
                 Some(MemoriesWrite),
                 200,
-                of::<Forgotten>,
-                delete(memories::forget),
+                of::<changes::Deleted>,
+                delete(changes::forget),
+            )
+        },
+        Route {
+            body: Body::Json(of::<changes::Batch>),
+            ..route(
+                Method::POST,
+                "/v1/memories/batch-delete",
+                "deleteMemories",
+                "Forget several memories",
+                Some(MemoriesWrite),
+                200,
+                of::<changes::BatchDeleted>,
+                post(changes::forget_batch),
             )
         },
         Route {
@@ -193,6 +210,7 @@ pub(crate) fn routes() -> Vec<Route> {
             )
         },
         Route {
+            allowance: Allowance::Imports,
             body: Body::File(files::FIELDS),
             ..route(
                 Method::POST,
@@ -206,7 +224,9 @@ pub(crate) fn routes() -> Vec<Route> {
             )
         },
         Route {
-            body: Body::File(files::FIELDS),
+            allowance: Allowance::Imports,
+            body: Body::FileOrJson(files::FIELDS, of::<memories::Add>),
+            or: Some((201, of::<memories::Added>)),
             ..route(
                 Method::POST,
                 "/v1/integrations/chat",
@@ -237,7 +257,7 @@ pub(crate) fn routes() -> Vec<Route> {
                 "Make a key; it is shown once",
                 Some(Keys),
                 201,
-                of::<IssuedKey>,
+                of::<keys::Issued>,
                 post(keys::create),
             )
         },
@@ -358,6 +378,3 @@ pub(crate) fn short(field: &str, value: &str, most: usize) -> Result<(), ApiErro
     }
     Ok(())
 }
-
-/// Types a caller sends and nobody reads.
-pub(crate) type Ignored = Option<Value>;

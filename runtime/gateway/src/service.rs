@@ -277,6 +277,8 @@ pub struct Evidence {
 pub struct Listing {
     /// Where the last page ended.
     pub cursor: Option<String>,
+    /// How many to leave out from there on.
+    pub skip: usize,
     /// The most.
     pub limit: usize,
     /// Only of this level; facts and corrections if none.

@@ -149,6 +149,163 @@ async fn a_memory_is_listed_corrected_confirmed_and_forgotten() {
     );
 }
 
+/// What MemSync's documentation shows, sent as it stands there.
+#[tokio::test]
+async fn a_client_of_memsync_stores_corrects_pages_and_deletes() {
+    let bench = bench();
+    let mut conversation = json!({
+        "messages": [
+            { "role": "user", "content": "I like rye" },
+            { "role": "assistant", "content": "Congratulations!" },
+            { "role": "user", "content": "I row", "timestamp": "2024-03-21T08:00:00Z" }
+        ],
+        "agent_id": "career-advisor-bot", "thread_id": "conversation-2024-001", "source": "chat",
+        "metadata": { "timestamp": "2024-03-20T10:00:00Z", "platform": "web-app", "session_id": "s" }
+    });
+    let stored = bench
+        .call(Method::POST, "/v1/memories", Some(conversation.clone()))
+        .await
+        .json();
+    assert_eq!(
+        (&stored["success"], &stored["memories_created"]),
+        (&json!(true), &json!(2))
+    );
+    assert_eq!(stored["processing_time"], "0.0s");
+    let rye = &stored["memories"][0];
+    assert_eq!(rye["agent_id"], "career-advisor-bot");
+    // The conversation's time is that of a message without its own.
+    assert_eq!(rye["observed_at"], "2024-03-20T10:00:00Z");
+    assert_eq!(stored["memories"][1]["observed_at"], "2024-03-21T08:00:00Z");
+
+    let first = format!("/v1/memories/{}", rye["id"].as_str().unwrap());
+    let edited = bench
+        .call(
+            Method::PATCH,
+            &first,
+            Some(json!({
+                "content": "User loves rye", "category": "learning",
+                "metadata": { "location": "Stanford Medical Center" }
+            })),
+        )
+        .await
+        .json();
+    assert_eq!(
+        (&edited["content"], &edited["memory_type"]),
+        (&json!("User loves rye"), &json!("semantic"))
+    );
+    assert_eq!(edited["memory_id"], edited["id"]);
+    assert_eq!(edited["supersedes"], rye["id"]);
+    assert_eq!(edited["category"], "interests");
+    let note = edited["note"].as_str().unwrap();
+    assert!(
+        note.contains("interests") && note.contains("metadata"),
+        "{note}"
+    );
+    let old = bench.call(Method::GET, &first, None).await.json();
+    assert_eq!(old["status"], "corrected");
+    // A label alone changes nothing, and says so; one that is so already is no change.
+    let alone = json!({ "category": "learning" });
+    assert_eq!(
+        bench.call(Method::PATCH, &first, Some(alone)).await.code(),
+        "unsupported"
+    );
+    let same = json!({ "category": "interests", "memory_type": "semantic" });
+    let same = bench.call(Method::PATCH, &first, Some(same)).await.json();
+    assert_eq!(
+        (&same["supersedes"], &same["note"]),
+        (&json!(null), &json!(null))
+    );
+    let both = json!({ "content": "a", "memory": "b" });
+    assert_eq!(
+        bench.call(Method::PATCH, &first, Some(both)).await.code(),
+        "edit_shape"
+    );
+
+    conversation["messages"] = json!([{ "role": "user", "content": "I sing" }]);
+    bench
+        .call(Method::POST, "/v1/memories", Some(conversation))
+        .await;
+    let mut ids = Vec::new();
+    for (page, has_next, has_previous) in [(1, true, false), (2, false, true), (3, false, true)] {
+        let path = format!("/v1/memories?page={page}&page_size=2");
+        let listed = bench.call(Method::GET, &path, None).await.json();
+        assert_eq!(
+            listed["pagination"],
+            json!({
+                "page": page, "page_size": 2, "total_items": 3, "total_pages": 2,
+                "has_next": has_next, "has_previous": has_previous
+            })
+        );
+        let data = listed["data"].as_array().unwrap().clone();
+        ids.extend(data.iter().map(|it| it["id"].clone()));
+    }
+    assert_eq!(ids.len(), 3);
+    assert!(ids[0] != ids[1] && ids[1] != ids[2]);
+
+    let deleted = bench
+        .call(
+            Method::DELETE,
+            &format!("/v1/memories/{}", ids[0].as_str().unwrap()),
+            None,
+        )
+        .await
+        .json();
+    assert_eq!(
+        (&deleted["success"], &deleted["memory_id"]),
+        (&json!(true), &ids[0])
+    );
+    assert_eq!(deleted["deleted_at"], json!(UnixMs(START_MS)));
+}
+
+#[tokio::test]
+async fn several_are_forgotten_at_once_and_what_was_not_there_is_named() {
+    let bench = bench();
+    let mut ids = Vec::new();
+    for text in ["I like rye", "I row", "I sing"] {
+        let added = bench.call(Method::POST, "/v1/memories", add(text)).await;
+        ids.push(added.json()["memories"][0]["id"].clone());
+    }
+    let wrong = "f".repeat(64);
+    let deleted = bench
+        .call(
+            Method::POST,
+            "/v1/memories/batch-delete",
+            Some(json!({ "memory_ids": [ids[0], wrong, ids[1], ids[0]], "cascade": true })),
+        )
+        .await
+        .json();
+    // Each with its words, once.
+    assert_eq!(deleted["forgotten"].as_array().unwrap().len(), 4);
+    assert_eq!(
+        (&deleted["success"], &deleted["not_found"]),
+        (&json!(false), &json!([wrong]))
+    );
+    let left = bench.call(Method::GET, "/v1/memories", None).await.json();
+    assert_eq!(left["memories"][0]["id"], ids[2]);
+    assert_eq!(left["total"], 1);
+    let rest = json!({ "memory_ids": [ids[2]] });
+    let deleted = bench
+        .call(Method::POST, "/v1/memories/batch-delete", Some(rest))
+        .await
+        .json();
+    assert_eq!(deleted["success"], true);
+    let reader = bench
+        .gateway
+        .issue_key("reader", &[Scope::MemoriesRead], None)
+        .unwrap()
+        .key;
+    let all = json!({ "memory_ids": ids });
+    let refused = bench
+        .call_as(
+            &reader,
+            Method::POST,
+            "/v1/memories/batch-delete",
+            Some(all),
+        )
+        .await;
+    assert_eq!(refused.code(), "scope_missing");
+}
+
 #[tokio::test]
 async fn the_profile_has_parts_and_the_bio_can_be_the_owners() {
     let bench = bench();
@@ -458,6 +615,17 @@ async fn keys_end_and_are_kept_as_hashes() {
             .iter()
             .all(|scope| scope != "keys")
     );
+    // As MemSync's documentation asks for one.
+    let lasting = bench
+        .call(
+            Method::POST,
+            "/v1/api-keys",
+            Some(json!({ "name": "production", "scopes": ["memories:read"], "expires_in": 60 })),
+        )
+        .await
+        .json();
+    assert_eq!(lasting["expires_at"], made["expires_at"]);
+    assert_eq!(lasting["api_key_id"], lasting["id"]);
     let kept = bench.kept_keys.lock().unwrap().clone();
     assert!(!String::from_utf8_lossy(&kept).contains(key));
     assert!(
@@ -473,6 +641,18 @@ async fn keys_end_and_are_kept_as_hashes() {
             .await
             .code(),
         "key_expired"
+    );
+    let listed = bench.call(Method::GET, "/v1/api-keys", None).await.json();
+    let stands: Vec<&Value> = listed["api_keys"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|key| &key["status"])
+        .collect();
+    assert_eq!(stands.iter().filter(|it| **it == "expired").count(), 2);
+    assert_eq!(
+        (&listed["total"], &listed["has_more"]),
+        (&json!(3), &json!(false))
     );
     for (body, wanted) in [
         (json!({ "name": "" }), "key_refused"),
@@ -582,6 +762,7 @@ async fn the_openapi_document_is_what_the_router_answers() {
     for path in [
         "/v1/memories",
         "/v1/memories/search",
+        "/v1/memories/batch-delete",
         "/v1/memories/{id}",
         "/v1/profile",
         "/v1/profile/bio",
@@ -647,6 +828,51 @@ async fn wrong_requests_get_a_code_and_a_sentence() {
             json(json!({ "query": "x", "max_tokens": 0 })),
             "max_tokens_range",
         ),
+        (
+            Method::POST,
+            "/v1/memories",
+            json(
+                json!({ "messages": [{ "role": "user", "content": "x" }], "metadata": { "timestamp": "2024-03-20T10:00:00" } }),
+            ),
+            "bad_json",
+        ),
+        (
+            Method::POST,
+            "/v1/memories/batch-delete",
+            json(json!({ "memory_ids": [] })),
+            "memory_ids_count",
+        ),
+        (
+            Method::POST,
+            "/v1/memories/batch-delete",
+            json(json!({ "memory_ids": vec!["x"; 101] })),
+            "memory_ids_count",
+        ),
+        (
+            Method::POST,
+            "/v1/memories/batch-delete",
+            json(json!({ "memory_ids": ["x"], "backup": true })),
+            "unsupported",
+        ),
+        (
+            Method::POST,
+            "/v1/api-keys",
+            json(json!({ "name": "x", "expires_in": 60, "expires_at": "2099-01-01T00:00:00Z" })),
+            "key_end",
+        ),
+        (Method::GET, "/v1/memories?page=0", None, "page_range"),
+        (
+            Method::GET,
+            "/v1/memories?page_size=101",
+            None,
+            "page_size_range",
+        ),
+        (
+            Method::GET,
+            "/v1/memories?page=2&cursor=1",
+            None,
+            "page_or_cursor",
+        ),
         (Method::GET, "/v1/memories?limit=no", None, "bad_query"),
         (Method::GET, "/v1/memories?cursor=no", None, "refused"),
         (Method::GET, "/v1/nothing", None, "no_such_path"),
@@ -654,7 +880,7 @@ async fn wrong_requests_get_a_code_and_a_sentence() {
         (Method::POST, "/v1/memories", None, "not_json"),
     ] {
         let reply = bench.call(method, path, body).await;
-        assert!(reply.status.is_client_error(), "{path}");
+        assert!(!reply.status.is_success(), "{path}");
         assert_eq!(reply.code(), wanted, "{path}: {}", reply.text);
     }
     let broken = bench
@@ -754,6 +980,43 @@ async fn each_key_has_its_own_rate_and_guessing_is_slow() {
             .status;
     }
     assert_eq!(last, StatusCode::TOO_MANY_REQUESTS);
+}
+
+#[tokio::test]
+async fn half_of_a_keys_requests_may_be_searches_a_tenth_imports_and_headers_say_how_many_are_left()
+{
+    let bench = bench_with(|config| config.per_minute = 20);
+    let search = async || {
+        let body = json!({ "query": "rye" });
+        bench
+            .call(Method::POST, "/v1/memories/search", Some(body))
+            .await
+    };
+    for left in (0..10).rev() {
+        let found = search().await;
+        assert_eq!(found.headers["x-ratelimit-limit"], "10");
+        assert_eq!(found.headers["x-ratelimit-remaining"], left.to_string());
+    }
+    let refused = search().await;
+    assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS);
+    assert!(refused.text.contains("10 searches"), "{}", refused.text);
+    assert_eq!(refused.headers["retry-after"], "6");
+    // Turns as JSON and files are imports alike.
+    for text in ["I row", "I sing"] {
+        let added = bench
+            .call(Method::POST, "/v1/integrations/chat", add(text))
+            .await;
+        assert_eq!(added.status, StatusCode::CREATED, "{}", added.text);
+    }
+    let file: Option<(&str, &[u8])> = Some(("a.txt", b"words"));
+    let refused = upload(&bench, "/v1/integrations/files", &[], file).await;
+    assert_eq!(refused.code(), "too_many_requests");
+    // Fourteen of the twenty were asked for.
+    let listed = bench.call(Method::GET, "/v1/memories", None).await;
+    assert_eq!(listed.headers["x-ratelimit-limit"], "20");
+    assert_eq!(listed.headers["x-ratelimit-remaining"], "5");
+    let full_s = (START_MS + 45_000) / 1000;
+    assert_eq!(listed.headers["x-ratelimit-reset"], full_s.to_string());
 }
 
 #[tokio::test]

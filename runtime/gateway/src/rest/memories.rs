@@ -6,14 +6,12 @@ use axum::http::StatusCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Answer, Ignored, Input, Params, short, text};
+use super::{Answer, Input, Params, short, text};
 use crate::access::Caller;
 use crate::error::ApiError;
 use crate::gateway::Gateway;
 use crate::keys::Scope;
-use crate::service::{
-    Change, Forgotten, Hit, Level, Listing, Memory, NewTurn, Recall, Remember, Voice,
-};
+use crate::service::{Change, Hit, Level, Listing, Memory, NewTurn, Recall, Remember, Voice};
 use crate::time::UnixMs;
 
 /// Turns in one request, and bytes of each.
@@ -39,11 +37,17 @@ pub(crate) struct Add {
     /// The same as `agent_id`, as older clients send it.
     #[serde(default)]
     source: Option<String>,
-    /// Taken and not kept.
+    /// What is known of the conversation.
     #[serde(default)]
-    #[schemars(with = "Option<serde_json::Map<String, serde_json::Value>>")]
-    #[expect(dead_code, reason = "clients of the documented shape send it")]
-    metadata: Ignored,
+    metadata: Option<Metadata>,
+}
+
+/// What is known of a conversation. Other fields than these are taken and not kept.
+#[derive(Deserialize, JsonSchema)]
+pub(crate) struct Metadata {
+    /// When it was: said of every message that has no `timestamp` of its own.
+    #[serde(default)]
+    timestamp: Option<UnixMs>,
 }
 
 /// One turn.
@@ -57,7 +61,7 @@ pub(crate) struct Message {
     /// What the speaker is called.
     #[serde(default)]
     name: Option<String>,
-    /// When it was said.
+    /// When it was said. A turn that comes again at another time is another turn.
     #[serde(default)]
     timestamp: Option<UnixMs>,
     /// The app's own id of the turn: the same id is the same turn.
@@ -68,6 +72,10 @@ pub(crate) struct Message {
 /// What came of it.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Added {
+    /// That the turns are kept.
+    success: bool,
+    /// How long it took, such as `1.2s`.
+    processing_time: String,
     /// Facts that were learnt.
     memories_created: u64,
     /// Turns that were new.
@@ -77,7 +85,7 @@ pub(crate) struct Added {
     /// Categories of what was learnt.
     categories_detected: Vec<String>,
     /// What was learnt.
-    memories: Vec<Memory>,
+    memories: Vec<ShownMemory>,
     /// Why nothing was learnt, or not yet.
     note: Option<String>,
 }
@@ -100,6 +108,7 @@ impl Add {
         text("agent_id", &app, NAME_LEN)?;
         let thread = self.thread_id.unwrap_or_default();
         short("thread_id", &thread, NAME_LEN)?;
+        let said_at = self.metadata.and_then(|metadata| metadata.timestamp);
         let mut turns = Vec::with_capacity(self.messages.len());
         for (index, message) in self.messages.into_iter().enumerate() {
             let field = |name: &str| format!("messages[{index}].{name}");
@@ -113,7 +122,7 @@ impl Add {
                 key: message.id,
                 voice: message.role,
                 speaker: message.name,
-                at: message.timestamp,
+                at: message.timestamp.or(said_at),
                 text: message.content,
             });
         }
@@ -127,6 +136,7 @@ pub(crate) async fn add(
     Input(add): Input<Add>,
 ) -> Result<Answer<Added>, ApiError> {
     let turns = add.turns(&caller)?;
+    let began = gateway.now();
     let remembered = gateway.ask(move |memory| memory.remember(turns)).await?;
     let mut categories: Vec<String> = remembered
         .facts
@@ -138,17 +148,67 @@ pub(crate) async fn add(
     Ok(Answer(
         StatusCode::CREATED,
         Added {
+            success: true,
+            processing_time: seconds(began, gateway.now()),
             memories_created: remembered.facts.len() as u64,
             episodes_created: remembered.episodes,
             already_known: remembered.known,
             categories_detected: categories,
-            memories: remembered.facts,
+            memories: shown(remembered.facts),
             note: remembered.note,
         },
     ))
 }
 
-/// What to list.
+/// `1.2s`
+fn seconds(from: UnixMs, to: UnixMs) -> String {
+    let tenths = to.0.saturating_sub(from.0).max(0) / 100;
+    format!("{}.{}s", tenths / 10, tenths % 10)
+}
+
+/// A memory in an answer.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Memory")]
+pub(crate) struct ShownMemory {
+    #[serde(flatten)]
+    memory: Memory,
+    /// The app it came from, as MemSync's documentation calls it: the same as `source`.
+    agent_id: Option<String>,
+}
+
+impl From<Memory> for ShownMemory {
+    fn from(memory: Memory) -> Self {
+        Self {
+            agent_id: memory.source.clone(),
+            memory,
+        }
+    }
+}
+
+fn shown(memories: Vec<Memory>) -> Vec<ShownMemory> {
+    memories.into_iter().map(ShownMemory::from).collect()
+}
+
+/// A result in an answer.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Hit")]
+pub(crate) struct ShownHit {
+    #[serde(flatten)]
+    hit: Hit,
+    /// The app it came from, as MemSync's documentation calls it: the same as `source`.
+    agent_id: Option<String>,
+}
+
+impl From<Hit> for ShownHit {
+    fn from(hit: Hit) -> Self {
+        Self {
+            agent_id: hit.memory.source.clone(),
+            hit,
+        }
+    }
+}
+
+/// What to list. Pages are asked for by `cursor` or by number.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ListQuery {
@@ -156,6 +216,10 @@ pub(crate) struct ListQuery {
     limit: Option<usize>,
     /// `next_cursor` of the page before.
     cursor: Option<String>,
+    /// The number of the page, from 1 on. The answer then has `data` and `pagination`.
+    page: Option<usize>,
+    /// The most of a numbered page; 1 to 100, 20 if it is left out.
+    page_size: Option<usize>,
     /// Facts and corrections if it is left out.
     level: Option<Level>,
     /// Only of this category.
@@ -169,23 +233,102 @@ pub(crate) struct ListQuery {
     past: bool,
 }
 
+/// A numbered page that was asked for.
+#[derive(Clone, Copy)]
+struct Numbered {
+    page: usize,
+    size: usize,
+}
+
+impl ListQuery {
+    fn numbered(&self) -> Result<Option<Numbered>, ApiError> {
+        if self.page.is_none() && self.page_size.is_none() {
+            return Ok(None);
+        }
+        if self.cursor.is_some() || self.limit.is_some() {
+            return Err(ApiError::invalid(
+                "page_or_cursor",
+                "ask either with limit and cursor, or with page and page_size",
+            ));
+        }
+        let page = self.page.unwrap_or(1);
+        if page == 0 {
+            return Err(ApiError::invalid("page_range", "pages begin with 1"));
+        }
+        match self.page_size.unwrap_or(20) {
+            size @ 1..=100 => Ok(Some(Numbered { page, size })),
+            size => Err(ApiError::invalid(
+                "page_size_range",
+                format!("page_size is from 1 to 100, not {size}"),
+            )),
+        }
+    }
+}
+
 /// A page of memories.
 #[derive(Serialize, JsonSchema)]
-pub(crate) struct List {
-    /// Newest first.
-    memories: Vec<Memory>,
-    /// Where the next page begins; none at the end.
-    next_cursor: Option<String>,
+#[serde(untagged)]
+pub(crate) enum List {
+    /// As `limit` and `cursor` ask for it, or nothing does.
+    FromCursor {
+        /// Newest first.
+        memories: Vec<ShownMemory>,
+        /// Where the next page begins; none at the end.
+        next_cursor: Option<String>,
+        /// All that fit the query.
+        total: u64,
+    },
+    /// As `page` and `page_size` ask for it.
+    ByNumber {
+        /// Newest first.
+        data: Vec<ShownMemory>,
+        /// Which page it is.
+        pagination: Pagination,
+    },
+}
+
+/// Which page of how many.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Pagination {
+    /// Its number, from 1 on.
+    page: usize,
+    /// The most memories of a page.
+    page_size: usize,
     /// All that fit the query.
-    total: u64,
+    total_items: u64,
+    /// Pages that hold something.
+    total_pages: u64,
+    /// Whether there is one after it.
+    has_next: bool,
+    /// Whether there is one before it.
+    has_previous: bool,
+}
+
+impl Pagination {
+    fn new(asked: Numbered, total_items: u64) -> Self {
+        let total_pages = total_items.div_ceil(asked.size as u64);
+        Self {
+            page: asked.page,
+            page_size: asked.size,
+            total_items,
+            total_pages,
+            has_next: (asked.page as u64) < total_pages,
+            has_previous: asked.page > 1,
+        }
+    }
 }
 
 pub(crate) async fn list(
     State(gateway): State<Gateway>,
     Params(query): Params<ListQuery>,
 ) -> Result<Answer<List>, ApiError> {
+    let numbered = query.numbered()?;
     let listing = Listing {
-        limit: limit(query.limit, 20)?,
+        limit: match numbered {
+            Some(asked) => asked.size,
+            None => limit(query.limit, 20)?,
+        },
+        skip: numbered.map_or(0, |asked| (asked.page - 1).saturating_mul(asked.size)),
         cursor: query.cursor,
         level: query.level,
         category: query.category,
@@ -194,14 +337,19 @@ pub(crate) async fn list(
         past: query.past,
     };
     let listed = gateway.ask(move |memory| memory.list(listing)).await?;
-    Ok(Answer(
-        StatusCode::OK,
-        List {
-            memories: listed.memories,
+    let memories = shown(listed.memories);
+    let list = match numbered {
+        Some(asked) => List::ByNumber {
+            data: memories,
+            pagination: Pagination::new(asked, listed.total),
+        },
+        None => List::FromCursor {
+            memories,
             next_cursor: listed.next,
             total: listed.total,
         },
-    ))
+    };
+    Ok(Answer(StatusCode::OK, list))
 }
 
 pub(crate) fn limit(asked: Option<usize>, default: usize) -> Result<usize, ApiError> {
@@ -255,7 +403,7 @@ pub(crate) struct Results {
     /// The owner's bio, if it was asked for and the key may read the profile.
     user_bio: Option<String>,
     /// Best first.
-    memories: Vec<Hit>,
+    memories: Vec<ShownHit>,
     /// The same as text to put before a model, marked so that it is not learnt again.
     context: String,
     /// Tokens of the context, as the memory estimates them.
@@ -310,7 +458,7 @@ pub(crate) async fn search(
             abstained: recalled.abstained,
             note: (search.rerank == Some(true) && !recalled.reranked)
                 .then(|| "not reranked: this server has no reranking model".to_owned()),
-            memories: recalled.hits,
+            memories: recalled.hits.into_iter().map(ShownHit::from).collect(),
         },
     ))
 }
@@ -318,9 +466,9 @@ pub(crate) async fn search(
 pub(crate) async fn one(
     State(gateway): State<Gateway>,
     Path(id): Path<String>,
-) -> Result<Answer<Memory>, ApiError> {
+) -> Result<Answer<ShownMemory>, ApiError> {
     let memory = gateway.ask(move |memory| memory.get(&id)).await?;
-    Ok(Answer(StatusCode::OK, memory))
+    Ok(Answer(StatusCode::OK, memory.into()))
 }
 
 /// What a memory was and became.
@@ -336,67 +484,4 @@ pub(crate) async fn history(
 ) -> Result<Answer<History>, ApiError> {
     let history = gateway.ask(move |memory| memory.history(&id)).await?;
     Ok(Answer(StatusCode::OK, History { history }))
-}
-
-/// A change of a memory: one of the two.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Edit {
-    /// What it should say.
-    #[serde(default)]
-    memory: Option<String>,
-    /// `true`: it is so.
-    #[serde(default)]
-    confirmed: Option<bool>,
-}
-
-pub(crate) async fn edit(
-    State(gateway): State<Gateway>,
-    Path(id): Path<String>,
-    Input(edit): Input<Edit>,
-) -> Result<Answer<Memory>, ApiError> {
-    let memory = match (edit.memory, edit.confirmed) {
-        (Some(new), None) => {
-            text("memory", &new, FACT_LEN)?;
-            gateway.ask(move |memory| memory.correct(&id, &new)).await?
-        }
-        (None, Some(true)) => gateway.ask(move |memory| memory.confirm(&id)).await?,
-        _ => {
-            return Err(ApiError::invalid(
-                "edit_shape",
-                "send either \"memory\" with the corrected text, or \"confirmed\": true",
-            ));
-        }
-    };
-    Ok(Answer(StatusCode::OK, memory))
-}
-
-/// How to forget.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ForgetQuery {
-    /// Also the words it rests on, and what rests on it.
-    #[serde(default)]
-    cascade: bool,
-    /// Keep a copy: not done here; a vault is backed up with `tally vault export`.
-    #[serde(default)]
-    backup: bool,
-}
-
-pub(crate) async fn forget(
-    State(gateway): State<Gateway>,
-    Path(id): Path<String>,
-    Params(query): Params<ForgetQuery>,
-) -> Result<Answer<Forgotten>, ApiError> {
-    if query.backup {
-        return Err(ApiError::new(
-            StatusCode::NOT_IMPLEMENTED,
-            "unsupported",
-            "what is forgotten is not kept; export the vault first if you want a copy",
-        ));
-    }
-    let forgotten = gateway
-        .ask(move |memory| memory.forget(&id, query.cascade))
-        .await?;
-    Ok(Answer(StatusCode::OK, forgotten))
 }

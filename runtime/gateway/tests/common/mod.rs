@@ -194,14 +194,15 @@ impl MemoryService for Notebook {
             .filter(|memory| listing.past || memory.status == Status::Current)
             .cloned()
             .collect();
-        let start: usize = match &listing.cursor {
+        let after: usize = match &listing.cursor {
             Some(cursor) => cursor.parse().map_err(|_| {
                 ServiceError::Refused("the cursor is not one of this list".to_owned())
             })?,
             None => 0,
         };
+        let start = after.saturating_add(listing.skip);
         let total = all.len() as u64;
-        let end = (start + listing.limit).min(all.len());
+        let end = start.saturating_add(listing.limit).min(all.len());
         Ok(Listed {
             next: (end < all.len()).then(|| end.to_string()),
             memories: all.into_iter().take(end).skip(start).collect(),

@@ -1,0 +1,306 @@
+//! Changes of memories: `PATCH`, `DELETE` and `/v1/memories/batch-delete`.
+//!
+//! A memory is not written over. What replaces it is a correction, a memory of its own, and answers carry the id of what holds
+//! now; by the id from before it can still be corrected further and forgotten.
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::memories::{FACT_LEN, ShownMemory};
+use super::{Answer, Input, Params, text};
+use crate::error::ApiError;
+use crate::gateway::Gateway;
+use crate::service::{Forgotten, Memory, ServiceError};
+use crate::time::UnixMs;
+
+/// Memories in one request to forget several.
+const BATCH: usize = 100;
+
+/// A change of a memory: what it should say, or that it is so.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Edit {
+    /// What it should say.
+    #[serde(default)]
+    memory: Option<String>,
+    /// The same, as MemSync's documentation calls it.
+    #[serde(default)]
+    content: Option<String>,
+    /// `true`: it is so.
+    #[serde(default)]
+    confirmed: Option<bool>,
+    /// A category. Those of a fact stay with its correction.
+    #[serde(default)]
+    category: Option<String>,
+    /// `semantic` or `episodic`. It stays as it was.
+    #[serde(default)]
+    memory_type: Option<String>,
+    /// Not kept.
+    #[serde(default)]
+    importance: Option<f64>,
+    /// Not kept.
+    #[serde(default)]
+    metadata: Option<Map<String, Value>>,
+}
+
+/// What MemSync changes of a memory and this memory does not. A request for these alone is refused; beside a correction they are
+/// taken, and `note` says what stayed as it was.
+struct Labels {
+    category: Option<String>,
+    kind: Option<String>,
+    importance: bool,
+    metadata: bool,
+}
+
+impl Labels {
+    fn is_empty(&self) -> bool {
+        self.category.is_none() && self.kind.is_none() && !self.importance && !self.metadata
+    }
+
+    /// What of them is not so of a memory, and why; for a person.
+    fn undone(&self, memory: &Memory) -> Option<String> {
+        let mut undone = Vec::new();
+        if let Some(category) = &self.category
+            && !memory.categories.contains(category)
+        {
+            let categories = match memory.categories.join(", ") {
+                none if none.is_empty() => "none".to_owned(),
+                some => some,
+            };
+            undone.push(format!("the categories stay as learnt: {categories}"));
+        }
+        if let Some(kind) = &self.kind
+            && *kind != memory.kind
+        {
+            undone.push(format!("the type stays {}", memory.kind));
+        }
+        if self.importance {
+            undone.push("importance is not kept".to_owned());
+        }
+        if self.metadata {
+            undone.push("metadata is not kept".to_owned());
+        }
+        (!undone.is_empty()).then(|| undone.join("; "))
+    }
+}
+
+/// The memory that holds now.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Edited {
+    #[serde(flatten)]
+    memory: ShownMemory,
+    /// Its id, as MemSync's documentation calls it.
+    memory_id: String,
+    /// What it says, as MemSync's documentation calls it.
+    content: String,
+    /// The first of its categories.
+    category: Option<String>,
+    /// Its type, as MemSync's documentation calls it.
+    memory_type: String,
+    /// The memory in whose place it came.
+    supersedes: Option<String>,
+    /// What of the request was not done, and why.
+    note: Option<String>,
+}
+
+pub(crate) async fn edit(
+    State(gateway): State<Gateway>,
+    Path(id): Path<String>,
+    Input(edit): Input<Edit>,
+) -> Result<Answer<Edited>, ApiError> {
+    let labels = Labels {
+        category: edit.category,
+        kind: edit.memory_type,
+        importance: edit.importance.is_some(),
+        metadata: edit.metadata.is_some(),
+    };
+    let mut supersedes = None;
+    let memory = match (edit.memory, edit.content, edit.confirmed) {
+        (Some(new), None, None) | (None, Some(new), None) => {
+            text("the corrected text", &new, FACT_LEN)?;
+            let (old, memory) = gateway
+                .ask(move |memory| {
+                    // By its whole id; a request may have the beginning of one.
+                    let old = memory.get(&id)?.id;
+                    let new = memory.correct(&old, &new)?;
+                    Ok((old, new))
+                })
+                .await?;
+            supersedes = Some(old);
+            memory
+        }
+        (None, None, Some(true)) => gateway.ask(move |memory| memory.confirm(&id)).await?,
+        (None, None, None) if !labels.is_empty() => {
+            let memory = gateway.ask(move |memory| memory.get(&id)).await?;
+            if let Some(undone) = labels.undone(&memory) {
+                return Err(
+                    ServiceError::Unsupported(format!("nothing was changed: {undone}")).into(),
+                );
+            }
+            memory
+        }
+        _ => {
+            return Err(ApiError::invalid(
+                "edit_shape",
+                "send either \"memory\" (or \"content\") with the corrected text, or \"confirmed\": true",
+            ));
+        }
+    };
+    Ok(Answer(
+        StatusCode::OK,
+        Edited {
+            memory_id: memory.id.clone(),
+            content: memory.text.clone(),
+            category: memory.categories.first().cloned(),
+            memory_type: memory.kind.clone(),
+            supersedes,
+            note: labels.undone(&memory),
+            memory: memory.into(),
+        },
+    ))
+}
+
+/// How to forget.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ForgetQuery {
+    /// Also the words it rests on, and what rests on it.
+    #[serde(default)]
+    cascade: bool,
+    /// Keep a copy: not done here; a vault is backed up with `tally vault export`.
+    #[serde(default)]
+    backup: bool,
+}
+
+/// What was forgotten.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Deleted {
+    /// That it is forgotten.
+    success: bool,
+    /// The id in the request.
+    memory_id: String,
+    /// When.
+    deleted_at: UnixMs,
+    #[serde(flatten)]
+    forgotten: Forgotten,
+}
+
+fn without_backup(backup: bool) -> Result<(), ApiError> {
+    if backup {
+        return Err(ServiceError::Unsupported(
+            "what is forgotten is not kept; export the vault first if you want a copy".to_owned(),
+        )
+        .into());
+    }
+    Ok(())
+}
+
+pub(crate) async fn forget(
+    State(gateway): State<Gateway>,
+    Path(id): Path<String>,
+    Params(query): Params<ForgetQuery>,
+) -> Result<Answer<Deleted>, ApiError> {
+    without_backup(query.backup)?;
+    let asked = id.clone();
+    let forgotten = gateway
+        .ask(move |memory| memory.forget(&asked, query.cascade))
+        .await?;
+    Ok(Answer(
+        StatusCode::OK,
+        Deleted {
+            success: true,
+            memory_id: id,
+            deleted_at: gateway.now(),
+            forgotten,
+        },
+    ))
+}
+
+/// Memories to forget.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Batch {
+    /// Their ids; 1 to 100.
+    memory_ids: Vec<String>,
+    /// Also the words they rest on, and what rests on them.
+    #[serde(default)]
+    cascade: bool,
+    /// Keep a copy: not done here; a vault is backed up with `tally vault export`.
+    #[serde(default)]
+    backup: bool,
+}
+
+/// What was forgotten.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct BatchDeleted {
+    /// Whether all of them were there.
+    success: bool,
+    /// When.
+    deleted_at: UnixMs,
+    /// Those of the request that were not there.
+    not_found: Vec<String>,
+    #[serde(flatten)]
+    forgotten: Forgotten,
+}
+
+pub(crate) async fn forget_batch(
+    State(gateway): State<Gateway>,
+    Input(batch): Input<Batch>,
+) -> Result<Answer<BatchDeleted>, ApiError> {
+    without_backup(batch.backup)?;
+    if batch.memory_ids.is_empty() || batch.memory_ids.len() > BATCH {
+        return Err(ApiError::invalid(
+            "memory_ids_count",
+            format!(
+                "between 1 and {BATCH} memory_ids; these are {}",
+                batch.memory_ids.len()
+            ),
+        ));
+    }
+    let (forgotten, not_found) = gateway
+        .ask(move |memory| {
+            // All are looked up before the first is forgotten. Where forgetting fails between two, asking again goes on.
+            let (mut there, mut not_found) = (Vec::new(), Vec::new());
+            for id in batch.memory_ids {
+                match memory.get(&id) {
+                    Ok(found) => there.push(found.id),
+                    Err(ServiceError::NotFound) => not_found.push(id),
+                    Err(other) => return Err(other),
+                }
+            }
+            let mut gone: Vec<String> = Vec::new();
+            let mut notes: Vec<String> = Vec::new();
+            for id in there {
+                // One goes with another: a correction with its fact, a fact with its words.
+                if gone.contains(&id) {
+                    continue;
+                }
+                let forgotten = match memory.forget(&id, batch.cascade) {
+                    Ok(forgotten) => forgotten,
+                    // Somebody else was here in between.
+                    Err(ServiceError::NotFound) => continue,
+                    Err(other) => return Err(other),
+                };
+                gone.extend(forgotten.forgotten);
+                notes.extend(forgotten.note.filter(|note| !notes.contains(note)));
+            }
+            let forgotten = Forgotten {
+                forgotten: gone,
+                note: (!notes.is_empty()).then(|| notes.join("; ")),
+            };
+            Ok((forgotten, not_found))
+        })
+        .await?;
+    Ok(Answer(
+        StatusCode::OK,
+        BatchDeleted {
+            success: not_found.is_empty(),
+            deleted_at: gateway.now(),
+            not_found,
+            forgotten,
+        },
+    ))
+}
