@@ -1,5 +1,7 @@
 //! A real memory in a real vault, through the gateway's trait and through its REST.
 
+#[path = "../../../runtime/gateway/tests/common/described.rs"]
+mod described;
 #[path = "../../memory/tests/support/mod.rs"]
 mod support;
 
@@ -8,7 +10,7 @@ use std::sync::{Arc, Barrier, mpsc};
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
-use axum::http::Request;
+use axum::http::{Method, Request};
 use serde_json::{Value, json};
 use support::{Computer, Parrot, at, memory};
 use tally_gateway::{
@@ -340,6 +342,7 @@ async fn the_same_over_rest_and_in_the_console() {
     );
     let key = gateway.issue_key("desk", &Scope::ALL, None).unwrap().key;
     let router = gateway.router();
+    // Everything a real memory answers is as the OpenAPI document says.
     let call = async |method: &str, path: &str, body: Value| {
         let request = Request::builder()
             .method(method)
@@ -350,10 +353,18 @@ async fn the_same_over_rest_and_in_the_console() {
             .body(Body::from(body.to_string()))
             .unwrap();
         let response = router.clone().oneshot(request).await.unwrap();
-        let status = response.status();
-        let bytes = to_bytes(response.into_body(), 1 << 20).await.unwrap();
+        let (parts, answer) = response.into_parts();
+        let bytes = to_bytes(answer, 1 << 20).await.unwrap();
+        described::check(&described::Exchange {
+            method: &Method::from_bytes(method.as_bytes()).unwrap(),
+            path,
+            sent: (method != "GET").then_some(&body),
+            status: parts.status,
+            headers: &parts.headers,
+            answer: &bytes,
+        });
         (
-            status.as_u16(),
+            parts.status.as_u16(),
             serde_json::from_slice::<Value>(&bytes).unwrap(),
         )
     };

@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each test file uses some of these")]
 
 pub(crate) mod chromium;
+pub(crate) mod described;
 pub(crate) mod ledger;
 
 use std::collections::BTreeMap;
@@ -468,10 +469,22 @@ impl Reply {
 }
 
 impl Bench {
+    /// Sends a request; what is answered, and what was taken, is as the OpenAPI document says.
     pub(crate) async fn send(&self, request: Request<Body>) -> Reply {
+        let (asked, body) = request.into_parts();
+        let body = to_bytes(body, 16 << 20).await.unwrap();
+        let request = Request::from_parts(asked.clone(), Body::from(body.clone()));
         let response = self.router.clone().oneshot(request).await.unwrap();
-        let (parts, body) = response.into_parts();
-        let bytes = to_bytes(body, 16 << 20).await.unwrap();
+        let (parts, answer) = response.into_parts();
+        let bytes = to_bytes(answer, 16 << 20).await.unwrap();
+        described::check(&described::Exchange {
+            method: &asked.method,
+            path: asked.uri.path_and_query().map_or("/", |it| it.as_str()),
+            sent: serde_json::from_slice(&body).ok().as_ref(),
+            status: parts.status,
+            headers: &parts.headers,
+            answer: &bytes,
+        });
         Reply {
             status: parts.status,
             headers: parts.headers,
