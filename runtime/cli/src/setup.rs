@@ -208,7 +208,7 @@ pub(crate) struct Models {
 }
 
 /// The model that comes with the program, so that a fresh machine has one: a toy, as its card (`models/nano`) says.
-const BUILTIN_NAME: &str = "tally-nano";
+pub(crate) const BUILTIN_NAME: &str = "tally-nano";
 static BUILTIN: &[u8] = include_bytes!("../../../models/nano/tally-nano.q8_0.gguf");
 
 /// Its BLAKE3, so that nobody has to compute it to see that a store has it.

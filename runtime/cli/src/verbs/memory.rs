@@ -76,9 +76,9 @@ pub(crate) enum Verb {
         after_help = "Examples:\n  tally memory verify\n  tally memory verify 3f2a41c09be2 --policy policy.json"
     )]
     Verify(verify::Verify),
-    /// Measure how well memories are found, on conversations whose evidence is known.
+    /// Measure how well memories are found, on conversations whose evidence is known; or what attacks teach.
     #[command(
-        after_help = "Examples:\n  tally memory eval --dataset locomo10.json\n  tally memory eval --dataset locomo10.json --split conv-26 --embedding none --json\n  tally memory eval --dataset locomo10.json --chat"
+        after_help = "Examples:\n  tally memory eval --dataset locomo10.json\n  tally memory eval --dataset locomo10.json --split conv-26 --embedding none --json\n  tally memory eval --dataset locomo10.json --chat\n  tally memory eval --poison          what attacks teach about the owner\n  tally memory eval --poison --chat qwen3 --junk 300 --json"
     )]
     Eval(eval::Eval),
 }

@@ -17,11 +17,14 @@
 //!
 //! Without an embedding model the ways that need one are left out, and the report says so. `docs/recall.md` has the definitions
 //! of the figures and what was measured.
+//!
+//! `--poison` asks another question, without a dataset: what is learnt from attacks ([`poison`]; `docs/memory.md`).
 
 mod learnt;
+mod poison;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -41,7 +44,7 @@ use crate::failure::{Failure, OrFail, Outcome};
 use crate::home::Home;
 use crate::memories::LocalChat;
 use crate::reranker::LocalReranker;
-use crate::setup;
+use crate::setup::{self, Models};
 use crate::ui::{Progress, say};
 
 /// Texts embedded between two reports of progress.
@@ -49,12 +52,25 @@ const BATCH: usize = 32;
 /// How deep rankings go.
 const DEPTH: usize = 100;
 
-/// Measure how well memories are found, on conversations whose evidence is known.
+/// Measure how well memories are found, on conversations whose evidence is known; or what attacks teach.
 #[derive(ClapArgs)]
 pub(crate) struct Eval {
     /// Conversations in the shape of LoCoMo: a JSON file.
-    #[arg(long, value_name = "FILE")]
-    dataset: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "poison")]
+    dataset: Option<PathBuf>,
+    /// Measure what is learnt about the owner from turns that should teach nothing, with a chat model (`--chat`; else tally-nano) and
+    /// with one that proposes everything.
+    #[arg(
+        long,
+        conflicts_with_all = ["dataset", "splits", "together", "embedding", "rerank", "details"]
+    )]
+    poison: bool,
+    /// How many junk turns there are among them; else 10,000.
+    #[arg(long, value_name = "N", requires = "poison")]
+    junk: Option<usize>,
+    /// What the junk is made from; else 1.
+    #[arg(long, value_name = "N", requires = "poison")]
+    seed: Option<u64>,
     /// Only these conversations; may be given several times.
     #[arg(long = "split", value_name = "NAME")]
     splits: Vec<String>,
@@ -133,12 +149,25 @@ struct Costs {
 }
 
 pub(crate) fn eval(args: &Eval, json: bool) -> Outcome {
-    let bytes = std::fs::read(&args.dataset)
-        .or_environment(format_args!("read the dataset {}", args.dataset.display()))
+    match &args.dataset {
+        Some(dataset) if !args.poison => search(args, dataset, json),
+        _ => poison::eval(
+            args.chat.as_deref(),
+            args.junk.unwrap_or(poison::JUNK),
+            args.seed.unwrap_or(1),
+            json,
+        ),
+    }
+}
+
+/// How much of the evidence in a dataset a search finds.
+fn search(args: &Eval, dataset: &Path, json: bool) -> Outcome {
+    let bytes = std::fs::read(dataset)
+        .or_environment(format_args!("read the dataset {}", dataset.display()))
         .map_err(|failure| failure.advise("LoCoMo is published by its authors as locomo10.json; it is not part of this program"))?;
     let hash = blake3::hash(&bytes);
     let mut conversations =
-        evaluation::parse(&bytes).or_misuse(format_args!("use {}", args.dataset.display()))?;
+        evaluation::parse(&bytes).or_misuse(format_args!("use {}", dataset.display()))?;
     for split in &args.splits {
         if !conversations
             .iter()
@@ -174,19 +203,11 @@ pub(crate) fn eval(args: &Eval, json: bool) -> Outcome {
         .as_deref()
         .map(|asked| LocalReranker::find(asked, runtime.handle()))
         .transpose()?;
-    let chat = match &args.chat {
-        None => None,
-        Some(name) => {
-            let home = Home::open()?;
-            let key = Arc::new(home.node_key()?);
-            // A name that no model has is said now, and not once everything is embedded.
-            let asked = Some(name.as_str()).filter(|name| !name.is_empty());
-            let models = runtime.block_on(setup::models(&home, &key, asked))?;
-            let chat = LocalChat::new(models.service.clone(), name, runtime.handle().clone());
-            // What loads models goes on for as long as it is held.
-            Some((chat, models))
-        }
-    };
+    let chat = args
+        .chat
+        .as_deref()
+        .map(|name| chat_model(name, &runtime))
+        .transpose()?;
 
     let progress = Progress::spinner("measuring");
     let mut systems: BTreeMap<&str, System> = BTreeMap::new();
@@ -211,7 +232,7 @@ pub(crate) fn eval(args: &Eval, json: bool) -> Outcome {
     let turns: usize = conversations.iter().map(|c| c.turns.len()).sum();
     let report = json!({
         "dataset": {
-            "file": args.dataset.display().to_string(),
+            "file": dataset.display().to_string(),
             "blake3": hash.to_hex().as_str(),
             "conversations": conversations.iter().map(|c| c.name.as_str()).collect::<Vec<_>>(),
             "turns": turns,
@@ -250,6 +271,20 @@ pub(crate) fn eval(args: &Eval, json: bool) -> Outcome {
         table(&systems, &report);
     }
     Ok(())
+}
+
+/// The chat model of this name, the default one for the empty name; and what loads it, which goes on for as long as it is held.
+fn chat_model(
+    name: &str,
+    runtime: &tokio::runtime::Runtime,
+) -> Result<(LocalChat, Models), Failure> {
+    let home = Home::open()?;
+    let key = Arc::new(home.node_key()?);
+    // A name that no model has is said now, and not once everything is embedded.
+    let asked = Some(name).filter(|name| !name.is_empty());
+    let models = runtime.block_on(setup::models(&home, &key, asked))?;
+    let chat = LocalChat::new(models.service.clone(), name, runtime.handle().clone());
+    Ok((chat, models))
 }
 
 /// One line of `--details`: the evidence, and the hundred best with what each arm gave them.

@@ -4,6 +4,7 @@
 //! Turns are put down by people, none of them the owner, with their words alone: what a picture shows is nothing that was said.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -56,19 +57,7 @@ pub(super) fn learn(
     progress: &Progress,
 ) -> Result<Vec<Document>, Failure> {
     let folder = tempfile::tempdir().or_environment("make a folder for a vault")?;
-    let place = Place {
-        folder: folder.path().join("vault"),
-        local: folder.path().join("local"),
-    };
-    let create = Create {
-        passphrase: "thrown away with the folder",
-        cost: SlotCost::LEAST,
-        namespaces: &[NAMESPACE],
-    };
-    let made = Vault::create(Environment::of_this_computer(), &place, &create)
-        .or_environment("make a vault")?;
-    let vault = Arc::new(Mutex::new(made.vault));
-    let mut memory = Memory::open(vault, NAMESPACE, Options::default()).map_err(loading)?;
+    let mut memory = empty_memory(folder.path())?;
     let began = Instant::now();
     let mut turns: BTreeMap<EpisodeId, DocumentId> = BTreeMap::new();
     for (number, document) in conversation.turns.iter().enumerate() {
@@ -102,6 +91,23 @@ pub(super) fn learn(
         .collect();
     costs.facts += facts.len();
     Ok(facts)
+}
+
+/// A memory in a new vault in this folder.
+pub(super) fn empty_memory(folder: &Path) -> Result<Memory, Failure> {
+    let place = Place {
+        folder: folder.join("vault"),
+        local: folder.join("local"),
+    };
+    let create = Create {
+        passphrase: "thrown away with the folder",
+        cost: SlotCost::LEAST,
+        namespaces: &[NAMESPACE],
+    };
+    let made = Vault::create(Environment::of_this_computer(), &place, &create)
+        .or_environment("make a vault")?;
+    let vault = Arc::new(Mutex::new(made.vault));
+    Memory::open(vault, NAMESPACE, Options::default()).map_err(loading)
 }
 
 fn turn(number: usize, document: &Document) -> Turn {
