@@ -159,6 +159,20 @@ mod tests {
     }
 
     #[test]
+    fn a_denial_reaches_what_goes_on_without_a_new_subject() {
+        for (text, denied) in [
+            ("I don't study or work at Google.", true),
+            ("I do not, in fact, work at Google.", true),
+            ("I never visited or moved to Berlin.", true),
+            ("I live in Ghent, not in Brussels.", false),
+            ("I'm not a morning person and I live in Ghent.", false),
+        ] {
+            let answer = find(text).expect("an answer");
+            assert_eq!(answer.denied, denied, "{text}");
+        }
+    }
+
+    #[test]
     fn questions_with_one_answer_are_known() {
         for (text, name, value, over) in [
             ("I live in Ghent", "lives-in", "Ghent", false),

@@ -148,11 +148,21 @@ pub fn modality(span: &str, sentence: &str) -> Modality {
 }
 
 /// Whether the clause of a span says that something is not so, or no longer, in English.
+///
+/// A clause that does not begin with whom it is about goes on with the one before, and so with its denial: "I don't study or work at
+/// Google".
 pub(crate) fn is_denied(span: &str, text: &str) -> bool {
     let (before, after) = parts_around(span, text, &CLAUSE_END);
     [before, span, after]
         .iter()
         .any(|part| NEGATED.is_match(part))
+        || (!has_a_subject(&format!("{before}{span}")) && is_denied_before(span, text))
+}
+
+/// Whether anything before a span denies.
+fn is_denied_before(span: &str, text: &str) -> bool {
+    let before = text.find(span).map_or("", |start| &text[..start]);
+    NEGATED.is_match(before)
 }
 
 /// Whether a span says the opposite of its clause: "live in Ghent" of "I don't live in Ghent".
@@ -160,6 +170,7 @@ pub(crate) fn is_denied(span: &str, text: &str) -> bool {
 pub fn leaves_a_denial_out(span: &str, sentence: &str) -> bool {
     let (before, _) = parts_around(span, sentence, &CLAUSE_END);
     (!has_a_subject(span) && NEGATED.is_match(before))
+        || (!has_a_subject(&format!("{before}{span}")) && is_denied_before(span, sentence))
         || DOUBTED.is_match(before)
         || languages::of(sentence)
             .iter()
@@ -168,6 +179,7 @@ pub fn leaves_a_denial_out(span: &str, sentence: &str) -> bool {
 
 /// Whether a span begins with whom it is about, in English: with a name, or with its speaker.
 fn has_a_subject(span: &str) -> bool {
+    let span = span.trim_start();
     span.chars().next().is_some_and(char::is_uppercase) || OWN_SUBJECT.is_match(span)
 }
 
@@ -288,10 +300,12 @@ static NEGATED: LazyLock<Regex> = LazyLock::new(|| {
 });
 static DOUBTED: LazyLock<Regex> = LazyLock::new(|| {
     regex(
-        r"(?i)(?:\b(?:not|never|no longer|cannot)|n['’]t)\s+(?:think|thought|believe|say|said|mean|claim|true|correct|the case)\b",
+        // "I can't believe I live here" does not doubt it.
+        r"(?i)(?:\b(?:not|never|no longer|cannot)|n['’]t)\s+(?:think|thought|say|said|mean|claim|true|correct|the case)\b|(?:\b(?:not|never|no longer)|\bd(?:o|id|oes)n['’]t)\s+believe\b",
     )
 });
-static OWN_SUBJECT: LazyLock<Regex> = LazyLock::new(|| regex(r"(?i)^(?:i|my|we|our)\b"));
+static OWN_SUBJECT: LazyLock<Regex> =
+    LazyLock::new(|| regex(r"(?i)^(?:i|my|we|our|he|she|they|it|his|her|their|the|there)\b"));
 static TEMPLATE: LazyLock<Regex> = LazyLock::new(|| {
     regex(
         r"(?ix)\{\{.*?\}\}|\$\{.*?\}|\[(?:your|name|insert|company|city|date|user|placeholder)[^\]]*\]|<(?:your|name|insert|company|city|date|user|placeholder)[^>]*>
@@ -421,6 +435,43 @@ mod tests {
         let around = sentence_around(text, &(at..at + 15));
         assert_eq!(&text[around], "I live in Ghent, e.g. ");
         assert_eq!(sentence_around("no end", &(0..2)), 0..6);
+    }
+
+    #[test]
+    fn a_span_of_a_denied_clause_is_left_and_one_with_its_own_subject_is_not() {
+        for (span, sentence) in [
+            ("work at Google", "I don't study or work at Google."),
+            ("live in Ghent", "I do not live in Ghent."),
+        ] {
+            assert!(leaves_a_denial_out(span, sentence), "{sentence}");
+        }
+        for (span, sentence) in [
+            ("I live in Ghent", "I can't believe I live in Ghent now!"),
+            (
+                "she has two cats",
+                "Lena cannot travel because she has two cats.",
+            ),
+            ("I work at Google", "I never studied, I work at Google."),
+        ] {
+            assert!(!leaves_a_denial_out(span, sentence), "{sentence}");
+        }
+    }
+
+    #[test]
+    fn short_english_statements_with_foreign_looking_names_are_statements() {
+        for sentence in [
+            "Leia loves cats.",
+            "Lance plays guitar.",
+            "Tom collects cameras.",
+            "Andrei loves Ghent.",
+        ] {
+            assert_eq!(
+                modality(sentence, sentence),
+                Modality::Asserted,
+                "{sentence}"
+            );
+            assert!(!is_command(sentence, sentence), "{sentence}");
+        }
     }
 
     #[test]

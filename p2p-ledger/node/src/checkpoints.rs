@@ -237,9 +237,17 @@ impl Checkpoints {
                 let mut other = other.clone();
                 other.retain(|one| one.is_by(&verifier));
                 self.false_roots.remove(&verifier.name);
-                self.convicted.insert(verifier.name.clone());
-                self.evidence
-                    .push(Evidence::checkpoints(verifier, said, other));
+                // What was said under this name may be by a key that the validator no longer has.
+                let signs =
+                    |one: &SignedCheckpoint| matches!(one.signed_by(&verifier), Signed::At(_));
+                if signs(&other) {
+                    self.convicted.insert(verifier.name.clone());
+                    self.evidence
+                        .push(Evidence::checkpoints(verifier, said, other));
+                    continue;
+                }
+            }
+            if is_right {
                 continue;
             }
             let roots = self.false_roots.entry(verifier.name).or_default();

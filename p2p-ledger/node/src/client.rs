@@ -524,22 +524,60 @@ impl Client {
         voting: &Voting,
         node: NodeId,
     ) -> Result<Option<NodeAnswer>, ClientError> {
+        let answers = self.answers_of(voting, node).await?;
+        Ok(answers.into_iter().flatten().max_by_key(|one| one.height))
+    }
+
+    /// How many receipts a node has settled, of what `f + 1` validators say the most that is shown; none if the node is not known.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`] if too few answer, or nobody shows what any of them says.
+    pub async fn settled_by(&self, node: NodeId) -> Result<Option<u64>, ClientError> {
+        let voting = self.voting().await;
+        let mut said: Vec<u64> = self
+            .answers_of(&voting, node)
+            .await?
+            .into_iter()
+            .flatten()
+            .map(|one| one.settled)
+            .collect();
+        said.sort_unstable();
+        said.dedup();
+        let mut trouble = None;
+        for settled in said.into_iter().rev() {
+            let Some(last) = settled.checked_sub(1) else {
+                return Ok(Some(0));
+            };
+            match self
+                .settled_at(node, Sequence::new(last), Duration::ZERO)
+                .await
+            {
+                Ok(_) => return Ok(Some(settled)),
+                Err(error) => trouble = Some(error),
+            }
+        }
+        trouble.map_or(Ok(None), Err)
+    }
+
+    /// What `f + 1` validators, one of which is honest, say of a node.
+    async fn answers_of(
+        &self,
+        voting: &Voting,
+        node: NodeId,
+    ) -> Result<Vec<Option<NodeAnswer>>, ClientError> {
         let needed = voting.needed();
         let mut answers: FuturesUnordered<_> = self
             .counted_by(voting)
             .into_iter()
             .map(|caller| async move { Asked(caller).node(node).await })
             .collect();
-        let (mut found, mut count, mut trouble) = (None, 0, None);
+        let (mut found, mut trouble) = (Vec::new(), None);
         while let Some(answer) = answers.next().await {
             match answer {
                 Ok(answer) => {
-                    count += 1;
-                    let height = |one: &Option<NodeAnswer>| one.as_ref().map(|one| one.height);
-                    if height(&answer) > height(&found) {
-                        found = answer;
-                    }
-                    if count == needed {
+                    found.push(answer);
+                    if found.len() == needed {
                         return Ok(found);
                     }
                 }
@@ -549,9 +587,9 @@ impl Client {
         match trouble {
             // Fewer were asked than are needed, all of which answered.
             None => Ok(found),
-            Some(trouble) if count == 0 => Err(ClientError::Nobody(trouble)),
+            Some(trouble) if found.is_empty() => Err(ClientError::Nobody(trouble)),
             Some(trouble) => Err(ClientError::TooFew {
-                found: count,
+                found: found.len(),
                 needed,
                 sentence: voting.with_missing(trouble.to_string()),
             }),

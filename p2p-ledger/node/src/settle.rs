@@ -73,8 +73,9 @@ pub async fn settle(
         let Some(open) = batch(open)? else {
             return Ok(settled);
         };
-        let next = match client.node(node).await? {
-            Some(found) => found.settled,
+        // What is noted next is shown, not said: a validator that lies would have it noted for good.
+        let next = match client.settled_by(node).await? {
+            Some(next) => next,
             None => {
                 register(client, genesis, key).await?;
                 0

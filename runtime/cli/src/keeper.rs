@@ -100,7 +100,10 @@ impl Keeper {
     pub(crate) async fn settle(self: Arc<Self>, home: Home) {
         let mut pause = FIRST_PAUSE;
         loop {
-            match self.empty(&home).await {
+            // In a task of its own, so that what goes wrong there is said and tried again.
+            let (keeper, here) = (Arc::clone(&self), home.clone());
+            let once = tokio::spawn(async move { keeper.empty(&here).await }).await;
+            match once.unwrap_or_else(|error| Err(Failure::environment(&error))) {
                 Ok(()) => {
                     if self.trouble().take().is_some() {
                         eprintln!("tally: the receipts that waited in the outbox are settled");

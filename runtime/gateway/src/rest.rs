@@ -223,8 +223,8 @@ pub(crate) fn routes() -> Vec<Route> {
                 post(files::import_file),
             )
         },
+        // Turns as JSON are no import: a chat hands over each of its turns here.
         Route {
-            allowance: Allowance::Imports,
             body: Body::FileOrJson(files::FIELDS, of::<memories::Add>),
             or: Some((201, of::<memories::Added>)),
             ..route(

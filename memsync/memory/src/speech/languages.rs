@@ -47,7 +47,8 @@ const ENGLISH: &str = "i i' me my mine myself we we' us our you you' your he he'
     the a an and or but if not no never don' doesn' didn' isn' aren' wasn' won' can' couldn' wouldn' haven' hasn' is am are was were be
     been have has had do does did will would can could should with from for of in on at to by as about that that' this these those there
     what when where who which why how than then so because since until while very really just also too more most some any all want
-    like love live lives lived work works worked know think need call called name named please remember after before into over out up";
+    like likes love loves live lives lived work works worked play plays speak speaks teach teaches drive drives eat eats drink drinks collect collects
+    run runs hate hates prefer prefers study studies own owns make makes know knows think thinks need call called name named please remember after before into over out up";
 
 const GERMAN: Words = Words {
     common: "ich mir mich mein meine meinen meinem meiner meines wir uns unser unsere du dir dich dein deine deinen er sie es ihr ihm

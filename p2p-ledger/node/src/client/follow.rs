@@ -194,9 +194,12 @@ impl Client {
         let _ = tokio::time::timeout(FOLLOWS, following).await;
         let validators = light.trusted().validators.clone();
         let found = count(&validators, &answered);
-        let voting = Voting::new(validators, &self.callers);
+        let voting = Voting::new(validators.clone(), &self.callers);
         *self.voting.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(voting);
-        self.has_followed.store(true, Ordering::Release);
+        // If too few answered, whoever asks next asks again.
+        if found > validators.tolerated() {
+            self.has_followed.store(true, Ordering::Release);
+        }
         found
     }
 
