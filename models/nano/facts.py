@@ -872,7 +872,7 @@ def read_facts():
 def read_docs():
     """Blocks of (lines, questions)."""
     out = []
-    for line in lines("docs.txt"):
+    for line in lines("docs.txt") + lines("docs-more.txt"):
         if line.startswith("~ "):
             if not out or out[-1][1]:
                 out.append(([], []))

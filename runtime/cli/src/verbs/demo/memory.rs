@@ -489,7 +489,7 @@ mod tests {
             "this model gives no receipts: {verdict}"
         );
         let lines = shown.lines().join("\n");
-        assert!(lines.contains("tally model add"), "{lines}");
+        assert!(lines.contains("(for a test)"), "{lines}");
         assert!(
             lines.contains("“I live in Lyon” held from 2024-11-18 to 2026-11-18"),
             "{lines}"
