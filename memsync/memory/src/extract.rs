@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn the_examples_are_answers_that_the_grammar_of_their_lines_derives() {
+    fn the_examples_quote_their_lines_and_are_of_the_form() {
         for (lines, answer) in EXAMPLES {
             let lines: Vec<&str> = lines.lines().collect();
             for fact in read(answer).expect("of the form") {

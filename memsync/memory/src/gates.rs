@@ -530,7 +530,7 @@ mod tests {
         for (text, basis, gate) in [
             (
                 "Wenn ich reich wäre, würde ich in Rom wohnen.",
-                "würde ich in Rom wohnen",
+                "Wenn ich reich wäre, würde ich in Rom wohnen",
                 Gate::Hypothetical,
             ),
             (

@@ -130,9 +130,9 @@ fn note(key_file: &Path, data: &Path) -> Result<(), GuardError> {
     }
     // What is missed when it is gone must outlive a power cut.
     sync_files(&votes(data, last))?;
-    // A crash leaves the old file or the new one.
+    // A crash leaves the old file or the new one. Each process has a draft of its own: somebody may run two with one key.
     let mut draft = marker.clone().into_os_string();
-    draft.push(".draft");
+    draft.push(format!(".draft-{}", std::process::id()));
     let draft = PathBuf::from(draft);
     match fs::remove_file(&draft) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(at(&draft)(error)),

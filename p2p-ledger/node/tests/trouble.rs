@@ -449,7 +449,9 @@ async fn a_key_that_runs_twice_harms_nobody_but_itself() {
     }
     assert!(
         net.runs(twice.into()) && net.runs(4),
-        "one of the two has ended"
+        "one of the two has ended: {}{}",
+        std::fs::read_to_string(net.folder().join(format!("v{twice}.log"))).unwrap_or_default(),
+        std::fs::read_to_string(net.folder().join("v4.log")).unwrap_or_default()
     );
     net.kill(twice.into());
     net.kill(4);

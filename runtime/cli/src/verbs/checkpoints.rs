@@ -21,7 +21,7 @@ pub(crate) struct EvidenceOf {
     one: PathBuf,
     /// Another one, of the same log and size.
     other: PathBuf,
-    /// Whose signatures, as a C2SP verifier key; may be given several times. Else those of the network's validators.
+    /// Whose signatures, as a C2SP verifier key; may be given several times. Else those of the validators of the network's genesis file: name the key of one who came later.
     #[arg(long = "key", value_name = "KEY")]
     keys: Vec<String>,
     /// Where the files go, named by their digests.
