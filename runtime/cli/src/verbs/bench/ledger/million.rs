@@ -96,10 +96,14 @@ impl Footprint {
     }
 }
 
-/// Bytes of the files in a folder, as long as they are.
+/// Bytes of the files in a folder, as long as they are; none if it is not there yet.
 fn bytes(folder: &Path) -> anyhow::Result<u64> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
+        entries => entries?,
+    };
     let mut sum = 0;
-    for entry in fs::read_dir(folder)? {
+    for entry in entries {
         let entry = entry?;
         // A file may have been replaced since.
         let Ok(about) = entry.metadata() else {
