@@ -1,9 +1,10 @@
 //! What was read out of a file, as turns of a memory: the same by every way in, so that a file that comes again adds nothing,
-//! whichever way it came before. Vaults have turns of this form; another form would double them.
+//! whichever way it came before. Vaults have turns of this form; another form would double them. (What REST wrote until 2026-11-30
+//! was another one: such a file comes in once more.)
 
 use tally_import::{Item, When};
 use tally_memory::record::NAME_MAX;
-use tally_memory::{Memory, Moment, Remembered, Role, Turn};
+use tally_memory::{Memory, Moment, RememberError, Remembered, Role, Turn};
 
 /// Most turns of a file that are handed to a memory, and written with one sync, at once.
 pub const PIECE: usize = 2_000;
@@ -78,26 +79,31 @@ pub fn turns_of(item: Item, app: Option<&str>) -> Vec<Turn> {
 /// a key of its own, so it is the same turn in whichever piece it comes.
 ///
 /// # Errors
-/// The first that `remember` gives. Pieces before it are kept, and the same turns again add what is missing.
-pub fn in_pieces<E>(
+/// The first that `remember` gives. Pieces before it are kept, and the same turns again add what is missing; where the model that
+/// embeds fails, all turns are kept nevertheless.
+pub fn in_pieces(
     turns: &[Turn],
-    mut remember: impl FnMut(&[Turn]) -> Result<Remembered, E>,
-) -> Result<Remembered, E> {
+    mut remember: impl FnMut(&[Turn]) -> Result<Remembered, RememberError>,
+) -> Result<Remembered, RememberError> {
     let mut all = Remembered::default();
+    let (mut unembedded, mut failure) = (0, None);
     for (number, piece) in turns.chunks(PIECE).enumerate() {
-        let done = remember(piece)?;
-        all.new.extend(done.new);
-        all.known += done.known;
-        all.forgotten += done.forgotten;
-        all.empty += done.empty;
-        all.secrets.extend(
-            done.secrets
-                .into_iter()
-                .map(|(at, kind)| (number * PIECE + at, kind)),
-        );
-        all.embedded += done.embedded;
+        match remember(piece) {
+            Ok(done) => all.add(number * PIECE, done),
+            Err(RememberError::Embed { kept, error }) => {
+                unembedded += kept;
+                failure.get_or_insert(error);
+            }
+            Err(error) => return Err(error),
+        }
     }
-    Ok(all)
+    match failure {
+        Some(error) => Err(RememberError::Embed {
+            kept: all.new.len() + unembedded,
+            error,
+        }),
+        None => Ok(all),
+    }
 }
 
 fn moment(when: &When) -> Option<Moment> {
@@ -127,6 +133,8 @@ fn name(text: &str, instead: &str) -> String {
 #[cfg(test)]
 mod tests {
     use tally_import::{Options, read_all};
+    use tally_memory::LoadError;
+    use tally_memory::recall::EmbedError;
     use tally_memory::secrets::SecretKind;
 
     use super::*;
@@ -214,7 +222,7 @@ mod tests {
         let all = in_pieces(&turns, |piece| {
             assert!(piece.len() <= Memory::TURNS_MAX);
             handed.extend_from_slice(piece);
-            Ok::<_, ()>(Remembered {
+            Ok(Remembered {
                 known: piece.len(),
                 secrets: vec![(piece.len() - 1, SecretKind::Card)],
                 ..Remembered::default()
@@ -230,11 +238,40 @@ mod tests {
         let broken = in_pieces(&turns, |_| {
             calls += 1;
             if calls == 2 {
-                Err("the disk is full")
+                Err(LoadError::InUse.into())
             } else {
                 Ok(Remembered::default())
             }
         });
-        assert_eq!((broken, calls), (Err("the disk is full"), 2));
+        assert!(matches!(broken, Err(RememberError::Load(LoadError::InUse))));
+        assert_eq!(calls, 2);
+    }
+
+    #[test]
+    fn a_model_that_does_not_embed_keeps_no_later_piece_from_being_kept() {
+        let turns: Vec<Turn> = (0..3 * PIECE)
+            .map(|number| Turn {
+                app: "whatsapp".to_owned(),
+                thread: "one".to_owned(),
+                key: Some(number.to_string()),
+                role: Role::Person,
+                speaker: "Ben".to_owned(),
+                at: None,
+                text: "words".to_owned(),
+            })
+            .collect();
+        let mut handed = 0;
+        let failed = in_pieces(&turns, |piece| {
+            handed += piece.len();
+            Err(RememberError::Embed {
+                kept: piece.len(),
+                error: EmbedError {
+                    texts: 1,
+                    reason: "the worker is gone".to_owned(),
+                },
+            })
+        });
+        assert!(matches!(failed, Err(RememberError::Embed { kept, .. }) if kept == turns.len()));
+        assert_eq!(handed, turns.len());
     }
 }

@@ -128,6 +128,10 @@ impl VaultMemory {
 
     /// The same, to change it.
     fn changing(&self) -> Result<RwLockWriteGuard<'_, Answering>, ServiceError> {
+        self.up_to_date().map_err(load)
+    }
+
+    fn up_to_date(&self) -> Result<RwLockWriteGuard<'_, Answering>, LoadError> {
         let mut view = self
             .answering
             .write()
@@ -173,8 +177,8 @@ impl Drop for VaultMemory {
 }
 
 impl Answering {
-    fn look(&mut self) -> Result<(), ServiceError> {
-        self.memory.refresh().map_err(load)?;
+    fn look(&mut self) -> Result<(), LoadError> {
+        self.memory.refresh()?;
         self.looked = Instant::now();
         Ok(())
     }
@@ -265,7 +269,10 @@ impl MemoryService for VaultMemory {
 
     fn ingest(&self, item: Item, app: Option<&str>) -> Result<Remembered, ServiceError> {
         // Questions are answered between two pieces.
-        let kept = in_pieces(&turns_of(item, app), |piece| self.keep(piece))?;
+        let kept = in_pieces(&turns_of(item, app), |piece| {
+            self.up_to_date()?.memory.remember(piece)
+        })
+        .map_err(not_kept)?;
         // A file is read to its end first; what is learnt from it comes by and by.
         self.told(kept, Duration::ZERO)
     }
@@ -569,15 +576,7 @@ impl MemoryService for VaultMemory {
 impl VaultMemory {
     fn keep(&self, turns: &[Turn]) -> Result<tally_memory::Remembered, ServiceError> {
         let mut answering = self.changing()?;
-        answering
-            .memory
-            .remember(turns)
-            .map_err(|error| match error {
-                RememberError::Turn(error) => ServiceError::Refused(error.to_string()),
-                RememberError::Load(error) => load(error),
-                RememberError::Embed { .. } => ServiceError::Busy(error.to_string()),
-                other => ServiceError::Failed(other.to_string()),
-            })
+        answering.memory.remember(turns).map_err(not_kept)
     }
 
     /// What whoever brought turns is told of them, once facts were learnt from them or `patience` is at its end.
@@ -604,7 +603,7 @@ impl VaultMemory {
         }
         let at = (self.clock)();
         let mut answering = self.changing()?;
-        answering.look()?;
+        answering.look().map_err(load)?;
         let memory = &answering.memory;
         let new: BTreeSet<EpisodeId> = kept.new.iter().copied().collect();
         let facts = memory
@@ -626,6 +625,15 @@ impl VaultMemory {
             facts,
             note: (!notes.is_empty()).then(|| notes.join("; ")),
         })
+    }
+}
+
+fn not_kept(error: RememberError) -> ServiceError {
+    match error {
+        RememberError::Turn(error) => ServiceError::Refused(error.to_string()),
+        RememberError::Load(error) => load(error),
+        RememberError::Embed { .. } => ServiceError::Busy(error.to_string()),
+        other => ServiceError::Failed(other.to_string()),
     }
 }
 

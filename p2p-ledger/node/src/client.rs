@@ -509,35 +509,19 @@ impl Client {
 
     /// What the newest of `f + 1` validators says of a node: one of them is honest, and one that is behind is outdone.
     pub async fn node(&self, node: NodeId) -> Result<Option<NodeAnswer>, ClientError> {
-        let voting = self.voting().await;
-        match self.node_by(&voting, node).await {
-            Err(error) => match self.voting_after(&voting).await {
-                Some(voting) => self.node_by(&voting, node).await,
-                None => Err(error),
-            },
-            found => found,
-        }
-    }
-
-    async fn node_by(
-        &self,
-        voting: &Voting,
-        node: NodeId,
-    ) -> Result<Option<NodeAnswer>, ClientError> {
-        let answers = self.answers_of(voting, node).await?;
+        let answers = self.answers(node).await?;
         Ok(answers.into_iter().flatten().max_by_key(|one| one.height))
     }
 
-    /// How many receipts a node has settled, of what `f + 1` validators say the most that is shown; none if the node is not known.
+    /// How many receipts a node has settled: of what `f + 1` validators say, the most that is shown. None if the node is not known.
     ///
     /// # Errors
     ///
     /// [`ClientError`] if too few answer, or nobody shows what any of them says.
     pub async fn settled_by(&self, node: NodeId) -> Result<Option<u64>, ClientError> {
-        let voting = self.voting().await;
-        let mut said: Vec<u64> = self
-            .answers_of(&voting, node)
-            .await?
+        let answers = self.answers(node).await?;
+        let is_unknown_to_some = answers.contains(&None);
+        let mut said: Vec<u64> = answers
             .into_iter()
             .flatten()
             .map(|one| one.settled)
@@ -557,7 +541,22 @@ impl Client {
                 Err(error) => trouble = Some(error),
             }
         }
-        trouble.map_or(Ok(None), Err)
+        match trouble {
+            Some(error) if !is_unknown_to_some => Err(error),
+            _ => Ok(None),
+        }
+    }
+
+    /// What `f + 1` of those who validate by now say of a node.
+    async fn answers(&self, node: NodeId) -> Result<Vec<Option<NodeAnswer>>, ClientError> {
+        let voting = self.voting().await;
+        match self.answers_of(&voting, node).await {
+            Err(error) => match self.voting_after(&voting).await {
+                Some(voting) => self.answers_of(&voting, node).await,
+                None => Err(error),
+            },
+            found => found,
+        }
     }
 
     /// What `f + 1` validators, one of which is honest, say of a node.

@@ -140,16 +140,17 @@ impl Outbox {
         };
         let bytes = read(&self.receipts(*first))?;
         let mut number = *first;
+        let mut is_known = true;
         each_frame(&bytes, |payload| {
-            let form = match payload[0] {
-                1 => Some(Form::Hash),
-                2 => Some(Form::Full),
-                _ => None,
-            };
-            if let Some(form) = form
-                && number >= settled
-                && open.len() < limit
-            {
+            if number >= settled && open.len() < limit && is_known {
+                let form = match payload.first() {
+                    Some(1) => Form::Hash,
+                    Some(2) => Form::Full,
+                    _ => {
+                        is_known = false;
+                        return;
+                    }
+                };
                 open.push(Record {
                     form,
                     receipt: payload[1..].to_vec(),
@@ -157,6 +158,13 @@ impl Outbox {
             }
             number += 1;
         });
+        // What is sent is counted from the first on: nothing behind such a record can be.
+        if open.is_empty() && !is_known {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("record {number} is of a kind that this version does not know"),
+            ));
+        }
         Ok((settled, open))
     }
 
@@ -391,6 +399,22 @@ mod tests {
         assert_eq!(outbox.sent().unwrap(), None);
         fs::write(dir.path().join("sent"), b"half a fra").unwrap();
         assert_eq!(outbox.sent().unwrap(), None);
+    }
+
+    #[test]
+    fn nothing_behind_a_record_of_an_unknown_kind_takes_its_place() {
+        let dir = crate::scratch::Scratch::new();
+        let outbox = Outbox::open(dir.path()).unwrap();
+        outbox.append(&[record(0)]).unwrap();
+        let mut bytes = fs::read(outbox.receipts(0)).unwrap();
+        put(&[9, 9, 9], &mut bytes);
+        fs::write(outbox.receipts(0), bytes).unwrap();
+        outbox.append(&[record(2)]).unwrap();
+        assert_eq!(outbox.open_records(9).unwrap(), (0, vec![record(0)]));
+        outbox.set_settled(1).unwrap();
+        let error = outbox.open_records(9).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        assert_eq!(outbox.waiting().unwrap(), 2);
     }
 
     #[test]

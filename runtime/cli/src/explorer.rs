@@ -616,6 +616,7 @@ mod tests {
         seen.head = Some(header);
         assert_eq!(seen.block_of(0), None);
     }
+
     #[test]
     fn a_receipt_is_read_from_its_block_where_it_was_settled_in_full() {
         let key = SigningKey::from_seed(&[1; 32]);

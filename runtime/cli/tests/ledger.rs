@@ -292,20 +292,27 @@ impl Drop for Settlers {
     }
 }
 
-#[test]
-fn what_a_run_made_is_in_the_outbox_when_it_ends_unless_nothing_is_to_be_settled() {
-    let machine = Machine::bare();
-    let dir = machine.path("devnet");
+/// The files of a network that does not run.
+fn devnet_files(machine: &Machine, validators: u8, dir: &std::path::Path) {
+    let validators = validators.to_string();
+    let dir = dir.to_str().expect("a plain path");
     machine
         .tally([
             "devnet",
             "--files-only",
             "--validators",
-            "1",
+            &validators,
             "--dir",
-            dir.to_str().unwrap(),
+            dir,
         ])
         .ok();
+}
+
+#[test]
+fn what_a_run_made_is_in_the_outbox_when_it_ends_unless_nothing_is_to_be_settled() {
+    let machine = Machine::bare();
+    let dir = machine.path("devnet");
+    devnet_files(&machine, 1, &dir);
     let genesis = dir.join("genesis.toml").display().to_string();
     let chain = Genesis::parse(&std::fs::read_to_string(&genesis).unwrap())
         .unwrap()
@@ -390,16 +397,7 @@ fn evidence(machine: &Machine, genesis: &Genesis) -> Vec<u8> {
 fn evidence_says_who_signed_what_and_altered_evidence_fails_by_name() {
     let machine = Machine::bare();
     let dir = machine.path("devnet");
-    machine
-        .tally([
-            "devnet",
-            "--files-only",
-            "--validators",
-            "4",
-            "--dir",
-            dir.to_str().unwrap(),
-        ])
-        .ok();
+    devnet_files(&machine, 4, &dir);
     let genesis_file = dir.join("genesis.toml");
     let genesis = Genesis::parse(&std::fs::read_to_string(&genesis_file).unwrap()).unwrap();
     let bytes = evidence(&machine, &genesis);
@@ -669,16 +667,7 @@ fn validators_decide_by_a_file_that_one_makes_enough_sign_and_the_last_hands_in(
     sign(&key(2)).ok().says("enough have signed");
 
     let other = text(machine.path("other"));
-    machine
-        .tally([
-            "devnet",
-            "--files-only",
-            "--validators",
-            "1",
-            "--dir",
-            &other,
-        ])
-        .ok();
+    devnet_files(&machine, 1, other.as_ref());
     let other = format!("{other}/genesis.toml");
     machine
         .tally(["ledger", "decide", "show", &file, "--network", &other])
@@ -712,16 +701,7 @@ fn without_a_network_nothing_is_settled_and_asking_for_it_is_misuse() {
 fn a_node_says_its_warnings_unasked_and_as_objects_where_that_is_asked() {
     let machine = Machine::bare();
     let dir = machine.path("devnet");
-    machine
-        .tally([
-            "devnet",
-            "--files-only",
-            "--validators",
-            "1",
-            "--dir",
-            dir.to_str().unwrap(),
-        ])
-        .ok();
+    devnet_files(&machine, 1, &dir);
     let node = |format: Option<&str>| {
         let mut command = machine.command();
         command

@@ -52,6 +52,20 @@ pub struct Remembered {
     pub embedded: usize,
 }
 
+impl Remembered {
+    /// Adds what came of later turns, the first of which is number `first`.
+    pub fn add(&mut self, first: usize, later: Self) {
+        self.new.extend(later.new);
+        self.known += later.known;
+        self.forgotten += later.forgotten;
+        self.empty += later.empty;
+        let secrets = later.secrets.into_iter();
+        self.secrets
+            .extend(secrets.map(|(at, kind)| (first + at, kind)));
+        self.embedded += later.embedded;
+    }
+}
+
 /// What is wrong with a turn.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

@@ -194,12 +194,7 @@ fn keep(
     }
     let done = in_pieces(waiting, |piece| memory.remember(piece))?;
     waiting.clear();
-    total.new.extend(done.new);
-    total.known += done.known;
-    total.forgotten += done.forgotten;
-    total.empty += done.empty;
-    total.secrets.extend(done.secrets);
-    total.embedded += done.embedded;
+    total.add(0, done);
     Ok(())
 }
 
