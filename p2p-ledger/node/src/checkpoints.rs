@@ -530,6 +530,29 @@ mod tests {
     }
 
     #[test]
+    fn what_a_validators_former_key_signed_is_no_evidence_against_its_new_one() {
+        let mut first = node(0);
+        sign(&mut first, 5).unwrap();
+        take(&mut first, &lie(1, 5, b"another"), 5);
+        let mut now = genesis().validators.as_slice().to_vec();
+        for one in &mut now {
+            if one.checkpoint_key == key(1).public_key() {
+                one.checkpoint_key = key(50).public_key();
+            }
+        }
+        let now = ValidatorSet::new(now).unwrap();
+        let says = |root| {
+            let mut renewed = Checkpoints::new(&genesis(), Some(key(50)));
+            renewed.sign(5, root, AT, &now).unwrap()
+        };
+        let root_of = |size: u64| (size <= 5).then(|| root(size));
+        first.take(&says(root(5)), &now, root_of);
+        assert!(first.evidence().is_empty());
+        first.take(&says(leaf_hash(b"a third")), &now, root_of);
+        assert_eq!(first.evidence().len(), 1);
+    }
+
+    #[test]
     fn what_waits_is_bounded() {
         let mut node = node(0);
         for size in 1..200 {
