@@ -19,6 +19,7 @@
 //!   has become final for a second. So validators come to the same trees without asking each other.
 
 mod answers;
+mod entropy;
 mod history;
 mod ready;
 
@@ -195,6 +196,7 @@ pub(crate) struct Actor<E: Runtime, C, S> {
     proposing: Option<Proposing>,
     verifying: Vec<Verifying>,
     history: history::History,
+    entropy: entropy::Entropy,
     waiting: HashMap<Wanted, Vec<Waiting>>,
     waiting_cosigned: HashMap<Digest, Vec<Waiting>>,
     faults: Vec<Evidence>,
@@ -270,6 +272,7 @@ where
             proposing: None,
             verifying: Vec::new(),
             history: history::History::default(),
+            entropy: entropy::Entropy::default(),
             waiting: HashMap::new(),
             waiting_cosigned: HashMap::new(),
             faults: Vec::new(),
@@ -499,6 +502,7 @@ where
             self.next_tip = now + TIP_EVERY;
             self.say_tip();
             self.pass_on();
+            self.compare();
             self.expire(now);
         }
         Ok(())

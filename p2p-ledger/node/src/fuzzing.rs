@@ -25,9 +25,9 @@ use crate::outbox::Outbox;
 use crate::scratch::Scratch;
 use crate::store::{self, Blocks, Partitions, PoolFile, StoreError};
 use crate::wire::{
-    AccountAnswer, Answer, Ask, BlockMessage, DecidedAnswer, FinalBlock, Head, HistoryMessage,
-    Message, NodeAnswer, Outline, Refused, RefusedCode, ShownRecord, Status, Stretch, Submitted,
-    Transactions, ValidatorStatus, decode, encode,
+    AccountAnswer, Answer, Ask, BlockMessage, DecidedAnswer, FinalBlock, Gap, Head, HistoryMessage,
+    Message, NodeAnswer, Numbered, Outline, Refused, RefusedCode, ShownRecord, Status, Stretch,
+    Submitted, Transactions, ValidatorStatus, decode, encode,
 };
 
 const DISK: &str = "a simulated disk, or a folder for temporary files, works";
@@ -312,7 +312,7 @@ fn validators() -> ValidatorSet {
     ValidatorSet::new((1..=4).map(validator).collect()).expect("keys and names of their own")
 }
 
-fn genesis() -> Genesis {
+pub(crate) fn genesis() -> Genesis {
     Genesis {
         name: Name::new("sample").expect("letters"),
         time: moment(),
@@ -481,14 +481,18 @@ fn answers() -> Vec<Answer> {
     answers
 }
 
+fn names(count: u8) -> Vec<TransactionId> {
+    (0..count)
+        .map(|number| TransactionId::from_bytes([number; 32]))
+        .collect()
+}
+
 /// Each form of what is said of blocks.
 fn block_messages() -> Vec<BlockMessage> {
     let outline = |count: u8| {
         BlockMessage::Outline(Outline {
             header: header(3),
-            transactions: (0..count)
-                .map(|number| TransactionId::from_bytes([number; 32]))
-                .collect(),
+            transactions: names(count),
         })
     };
     vec![
@@ -499,13 +503,28 @@ fn block_messages() -> Vec<BlockMessage> {
     ]
 }
 
-/// Each form of what is said of history.
+/// Each form of what is said of history, and of what waits.
 fn history_messages() -> Vec<HistoryMessage> {
     vec![
         HistoryMessage::Tip(Height::new(9)),
         HistoryMessage::Want(Height::new(1 << 40)),
         HistoryMessage::Stretch(stretch()),
         HistoryMessage::Cosigned(Bytes::from_static(b"a checkpoint")),
+        HistoryMessage::Waiting(Vec::new()),
+        HistoryMessage::Waiting(names(2)),
+        HistoryMessage::WantNamed(names(3)),
+        HistoryMessage::WantNumbered(vec![
+            Gap {
+                of: Numbered::Account(AccountId::new(key(1))),
+                from: 4,
+                before: 9,
+            },
+            Gap {
+                of: Numbered::Node(NodeId::new(key(2))),
+                from: 0,
+                before: 1,
+            },
+        ]),
     ]
 }
 

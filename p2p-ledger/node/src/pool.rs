@@ -7,13 +7,19 @@
 //! What was done is remembered for a while by name, since a submission may come twice (`tally_net::Caller`): the second time it
 //! is done already, whatever the state says to one like it.
 //!
+//! Whatever waits for long is named to peers, part after part and again from the first on; and what is missing before a number that
+//! waits can be asked for (`actor::entropy`).
+//!
 //! Bounds: [`POOL_BYTES`] in all, [`LANE_BYTES`] for one lane, [`DONE`] names.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::ops::Bound;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use tally_ledger::{AccountId, Checked, NodeId, Request, State, TransactionError, TransactionId};
+
+use crate::wire::{Gap, Numbered};
 
 /// Bytes of all transactions that wait.
 const POOL_BYTES: usize = 128 * 1024 * 1024;
@@ -23,6 +29,8 @@ const LANE_BYTES: usize = 32 * 1024 * 1024;
 const DONE: usize = 65_536;
 /// How far ahead of its turn a transaction may be: numbers within a lane.
 const AHEAD: u64 = 1_000_000;
+/// Places that are looked at, at most, for names or for gaps: what is behind them has its turn the next time.
+const LOOKED: usize = 8192;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Lane {
@@ -93,6 +101,9 @@ pub(crate) struct Pool {
     arrivals: u64,
     /// The lane that was first the last time.
     first: Option<Lane>,
+    /// The last place that was looked at for names, and the last lane for gaps.
+    named: Option<(Lane, Turn)>,
+    searched: Option<Lane>,
     done: HashSet<TransactionId>,
     /// Oldest first.
     done_order: VecDeque<TransactionId>,
@@ -113,6 +124,61 @@ fn lane(request: &Request) -> (Lane, u64) {
         Request::Update { node, .. } => (Lane::Node(*node), 0),
         _ => (Lane::Rest, 0),
     }
+}
+
+/// The number that follows on a transaction's own.
+fn after(request: &Request) -> u64 {
+    let (_, number) = lane(request);
+    match request {
+        Request::Transfer { .. } | Request::Reserve { .. } => number.saturating_add(1),
+        Request::Settle { receipts, .. } => number.saturating_add(receipts.count() as u64),
+        _ => number,
+    }
+}
+
+/// By whose numbers a lane goes, and which is the next that a state would take; none where there are none.
+fn next(lane: Lane, state: &State) -> Option<(Numbered, u64)> {
+    match lane {
+        Lane::Account(id) => Some((Numbered::Account(id), state.account(id).nonce.get())),
+        Lane::Node(id) => {
+            let settled = state.node(id)?.settled;
+            Some((Numbered::Node(id), settled.get()))
+        }
+        Lane::Rest => None,
+    }
+}
+
+/// The places of a lane behind one that is in it, or all of them.
+fn places(
+    lane: Lane,
+    queue: &Queue,
+    last: Option<(Lane, Turn)>,
+) -> impl Iterator<Item = ((Lane, Turn), TransactionId)> {
+    let from = match last {
+        Some((of, turn)) if of == lane => Bound::Excluded(turn),
+        _ => Bound::Unbounded,
+    };
+    queue
+        .turns
+        .range((from, Bound::Unbounded))
+        .map(move |(turn, id)| ((lane, *turn), *id))
+}
+
+/// The first of these of up to `bytes` together, at most `count`.
+fn within<'a>(
+    waiting: impl Iterator<Item = &'a Waiting>,
+    bytes: usize,
+    count: usize,
+) -> Vec<Bytes> {
+    let mut sum = 0;
+    waiting
+        .take(count)
+        .take_while(|one| {
+            sum += one.bytes().len();
+            sum <= bytes
+        })
+        .map(|one| Bytes::copy_from_slice(one.bytes()))
+        .collect()
 }
 
 fn far_ahead(reason: &TransactionError) -> bool {
@@ -332,6 +398,119 @@ impl Pool {
             .collect()
     }
 
+    /// Names of transactions that have waited for `long`: the next ones each time and, once all were named, the first ones again.
+    /// Up to `count`, of up to `bytes` together, which is at least what one transaction can have.
+    pub(crate) fn names(
+        &mut self,
+        now: SystemTime,
+        long: Duration,
+        bytes: usize,
+        count: usize,
+    ) -> Vec<TransactionId> {
+        let last = self.named;
+        let begin = last.map_or(Bound::Unbounded, |(lane, _)| Bound::Included(lane));
+        let behind = self
+            .lanes
+            .range((begin, Bound::Unbounded))
+            .flat_map(|(lane, queue)| places(*lane, queue, last));
+        let again = self
+            .lanes
+            .iter()
+            .flat_map(|(lane, queue)| places(*lane, queue, None))
+            .take_while(|(place, _)| last.is_some_and(|last| *place <= last));
+        let (mut names, mut sum, mut at) = (Vec::new(), 0, last);
+        for (place, id) in behind.chain(again).take(LOOKED) {
+            let waiting = &self.waiting[&id];
+            if waiting.since + long <= now {
+                sum += waiting.bytes().len();
+                if sum > bytes || names.len() == count {
+                    break;
+                }
+                names.push(id);
+            }
+            at = Some(place);
+        }
+        self.named = at;
+        names
+    }
+
+    /// The first gap of each lane in which something behind one has waited for `long`: of up to `count` lanes, the next ones each
+    /// time.
+    pub(crate) fn gaps(
+        &mut self,
+        state: &State,
+        now: SystemTime,
+        long: Duration,
+        count: usize,
+    ) -> Vec<Gap> {
+        let last = self.searched;
+        let begin = last.map_or(Bound::Unbounded, Bound::Excluded);
+        let behind = self.lanes.range((begin, Bound::Unbounded));
+        let again = self
+            .lanes
+            .iter()
+            .take_while(|(lane, _)| last.is_some_and(|last| **lane <= last));
+        let (mut gaps, mut looked, mut at) = (Vec::new(), 0, last);
+        for (lane, queue) in behind.chain(again) {
+            if gaps.len() == count || looked >= LOOKED {
+                break;
+            }
+            at = Some(*lane);
+            looked += 1;
+            let Some((of, mut next)) = next(*lane, state) else {
+                continue;
+            };
+            for (turn, id) in &queue.turns {
+                if looked >= LOOKED {
+                    break;
+                }
+                looked += 1;
+                let waiting = &self.waiting[id];
+                if turn.number > next {
+                    if waiting.since + long <= now {
+                        gaps.push(Gap {
+                            of,
+                            from: next,
+                            before: turn.number,
+                        });
+                    }
+                    break;
+                }
+                next = next.max(after(waiting.checked.transaction().request()));
+            }
+        }
+        self.searched = at;
+        gaps
+    }
+
+    /// Those that wait of the transactions with these names: of up to `bytes` together.
+    pub(crate) fn named(&self, names: &[TransactionId], bytes: usize) -> Vec<Bytes> {
+        let found = names.iter().filter_map(|id| self.waiting.get(id));
+        within(found, bytes, names.len())
+    }
+
+    /// What waits with the numbers of these gaps: up to `count`, of up to `bytes` together.
+    pub(crate) fn numbered(&self, gaps: &[Gap], bytes: usize, count: usize) -> Vec<Bytes> {
+        let turn = |number| Turn { number, arrival: 0 };
+        let found = gaps
+            .iter()
+            .filter_map(|gap| {
+                let lane = match gap.of {
+                    Numbered::Account(id) => Lane::Account(id),
+                    Numbered::Node(id) => Lane::Node(id),
+                };
+                Some(
+                    self.lanes
+                        .get(&lane)?
+                        .turns
+                        .range(turn(gap.from)..turn(gap.before)),
+                )
+            })
+            .flatten()
+            .map(|(_, id)| &self.waiting[id]);
+        within(found, bytes, count)
+    }
+
     /// Everything that waits, in the order in which it came.
     pub(crate) fn all(&self) -> Vec<Checked> {
         let mut all: Vec<&Waiting> = self.waiting.values().collect();
@@ -339,5 +518,121 @@ impl Pool {
         all.into_iter()
             .map(|waiting| waiting.checked.clone())
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::time::UNIX_EPOCH;
+
+    use tally_ledger::{AccountNonce, Credits, Transaction};
+    use tally_receipt::SigningKey;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(2);
+    const ROOM: usize = 1 << 20; // bytes
+
+    fn account(seed: u8) -> AccountId {
+        AccountId::new(SigningKey::from_seed(&[seed; 32]).public_key())
+    }
+
+    fn transfer(from: u8, nonce: u64) -> Checked {
+        let chain = crate::fuzzing::genesis().chain();
+        let request = Request::Transfer {
+            from: account(from),
+            nonce: AccountNonce::new(nonce),
+            to: account(200),
+            amount: Credits::new(1),
+        };
+        let signed = request.sign(chain, &[&SigningKey::from_seed(&[from; 32])]);
+        Checked::known_to_be_good(signed.expect("a transaction"), chain)
+    }
+
+    /// A pool of one account's transactions with these nonces, which came at the beginning of 1970.
+    fn pool(from: u8, nonces: &[u64]) -> Pool {
+        let mut pool = Pool::default();
+        for nonce in nonces {
+            pool.insert(transfer(from, *nonce), UNIX_EPOCH);
+        }
+        pool
+    }
+
+    #[test]
+    fn all_that_has_waited_is_named_in_turn_and_never_more_than_one_answer_holds() {
+        let now = UNIX_EPOCH + LONG;
+        let mut pool = pool(1, &[0, 1, 2, 3, 9]);
+        for from in 2..7 {
+            pool.insert(transfer(from, 7), UNIX_EPOCH);
+        }
+        let old: BTreeSet<TransactionId> = pool.waiting.keys().copied().collect();
+        pool.insert(transfer(1, 5), now);
+        let bytes = 4 * transfer(1, 0).transaction().as_bytes().len();
+        let mut named = BTreeSet::new();
+        for _ in 0..3 {
+            let some = pool.names(now, LONG, bytes, 512);
+            assert_eq!(some.len(), 4);
+            assert_eq!(pool.named(&some, bytes).len(), 4);
+            named.extend(some);
+        }
+        assert_eq!(named, old);
+        assert_eq!(pool.names(now, LONG, ROOM, 3).len(), 3);
+        let all = pool.names(now, LONG, ROOM, 512);
+        assert_eq!(all.len(), old.len(), "each is named once at a time");
+        assert_eq!(all.into_iter().collect::<BTreeSet<_>>(), old);
+        // What was named last may be gone.
+        for id in &old {
+            pool.remove(id);
+        }
+        assert_eq!(pool.names(now + LONG, LONG, ROOM, 512).len(), 1);
+    }
+
+    #[test]
+    fn what_is_missing_before_a_number_is_asked_for_and_found_at_a_peer() {
+        let state = crate::fuzzing::genesis().state();
+        let now = UNIX_EPOCH + LONG;
+        let mut lacks = pool(1, &[2, 3, 6]);
+        let has = pool(1, &[0, 1, 2, 4, 5]);
+        let gap = |from, before| Gap {
+            of: Numbered::Account(account(1)),
+            from,
+            before,
+        };
+        assert!(lacks.gaps(&state, UNIX_EPOCH, LONG, 64).is_empty());
+        for found in [gap(0, 2), gap(4, 6)] {
+            let gaps = lacks.gaps(&state, now, LONG, 64);
+            assert_eq!(gaps, [found]);
+            let filled = has.numbered(&gaps, ROOM, 4096);
+            assert_eq!(filled.len(), 2);
+            for bytes in filled {
+                let transaction = Transaction::from_bytes(&bytes).expect("it was in a pool");
+                let checked = Checked::known_to_be_good(transaction, state.chain());
+                lacks.insert(checked, now);
+            }
+        }
+        assert!(lacks.gaps(&state, now, LONG, 64).is_empty());
+        assert_eq!(lacks.len(), 7);
+        assert!(has.numbered(&[gap(0, 6)], 1, 4096).is_empty());
+        assert_eq!(has.numbered(&[gap(0, 6)], ROOM, 4).len(), 4);
+    }
+
+    #[test]
+    fn lanes_with_gaps_have_their_turn_where_there_are_many() {
+        let state = crate::fuzzing::genesis().state();
+        let mut pool = Pool::default();
+        for from in 1..=5 {
+            pool.insert(transfer(from, 3), UNIX_EPOCH);
+        }
+        let mut asked = Vec::new();
+        for _ in 0..5 {
+            let gaps = pool.gaps(&state, UNIX_EPOCH + LONG, LONG, 2);
+            assert_eq!(gaps.len(), 2);
+            asked.extend(gaps);
+        }
+        for from in 1..=5 {
+            let of = Numbered::Account(account(from));
+            assert_eq!(asked.iter().filter(|gap| gap.of == of).count(), 2);
+        }
     }
 }

@@ -28,6 +28,10 @@ const OUTLINE_COUNT: usize = MAX_BLOCK_BYTES as usize / 135;
 pub(crate) const STRETCH_COUNT: usize = 256;
 /// Ends of epochs in one answer: who needs more asks again.
 pub(crate) const MAX_ENDS: usize = 64;
+/// Transactions that are named to a peer, or asked for by name, at once.
+pub(crate) const NAMES_COUNT: usize = 512;
+/// Gaps that a peer is asked to fill at once.
+pub(crate) const GAPS_COUNT: usize = 64;
 /// The longest list of validators.
 const VALIDATORS_LIMIT: usize = 64 * 1024; // bytes
 /// The longest record of a state that is shown, and the longest proof of one.
@@ -65,6 +69,31 @@ pub(crate) enum HistoryMessage {
     Stretch(Stretch),
     /// A checkpoint of the log with cosignatures, as it is written.
     Cosigned(Bytes),
+    /// Some of the transactions that have waited here for a while.
+    Waiting(Vec<TransactionId>),
+    /// Send me these transactions.
+    WantNamed(Vec<TransactionId>),
+    /// Send me what waits with these numbers.
+    WantNumbered(Vec<Gap>),
+}
+
+/// Numbers that a node lacks, of those by which transactions of an account or a node follow on each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Gap {
+    pub(crate) of: Numbered,
+    /// The first number that is missing.
+    pub(crate) from: u64,
+    /// The one after the last; more than `from`.
+    pub(crate) before: u64,
+}
+
+/// Whose transactions have numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Numbered {
+    /// By their nonces.
+    Account(AccountId),
+    /// By the places of its receipts.
+    Node(NodeId),
 }
 
 /// Final blocks in order, the last of which has a certificate.
@@ -357,6 +386,17 @@ impl Cursor {
         self.take(length, part)
     }
 
+    fn names(
+        &mut self,
+        limit: usize,
+        part: &'static str,
+    ) -> Result<Vec<TransactionId>, DecodeError> {
+        self.list(limit, part, |from| {
+            from.array("a transaction's name")
+                .map(TransactionId::from_bytes)
+        })
+    }
+
     fn text(&mut self, part: &'static str) -> Result<String, DecodeError> {
         String::from_utf8(self.blob(TEXT_LIMIT, part)?.to_vec())
             .map_err(|_| DecodeError::Malformed(part))
@@ -396,6 +436,10 @@ fn put_list<T>(list: &[T], to: &mut Vec<u8>, mut one: impl FnMut(&T, &mut Vec<u8
     }
 }
 
+fn put_names(names: &[TransactionId], to: &mut Vec<u8>) {
+    put_list(names, to, |id, to| to.extend(id.as_bytes()));
+}
+
 impl Message for BlockMessage {
     fn put(&self, to: &mut Vec<u8>) {
         match self {
@@ -410,7 +454,7 @@ impl Message for BlockMessage {
             Self::Outline(outline) => {
                 to.push(3);
                 to.extend(outline.header.to_bytes());
-                put_list(&outline.transactions, to, |id, to| to.extend(id.as_bytes()));
+                put_names(&outline.transactions, to);
             }
         }
     }
@@ -421,10 +465,7 @@ impl Message for BlockMessage {
             2 => Ok(Self::Want(BlockDigest::from_bytes(from.array("a digest")?))),
             3 => Ok(Self::Outline(Outline {
                 header: from.header()?,
-                transactions: from.list(OUTLINE_COUNT, "an outline", |from| {
-                    from.array("a transaction's name")
-                        .map(TransactionId::from_bytes)
-                })?,
+                transactions: from.names(OUTLINE_COUNT, "an outline")?,
             })),
             _ => Err(DecodeError::Malformed("a tag")),
         }
@@ -450,6 +491,18 @@ impl Message for HistoryMessage {
                 to.push(4);
                 put_blob(checkpoint, to);
             }
+            Self::Waiting(names) => {
+                to.push(5);
+                put_names(names, to);
+            }
+            Self::WantNamed(names) => {
+                to.push(6);
+                put_names(names, to);
+            }
+            Self::WantNumbered(gaps) => {
+                to.push(7);
+                put_list(gaps, to, Gap::put);
+            }
         }
     }
 
@@ -461,8 +514,47 @@ impl Message for HistoryMessage {
             4 => from
                 .blob(MAX_NOTE_BYTES, "a checkpoint")
                 .map(Self::Cosigned),
+            5 => from.names(NAMES_COUNT, "the names").map(Self::Waiting),
+            6 => from.names(NAMES_COUNT, "the names").map(Self::WantNamed),
+            7 => from
+                .list(GAPS_COUNT, "the gaps", Gap::get)
+                .map(Self::WantNumbered),
             _ => Err(DecodeError::Malformed("a tag")),
         }
+    }
+}
+
+impl Message for Gap {
+    fn put(&self, to: &mut Vec<u8>) {
+        match &self.of {
+            Numbered::Account(account) => {
+                to.push(1);
+                to.extend(account.as_bytes());
+            }
+            Numbered::Node(node) => {
+                to.push(2);
+                to.extend(node.as_bytes());
+            }
+        }
+        to.extend(self.from.to_be_bytes());
+        to.extend(self.before.to_be_bytes());
+    }
+
+    fn get(from: &mut Cursor) -> Result<Self, DecodeError> {
+        let of = match from.u8("whose numbers")? {
+            1 => Numbered::Account(AccountId::new(from.key()?)),
+            2 => Numbered::Node(NodeId::new(from.key()?)),
+            _ => return Err(DecodeError::Malformed("whose numbers")),
+        };
+        let (first, before) = (from.u64("a number")?, from.u64("a number")?);
+        if first >= before {
+            return Err(DecodeError::Malformed("a gap"));
+        }
+        Ok(Self {
+            of,
+            from: first,
+            before,
+        })
     }
 }
 
@@ -859,6 +951,9 @@ mod tests {
             wait_ms: 500,
         });
         there_and_back(HistoryMessage::Cosigned(Bytes::from_static(b"note")));
+        let names = vec![TransactionId::from_bytes([6; 32]); 2];
+        there_and_back(HistoryMessage::Waiting(names.clone()));
+        there_and_back(HistoryMessage::WantNamed(names));
         there_and_back(Ask::Checkpoint);
         there_and_back(Ask::ProveCosigned {
             receipt: Digest::of(b"receipt"),
@@ -876,6 +971,18 @@ mod tests {
         ]));
         let key = tally_receipt::SigningKey::from_seed(&[1; 32]).public_key();
         there_and_back(Ask::Node(NodeId::new(key)));
+        there_and_back(HistoryMessage::WantNumbered(vec![
+            Gap {
+                of: Numbered::Account(AccountId::new(key)),
+                from: 3,
+                before: 5,
+            },
+            Gap {
+                of: Numbered::Node(NodeId::new(key)),
+                from: 0,
+                before: u64::MAX,
+            },
+        ]));
         there_and_back(Ask::ProvePlace {
             node: NodeId::new(key),
             sequence: Sequence::new(7),
@@ -906,6 +1013,28 @@ mod tests {
             faults: 8,
             votes: false,
         }));
+    }
+
+    #[test]
+    fn more_names_or_gaps_than_one_answer_is_for_are_refused_and_so_is_an_empty_gap() {
+        let names = |count| vec![TransactionId::from_bytes([6; 32]); count];
+        let key = tally_receipt::SigningKey::from_seed(&[1; 32]).public_key();
+        let gap = Gap {
+            of: Numbered::Node(NodeId::new(key)),
+            from: 3,
+            before: 4,
+        };
+        let read = |message: &HistoryMessage| decode::<HistoryMessage>(encode(message));
+        assert!(read(&HistoryMessage::Waiting(names(NAMES_COUNT))).is_ok());
+        assert!(read(&HistoryMessage::WantNumbered(vec![gap; GAPS_COUNT])).is_ok());
+        for refused in [
+            HistoryMessage::Waiting(names(NAMES_COUNT + 1)),
+            HistoryMessage::WantNamed(names(NAMES_COUNT + 1)),
+            HistoryMessage::WantNumbered(vec![gap; GAPS_COUNT + 1]),
+            HistoryMessage::WantNumbered(vec![Gap { before: 3, ..gap }]),
+        ] {
+            assert!(read(&refused).is_err(), "{refused:?}");
+        }
     }
 
     /// Each bit of each sample alone; `fuzzing` has more at once.

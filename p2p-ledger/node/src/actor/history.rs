@@ -82,6 +82,9 @@ where
                     Err(error) => tracing::debug!(%peer, %error, "sent what is no checkpoint"),
                 }
             }
+            Ok(HistoryMessage::Waiting(names)) => self.named(peer, names),
+            Ok(HistoryMessage::WantNamed(names)) => self.wanted(peer, &names),
+            Ok(HistoryMessage::WantNumbered(gaps)) => self.wanted_numbers(peer, &gaps),
             Ok(HistoryMessage::Stretch(stretch)) => {
                 if let Err(reason) = self.take(stretch).await? {
                     tracing::debug!(%peer, reason, "sent a stretch of blocks that is not believed");

@@ -128,6 +128,32 @@ fn halves_of_a_network_do_nothing_alone_and_go_on_together() {
     }
 }
 
+/// What one validator alone has acknowledged was passed on into a network that was cut off, and what it says when it leads comes too late
+/// each time. The others learn of it all the same, and do it.
+#[test]
+fn what_only_a_validator_has_that_never_leads_is_settled_though_its_push_was_lost() {
+    for seed in seeds() {
+        run(seed, |context| async move {
+            let mut net = Net::new(context, 4).await;
+            net.start_all().await;
+            let mut runner = net.register(50, &[0, 1]).await;
+            let alone = usize::try_from(seed % 4).expect("below four");
+            let others: Vec<usize> = (0..4).filter(|node| *node != alone).collect();
+            net.partition(&[others.as_slice()]).await;
+            net.settle(&mut runner, 4, &[alone]).await;
+            net.settle(&mut runner, 3, &[alone]).await;
+            // By then it has passed them on, once.
+            net.sleep(6000).await;
+            for other in others {
+                net.link(other, alone, Some(&good())).await;
+                net.link(alone, other, Some(&link(2500, 10, 1.0))).await;
+            }
+            net.all_settled(&runner).await;
+            net.check().await;
+        });
+    }
+}
+
 #[test]
 fn a_third_of_all_messages_may_be_lost() {
     for seed in seeds() {
