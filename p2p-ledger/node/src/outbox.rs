@@ -14,7 +14,8 @@
 //! or to find the next to settle is to read one file, however many wait.
 //!
 //! Invariants: [`Outbox::append`] returns once the receipt is durable. A record is never altered; `settled` only grows; the
-//! last file stays, since its name tells how many there were. Several processes may append at once.
+//! last file stays, since its name tells how many there were. Several processes may append at once. What waits has no more than a
+//! limit of bytes ([`Outbox::LIMIT`] unless it is said otherwise), however long a ledger is away: beyond it nothing is taken.
 //!
 //! Out of scope: sending them, which is [`settle`](crate::settle)'s.
 
@@ -65,7 +66,29 @@ pub struct Sent {
 
 /// A runner's outbox.
 #[derive(Clone, Debug)]
-pub struct Outbox(PathBuf);
+pub struct Outbox {
+    dir: PathBuf,
+    limit: u64, // bytes
+}
+
+/// Why receipts were not put into an outbox. None of them was.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AppendError {
+    /// Too much waits. The operator has it settled, or decides to do without.
+    #[error(
+        "the outbox has {waiting} bytes of receipts that wait, and at most {limit} may: settle them (`tally ledger settle`), or keep none (`--settle none`)"
+    )]
+    Full {
+        /// Bytes that wait.
+        waiting: u64,
+        /// Bytes that may.
+        limit: u64,
+    },
+    /// The disk.
+    #[error(transparent)]
+    Disk(#[from] io::Error),
+}
 
 /// Says, until it is dropped, that a process looks after an outbox. Whoever drops it looks once more: a receipt that was
 /// appended while this was there has no other who settles it.
@@ -77,13 +100,19 @@ pub struct Attending(#[expect(dead_code, reason = "holds the lock until it is dr
 pub struct Settling(#[expect(dead_code, reason = "holds the lock until it is dropped")] File);
 
 impl Outbox {
+    /// Bytes of receipts that may wait, unless it is said otherwise ([`with_limit`](Self::with_limit)): 1 GiB.
+    pub const LIMIT: u64 = 1 << 30;
+
     /// Opens an outbox, made if there is none.
     pub fn open(dir: &Path) -> io::Result<Self> {
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(dir)?;
-        let outbox = Self(dir.to_owned());
+        let outbox = Self {
+            dir: dir.to_owned(),
+            limit: Self::LIMIT,
+        };
         // Before there were several files, there was this one.
         match fs::rename(dir.join("receipts"), outbox.receipts(0)) {
             Ok(()) => outbox.sync_folder()?,
@@ -93,8 +122,21 @@ impl Outbox {
         Ok(outbox)
     }
 
+    /// The same outbox, for which so many bytes may wait. Each process that appends has a limit of its own.
+    #[must_use]
+    pub fn with_limit(self, bytes: u64) -> Self {
+        Self {
+            limit: bytes,
+            ..self
+        }
+    }
+
     /// Makes receipts durable, in order.
-    pub fn append(&self, records: &[Record]) -> io::Result<()> {
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError`]; then none of them is there.
+    pub fn append(&self, records: &[Record]) -> Result<(), AppendError> {
         let mut frames = Vec::new();
         for record in records {
             let payload = [&[record.form as u8], record.receipt.as_slice()].concat();
@@ -102,6 +144,7 @@ impl Outbox {
         }
         let turn = self.file("append")?;
         turn.lock()?;
+        self.has_room(frames.len() as u64)?;
         let mut first = self.firsts()?.last().copied();
         let mut end = 0;
         if let Some(number) = first {
@@ -177,10 +220,64 @@ impl Outbox {
         Ok((last + count).saturating_sub(self.settled()?))
     }
 
+    /// Bytes of the receipts that are not settled, with what frames them.
+    pub fn waiting_bytes(&self) -> io::Result<u64> {
+        let settled = self.settled()?;
+        let firsts = self.firsts()?;
+        let begin = firsts
+            .partition_point(|first| *first <= settled)
+            .saturating_sub(1);
+        let mut waiting = self.bytes_of(&firsts[begin..])?;
+        if let Some(first) = firsts.get(begin) {
+            let mut number = *first;
+            each_frame(&read(&self.receipts(*first))?, |payload| {
+                if number < settled {
+                    waiting = waiting.saturating_sub((HEAD + payload.len()) as u64);
+                }
+                number += 1;
+            });
+        }
+        Ok(waiting)
+    }
+
+    /// Whether so many bytes more may wait.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError::Full`] if not.
+    pub fn has_room(&self, bytes: u64) -> Result<(), AppendError> {
+        // The files have little that is settled: how much is only looked at where they have too much.
+        let most = self.bytes_of(&self.firsts()?)?;
+        if most.saturating_add(bytes) <= self.limit {
+            return Ok(());
+        }
+        let waiting = self.waiting_bytes()?;
+        if waiting.saturating_add(bytes) <= self.limit {
+            return Ok(());
+        }
+        Err(AppendError::Full {
+            waiting,
+            limit: self.limit,
+        })
+    }
+
+    /// Bytes of the files that begin with these records. One that was let go meanwhile has none.
+    fn bytes_of(&self, firsts: &[u64]) -> io::Result<u64> {
+        let mut sum = 0;
+        for first in firsts {
+            match fs::metadata(self.receipts(*first)) {
+                Ok(file) => sum += file.len(),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(sum)
+    }
+
     /// What may have been handed over of the records that are not settled; none if nothing was.
     pub fn sent(&self) -> io::Result<Option<Sent>> {
         let mut sent = None;
-        each_frame(&read(&self.0.join("sent"))?, |payload| {
+        each_frame(&read(&self.dir.join("sent"))?, |payload| {
             if let Ok(numbers) = <[u8; 24]>::try_from(payload) {
                 let (numbers, _) = numbers.as_chunks::<8>();
                 let [first, count, sequence] =
@@ -222,13 +319,13 @@ impl Outbox {
         file.set_len(0)?;
         file.write_all(&bytes)?;
         file.sync_all()?;
-        fs::rename(self.0.join(&new), self.0.join(name))?;
+        fs::rename(self.dir.join(&new), self.dir.join(name))?;
         self.sync_folder()
     }
 
     fn settled(&self) -> io::Result<u64> {
         let mut settled = 0;
-        each_frame(&read(&self.0.join("settled"))?, |payload| {
+        each_frame(&read(&self.dir.join("settled"))?, |payload| {
             if let Ok(count) = payload.try_into() {
                 settled = settled.max(u64::from_be_bytes(count));
             }
@@ -276,17 +373,17 @@ impl Outbox {
             .create(true)
             .truncate(false)
             .mode(0o600)
-            .open(self.0.join(name))
+            .open(self.dir.join(name))
     }
 
     fn receipts(&self, first: u64) -> PathBuf {
-        self.0.join(receipts(first))
+        self.dir.join(receipts(first))
     }
 
     /// The number of the first record of each file, ascending.
     fn firsts(&self) -> io::Result<Vec<u64>> {
         let mut firsts = Vec::new();
-        for entry in fs::read_dir(&self.0)? {
+        for entry in fs::read_dir(&self.dir)? {
             let name = entry?.file_name();
             firsts.extend(
                 name.to_str()
@@ -299,7 +396,7 @@ impl Outbox {
     }
 
     fn sync_folder(&self) -> io::Result<()> {
-        File::open(&self.0)?.sync_all()
+        File::open(&self.dir)?.sync_all()
     }
 }
 
@@ -360,6 +457,49 @@ mod tests {
         assert_eq!(outbox.open_records(9).unwrap(), (2, vec![record(2)]));
         outbox.set_settled(3).unwrap();
         assert_eq!(outbox.waiting().unwrap(), 0);
+    }
+
+    #[test]
+    fn beyond_its_limit_an_outbox_takes_nothing_until_something_is_settled() {
+        let dir = crate::scratch::Scratch::new();
+        let frame = (HEAD + 11) as u64;
+        let outbox = Outbox::open(dir.path()).unwrap().with_limit(2 * frame + 1);
+        outbox.append(&[record(0), record(1)]).unwrap();
+        assert_eq!(outbox.waiting_bytes().unwrap(), 2 * frame);
+        outbox.has_room(1).unwrap();
+        let full = outbox.append(&[record(2)]).unwrap_err();
+        let AppendError::Full { waiting, limit } = full else {
+            panic!("{full}");
+        };
+        assert_eq!((waiting, limit), (2 * frame, 2 * frame + 1));
+        assert!(full.to_string().contains("tally ledger settle"), "{full}");
+        assert_eq!(outbox.waiting().unwrap(), 2);
+        // The file still has what is settled, which waits no more.
+        outbox.set_settled(1).unwrap();
+        assert_eq!(outbox.waiting_bytes().unwrap(), frame);
+        outbox.append(&[record(2)]).unwrap();
+        assert!(outbox.append(&[record(3)]).is_err());
+        let (_, open) = outbox.open_records(9).unwrap();
+        assert_eq!(open, vec![record(1), record(2)]);
+    }
+
+    #[test]
+    fn bytes_that_wait_are_those_of_all_files_without_what_is_settled() {
+        let dir = crate::scratch::Scratch::new();
+        let outbox = Outbox::open(dir.path()).unwrap();
+        assert_eq!(outbox.waiting_bytes().unwrap(), 0);
+        let big = Record {
+            form: Form::Hash,
+            receipt: vec![7; FILE_BYTES / 2],
+        };
+        let frame = (HEAD + 1 + big.receipt.len()) as u64;
+        for _ in 0..7 {
+            outbox.append(std::slice::from_ref(&big)).unwrap();
+        }
+        for settled in 1..=7 {
+            outbox.set_settled(settled).unwrap();
+            assert_eq!(outbox.waiting_bytes().unwrap(), (7 - settled) * frame);
+        }
     }
 
     #[test]

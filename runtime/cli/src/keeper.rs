@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tally_gateway::OwnReceipts;
-use tally_node::{Form, Outbox, Record};
+use tally_node::{AppendError, Form, Outbox, Record};
 use tokio::sync::Notify;
 
 use crate::failure::{Failure, OrFail};
@@ -86,8 +86,12 @@ impl Keeper {
             receipt: envelope.to_vec(),
         };
         self.outbox.append(&[record]).map_err(|error| {
+            let kind = match &error {
+                AppendError::Disk(error) => error.kind(),
+                _ => io::ErrorKind::StorageFull,
+            };
             io::Error::new(
-                error.kind(),
+                kind,
                 format!("cannot write the receipt to the outbox: {error}"),
             )
         })?;

@@ -9,6 +9,7 @@
 //!
 //! Nothing is contacted unless a network is named: by `--network FILE`, by TALLY_NETWORK, or here.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -130,6 +131,23 @@ fn read_peers(file: &Path) -> Result<Vec<Located>, Failure> {
         .collect()
 }
 
+/// How many bytes may wait in an outbox, by what the environment says.
+fn outbox_limit(said: Option<&OsStr>) -> Result<u64, Failure> {
+    match said {
+        None => Ok(Outbox::LIMIT),
+        Some(said) if said.is_empty() => Ok(Outbox::LIMIT),
+        Some(said) => said
+            .to_str()
+            .and_then(|said| said.parse().ok())
+            .ok_or_else(|| {
+                Failure::misuse(format_args!(
+                    "TALLY_OUTBOX_BYTES is {}, which is no number of bytes",
+                    said.display()
+                ))
+            }),
+    }
+}
+
 impl Network {
     pub(crate) fn read(file: &Path) -> Result<Self, Failure> {
         let text =
@@ -162,11 +180,14 @@ impl Network {
         self.peers.iter().map(|peer| peer.peer()).collect()
     }
 
-    /// What waits to be settled on this chain.
+    /// What waits to be settled on this chain: at most TALLY_OUTBOX_BYTES of it, where that is set.
     pub(crate) fn outbox(&self, home: &Home) -> Result<Outbox, Failure> {
         let chain = self.genesis.chain().to_string();
         let folder = home.ledger()?.join("outbox").join(chain);
-        Outbox::open(&folder).or_environment(format_args!("open {}", folder.display()))
+        let outbox =
+            Outbox::open(&folder).or_environment(format_args!("open {}", folder.display()))?;
+        let limit = outbox_limit(std::env::var_os("TALLY_OUTBOX_BYTES").as_deref())?;
+        Ok(outbox.with_limit(limit))
     }
 
     /// Where somebody listens who only calls: by the protocol that the validators' addresses are of.
@@ -202,6 +223,17 @@ mod tests {
     use tally_receipt::SigningKey;
 
     use super::*;
+
+    #[test]
+    fn an_outbox_has_the_limit_that_is_said_and_a_stated_one_otherwise() {
+        let limit = |said: Option<&str>| outbox_limit(said.map(OsStr::new)).ok();
+        assert_eq!(limit(None), Some(1 << 30));
+        assert_eq!(limit(Some("")), Some(1 << 30));
+        assert_eq!(limit(Some("4096")), Some(4096));
+        for wrong in ["1 GiB", "-1", "all"] {
+            assert_eq!(limit(Some(wrong)), None, "{wrong}");
+        }
+    }
 
     #[test]
     fn where_a_validator_is_has_one_spelling() {

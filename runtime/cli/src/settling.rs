@@ -95,6 +95,10 @@ struct Settler(JoinHandle<io::Result<Child>>);
 impl Settling {
     fn new(network: Network, form: RecordForm, home: &Home) -> Result<Self, Failure> {
         let outbox = network.outbox(home)?;
+        // Before anything is done whose receipt could not be kept.
+        outbox
+            .has_room(1)
+            .or_environment("keep the receipts of this run")?;
         let settler = if outbox.is_attended().or_environment("look at the outbox")? {
             None
         } else {

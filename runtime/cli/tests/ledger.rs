@@ -168,6 +168,7 @@ fn receipts_are_settled_on_a_devnet_and_proved_offline_whatever_is_killed() {
     let status = machine.tally(["ledger", "status", "--json"]).ok().json();
     assert_eq!(status["validators"].as_array().unwrap().len(), 4);
     assert_eq!(status["outbox"], 0);
+    assert_eq!(status["outbox_bytes"], 0);
 
     // What the explorer hands out about the one that was settled in full has all of it.
     let digest = machine
@@ -369,6 +370,38 @@ fn what_a_run_made_is_in_the_outbox_when_it_ends_unless_nothing_is_to_be_settled
         assert!(new.iter().all(|record| record.form == form), "{new:?}");
         before = records.len();
     }
+}
+
+#[test]
+fn a_run_whose_receipts_the_outbox_has_no_room_for_does_not_begin() {
+    let machine = Machine::bare();
+    let dir = machine.path("devnet");
+    devnet_files(&machine, 1, &dir);
+    let agent = support::component("answer-with-sources");
+    let document = machine.file("hours.md", "On Saturday the library opens at ten.\n");
+    let journal = machine.path("run.journal");
+    let run = |settle: &str| {
+        let mut command = machine.command();
+        command
+            .env("TALLY_OUTBOX_BYTES", "0")
+            .arg("run")
+            .arg(&agent)
+            .args(["--input", "When does the library open on Saturday?"])
+            .arg("--attach")
+            .arg(&document)
+            .arg("--network")
+            .arg(dir.join("genesis.toml"))
+            .arg("--journal")
+            .arg(&journal)
+            .args(["--grant-asked", "--settle", settle]);
+        Ended::of(command)
+    };
+    run("hash")
+        .exits(3)
+        .says("tally ledger settle")
+        .says("--settle none");
+    assert!(!journal.exists());
+    run("none").ok();
 }
 
 /// Two votes of `v3` in one round for different blocks, as a node would have kept them.

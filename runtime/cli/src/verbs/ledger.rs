@@ -203,10 +203,9 @@ fn use_network(args: &Use, home: &Home, json: bool) -> Outcome {
 
 async fn status(args: &Status, home: &Home, json: bool) -> Outcome {
     let network = args.which.get(home)?;
-    let waiting = network
-        .outbox(home)?
-        .waiting()
-        .or_environment("read the outbox")?;
+    let outbox = network.outbox(home)?;
+    let waiting = outbox.waiting().or_environment("read the outbox")?;
+    let waiting_bytes = outbox.waiting_bytes().or_environment("read the outbox")?;
     let (endpoint, client) = network.client(home).await?;
     let statuses = client.statuses().await;
     endpoint.close().await;
@@ -249,7 +248,7 @@ async fn status(args: &Status, home: &Home, json: bool) -> Outcome {
             "{}",
             serde_json::json!({
                 "chain": chain.to_string(), "tolerates": tolerated,
-                "outbox": waiting, "validators": validators,
+                "outbox": waiting, "outbox_bytes": waiting_bytes, "validators": validators,
             })
         );
     } else {
@@ -272,7 +271,11 @@ async fn status(args: &Status, home: &Home, json: bool) -> Outcome {
                 Err(error) => say!("{}…  {}", short(&key), printable(&error.to_string())),
             }
         }
-        say!("waiting on this machine: {}", grouped(waiting));
+        say!(
+            "waiting on this machine: {} receipts, {} bytes",
+            grouped(waiting),
+            grouped(waiting_bytes)
+        );
     }
     if reached == 0 {
         return Err(if json {
