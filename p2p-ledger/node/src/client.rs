@@ -32,7 +32,7 @@ use follow::Voting;
 use crate::light::LightClient;
 use crate::wire::{
     self, AccountAnswer, Answer, Ask, DecidedAnswer, Head, MESSAGE_LIMIT, NodeAnswer, Refused,
-    Status, Stretch, Submitted, Transactions,
+    RefusedCode, Status, Stretch, Submitted, Transactions,
 };
 
 /// Why a question to one node was not answered.
@@ -259,6 +259,70 @@ pub enum ClientError {
         /// Why another one did not.
         sentence: String,
     },
+    /// So many validators say that it can never be good, whatever happens, that one of them is honest. Whoever made it is at fault.
+    #[error("{validators} validators refused it for good: {sentence}")]
+    Refused {
+        /// How many did.
+        validators: usize,
+        /// What one of them said.
+        sentence: String,
+    },
+}
+
+/// What validators have said of transactions that were handed to them.
+#[derive(Debug)]
+struct Verdicts {
+    /// For each transaction, how many have it on their disks.
+    accepted: Vec<usize>,
+    /// And how many said that it can never be good.
+    refused: Vec<usize>,
+    /// Why one of those did.
+    fault: String,
+    /// Why another one did not take something.
+    sentence: String,
+}
+
+impl Verdicts {
+    fn new(count: usize) -> Self {
+        Self {
+            accepted: vec![0; count],
+            refused: vec![0; count],
+            fault: String::new(),
+            sentence: "nothing".to_owned(),
+        }
+    }
+
+    /// One validator's.
+    fn take(&mut self, each: Vec<Submitted>) {
+        let counts = self.accepted.iter_mut().zip(&mut self.refused);
+        for ((accepted, refused), one) in counts.zip(each) {
+            match one {
+                Submitted::Accepted(_) => *accepted += 1,
+                Submitted::Refused(Refused { code, sentence }) => {
+                    // Any other reason may be another one by the next time.
+                    if code == RefusedCode::Malformed {
+                        *refused += 1;
+                        self.fault.clone_from(&sentence);
+                    }
+                    self.sentence = sentence;
+                }
+            }
+        }
+    }
+
+    /// How many have all of them; none if there are none to be had.
+    fn found(&self) -> Option<usize> {
+        self.accepted.iter().copied().min()
+    }
+
+    /// That one of them can never be good, if enough have said so.
+    fn refused_by(&self, needed: usize) -> Option<ClientError> {
+        let validators = self.refused.iter().copied().max().unwrap_or(0);
+        (validators >= needed).then(|| ClientError::Refused {
+            validators,
+            sentence: self.fault.clone(),
+        })
+    }
 }
 
 /// Where a submitted transaction is.
@@ -375,30 +439,25 @@ impl Client {
                 Asked(&caller).submit(ask, count).await
             });
         }
-        let mut accepted = vec![0; count];
-        let mut sentence = "nothing".to_owned();
+        let mut verdicts = Verdicts::new(count);
         while let Some(answer) = answers.join_next().await {
             match answer.expect("a submission is not stopped, and does not panic") {
-                Ok(each) => {
-                    for (count, one) in accepted.iter_mut().zip(each) {
-                        match one {
-                            Submitted::Accepted(_) => *count += 1,
-                            Submitted::Refused(refused) => sentence = refused.sentence,
-                        }
-                    }
-                }
-                Err(error) => sentence = error.to_string(),
+                Ok(each) => verdicts.take(each),
+                Err(error) => verdicts.sentence = error.to_string(),
             }
-            let found = accepted.iter().copied().min().unwrap_or(needed);
+            let found = verdicts.found().unwrap_or(needed);
             if found >= needed {
                 answers.detach_all();
                 return Ok(Acknowledged { validators: found });
             }
+            if let Some(refused) = verdicts.refused_by(needed) {
+                return Err(refused);
+            }
         }
         Err(ClientError::TooFew {
-            found: accepted.iter().copied().min().unwrap_or(0),
+            found: verdicts.found().unwrap_or(0),
             needed,
-            sentence: voting.with_missing(sentence),
+            sentence: voting.with_missing(verdicts.sentence),
         })
     }
 
@@ -650,4 +709,49 @@ pub(crate) async fn statuses(
             .map(|caller| async move { (caller.server(), Asked(caller).status().await) }),
     )
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use tally_ledger::TransactionId;
+
+    use super::*;
+
+    fn no(code: RefusedCode) -> Submitted {
+        Submitted::Refused(Refused {
+            code,
+            sentence: format!("{code:?}"),
+        })
+    }
+
+    #[test]
+    fn a_transaction_is_refused_for_good_only_if_enough_say_that_it_can_never_be_good() {
+        let yes = || Submitted::Accepted(TransactionId::from_bytes([1; 32]));
+        let mut verdicts = Verdicts::new(2);
+        for said in [
+            RefusedCode::Unknown,
+            RefusedCode::NotYet,
+            RefusedCode::Busy,
+            RefusedCode::Broken,
+            RefusedCode::Impossible,
+            RefusedCode::Malformed,
+        ] {
+            verdicts.take(vec![yes(), no(said)]);
+        }
+        assert!(verdicts.refused_by(2).is_none(), "one of them may lie");
+        // Of another transaction, it is one more's word.
+        verdicts.take(vec![no(RefusedCode::Malformed), yes()]);
+        assert!(verdicts.refused_by(2).is_none());
+        verdicts.take(vec![yes(), no(RefusedCode::Malformed)]);
+        let refused = verdicts.refused_by(2).expect("two have said so");
+        let ClientError::Refused {
+            validators,
+            sentence,
+        } = refused
+        else {
+            panic!("{refused}");
+        };
+        assert_eq!((validators, sentence.as_str()), (2, "Malformed"));
+        assert_eq!(verdicts.found(), Some(1));
+    }
 }

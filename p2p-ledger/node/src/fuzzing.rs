@@ -21,7 +21,7 @@ use crate::backup::{self, BackupError, Reader, Signatures};
 use crate::bodies::Bodies;
 use crate::frames::{HEAD, put, wanted, whole};
 use crate::journal::Journal;
-use crate::outbox::Outbox;
+use crate::outbox::{Form, Outbox, Record, SetAside};
 use crate::scratch::Scratch;
 use crate::store::{self, Blocks, Partitions, PoolFile, StoreError};
 use crate::wire::{
@@ -140,6 +140,12 @@ pub fn outbox(bytes: &[u8]) {
         let passed_over = usize::try_from(first).unwrap_or(usize::MAX);
         let waiting = payloads.iter().skip(passed_over).take_while(is_known);
         assert_eq!(written, waiting.cloned().collect::<Vec<_>>());
+        // Whatever is said to be set aside stands in that file.
+        fs::write(folder.path().join("refused"), &receipts).expect(DISK);
+        for one in outbox.refused().expect(DISK) {
+            assert!(payloads.contains(&one.to_payload()));
+        }
+        outbox.go_on().expect(DISK);
     }
 }
 
@@ -397,6 +403,7 @@ fn answers() -> Vec<Answer> {
         RefusedCode::NotYet,
         RefusedCode::Busy,
         RefusedCode::Broken,
+        RefusedCode::Impossible,
     ];
     let end = |height| EpochEnd {
         header: header(height),
@@ -575,6 +582,15 @@ pub fn samples() -> Vec<(&'static str, Vec<u8>)> {
     samples.push(("outbox", files(&[1], &receipts)));
     samples.push(("outbox", files(&[0, 2], &receipts)));
     samples.push(("outbox", files(&[3], &receipts)));
+    let aside = SetAside {
+        number: 3,
+        reason: "it is none".into(),
+        record: Record {
+            form: Form::Full,
+            receipt: b"in full".to_vec(),
+        },
+    };
+    samples.push(("outbox", files(&[9], &[aside.to_payload()])));
     let block = |height| [&[store::BLOCK], &header(height).to_bytes()[..], b"body"].concat();
     let finality = |height| {
         let header = header(height);

@@ -3,7 +3,8 @@
 //! ```text
 //! DIR/receipts-N   frames (`frames`), each a record: 1 (by hash) or 2 (in full) || the receipt's envelope.
 //!                  The first of the file is record N, from 0, in 20 digits
-//! DIR/settled      a frame: how many records, from the first ever, are settled, u64
+//! DIR/settled      a frame: how many records, from the first ever, are settled or set aside, u64
+//! DIR/refused      frames, each a record that was set aside: its number u64 || length u16 || reason || 1 or 2 || envelope
 //! DIR/sent         a frame: what was last handed over ([`Sent`]), three u64
 //! DIR/append       held by whoever appends
 //! DIR/lock         held by whoever settles
@@ -17,6 +18,10 @@
 //! last file stays, since its name tells how many there were. Several processes may append at once. What waits has no more than a
 //! limit of bytes ([`Outbox::LIMIT`] unless it is said otherwise), however long a ledger is away: beyond it nothing is taken.
 //!
+//! A record that can never be settled is set aside: with its reason into `refused`, and then `settled` goes past it. A crash in
+//! between leaves it waiting as it was, and whoever settles next goes on with that before anything else
+//! ([`Outbox::go_on`]): it is in one of both for everybody who looks, and stands in `refused` once.
+//!
 //! Out of scope: sending them, which is [`settle`](crate::settle)'s.
 
 use std::fs::{self, File, OpenOptions};
@@ -29,6 +34,12 @@ use crate::frames::{HEAD, put, whole};
 
 /// Bytes after which a new file of receipts is begun.
 const FILE_BYTES: usize = 1024 * 1024;
+
+/// Bytes of the reason for which a record is set aside. A longer one loses its end.
+const REASON_BYTES: usize = 1024;
+
+/// The file of what was set aside.
+const REFUSED: &str = "refused";
 
 /// How often, and how long after each other, the place of whoever looks after an outbox is asked for.
 const ATTEND_TRIES: u32 = 5;
@@ -50,6 +61,63 @@ pub struct Record {
     pub form: Form,
     /// The receipt's envelope.
     pub receipt: Vec<u8>,
+}
+
+impl Record {
+    fn to_payload(&self) -> Vec<u8> {
+        [&[self.form as u8], self.receipt.as_slice()].concat()
+    }
+
+    /// None if it is of no kind that this version knows.
+    fn of(payload: &[u8]) -> Option<Self> {
+        let (form, receipt) = payload.split_first()?;
+        let form = match form {
+            1 => Form::Hash,
+            2 => Form::Full,
+            _ => return None,
+        };
+        Some(Self {
+            form,
+            receipt: receipt.to_vec(),
+        })
+    }
+}
+
+/// A receipt that can never be settled, and waits no more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetAside {
+    /// Its place among all records that ever were.
+    pub number: u64,
+    /// Why it cannot be settled.
+    pub reason: String,
+    /// The receipt.
+    pub record: Record,
+}
+
+impl SetAside {
+    /// The reason must be of no more than [`REASON_BYTES`].
+    pub(crate) fn to_payload(&self) -> Vec<u8> {
+        let length = u16::try_from(self.reason.len()).expect("a sentence");
+        [
+            &self.number.to_be_bytes()[..],
+            &length.to_be_bytes(),
+            self.reason.as_bytes(),
+            &self.record.to_payload(),
+        ]
+        .concat()
+    }
+
+    fn of(payload: &[u8]) -> Option<Self> {
+        let (number, payload) = payload.split_first_chunk()?;
+        let (length, payload) = payload.split_first_chunk()?;
+        let length = u16::from_be_bytes(*length).into();
+        let (reason, record) = payload.split_at_checked(length)?;
+        Some(Self {
+            number: u64::from_be_bytes(*number),
+            reason: String::from_utf8(reason.to_vec()).ok()?,
+            record: Record::of(record)?,
+        })
+    }
 }
 
 /// A settlement that may have been handed over: which records, and as what. It is put down before it is handed over, so that
@@ -139,8 +207,7 @@ impl Outbox {
     pub fn append(&self, records: &[Record]) -> Result<(), AppendError> {
         let mut frames = Vec::new();
         for record in records {
-            let payload = [&[record.form as u8], record.receipt.as_slice()].concat();
-            put(&payload, &mut frames);
+            put(&record.to_payload(), &mut frames);
         }
         let turn = self.file("append")?;
         turn.lock()?;
@@ -186,18 +253,11 @@ impl Outbox {
         let mut is_known = true;
         each_frame(&bytes, |payload| {
             if number >= settled && open.len() < limit && is_known {
-                let form = match payload.first() {
-                    Some(1) => Form::Hash,
-                    Some(2) => Form::Full,
-                    _ => {
-                        is_known = false;
-                        return;
-                    }
+                let Some(record) = Record::of(payload) else {
+                    is_known = false;
+                    return;
                 };
-                open.push(Record {
-                    form,
-                    receipt: payload[1..].to_vec(),
-                });
+                open.push(record);
             }
             number += 1;
         });
@@ -307,6 +367,68 @@ impl Outbox {
                 fs::remove_file(self.receipts(pair[0]))?;
             }
         }
+        Ok(())
+    }
+
+    /// Sets the first record that waits aside, for good; nothing if none waits.
+    pub fn set_aside(&self, reason: &str) -> io::Result<()> {
+        let (number, open) = self.open_records(1)?;
+        let Some(record) = open.into_iter().next() else {
+            return Ok(());
+        };
+        let aside = SetAside {
+            number,
+            reason: reason[..reason.floor_char_boundary(REASON_BYTES)].to_owned(),
+            record,
+        };
+        let mut file = self.file(REFUSED)?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        // What a crash left half was not set aside: it waits.
+        let (_, end) = whole_frames(&bytes);
+        let mut frame = Vec::new();
+        put(&aside.to_payload(), &mut frame);
+        file.set_len(end as u64)?;
+        file.seek(SeekFrom::Start(end as u64))?;
+        file.write_all(&frame)?;
+        file.sync_all()?;
+        self.sync_folder()?;
+        self.set_settled(number + 1)
+    }
+
+    /// Does the rest of what a crash left of setting a record aside. Whoever settles begins with it.
+    pub fn go_on(&self) -> io::Result<()> {
+        let settled = self.settled()?;
+        let mut end = settled;
+        self.each_aside(|aside| {
+            if aside.number == end {
+                end = end.saturating_add(1);
+            }
+        })?;
+        if end > settled {
+            self.set_settled(end)?;
+        }
+        Ok(())
+    }
+
+    /// What was set aside, oldest first.
+    pub fn refused(&self) -> io::Result<Vec<SetAside>> {
+        let settled = self.settled()?;
+        let mut refused = Vec::new();
+        self.each_aside(|aside| {
+            if aside.number < settled {
+                refused.push(aside);
+            }
+        })?;
+        Ok(refused)
+    }
+
+    fn each_aside(&self, mut each: impl FnMut(SetAside)) -> io::Result<()> {
+        each_frame(&read(&self.dir.join(REFUSED))?, |payload| {
+            if let Some(aside) = SetAside::of(payload) {
+                each(aside);
+            }
+        });
         Ok(())
     }
 
@@ -555,6 +677,72 @@ mod tests {
         let error = outbox.open_records(9).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
         assert_eq!(outbox.waiting().unwrap(), 2);
+    }
+
+    #[test]
+    fn what_is_set_aside_is_kept_with_its_reason_and_those_behind_it_wait() {
+        let dir = crate::scratch::Scratch::new();
+        let outbox = Outbox::open(dir.path()).unwrap();
+        outbox.append(&[record(1), record(3), record(5)]).unwrap();
+        let sent = Sent {
+            first: 0,
+            count: 1,
+            sequence: 7,
+        };
+        outbox.set_sent(sent).unwrap();
+        outbox.set_aside("it is none").unwrap();
+        assert_eq!(outbox.sent().unwrap(), None);
+        outbox.set_settled(2).unwrap();
+        let long = "ä".repeat(REASON_BYTES);
+        outbox.set_aside(&long).unwrap();
+        outbox.set_aside("nothing is left").unwrap();
+        assert_eq!(outbox.waiting().unwrap(), 0);
+        let outbox = Outbox::open(dir.path()).unwrap();
+        let refused = outbox.refused().unwrap();
+        let expected = [(0, "it is none", 1), (2, &long[..REASON_BYTES], 5)];
+        assert_eq!(refused.len(), expected.len());
+        for (one, (number, reason, receipt)) in refused.iter().zip(expected) {
+            assert_eq!((one.number, one.reason.as_str()), (number, reason));
+            assert_eq!(one.record, record(receipt));
+        }
+    }
+
+    #[test]
+    fn a_crash_while_a_receipt_is_set_aside_leaves_it_in_one_of_both_and_never_twice() {
+        let dir = crate::scratch::Scratch::new();
+        let path = |name: &str| dir.path().join(name);
+        let outbox = Outbox::open(dir.path()).unwrap();
+        outbox.append(&[record(1), record(3), record(5)]).unwrap();
+        outbox.set_aside("one").unwrap();
+        let before = fs::read(path("settled")).unwrap();
+        outbox.set_aside("two").unwrap();
+        let whole = fs::read(path(REFUSED)).unwrap();
+        for written in 0..=whole.len() {
+            // It stops before `settled` is there, with so much of the other file.
+            fs::write(path("settled"), &before).unwrap();
+            fs::write(path(REFUSED), &whole[..written]).unwrap();
+            let outbox = Outbox::open(dir.path()).unwrap();
+            let first = outbox.refused().unwrap().len();
+            assert!(first <= 1);
+            assert_eq!(outbox.waiting().unwrap(), 2);
+            // As whoever settles does.
+            outbox.go_on().unwrap();
+            if outbox.waiting().unwrap() == 2 {
+                assert_eq!(outbox.open_records(1).unwrap(), (1, vec![record(3)]));
+                outbox.set_aside("two").unwrap();
+            } else {
+                assert_eq!(written, whole.len());
+            }
+            outbox.go_on().unwrap();
+            assert_eq!(outbox.open_records(9).unwrap(), (2, vec![record(5)]));
+            let numbers: Vec<u64> = outbox
+                .refused()
+                .unwrap()
+                .iter()
+                .map(|one| one.number)
+                .collect();
+            assert_eq!(numbers, [0u64, 1][1 - first..]);
+        }
     }
 
     #[test]

@@ -10,6 +10,11 @@
 //! name; that somebody else settled the same receipt, or that this node did earlier, does not count. A crash anywhere is
 //! harmless: the same records go to the same place, which makes the same transaction, however many were appended since.
 //!
+//! A receipt in full that `f + 1` validators call none, whatever the state, is set aside with their reason, so that those behind it
+//! settle; so is one that is too large for any transaction. Nothing else sets one aside: a digest is refused by nobody for what it
+//! is, and every other refusal may be another one by the next time. Where there are several in the transaction that was refused,
+//! halves of it are tried.
+//!
 //! Two machines with one key take each other's places. Whoever lost such a place takes a new one; nothing is lost, and each
 //! learns of it by what stands there.
 
@@ -19,6 +24,7 @@ use tally_ledger::{
     AccountId, Credits, Genesis, NodeId, Registration, Request, Roles, Sequence, Settlement, Terms,
     Transaction,
 };
+use tally_receipt::limits::MAX_ENVELOPE_BYTES;
 use tally_receipt::{Digest, SigningKey};
 
 use crate::client::{AskError, Client, ClientError};
@@ -48,9 +54,6 @@ pub enum SettleError {
     /// It was handed over and has not become final.
     #[error("the ledger took the receipts {FINAL:?} ago and has not settled them yet")]
     NotFinal,
-    /// A receipt is too large to be settled in full.
-    #[error("a receipt of {0} bytes is too large to be settled in full")]
-    TooLarge(usize),
 }
 
 /// Settles what is in an outbox, and says how many receipts that were. `key` is the node's that made the receipts; where the
@@ -63,16 +66,28 @@ pub async fn settle(
 ) -> Result<u64, SettleError> {
     let node = NodeId::new(key.public_key());
     let mut settled = 0;
+    // Fewer, while one that can never be settled is looked for.
+    let mut at_most = RECEIPTS;
+    outbox.go_on()?;
     loop {
-        let (first, mut open) = outbox.open_records(RECEIPTS)?;
+        let (first, mut open) = outbox.open_records(at_most)?;
         let noted = outbox.sent()?;
         if let Some(sent) = noted {
             // The same records, though more have come since.
             open.truncate(usize::try_from(sent.count).unwrap_or(usize::MAX));
         }
-        let Some(open) = batch(open)? else {
-            return Ok(settled);
-        };
+        match open.first() {
+            None => return Ok(settled),
+            Some(one) if is_too_large(one) => {
+                let bytes = one.receipt.len();
+                outbox.set_aside(&format!(
+                    "a receipt of {bytes} bytes is too large to be settled in full"
+                ))?;
+                continue;
+            }
+            Some(_) => {}
+        }
+        let open = batch(open);
         // What is noted next is shown, not said: a validator that lies would have it noted for good.
         let next = match client.settled_by(node).await? {
             Some(next) => next,
@@ -101,7 +116,20 @@ pub async fn settle(
                 first: Sequence::new(sent.sequence),
                 receipts: receipts(&open),
             };
-            client.submit(&[signed(request, genesis, key)]).await?;
+            match client.submit(&[signed(request, genesis, key)]).await {
+                Ok(_) => {}
+                Err(ClientError::Refused { sentence, .. }) if open[0].form == Form::Full => {
+                    // No block will have these there, so that others may take the place.
+                    outbox.set_sent(Sent { count: 0, ..sent })?;
+                    at_most = open.len() / 2;
+                    if at_most == 0 {
+                        outbox.set_aside(&sentence)?;
+                        at_most = RECEIPTS;
+                    }
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
         // If some of the places are taken and others are not, then not by these records, which come together or not at all.
         let mut is_there = next <= sent.sequence || next >= end;
@@ -134,24 +162,22 @@ fn receipts(records: &[Record]) -> Settlement {
     }
 }
 
-/// The first receipts that fit one transaction: all of one form.
-fn batch(open: Vec<Record>) -> Result<Option<Vec<Record>>, SettleError> {
-    let Some(form) = open.first().map(|one| one.form) else {
-        return Ok(None);
-    };
+/// Whether no transaction can have it.
+fn is_too_large(record: &Record) -> bool {
+    record.form == Form::Full && record.receipt.len() > MAX_ENVELOPE_BYTES
+}
+
+/// The first receipts that fit one transaction: all of one form. The first of all fits.
+fn batch(open: Vec<Record>) -> Vec<Record> {
+    let form = open.first().map(|one| one.form);
     let mut bytes = 0;
-    let mut batch = Vec::new();
-    for one in open {
-        bytes += one.receipt.len();
-        if one.form != form || form == Form::Full && bytes > FULL_BYTES {
-            if batch.is_empty() {
-                return Err(SettleError::TooLarge(one.receipt.len()));
-            }
-            break;
-        }
-        batch.push(one);
-    }
-    Ok(Some(batch))
+    open.into_iter()
+        .take_while(|one| {
+            bytes += one.receipt.len();
+            let fits = one.form == Form::Hash || bytes <= FULL_BYTES && !is_too_large(one);
+            Some(one.form) == form && fits
+        })
+        .collect()
 }
 
 /// The receipt that stands at a node's place, once it is final.
@@ -197,4 +223,33 @@ fn signed(request: Request, genesis: &Genesis, key: &SigningKey) -> Transaction 
     let signature = key.sign(&request.signed_bytes(genesis.chain()));
     Transaction::new(request, vec![(key.public_key(), signature)])
         .expect("it is within the limits, and has a signature")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_is_of_one_form_and_has_what_one_transaction_can_have() {
+        let record = |form, bytes| Record {
+            form,
+            receipt: vec![1; bytes],
+        };
+        let (hash, full) = (Form::Hash, Form::Full);
+        let large = MAX_ENVELOPE_BYTES + 1;
+        for (open, expected) in [
+            (vec![], 0),
+            (
+                vec![record(hash, 9), record(hash, large), record(full, 9)],
+                2,
+            ),
+            (vec![record(full, 9), record(full, 9), record(hash, 9)], 2),
+            (vec![record(full, 9), record(full, large)], 1),
+            (vec![record(full, MAX_ENVELOPE_BYTES); 3], 1),
+        ] {
+            assert_eq!(batch(open).len(), expected);
+        }
+        assert!(is_too_large(&record(full, large)));
+        assert!(!is_too_large(&record(hash, large)));
+    }
 }

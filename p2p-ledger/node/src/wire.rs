@@ -203,7 +203,7 @@ pub struct Refused {
 /// Who has to do something about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefusedCode {
-    /// The question makes no sense; the caller.
+    /// The question makes no sense, or what was handed over can never be good, whatever the state is; the caller.
     Malformed = 1,
     /// There is no such thing.
     Unknown = 2,
@@ -213,6 +213,8 @@ pub enum RefusedCode {
     Busy = 4,
     /// The node's own fault: its operator.
     Broken = 5,
+    /// What was handed over cannot be done as the state is, and nothing that is expected changes that; the caller.
+    Impossible = 6,
 }
 
 /// What became of a submitted transaction.
@@ -835,6 +837,7 @@ impl Message for Refused {
                 3 => RefusedCode::NotYet,
                 4 => RefusedCode::Busy,
                 5 => RefusedCode::Broken,
+                6 => RefusedCode::Impossible,
                 _ => return Err(DecodeError::Malformed("a code")),
             },
             sentence: from.text("a sentence")?,

@@ -183,6 +183,48 @@ async fn nothing_is_settled_twice_or_left_out_whoever_else_settles_and_whenever_
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn receipts_that_are_none_are_set_aside_and_those_around_them_settle() {
+    let mut net = Net::new(1);
+    net.start_all();
+    let client = client(&net).await;
+    let key = SigningKey::from_seed(&[82; 32]);
+    let outbox = Outbox::open(&net.folder().join("outbox")).expect("an outbox");
+    let in_full = |bytes: usize| Record {
+        form: Form::Full,
+        receipt: vec![b'x'; bytes],
+    };
+    let too_large = 600 * 1024;
+    let records = [
+        by_hash(b"a"),
+        in_full(40),
+        in_full(50),
+        in_full(60),
+        in_full(too_large),
+        by_hash(b"b"),
+    ];
+    outbox.append(&records).expect("written");
+    emptied(&outbox, &client, &net, &key).await;
+    assert_eq!(settled_by(&client, &key).await, 2);
+    for receipt in [b"a", b"b"] {
+        proven(&client, Digest::of(receipt)).await;
+    }
+    let refused = outbox.refused().expect("read");
+    let numbers: Vec<u64> = refused.iter().map(|one| one.number).collect();
+    assert_eq!(numbers, [1, 2, 3, 4]);
+    for one in &refused {
+        assert_eq!(
+            one.record,
+            records[usize::try_from(one.number).expect("few")]
+        );
+        let reason = match one.record.receipt.len() {
+            bytes if bytes == too_large => "too large",
+            _ => "is no receipt",
+        };
+        assert!(one.reason.contains(reason), "{}", one.reason);
+    }
+}
+
 async fn governance(client: &Client) -> Governance {
     let begun = Instant::now();
     loop {

@@ -169,6 +169,7 @@ fn receipts_are_settled_on_a_devnet_and_proved_offline_whatever_is_killed() {
     assert_eq!(status["validators"].as_array().unwrap().len(), 4);
     assert_eq!(status["outbox"], 0);
     assert_eq!(status["outbox_bytes"], 0);
+    assert_eq!(status["refused"], Value::Array(Vec::new()));
 
     // What the explorer hands out about the one that was settled in full has all of it.
     let digest = machine
@@ -276,6 +277,27 @@ fn one_process_settles_for_runs_that_follow_each_other_and_another_after_it_was_
     settled();
     third.kill().expect("it is there");
     third.wait().expect("it ends");
+
+    // What can never be settled keeps nothing else from it, and is not forgotten.
+    let none = Record {
+        form: Form::Full,
+        receipt: b"no receipt".to_vec(),
+    };
+    outbox.append(&[none]).expect("a disk");
+    append(b"four");
+    let network = ["--network", devnet.genesis.as_str()];
+    machine
+        .tally([&["ledger", "settle"][..], &network].concat())
+        .ok()
+        .says("can never be settled")
+        .says("settled 1 receipts");
+    let status = machine.tally([&["ledger", "status", "--json"][..], &network].concat());
+    let status = status.ok().json();
+    assert_eq!(status["outbox"], 0);
+    assert_eq!(status["outbox_bytes"], 0);
+    assert_eq!(status["refused"][0]["receipts"], 1);
+    let reason = status["refused"][0]["reason"].as_str().expect("a sentence");
+    assert!(reason.contains("is no receipt"), "{reason}");
 }
 
 /// Ends with the test what a run left to settle for it.

@@ -92,7 +92,7 @@ impl From<RefusedEntry> for Refused {
     fn from(reason: RefusedEntry) -> Self {
         let code = match &reason {
             RefusedEntry::Impossible(error) if error.may_become_good() => RefusedCode::NotYet,
-            RefusedEntry::Impossible(_) => RefusedCode::Malformed,
+            RefusedEntry::Impossible(_) => RefusedCode::Impossible,
             RefusedEntry::FarAhead => RefusedCode::NotYet,
             RefusedEntry::Full => RefusedCode::Busy,
         };

@@ -2,13 +2,16 @@
 
 mod decide;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::{Args as ClapArgs, Subcommand};
 use tally_ledger::AccountId;
-use tally_node::{AskError, Client, ClientError, Form, Outbox, Record, RefusedCode, SettleError};
+use tally_node::{
+    AskError, Client, ClientError, Form, Outbox, Record, RefusedCode, SetAside, SettleError,
+};
 use tally_receipt::{Digest, PublicKey, Receipt, SigningKey};
 
 use crate::explorer::{self, Verifier};
@@ -206,6 +209,8 @@ async fn status(args: &Status, home: &Home, json: bool) -> Outcome {
     let outbox = network.outbox(home)?;
     let waiting = outbox.waiting().or_environment("read the outbox")?;
     let waiting_bytes = outbox.waiting_bytes().or_environment("read the outbox")?;
+    let refused = outbox.refused().or_environment("read the outbox")?;
+    let refused = reasons(&refused);
     let (endpoint, client) = network.client(home).await?;
     let statuses = client.statuses().await;
     endpoint.close().await;
@@ -249,6 +254,9 @@ async fn status(args: &Status, home: &Home, json: bool) -> Outcome {
             serde_json::json!({
                 "chain": chain.to_string(), "tolerates": tolerated,
                 "outbox": waiting, "outbox_bytes": waiting_bytes, "validators": validators,
+                "refused": refused.iter().map(|(reason, count)| serde_json::json!({
+                    "reason": reason, "receipts": count,
+                })).collect::<Vec<_>>(),
             })
         );
     } else {
@@ -276,6 +284,13 @@ async fn status(args: &Status, home: &Home, json: bool) -> Outcome {
             grouped(waiting),
             grouped(waiting_bytes)
         );
+        for (reason, count) in &refused {
+            say!(
+                "set aside on this machine, refused for good: {}: {}",
+                grouped(*count),
+                printable(reason)
+            );
+        }
     }
     if reached == 0 {
         return Err(if json {
@@ -418,13 +433,31 @@ async fn settle_all(
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     };
+    let refused = || outbox.refused().or_environment("read the outbox");
+    let before = refused()?.len();
     let settled = tally_node::settle(outbox, client, &network.genesis, key).await;
+    let refused = refused()?;
+    for (reason, count) in reasons(refused.get(before..).unwrap_or_default()) {
+        eprintln!(
+            "tally: receipts that can never be settled, set aside in the outbox: {}: {}",
+            grouped(count),
+            printable(reason)
+        );
+    }
     settled.map_err(|error| match error {
         SettleError::NotAdmitted(_) => Failure::no(&error),
-        SettleError::TooLarge(_) => Failure::misuse(&error),
         error => Failure::environment(&error)
             .advise("nothing is lost: the outbox keeps it; `tally ledger settle` tries again"),
     })
+}
+
+/// How many receipts were set aside for which reason.
+fn reasons(refused: &[SetAside]) -> BTreeMap<&str, u64> {
+    let mut reasons = BTreeMap::new();
+    for one in refused {
+        *reasons.entry(one.reason.as_str()).or_default() += 1;
+    }
+    reasons
 }
 
 async fn prove(args: &Prove, home: &Home, json: bool) -> Outcome {
