@@ -189,7 +189,11 @@ fn judge(
             format!("it was settled at {time} at the latest, by validators' clocks"),
         ),
     });
-    let verdict = Verdict::new(METHOD, NEEDED, checks, not_proved(&entry));
+    // A checkpoint is judged by a policy where there is one.
+    let believed = trust
+        .genesis
+        .filter(|_| finality.is_some() || trust.policy.is_none());
+    let verdict = Verdict::new(METHOD, NEEDED, checks, not_proved(&entry, believed));
     Shown {
         known_since: known_since.filter(|_| verdict.is_verified()),
         verdict,
@@ -329,10 +333,21 @@ fn judge_checkpoint(
     Timestamp::from_unix_ms(seconds.saturating_mul(1000)).ok()
 }
 
-fn not_proved(entry: &Entry) -> Vec<Cow<'static, str>> {
+fn not_proved(entry: &Entry, believed: Option<&Genesis>) -> Vec<Cow<'static, str>> {
+    // Later validators are there by the word of the first.
+    let first = believed.map(|genesis| &genesis.validators);
+    let lies = match first.map(|first| (first.tolerated(), first.len())) {
+        Some((0, 1)) => {
+            "that the one validator of the genesis did not lie: it tolerates nobody, so whoever believes this believes whoever has that validator's key"
+        }
+        Some((0, _)) => {
+            "that none of the validators of the genesis lied about what it saw: they are so few that it tolerates nobody"
+        }
+        _ => "that a third or more of the validators did not agree to lie about what they saw",
+    };
     let mut sentences: Vec<Cow<'static, str>> = vec![
         "that what the receipt says is true: a ledger orders statements and keeps them".into(),
-        "that a third or more of the validators did not agree to lie about what they saw".into(),
+        lies.into(),
         "when the receipt was made: only by when it existed".into(),
     ];
     if !entry.in_full {

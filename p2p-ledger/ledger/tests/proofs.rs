@@ -35,6 +35,33 @@ fn statuses(shown: &Shown) -> Vec<(String, Status)> {
 }
 
 #[test]
+fn a_proof_says_whom_it_believes_where_a_genesis_tolerates_nobody() {
+    for (count, words) in [
+        (
+            1,
+            "the one validator of the genesis did not lie: it tolerates nobody",
+        ),
+        (3, "so few that it tolerates nobody"),
+        (4, "a third or more"),
+    ] {
+        let mut chain = Chain::new(count);
+        chain.block(vec![chain.register(1)]);
+        chain.block(vec![chain.settle(1, 0, digests(1))]);
+        let proof = chain.prove(0, true, false).to_bytes();
+        let verdict = verify_proof(&proof, None, &trust(Some(&chain.genesis), None)).verdict;
+        assert!(verdict.is_verified(), "{verdict}");
+        let said = verdict.not_proved();
+        assert!(said.iter().any(|one| one.contains(words)), "{said:?}");
+    }
+    // By a policy alone, nobody knows how many there are.
+    let chain = settled_chain(1);
+    let proof = chain.prove(0, true, false).to_bytes();
+    let said = verify_proof(&proof, None, &trust(None, None)).verdict;
+    let said = said.not_proved();
+    assert!(said.iter().any(|one| one.contains("a third or more")));
+}
+
+#[test]
 fn a_proof_by_finality_verifies_with_the_genesis_alone() {
     let chain = settled_chain(100);
     let receipt = 41u64.to_be_bytes();

@@ -190,6 +190,9 @@ fn judge(path: &Path, context: &Context<'_>, ledger: &Ledger) -> Result<Judgemen
         let shown = tally_ledger::verify_proof(&bytes, None, &ledger.trust(context));
         let mut judgement = Judgement::new("proof of settlement", &shown.verdict);
         judgement.source = Some(match (&ledger.genesis, &ledger.policy) {
+            (Some(genesis), _) if genesis.validators.tolerated() == 0 => {
+                "believing every validator of the genesis file, which tolerates nobody".into()
+            }
             (Some(_), _) => "believing a quorum of the validators of the genesis file".into(),
             (None, Some(_)) => "believing the cosigners of the log's policy".into(),
             (None, None) => NOBODY.into(),
