@@ -83,7 +83,9 @@ struct Seen {
 }
 
 impl Watched {
-    /// A way to look at a network. Contacts nobody before somebody looks.
+    /// A way to look at a network. Contacts nobody before somebody looks. Where it is the one of this machine alone, somebody runs
+    /// its node; where that listens is asked once, and it stays there as long as no other program takes the port between two
+    /// of its starts.
     pub(crate) async fn new(
         network: &Network,
         folders: Vec<PathBuf>,
@@ -93,6 +95,7 @@ impl Watched {
         getrandom::fill(&mut seed).or_environment("draw a key from the system's random source")?;
         // Nobody needs to know who looks.
         let secret = Secret::derive(&seed);
+        let network = network.located().await?;
         let endpoint = Endpoint::bind(&secret, tally_net::Config::new(network.listen()))
             .await
             .or_environment("open a socket")?;

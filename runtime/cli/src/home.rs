@@ -9,7 +9,7 @@
 //!   vault/            the vault of commands that name none
 //!   vaults/           what this device knows of vaults (`tally_vault`), and its sealed keys
 //!   gateway/          keys.json, hashes of the API keys of `tally serve`, mode 0600
-//!   ledger/           the network of commands that name none, its outbox, nodes of this machine (`network`)
+//!   ledger/           the network of commands that name none, its outbox, nodes of this machine (`network`), its own ledger (`own`)
 //!   agents/           NAME.key, what the keys of an agent of this machine are derived from, as node.key
 //! ```
 //!
@@ -88,6 +88,11 @@ impl Home {
     /// What is about ledgers.
     pub(crate) fn ledger(&self) -> Result<PathBuf, Failure> {
         self.sub("ledger")
+    }
+
+    /// The ledger of this machine alone.
+    pub(crate) fn own_ledger(&self) -> Result<PathBuf, Failure> {
+        self.sub("ledger/own")
     }
 
     /// Keys of agents.

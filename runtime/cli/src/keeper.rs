@@ -72,6 +72,11 @@ impl Keeper {
         })
     }
 
+    /// Where they are settled.
+    pub(crate) fn network(&self) -> &Network {
+        &self.network
+    }
+
     /// `hash` or `full`.
     pub(crate) fn form(&self) -> &'static str {
         match self.form {

@@ -14,6 +14,7 @@ mod logs;
 mod memories;
 mod memory_service;
 mod network;
+mod own;
 mod reading;
 mod reranker;
 mod secret;

@@ -5,9 +5,10 @@
 //!   genesis.toml      the network of commands that name none: `tally ledger use FILE` puts it here
 //!   peers             where validators are that genesis does not tell of, KEY@ADDRESS, one a line: `--peer` of that command
 //!   outbox/           receipts that wait to be settled (`tally_node::Outbox`), one folder for each chain
+//!   own/              the ledger of this machine alone, where none is named (`own`)
 //! ```
 //!
-//! Nothing is contacted unless a network is named: by `--network FILE`, by TALLY_NETWORK, or here.
+//! No other machine is contacted unless a network is named: by `--network FILE`, by TALLY_NETWORK, or here.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -25,11 +26,13 @@ use tally_receipt::PublicKey;
 
 use crate::failure::{Failure, OrFail};
 use crate::home::Home;
+use crate::own::{self, Own};
 
 /// Which network.
 #[derive(ClapArgs, Debug, Default, Clone)]
 pub(crate) struct Which {
-    /// The network's genesis file; else TALLY_NETWORK, else the one of `tally ledger use`.
+    /// The network's genesis file; else TALLY_NETWORK, else the one of `tally ledger use`, else the ledger of this machine
+    /// alone, which tolerates nobody.
     #[arg(long, value_name = "FILE")]
     pub(crate) network: Option<PathBuf>,
     /// Where a validator is that genesis does not tell of, such as one that came later. May be given several times.
@@ -75,13 +78,21 @@ impl fmt::Display for Located {
     }
 }
 
-/// A network that is configured.
+/// A network.
 #[derive(Debug, Clone)]
 pub(crate) struct Network {
     pub(crate) genesis: Genesis,
     pub(crate) file: PathBuf,
     /// Where validators are that genesis does not tell of.
     pub(crate) peers: Vec<Located>,
+    /// If it is the one of this machine alone, whose node is run where it is used.
+    pub(crate) own: Option<Own>,
+}
+
+/// The way to a network's nodes.
+pub(crate) struct Way {
+    endpoint: Endpoint,
+    own: Option<own::Use>,
 }
 
 /// How long a validator may take to answer.
@@ -105,15 +116,35 @@ impl Which {
         let mut network = Network::read(&file)?;
         network.peers.extend(kept);
         network.peers.extend(&self.peers);
+        network.own = Some(Own::of(home)).filter(|own| own.is(&file));
         Ok(Some(network))
     }
 
-    /// The network, which must be named.
+    /// The network; that of this machine alone, made if need be, if none is named. Whoever uses that one is told what it is.
     pub(crate) fn get(&self, home: &Home) -> Result<Network, Failure> {
-        self.find(home)?.ok_or_else(|| {
-            Failure::misuse("no ledger is configured")
-                .advise("name its genesis file with --network FILE, or once with `tally ledger use FILE`; `tally devnet` starts one on this machine")
-        })
+        let network = match self.find(home)? {
+            Some(network) => network,
+            None => Own::of(home).make(home)?,
+        };
+        if network.own.is_some() {
+            eprintln!("{}", own::ALONE);
+        }
+        Ok(network)
+    }
+}
+
+impl Way {
+    /// Whether it leads to this machine's own node and that does not run here, or no more: it may be elsewhere by now.
+    pub(crate) fn may_have_moved(&self) -> bool {
+        self.own.as_ref().is_some_and(|own| !own.runs_it())
+    }
+
+    /// Closes what was opened, and stops what was started for it.
+    pub(crate) async fn close(self) {
+        self.endpoint.close().await;
+        if let Some(own) = self.own {
+            own.end().await;
+        }
     }
 }
 
@@ -158,6 +189,7 @@ impl Network {
             genesis,
             file: file.to_owned(),
             peers: Vec::new(),
+            own: None,
         })
     }
 
@@ -175,6 +207,34 @@ impl Network {
         Ok(())
     }
 
+    /// Makes the ledger of this machine alone the one of commands that name none.
+    pub(crate) fn forget(home: &Home) -> Result<(), Failure> {
+        let folder = home.ledger()?;
+        for name in ["genesis.toml", "peers"] {
+            let place = folder.join(name);
+            match std::fs::remove_file(&place) {
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                removed => removed.or_environment(format_args!("remove {}", place.display()))?,
+            }
+        }
+        Ok(())
+    }
+
+    /// With where the node is, if it is that of this machine alone and somebody runs it.
+    pub(crate) async fn located(&self) -> Result<Self, Failure> {
+        let mut network = self.clone();
+        if let Some(own) = &self.own {
+            network.put_node_at(own.address().await?);
+        }
+        Ok(network)
+    }
+
+    fn put_node_at(&mut self, address: SocketAddr) {
+        let validators = self.genesis.validators.as_slice().iter();
+        let all = validators.map(|one| Located::new(one.vote_key, address));
+        self.peers.extend(all);
+    }
+
     /// Where validators are, beside what genesis says.
     pub(crate) fn peers(&self) -> Vec<Peer> {
         self.peers.iter().map(|peer| peer.peer()).collect()
@@ -182,12 +242,17 @@ impl Network {
 
     /// What waits to be settled on this chain: at most TALLY_OUTBOX_BYTES of it, where that is set.
     pub(crate) fn outbox(&self, home: &Home) -> Result<Outbox, Failure> {
-        let chain = self.genesis.chain().to_string();
-        let folder = home.ledger()?.join("outbox").join(chain);
+        home.ledger()?;
+        let folder = self.outbox_folder(home);
         let outbox =
             Outbox::open(&folder).or_environment(format_args!("open {}", folder.display()))?;
         let limit = outbox_limit(std::env::var_os("TALLY_OUTBOX_BYTES").as_deref())?;
         Ok(outbox.with_limit(limit))
+    }
+
+    pub(crate) fn outbox_folder(&self, home: &Home) -> PathBuf {
+        let chain = self.genesis.chain().to_string();
+        home.path().join("ledger").join("outbox").join(chain)
     }
 
     /// Where somebody listens who only calls: by the protocol that the validators' addresses are of.
@@ -206,15 +271,25 @@ impl Network {
         }
     }
 
-    /// Opens an endpoint and a way to all validators. Contacts nobody yet.
-    pub(crate) async fn client(&self, home: &Home) -> Result<(Endpoint, Client), Failure> {
+    /// Opens an endpoint and a way to all validators; where that is this machine's node and nobody runs it, runs it. Contacts
+    /// nobody yet.
+    pub(crate) async fn client(&self, home: &Home) -> Result<(Way, Client), Failure> {
+        let mut network = self.clone();
+        let own = match &self.own {
+            Some(own) => {
+                let used = own.reach(home).await?;
+                network.put_node_at(used.address());
+                Some(used)
+            }
+            None => None,
+        };
         let secret = Secret::derive(&home.node_key()?.to_seed());
-        let endpoint = Endpoint::bind(&secret, tally_net::Config::new(self.listen()))
+        let endpoint = Endpoint::bind(&secret, tally_net::Config::new(network.listen()))
             .await
             .or_environment("open a socket")?;
-        let client = Client::new(&endpoint, &self.genesis, self.peers(), ANSWER)
+        let client = Client::new(&endpoint, &self.genesis, network.peers(), ANSWER)
             .or_misuse(format_args!("reach the network of {}", self.file.display()))?;
-        Ok((endpoint, client))
+        Ok((Way { endpoint, own }, client))
     }
 }
 

@@ -18,48 +18,59 @@ use crate::failure::{Failure, OrFail};
 use crate::home::Home;
 use crate::keeper::Keeper;
 use crate::network::{Network, Which};
+use crate::own::Own;
 use crate::setup::Live;
+use crate::ui::printable;
 
 /// Whether receipts are settled, and where.
 #[derive(ClapArgs)]
 pub(crate) struct Asked {
-    /// How the receipts of models and runs are settled on the ledger, in the background: by their digests, in full for everybody to
-    /// see, or not at all. Else by digest where a network is configured (`tally ledger use`), and not at all where none is.
-    #[arg(long, value_enum, value_name = "FORM")]
+    /// How the receipts of models and runs are settled on the ledger, in the background: by their digests, which is the default, in
+    /// full for everybody to see, or not at all. Where no network is configured (`tally ledger use`), the ledger is that of this
+    /// machine alone, which tolerates nobody: whoever believes its proofs believes this machine.
+    #[arg(long, value_enum, value_name = "FORM", env = "TALLY_SETTLE")]
     settle: Option<Form>,
     #[command(flatten)]
     pub(crate) network: Which,
 }
 
 impl Asked {
-    /// What was asked for; by digest where a network is configured and nothing was asked for.
-    fn chosen(&self, home: &Home) -> Result<Option<(Network, RecordForm)>, Failure> {
+    /// What settles as was asked for: on the network that is configured, else on the ledger of this machine alone.
+    fn chosen<T>(
+        &self,
+        home: &Home,
+        make: impl FnOnce(Network, RecordForm) -> Result<T, Failure>,
+    ) -> Result<Option<T>, Failure> {
         let form = match self.settle {
             Some(Form::None) => return Ok(None),
             Some(Form::Full) => RecordForm::Full,
             Some(Form::Hash) | None => RecordForm::Hash,
         };
-        let network = match self.network.find(home)? {
-            None if self.settle.is_some() => Some(self.network.get(home)?),
-            found => found,
-        };
-        Ok(network.map(|network| (network, form)))
+        if let Some(network) = self.network.find(home)? {
+            return make(network, form).map(Some);
+        }
+        let own = Own::of(home).make(home);
+        match own.and_then(|network| make(network, form)) {
+            // Nobody asked for it, and nobody does without an answer for it.
+            Err(failure) if self.settle.is_none() => {
+                let reason = printable(failure.message());
+                eprintln!("tally: nothing is settled on this machine's own ledger: {reason}");
+                Ok(None)
+            }
+            made => made.map(Some),
+        }
     }
 
     /// For a run.
     pub(crate) fn of_run(&self, home: &Home) -> Result<Option<Settling>, Failure> {
-        let chosen = self.chosen(home)?;
-        chosen
-            .map(|(network, form)| Settling::new(network, form, home))
-            .transpose()
+        self.chosen(home, |network, form| Settling::new(network, form, home))
     }
 
     /// For a server.
     pub(crate) fn of_server(&self, home: &Home) -> Result<Option<Arc<Keeper>>, Failure> {
-        let chosen = self.chosen(home)?;
-        chosen
-            .map(|(network, form)| Keeper::new(network, form, home).map(Arc::new))
-            .transpose()
+        self.chosen(home, |network, form| {
+            Keeper::new(network, form, home).map(Arc::new)
+        })
     }
 }
 
@@ -141,6 +152,13 @@ impl Settling {
 }
 
 impl Kept {
+    /// Says on which ledger they are settled, where nobody but this machine has a part in it.
+    pub(crate) fn say_where(&self) {
+        if self.network.own.is_some() {
+            eprintln!("ledger  this machine's own, which tolerates nobody");
+        }
+    }
+
     /// Has them settled, and does not wait for it. What cannot be settled now stays in the outbox for the next time.
     pub(crate) fn begin(self) {
         let settler = match self.settler {

@@ -300,17 +300,39 @@ fn one_process_settles_for_runs_that_follow_each_other_and_another_after_it_was_
     assert!(reason.contains("is no receipt"), "{reason}");
 }
 
-/// Ends with the test what a run left to settle for it.
+/// Ends with the test what a run left to settle for it, by the genesis file.
 struct Settlers(String);
+
+impl Settlers {
+    /// The processes' numbers.
+    fn all(&self) -> Vec<std::ffi::OsString> {
+        let processes = std::fs::read_dir("/proc").expect("processes").flatten();
+        processes
+            .filter(|process| {
+                let line = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
+                let words: Vec<&[u8]> = line.split(|&byte| byte == 0).collect();
+                words.contains(&&b"--background"[..]) && words.contains(&self.0.as_bytes())
+            })
+            .map(|process| process.file_name())
+            .collect()
+    }
+
+    fn kill(&self) {
+        for number in self.all() {
+            let _ = Command::new("kill").arg("-9").arg(number).status();
+        }
+        let begun = Instant::now();
+        while !self.all().is_empty() {
+            assert!(begun.elapsed() < Duration::from_secs(30), "one is left");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
 
 impl Drop for Settlers {
     fn drop(&mut self) {
-        for process in std::fs::read_dir("/proc").expect("processes").flatten() {
-            let line = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
-            let words: Vec<&[u8]> = line.split(|&byte| byte == 0).collect();
-            if words.contains(&&b"--background"[..]) && words.contains(&self.0.as_bytes()) {
-                let _ = Command::new("kill").arg(process.file_name()).status();
-            }
+        for number in self.all() {
+            let _ = Command::new("kill").arg("-9").arg(number).status();
         }
     }
 }
@@ -331,36 +353,39 @@ fn devnet_files(machine: &Machine, validators: u8, dir: &std::path::Path) {
         .ok();
 }
 
+/// A run of an agent that asks a model.
+fn agent_run(machine: &Machine, more: &[&str]) -> Command {
+    let document = machine.file("hours.md", "On Saturday the library opens at ten.\n");
+    let mut command = machine.command();
+    command
+        .arg("run")
+        .arg(support::component("answer-with-sources"))
+        .args(["--input", "When does the library open on Saturday?"])
+        .arg("--attach")
+        .arg(document)
+        .args(["--grant-asked", "--json"])
+        .args(more);
+    command
+}
+
 #[test]
 fn what_a_run_made_is_in_the_outbox_when_it_ends_unless_nothing_is_to_be_settled() {
-    let machine = Machine::bare();
+    let machine = Machine::bare().settling();
     let dir = machine.path("devnet");
     devnet_files(&machine, 1, &dir);
     let genesis = dir.join("genesis.toml").display().to_string();
     let chain = Genesis::parse(&std::fs::read_to_string(&genesis).unwrap())
         .unwrap()
         .chain();
-    let agent = support::component("answer-with-sources");
-    let document = machine.file("hours.md", "On Saturday the library opens at ten.\n");
-    let run = |more: &[&str]| {
-        let args = [
-            "run",
-            agent.to_str().unwrap(),
-            "--input",
-            "When does the library open on Saturday?",
-            "--attach",
-            document.to_str().unwrap(),
-            "--grant-asked",
-            "--json",
-        ];
-        machine.tally([&args[..], more].concat())
-    };
-    run(&[]).ok();
+    let run = |more: &[&str]| Ended::of(agent_run(&machine, more));
+    run(&["--settle", "none"]).ok();
     run(&["--network", &genesis, "--settle", "none"]).ok();
-    assert!(!machine.path("home/ledger/outbox").exists());
-    run(&["--settle", "hash"])
-        .exits(2)
-        .says("no ledger is configured");
+    let mut by_variable = agent_run(&machine, &[]);
+    by_variable.env("TALLY_SETTLE", "none");
+    Ended::of(by_variable).ok();
+    for folder in ["outbox", "own"] {
+        assert!(!machine.path("home/ledger").join(folder).exists());
+    }
 
     // No validator is there: the run ends all the same, and everything waits.
     let _settlers = Settlers(genesis.clone());
@@ -745,11 +770,214 @@ fn validators_decide_by_a_file_that_one_makes_enough_sign_and_the_last_hands_in(
         .ok();
 }
 
+/// The ledger of this machine alone.
+struct OwnLedger<'a> {
+    machine: &'a Machine,
+    genesis: String,
+    settlers: Settlers,
+}
+
+impl<'a> OwnLedger<'a> {
+    fn of(machine: &'a Machine) -> Self {
+        let genesis = machine.path("home/ledger/own/genesis.toml");
+        let genesis = genesis.to_str().expect("a plain path").to_owned();
+        Self {
+            machine,
+            settlers: Settlers(genesis.clone()),
+            genesis,
+        }
+    }
+
+    /// Once it was made.
+    fn outbox(&self) -> Outbox {
+        let genesis = std::fs::read_to_string(&self.genesis).expect("it was made");
+        let chain = Genesis::parse(&genesis).expect("a genesis").chain();
+        let outbox = self.machine.path("home/ledger/outbox");
+        Outbox::open(&outbox.join(chain.to_string())).expect("an outbox")
+    }
+
+    fn settles(&self) {
+        let (outbox, begun) = (self.outbox(), Instant::now());
+        while outbox.waiting().expect("an outbox") > 0 {
+            assert!(begun.elapsed() < Duration::from_secs(120), "not settled");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Whether some process runs its node.
+    fn has_node(&self) -> bool {
+        let running = self.machine.path("home/ledger/own/running");
+        let file = std::fs::File::open(running).expect("it was run");
+        matches!(file.try_lock(), Err(std::fs::TryLockError::WouldBlock))
+    }
+
+    /// Waits until none does.
+    fn rests(&self) {
+        let begun = Instant::now();
+        while self.has_node() {
+            assert!(begun.elapsed() < Duration::from_secs(60), "it stays");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+/// The first receipt that a run made.
+fn first_receipt(run: &Value) -> String {
+    run["receipts"][0].as_str().expect("a digest").to_owned()
+}
+
 #[test]
-fn without_a_network_nothing_is_settled_and_asking_for_it_is_misuse() {
-    let machine = Machine::bare();
-    machine.tally(["ledger", "status", "--json"]).exits(2);
-    assert!(!machine.path("home/ledger/outbox").exists());
+fn without_a_network_a_run_settles_on_this_machines_own_ledger_which_tolerates_nobody() {
+    let machine = Machine::bare().settling();
+    let own = OwnLedger::of(&machine);
+    let said = Ended::of(agent_run(&machine, &[])).ok().json();
+    own.settles();
+    let key = std::fs::metadata(machine.path("home/ledger/own/vote.key")).expect("a key");
+    assert_eq!(
+        std::os::unix::fs::PermissionsExt::mode(&key.permissions()) & 0o777,
+        0o600
+    );
+    let proof = machine.path("first.proof").display().to_string();
+    let digest = first_receipt(&said);
+    let prove = ["ledger", "prove", &digest, "--out", &proof];
+    machine.tally(prove).ok().says("tolerates nobody");
+    // Somebody else, offline, with the genesis file.
+    let other = Machine::bare();
+    let genesis = other.file("genesis.toml", std::fs::read(&own.genesis).unwrap());
+    let verify = ["verify", &proof, "--genesis", genesis.to_str().unwrap()];
+    other
+        .tally(verify)
+        .ok()
+        .says("that the one validator of the genesis did not lie: it tolerates nobody");
+    other.tally(["verify", &proof]).exits(1);
+
+    // The others find the node that is there, and run one where none is.
+    let status = || machine.tally(["ledger", "status", "--json"]);
+    assert!(own.has_node());
+    status().ok();
+    own.settlers.kill();
+    own.rests();
+    let said = status().ok().says("tolerates nobody").json();
+    assert_eq!(
+        (&said["own"], &said["tolerates"], &said["outbox"]),
+        (&Value::Bool(true), &Value::from(0), &Value::from(0)),
+        "{said}"
+    );
+    own.rests();
+    let backup = machine.path("own.tally").display().to_string();
+    machine
+        .tally(["ledger", "backup", &backup, "--json"])
+        .ok()
+        .says("tolerates nobody");
+}
+
+#[test]
+fn what_was_not_settled_when_the_process_in_the_background_was_killed_is_settled_later() {
+    let machine = Machine::bare().settling();
+    let own = OwnLedger::of(&machine);
+    let mut made = Vec::new();
+    for _ in 0..3 {
+        made.push(first_receipt(
+            &Ended::of(agent_run(&machine, &[])).ok().json(),
+        ));
+        own.settlers.kill();
+    }
+    machine.tally(["ledger", "settle", "--json"]).ok();
+    assert_eq!(own.outbox().waiting().expect("an outbox"), 0);
+    for digest in &made {
+        let proof = machine.path("one.proof").display().to_string();
+        let prove = ["ledger", "prove", digest, "--out", &proof];
+        machine.tally(prove).ok();
+    }
+}
+
+#[test]
+fn two_runs_at_once_share_one_ledger_and_one_node() {
+    let machine = Machine::bare().settling();
+    let own = OwnLedger::of(&machine);
+    // The compiled agent is there, and nothing of a ledger.
+    Ended::of(agent_run(&machine, &["--settle", "none"])).ok();
+    let runs = [(); 2].map(|()| {
+        agent_run(&machine, &[])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the program starts")
+    });
+    for mut run in runs {
+        assert!(run.wait().expect("it ends").success());
+    }
+    own.settles();
+    let begun = Instant::now();
+    while own.settlers.all().len() > 1 {
+        assert!(begun.elapsed() < Duration::from_secs(30), "two attend");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(own.has_node());
+    let chains = std::fs::read_dir(machine.path("home/ledger/outbox")).expect("outboxes");
+    assert_eq!(chains.count(), 1);
+    // It goes by itself once nothing has come for a while.
+    own.rests();
+}
+
+#[test]
+fn what_settles_in_the_background_ends_when_the_data_directory_is_gone() {
+    let machine = Machine::bare().settling();
+    let own = OwnLedger::of(&machine);
+    Ended::of(agent_run(&machine, &[])).ok();
+    own.settles();
+    assert!(own.has_node());
+    let begun = Instant::now();
+    // A node that still runs may put a file there meanwhile.
+    while std::fs::remove_dir_all(machine.path("home/ledger")).is_err() {
+        assert!(begun.elapsed() < Duration::from_secs(10), "it stays");
+    }
+    while !own.settlers.all().is_empty() {
+        assert!(begun.elapsed() < Duration::from_secs(10), "one is left");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_network_takes_the_place_of_the_own_ledger_which_keeps_what_it_has() {
+    let machine = Machine::bare().settling();
+    let own = OwnLedger::of(&machine);
+    let receipt = machine.file("one.receipt.json", receipt("valid"));
+    let receipt = receipt.to_str().unwrap();
+    machine
+        .tally(["ledger", "submit", receipt])
+        .ok()
+        .says("tolerates nobody");
+    own.outbox()
+        .append(&[Record {
+            form: Form::Hash,
+            receipt: b"it waits".to_vec(),
+        }])
+        .expect("a disk");
+    let dir = machine.path("devnet");
+    devnet_files(&machine, 4, &dir);
+    let network = dir.join("genesis.toml").display().to_string();
+    machine
+        .tally(["ledger", "use", &network])
+        .ok()
+        .says("stays there")
+        .says("(now: 1)");
+    let policy = machine.tally(["ledger", "policy"]).ok();
+    assert!(policy.stdout().contains("/v3"), "{}", policy.stdout());
+    // It can still be named.
+    let proof = machine.path("one.proof").display().to_string();
+    let prove = ["ledger", "prove", receipt, "--out", &proof];
+    let named = ["--network", &own.genesis];
+    machine.tally([&prove[..], &named].concat()).ok();
+    machine.tally(["ledger", "use", &network, "--own"]).exits(2);
+    machine.tally(["ledger", "use"]).exits(2);
+    machine
+        .tally(["ledger", "use", "--own"])
+        .ok()
+        .says("tolerates nobody");
+    machine.tally(prove).ok();
+    machine.tally(["ledger", "settle"]).ok();
+    assert_eq!(own.outbox().waiting().expect("an outbox"), 0);
 }
 
 #[test]

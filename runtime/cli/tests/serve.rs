@@ -506,7 +506,7 @@ const TOLD: &str = "Hi! I'm allergic to peanuts and my sister Lena works as a nu
 
 #[test]
 fn receipts_of_a_servers_models_are_in_the_outbox_and_settle_while_it_serves() {
-    let machine = Machine::bare();
+    let machine = Machine::bare().settling();
     init(&machine, &["memory"]);
     let embed = machine.file(
         "embed.gguf",
@@ -622,7 +622,7 @@ fn receipts_of_a_servers_models_are_in_the_outbox_and_settle_while_it_serves() {
 }
 
 #[test]
-fn a_server_keeps_no_receipts_without_a_network_or_where_none_are_to_be_settled() {
+fn a_server_keeps_no_receipts_where_none_are_to_be_settled() {
     let machine = Machine::bare();
     init(&machine, &["memory"]);
     let (genesis, _) = network(&machine);
@@ -642,16 +642,48 @@ fn a_server_keeps_no_receipts_without_a_network_or_where_none_are_to_be_settled(
     let headers = [("Content-Type", "application/json")];
     let told = send(address, "POST", "/v1/memories", &headers, &told.to_string());
     assert_eq!(told.json()["episodes_created"], 1, "{}", told.body);
-    assert!(!machine.path("home/ledger/outbox").exists());
-    machine
-        .tally(["serve", "--settle", "hash"])
-        .exits(2)
-        .says("no ledger is configured");
+    for folder in ["outbox", "own"] {
+        assert!(!machine.path("home/ledger").join(folder).exists());
+    }
+}
+
+#[test]
+fn without_a_network_a_server_settles_on_this_machines_own_ledger_and_shows_it() {
+    let machine = Machine::bare().settling();
+    init(&machine, &["memory"]);
+    let (_running, said) = serve(&machine, &[]);
+    assert_eq!(
+        (&said["settle"], &said["own_ledger"]),
+        (&json!("hash"), &json!(true)),
+        "{said}"
+    );
+    let caller = Caller::of(&said);
+    caller.tells(TOLD);
+    let facts = caller.facts();
+    let receipt = facts[0]["receipt"].as_str().expect("a digest");
+    // By the node that the server runs.
+    let proof = machine.path("one.proof").display().to_string();
+    let prove = ["ledger", "prove", receipt, "--wait", "20", "--out", &proof];
+    let begun = Instant::now();
+    while machine.tally(prove).code() != 0 {
+        assert!(begun.elapsed() < Duration::from_secs(180), "not settled");
+    }
+    let cookie = sign_in(&caller.address, &said);
+    let begun = Instant::now();
+    loop {
+        let headers = [("Cookie", &*cookie)];
+        let page = send(&caller.address, "GET", "/ledger", &headers, "").body;
+        if page.contains(&receipt[..12]) {
+            break;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "{page}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
 }
 
 #[test]
 fn nothing_is_learnt_from_an_answer_whose_receipt_the_outbox_does_not_take() {
-    let machine = Machine::bare();
+    let machine = Machine::bare().settling();
     init(&machine, &["memory"]);
     let (genesis, dir) = network(&machine);
     // No file can be opened there, whoever tries.

@@ -1,4 +1,6 @@
 //! `tally ledger`: settle receipts, prove that they are settled, look around. `docs/node.md` is about running one.
+//!
+//! Where no network is named it is about the ledger of this machine alone, whose node is run for as long as a verb needs it.
 
 mod decide;
 
@@ -17,7 +19,8 @@ use tally_receipt::{Digest, PublicKey, Receipt, SigningKey};
 use crate::explorer::{self, Verifier};
 use crate::failure::{Failure, OrFail, Outcome};
 use crate::home::Home;
-use crate::network::{Located, Network, Which};
+use crate::network::{Located, Network, Way, Which};
+use crate::own::{self, Own};
 use crate::ui::{grouped, printable, say, short};
 use crate::verbs::backup::{self, BackUp, Restore};
 use crate::verbs::checkpoints::{self, Consistency, EvidenceOf};
@@ -81,7 +84,8 @@ pub(crate) enum Verb {
     Decide(decide::Verb),
     /// Make a network the one of commands that name none: `tally run` and `tally serve` settle there from now on.
     #[command(
-        after_help = "Examples:\n  tally ledger use devnet/genesis.toml\n  tally ledger use genesis.toml --peer 3b6a27bc…@203.0.113.9:4410"
+        after_help = "Examples:\n  tally ledger use devnet/genesis.toml\n  tally ledger use genesis.toml --peer 3b6a27bc…@203.0.113.9:4410\n  tally ledger use --own      the ledger of this machine alone again, which tolerates nobody\n\n\
+            Nothing moves with it: what is settled on a ledger stays there, and what waits for it stays in its outbox."
     )]
     Use(Use),
 }
@@ -162,7 +166,11 @@ pub(crate) struct ExplorerArgs {
 #[derive(ClapArgs)]
 pub(crate) struct Use {
     /// The network's genesis file.
-    genesis: PathBuf,
+    #[arg(required_unless_present = "own")]
+    genesis: Option<PathBuf>,
+    /// The ledger of this machine alone, as where no network was ever named.
+    #[arg(long, conflicts_with_all = ["genesis", "peers"])]
+    own: bool,
     /// Where a validator is that genesis does not tell of, for all commands that name no network. May be given several times.
     #[arg(long = "peer", value_name = "KEY@ADDRESS")]
     peers: Vec<Located>,
@@ -188,18 +196,48 @@ pub(crate) fn run(verb: Verb, json: bool) -> Outcome {
 }
 
 fn use_network(args: &Use, home: &Home, json: bool) -> Outcome {
-    let mut network = Network::read(&args.genesis)?;
-    network.peers.extend(&args.peers);
-    network.keep(home)?;
+    let before = Own::of(home).existing();
+    let network = match &args.genesis {
+        Some(file) if !Own::of(home).is(file) => {
+            let mut network = Network::read(file)?;
+            network.peers.extend(&args.peers);
+            network.keep(home)?;
+            network
+        }
+        _ => {
+            Network::forget(home)?;
+            Own::of(home).make(home)?
+        }
+    };
+    let is_own = network.own.is_some();
     let chain = network.genesis.chain().to_string();
     if json {
-        say!("{}", serde_json::json!({ "chain": chain }));
-    } else {
-        say!(
-            "commands that name no network use {} ({}) from now on",
-            network.genesis.name,
-            short(&chain)
-        );
+        say!("{}", serde_json::json!({ "chain": chain, "own": is_own }));
+        return Ok(());
+    }
+    say!(
+        "commands that name no network use {} ({}) from now on",
+        network.genesis.name,
+        short(&chain)
+    );
+    match before {
+        _ if is_own => eprintln!("{}", own::ALONE),
+        Ok(Some(own)) => {
+            eprintln!(
+                "what is settled on the ledger of this machine alone stays there; `tally ledger use --own` goes back to it"
+            );
+            let waiting = own.outbox(home)?.waiting();
+            let waiting = waiting.or_environment("read the outbox")?;
+            if waiting > 0 {
+                eprintln!(
+                    "so do receipts that wait for it (now: {}): tally ledger settle --network {}",
+                    grouped(waiting),
+                    own.file.display()
+                );
+            }
+        }
+        // None was made, or it is damaged: then it is no part of this.
+        _ => {}
     }
     Ok(())
 }
@@ -252,7 +290,7 @@ async fn status(args: &Status, home: &Home, json: bool) -> Outcome {
         say!(
             "{}",
             serde_json::json!({
-                "chain": chain.to_string(), "tolerates": tolerated,
+                "chain": chain.to_string(), "tolerates": tolerated, "own": network.own.is_some(),
                 "outbox": waiting, "outbox_bytes": waiting_bytes, "validators": validators,
                 "refused": refused.iter().map(|(reason, count)| serde_json::json!({
                     "reason": reason, "receipts": count,
@@ -261,6 +299,11 @@ async fn status(args: &Status, home: &Home, json: bool) -> Outcome {
         );
     } else {
         say!("chain {chain}");
+        if tolerated == 0 {
+            say!(
+                "it tolerates nobody: it stops while any of its validators is away, and believes each of them"
+            );
+        }
         for (endpoint, status) in &statuses {
             let key = endpoint.to_string();
             match status {
@@ -366,43 +409,64 @@ const LOOKS: Duration = Duration::from_millis(100);
 /// The pause after the first time that settling failed; each later one is twice as long.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Settles what is in an outbox and what comes until none has been settled for a while. Returns at once if another process does.
+/// Settles what is in an outbox and what comes until none has been settled for a while. Returns at once if another process does,
+/// and as soon as the outbox is gone: whoever removes a data directory waits for nobody.
 async fn attend(network: &Network, home: &Home) -> Outcome {
     let outbox = network.outbox(home)?;
-    let key = home.node_key()?;
-    let (endpoint, client) = network.client(home).await?;
+    let folder = network.outbox_folder(home);
+    tokio::select! {
+        outcome = attend_to(&outbox, network, home) => outcome,
+        () = own::gone(&folder) => Ok(()),
+    }
+}
+
+async fn attend_to(outbox: &Outbox, network: &Network, home: &Home) -> Outcome {
     let waits = || outbox.waiting().or_environment("look at the outbox");
-    let outcome = async {
-        while let Some(attending) = outbox.attend().or_environment("lock the outbox")? {
-            let (mut since, mut pause, mut is_stuck) = (Instant::now(), PAUSE, false);
-            while since.elapsed() < ATTENDS {
-                if waits()? > 0 {
-                    match settle_all(network, &outbox, &client, &key).await {
-                        Ok(0) => is_stuck = true,
-                        Ok(_) => {
-                            (since, pause, is_stuck) = (Instant::now(), PAUSE, false);
-                        }
-                        // Runs that end meanwhile rely on this process; a network may come back.
-                        Err(failure) if failure.is_environment() => {
-                            tokio::time::sleep(pause).await;
-                            (pause, is_stuck) = (pause * 2, true);
-                        }
-                        Err(failure) => return Err(failure),
+    while let Some(attending) = outbox.attend().or_environment("lock the outbox")? {
+        let mut reached = network.client(home).await?;
+        let is_stuck = tend(outbox, network, home, &mut reached).await;
+        // While it is still this process that attends: another one would find a node that is about to stop.
+        reached.0.close().await;
+        drop(attending);
+        // Whoever appended a moment ago may have seen this process attend.
+        if is_stuck? || waits()? == 0 {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Settles what comes until none has been settled for a while. Whether something is left that could not be.
+async fn tend(
+    outbox: &Outbox,
+    network: &Network,
+    home: &Home,
+    reached: &mut (Way, Client),
+) -> Result<bool, Failure> {
+    let key = home.node_key()?;
+    let (mut since, mut pause, mut is_stuck) = (Instant::now(), PAUSE, false);
+    while since.elapsed() < ATTENDS {
+        if outbox.waiting().or_environment("look at the outbox")? > 0 {
+            match settle_all(network, outbox, &reached.1, &key).await {
+                Ok(0) => is_stuck = true,
+                Ok(_) => {
+                    (since, pause, is_stuck) = (Instant::now(), PAUSE, false);
+                }
+                // Runs that end meanwhile rely on this process; a network may come back.
+                Err(failure) if failure.is_environment() => {
+                    tokio::time::sleep(pause).await;
+                    (pause, is_stuck) = (pause * 2, true);
+                    if reached.0.may_have_moved() {
+                        let anew = network.client(home).await?;
+                        std::mem::replace(reached, anew).0.close().await;
                     }
                 }
-                tokio::time::sleep(LOOKS).await;
-            }
-            drop(attending);
-            // Whoever appended a moment ago may have seen this process attend.
-            if is_stuck || waits()? == 0 {
-                break;
+                Err(failure) => return Err(failure),
             }
         }
-        Ok(())
-    };
-    let outcome = outcome.await;
-    endpoint.close().await;
-    outcome
+        tokio::time::sleep(LOOKS).await;
+    }
+    Ok(is_stuck)
 }
 
 /// Settles everything that waits in an outbox.
@@ -487,7 +551,9 @@ async fn prove(args: &Prove, home: &Home, json: bool) -> Outcome {
     if json {
         say!(
             "{}",
-            serde_json::json!({ "receipt": digest.to_string(), "proof": out, "bytes": proof.len() })
+            serde_json::json!({
+                "receipt": digest.to_string(), "proof": out, "bytes": proof.len(), "own": network.own.is_some(),
+            })
         );
     } else {
         say!("{}: {} bytes", out.display(), grouped(proof.len() as u64));
@@ -502,8 +568,15 @@ async fn prove(args: &Prove, home: &Home, json: bool) -> Outcome {
 
 async fn explore(args: &ExplorerArgs, home: &Home, json: bool) -> Outcome {
     let network = args.which.get(home)?;
-    let listening =
-        explorer::listen(args.listen, &network, args.evidence.clone(), &args.verifier).await?;
+    let mut evidence = args.evidence.clone();
+    let _node = match &network.own {
+        Some(own) => {
+            evidence.push(own.evidence());
+            Some(own.host(home).await?)
+        }
+        None => None,
+    };
+    let listening = explorer::listen(args.listen, &network, evidence, &args.verifier).await?;
     if json {
         say!("{}", serde_json::json!({ "explorer": listening.url }));
     } else {

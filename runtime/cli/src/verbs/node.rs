@@ -95,21 +95,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
         Role::Validator => {
             let key = key_file(args.key.as_deref(), &home)?;
             let seed = home::seed_or_new(&key)?;
-            let mut name = [0; 16];
-            getrandom::fill(&mut name)
-                .or_environment("draw a name from the system's random source")?;
-            guard::pair(&key, &data, name).map_err(|error| match error {
-                guard::GuardError::Forgotten { .. } => Failure::no(&error).advise(
-                    "bring the right directory back; if it is lost, so is the key: have the other validators replace it (docs/node.md)",
-                ),
-                guard::GuardError::VotesLost { .. } => Failure::no(&error).advise(
-                    "bring these very files back, never an older copy of them; if they are lost, so is the key: make a new one and have the other validators replace this one (docs/node.md)",
-                ),
-                guard::GuardError::Damaged(_) => Failure::no(&error).advise(
-                    "its first line is that of the file `name` in the data directory; a second one, `epoch E`, names the last epoch of which there are votes (docs/node.md)",
-                ),
-                error => Failure::environment(&error),
-            })?;
+            pair(&key, &data)?;
             (Some(seed), Some(key))
         }
     };
@@ -181,6 +167,24 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
             Failure::environment(&error)
         }
         error => Failure::environment(format_args!("{error}; TALLY_LOG=info says more")),
+    })
+}
+
+/// Makes a key and a data directory belong together, or checks that they do.
+pub(crate) fn pair(key: &Path, data: &Path) -> Outcome {
+    let mut name = [0; 16];
+    getrandom::fill(&mut name).or_environment("draw a name from the system's random source")?;
+    guard::pair(key, data, name).map_err(|error| match error {
+        guard::GuardError::Forgotten { .. } => Failure::no(&error).advise(
+            "bring the right directory back; if it is lost, so is the key: have the other validators replace it (docs/node.md)",
+        ),
+        guard::GuardError::VotesLost { .. } => Failure::no(&error).advise(
+            "bring these very files back, never an older copy of them; if they are lost, so is the key: make a new one and have the other validators replace this one (docs/node.md)",
+        ),
+        guard::GuardError::Damaged(_) => Failure::no(&error).advise(
+            "its first line is that of the file `name` in the data directory; a second one, `epoch E`, names the last epoch of which there are votes (docs/node.md)",
+        ),
+        error => Failure::environment(&error),
     })
 }
 

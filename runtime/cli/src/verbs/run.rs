@@ -157,6 +157,9 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
             .transpose()?;
         let ended = finish(&report, &journal, &screen, json);
         if let Some(settling) = settling {
+            if !json {
+                settling.say_where();
+            }
             settling.begin();
         }
         ended

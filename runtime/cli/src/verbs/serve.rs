@@ -22,12 +22,14 @@ use tally_vault::state::GrantStanding;
 use crate::explorer::{Verifier, Watched};
 use crate::failure::{Failure, OrFail, Outcome};
 use crate::home::Home;
-use crate::keeper::Receipts;
+use crate::keeper::{Keeper, Receipts};
 use crate::memories::{self, Rerank, WhichMemory, loading};
+use crate::network::Network;
+use crate::own::{self, Host};
 use crate::reading;
 use crate::settling::Asked;
 use crate::setup;
-use crate::ui::{grouped, say};
+use crate::ui::{grouped, printable, say};
 use crate::vaults::{Names, namespace_text};
 
 /// Serve memory over HTTP.
@@ -101,11 +103,28 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
     config.open = args.no_keys;
     config.files = FileReader::new(reading::read);
     let runtime = crate::runtime()?;
-    let mut endpoint = None;
-    if let Some(network) = args.settling.network.find(&home)? {
-        let watched = runtime.block_on(Watched::new(&network, Vec::new(), keeper.clone()))?;
-        endpoint = Some(watched.endpoint());
-        config.ledger = Some(watched.explorer(&args.verifier)?);
+    let network = match &keeper {
+        Some(keeper) => Some(keeper.network().clone()),
+        None => args.settling.network.find(&home)?,
+    };
+    let is_own = network
+        .as_ref()
+        .is_some_and(|network| network.own.is_some());
+    let (mut endpoint, mut _node) = (None, None);
+    if let Some(network) = network {
+        match runtime.block_on(watch(&network, keeper.clone(), &home)) {
+            Ok((node, watched)) => {
+                _node = node;
+                endpoint = Some(watched.endpoint());
+                config.ledger = Some(watched.explorer(&args.verifier)?);
+            }
+            // Nobody need have named it, and memory is served all the same.
+            Err(failure) if is_own => {
+                let reason = printable(failure.message());
+                eprintln!("tally: this machine's own ledger is not shown: {reason}");
+            }
+            Err(failure) => return Err(failure),
+        }
     }
     let of_keys: KeyKeeper = {
         let path = ring_path.clone();
@@ -137,7 +156,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
                 serde_json::json!({
                     "address": address.to_string(), "rest": format!("{base}/v1"), "openapi": format!("{base}/v1/openapi.json"),
                     "mcp": format!("{base}/mcp"), "console": link, "api_key": first_key,
-                    "settle": keeper.as_ref().map_or("none", |keeper| keeper.form()),
+                    "settle": keeper.as_ref().map_or("none", |keeper| keeper.form()), "own_ledger": is_own,
                 })
             );
         } else {
@@ -155,6 +174,9 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
                     keeper.form(),
                     keeper.standing().waiting.map_or_else(|| "?".to_owned(), grouped)
                 );
+                if is_own {
+                    eprintln!("they settle on {}", own::ALONE);
+                }
             }
             eprintln!("listening on {address}; end with ^C");
         }
@@ -173,6 +195,19 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
         }
         served.or_environment("serve")
     })
+}
+
+/// The network that is shown, and its node where that is run here.
+async fn watch(
+    network: &Network,
+    keeper: Option<Arc<Keeper>>,
+    home: &Home,
+) -> Result<(Option<Host>, Watched), Failure> {
+    let (node, folders) = match &network.own {
+        Some(own) => (Some(own.host(home).await?), vec![own.evidence()]),
+        None => (None, Vec::new()),
+    };
+    Ok((node, Watched::new(network, folders, keeper).await?))
 }
 
 /// What keeps models running while a memory is served.

@@ -13,9 +13,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
-/// A fresh data directory and a folder for files, both gone at the end.
+/// A fresh data directory and a folder for files, both gone at the end. Nothing is settled on it that is not asked for: a process
+/// in the background would outlive the test.
 pub(crate) struct Machine {
     dir: tempfile::TempDir,
+    settles: bool,
 }
 
 impl Machine {
@@ -24,6 +26,7 @@ impl Machine {
     pub(crate) fn bare() -> Self {
         let machine = Self {
             dir: tempfile::tempdir().expect("a temporary folder can be made"),
+            settles: false,
         };
         let compiled = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("compiled");
         let home = machine.path("home");
@@ -54,6 +57,12 @@ impl Machine {
         machine
     }
 
+    /// Where receipts are settled unasked, as anywhere.
+    pub(crate) fn settling(mut self) -> Self {
+        self.settles = true;
+        self
+    }
+
     /// A place for a file.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
@@ -75,7 +84,12 @@ impl Machine {
             .env_remove("TALLY_LOG_FORMAT")
             .env_remove("HF_ENDPOINT")
             .env_remove("HF_TOKEN")
+            .env_remove("TALLY_NETWORK")
+            .env_remove("TALLY_SETTLE")
             .stdin(Stdio::null());
+        if !self.settles {
+            command.env("TALLY_SETTLE", "none");
+        }
         command
     }
 
