@@ -6,7 +6,7 @@ Prints each check; exits 0 when verified, 1 when not, 2 when the genesis or the 
 `blake3` and `cryptography`, for the primitives that Python does not have. Python 3.11."""
 import argparse, base64, datetime, hashlib, re, struct, sys, tomllib
 from blake3 import blake3
-from ed25519 import good_key, strict, zip215
+from ed25519 import good_key, point, strict, zip215
 
 class Refused(Exception): pass
 def need(condition, why):
@@ -53,6 +53,7 @@ def checked_validators(listed):
     need(1 <= len(listed) <= 256, 'the number of validators')
     need(len({key for one in listed for key in one[:2]}) == 2 * len(listed), 'a key twice')
     need(len({name for *_, name in listed}) == len(listed), 'a name twice')
+    need(all(good_key(vote) and point(vote) for vote, *_ in listed), 'a vote key that nobody can have')
     need(all(re.fullmatch(rb'[a-z0-9._-]{1,64}', name) for *_, name in listed), 'a name')
 def validators_bytes(listed): return struct.pack('>H', len(listed)) + b''.join(v + c + bytes([len(n)]) + n for v, c, n in listed)
 def quorum(count): return count - (count - 1) // 3

@@ -7,7 +7,11 @@
 //! A validator has two keys: one votes on blocks, the other signs checkpoints (`docs/log.md`), since a C2SP
 //! cosigner's key should have no other use. Votes are numbered by the order of the vote keys, which is the order in
 //! which commonware numbers participants.
+//!
+//! A vote key is a point of the curve, and not one of small order. Nobody can vote with any other 32 bytes, and the engine
+//! has no such participants.
 
+use curve25519_dalek::edwards::CompressedEdwardsY;
 use tally_receipt::{Digest, PublicKey};
 
 use crate::id::{Purpose, hash};
@@ -88,6 +92,9 @@ pub enum InvalidValidators {
     /// A name is there twice.
     #[error("two validators are called {0}")]
     NameTwice(Name),
+    /// A vote key with which nobody can vote.
+    #[error("nobody can vote with the key {0}: it is no point of the curve")]
+    NoPoint(PublicKey),
 }
 
 impl ValidatorSet {
@@ -117,6 +124,11 @@ impl ValidatorSet {
         names.sort();
         if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
             return Err(InvalidValidators::NameTwice(twice[0].clone()));
+        }
+        // That it is not of small order is part of what a public key is.
+        let mut vote_keys = validators.iter().map(|validator| validator.vote_key);
+        if let Some(none) = vote_keys.find(|key| !is_point(key)) {
+            return Err(InvalidValidators::NoPoint(none));
         }
         Ok(Self(validators))
     }
@@ -198,7 +210,85 @@ impl ValidatorSet {
         match Self::new(listed) {
             Ok(set) if ascending => Ok(set),
             Err(InvalidValidators::Empty) => Err(DecodeError::Empty { part: PART }),
+            Err(InvalidValidators::NoPoint(_)) => Err(DecodeError::NoPoint { part: "a vote key" }),
             _ => Err(DecodeError::Order { part: PART }),
+        }
+    }
+}
+
+fn is_point(key: &PublicKey) -> bool {
+    CompressedEdwardsY(*key.as_bytes()).decompress().is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use curve25519_dalek::constants::EIGHT_TORSION;
+    use tally_receipt::{InvalidKey, SigningKey};
+
+    use super::*;
+    use crate::genesis::{Genesis, GenesisError};
+
+    fn validator(number: u8) -> Validator {
+        let key = |number| SigningKey::from_seed(&[number; 32]).public_key();
+        Validator {
+            vote_key: key(number),
+            checkpoint_key: key(number + 100),
+            name: Name::new(&format!("v{number}")).unwrap(),
+        }
+    }
+
+    /// A key that no signature holds under.
+    fn no_point() -> PublicKey {
+        (2..=u8::MAX)
+            .map(|byte| PublicKey::from_bytes([byte; 32]).unwrap())
+            .find(|key| !is_point(key))
+            .expect("about half of all bytes are no point")
+    }
+
+    #[test]
+    fn a_vote_key_that_is_no_point_is_refused_wherever_validators_come_from() {
+        let mut validators = vec![validator(1), validator(2)];
+        assert!(ValidatorSet::new(validators.clone()).is_ok());
+        validators[1].vote_key = no_point();
+        assert_eq!(
+            ValidatorSet::new(validators.clone()),
+            Err(InvalidValidators::NoPoint(no_point()))
+        );
+
+        // What somebody wrote down who does not check.
+        validators.sort_by_key(|one| one.vote_key);
+        let bytes = ValidatorSet(validators).to_bytes();
+        assert_eq!(
+            ValidatorSet::from_bytes(&bytes),
+            Err(DecodeError::NoPoint { part: "a vote key" })
+        );
+        let file = format!(
+            "format = \"tally-genesis-v1\"\nname = \"test\"\ntime = \"2026-11-29T20:00:00.000Z\"\n\
+             [[validators]]\nname = \"v1\"\nvote = \"{}\"\ncheckpoint = \"{}\"\n",
+            no_point(),
+            validator(1).checkpoint_key
+        );
+        assert_eq!(
+            Genesis::parse(&file),
+            Err(GenesisError::Validators(InvalidValidators::NoPoint(
+                no_point()
+            )))
+        );
+    }
+
+    #[test]
+    fn a_vote_key_of_small_order_is_refused() {
+        let bytes = ValidatorSet::new(vec![validator(1)]).unwrap().to_bytes();
+        for point in EIGHT_TORSION {
+            let mut weak = bytes.clone();
+            weak[2..34].copy_from_slice(point.compress().as_bytes());
+            assert_eq!(
+                ValidatorSet::from_bytes(&weak),
+                Err(DecodeError::Key {
+                    part: "a vote key",
+                    reason: InvalidKey::SmallOrder,
+                })
+            );
         }
     }
 }

@@ -59,6 +59,12 @@ pub enum DecodeError {
         /// Why not.
         reason: InvalidKey,
     },
+    /// A key that no signature can hold under, where one must.
+    #[error("{part} is no point of the curve")]
+    NoPoint {
+        /// What was being read.
+        part: &'static str,
+    },
     /// Not the text that it should be.
     #[error("{part} has a character outside U+0020 to U+007E")]
     Text {

@@ -141,6 +141,17 @@ fn signed_with_torsion(key: &tally_receipt::SigningKey, message: &[u8]) -> [u8; 
     bytes
 }
 
+/// The first 32 bytes from a key on that are no point of the curve.
+fn no_point_after(key: &tally_receipt::PublicKey) -> [u8; 32] {
+    use curve25519_dalek::edwards::CompressedEdwardsY;
+
+    let mut bytes = *key.as_bytes();
+    while CompressedEdwardsY(bytes).decompress().is_some() {
+        bytes[31] = bytes[31].checked_add(1).unwrap();
+    }
+    bytes
+}
+
 fn base64(text: &str) -> Vec<u8> {
     base64::Engine::decode(&base64::engine::general_purpose::STANDARD, text).unwrap()
 }
@@ -638,6 +649,22 @@ fn vectors() -> BTreeMap<String, Vector> {
         "epoch-with-other-validators",
         "validators that the block does not name",
         led(usurped),
+        &same,
+    );
+    add(
+        "epoch-with-a-key-of-nobody",
+        "a vote key that is no point of the curve",
+        {
+            // The last of them, so that they still ascend.
+            let last = ends[1].next.as_slice().last().unwrap().vote_key;
+            let mut bytes = led(ends.clone());
+            let place = bytes
+                .windows(32)
+                .rposition(|window| window == last.as_bytes())
+                .unwrap();
+            bytes[place..place + 32].copy_from_slice(&no_point_after(&last));
+            bytes
+        },
         &same,
     );
     let mut unvoted = ends;

@@ -64,7 +64,7 @@ pub use handle::{Handle, Stopped};
 pub use light::{AdvanceError, LightClient};
 pub use outbox::{AppendError, Form, Outbox, Record, Sent, SetAside, Settling};
 pub use settle::{SettleError, settle};
-pub use simplex::{Timing, key as vote_key};
+pub use simplex::{Timing, vote_key};
 pub use store::StoreError;
 pub use tally_net::Peer;
 pub use wire::{

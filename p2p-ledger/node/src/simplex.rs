@@ -223,10 +223,15 @@ async fn synced<E: Storage>(storage: &E, partition: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// A vote key as commonware has it.
+/// A vote key as commonware has it; none if it is no point of the curve, so that nobody can vote with it.
 #[must_use]
-pub fn key(key: &tally_receipt::PublicKey) -> PublicKey {
-    PublicKey::decode(Copying(&key.as_bytes()[..])).expect("every public key of a receipt is one")
+pub fn vote_key(key: &tally_receipt::PublicKey) -> Option<PublicKey> {
+    PublicKey::decode(Copying(&key.as_bytes()[..])).ok()
+}
+
+/// The vote key of a validator, as commonware has it.
+pub(crate) fn key(key: &tally_receipt::PublicKey) -> PublicKey {
+    vote_key(key).expect("the vote keys of a set of validators are points")
 }
 
 fn digest(block: BlockDigest) -> Digest {

@@ -282,7 +282,8 @@ async fn validators_come_and_go_by_decisions_and_a_client_of_genesis_counts_thos
     // A fifth follows.
     net.start(4, false);
     let fifth = Peer {
-        key: tally_node::vote_key(&SigningKey::from_seed(&vote_seed(4)).public_key()),
+        key: tally_node::vote_key(&SigningKey::from_seed(&vote_seed(4)).public_key())
+            .expect("a point"),
         addresses: vec![net.found_socket(4).await],
     };
     let operator = client_of(&net, vec![fifth.clone()]).await;

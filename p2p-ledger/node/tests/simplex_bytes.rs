@@ -53,7 +53,8 @@ fn network(count: u8) -> Network {
     .unwrap();
     let namespace = consensus_namespace(genesis.chain());
     let keys = genesis.validators.as_slice().iter();
-    let participants = Set::from_iter_dedup(keys.map(|one| tally_node::vote_key(&one.vote_key)));
+    let participants =
+        Set::from_iter_dedup(keys.map(|one| tally_node::vote_key(&one.vote_key).unwrap()));
     let schemes = seeds
         .iter()
         .map(|seed| {

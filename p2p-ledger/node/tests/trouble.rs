@@ -191,7 +191,7 @@ async fn strangers_garbage_and_frames_that_are_too_long_stop_nobody() {
     mesh.set_peers((0..4).map(|number| {
         let key = SigningKey::from_seed(&vote_seed(number)).public_key();
         Peer {
-            key: tally_node::vote_key(&key),
+            key: tally_node::vote_key(&key).expect("a point"),
             addresses: vec![net.socket(number)],
         }
     }));

@@ -41,6 +41,8 @@ pub(crate) struct Which {
 }
 
 /// Where somebody is who votes with a key.
+///
+/// Invariant: the key is a point of the curve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Located {
     key: PublicKey,
@@ -48,13 +50,15 @@ pub(crate) struct Located {
 }
 
 impl Located {
+    /// Where a validator is.
     pub(crate) fn new(key: PublicKey, address: SocketAddr) -> Self {
         Self { key, address }
     }
 
     pub(crate) fn peer(self) -> Peer {
         Peer {
-            key: tally_node::vote_key(&self.key),
+            key: tally_node::vote_key(&self.key)
+                .expect("it is a validator's, or was looked at when it was read"),
             addresses: vec![self.address],
         }
     }
@@ -65,8 +69,14 @@ impl FromStr for Located {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let (key, address) = text.split_once('@').ok_or("write KEY@ADDRESS")?;
+        let key: PublicKey = key.parse().map_err(|error| format!("{error}"))?;
+        if tally_node::vote_key(&key).is_none() {
+            return Err(format!(
+                "nobody can vote with the key {key}: it is no point of the curve"
+            ));
+        }
         Ok(Self {
-            key: key.parse().map_err(|error| format!("{error}"))?,
+            key,
             address: address.parse().map_err(|error| format!("{error}"))?,
         })
     }
@@ -314,12 +324,14 @@ mod tests {
     fn where_a_validator_is_has_one_spelling() {
         let key = SigningKey::from_seed(&[1; 32]).public_key();
         let located = Located::new(key, ([127, 0, 0, 1], 4410).into());
+        let no_point = format!("{}@127.0.0.1:4410", "02".repeat(32));
         assert_eq!(located.to_string().parse::<Located>(), Ok(located));
         for wrong in [
             "",
             "127.0.0.1:4410",
             "key@127.0.0.1:4410",
             &format!("{key}@4410"),
+            &no_point,
         ] {
             assert!(wrong.parse::<Located>().is_err(), "{wrong}");
         }
