@@ -195,7 +195,9 @@ async fn found_at(client: &Client, node: NodeId, place: Sequence) -> Result<Dige
 
 async fn register(client: &Client, genesis: &Genesis, key: &SigningKey) -> Result<(), SettleError> {
     let node = NodeId::new(key.public_key());
-    if genesis.parameters.registration == Registration::ByValidators {
+    // By the rule of now, which validators may have changed since genesis.
+    let decided = client.governance().await?.decided;
+    if decided.parameters.registration == Registration::ByValidators {
         return Err(SettleError::NotAdmitted(node));
     }
     let request = Request::Register {

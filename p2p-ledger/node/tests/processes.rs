@@ -5,9 +5,9 @@ mod network;
 use std::time::{Duration, Instant};
 
 use network::*;
-use tally_ledger::{DecisionFile, NodeId, Request, Sequence, Settlement};
+use tally_ledger::{DecisionFile, Description, NodeId, Request, Sequence, Settlement};
 use tally_net::{Endpoint, Secret};
-use tally_node::{Client, ClientError, Form, Governance, Outbox, Peer, Record, Sent};
+use tally_node::{Client, ClientError, Form, Governance, Outbox, Peer, Record, Sent, SettleError};
 use tally_receipt::{Digest, SigningKey};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -236,13 +236,13 @@ async fn governance(client: &Client) -> Governance {
     }
 }
 
-/// Has the validators decide who votes next: one makes the file, each signs what came from the one before, the last hands it in.
-async fn decide(net: &Net, client: &Client, next: &[u8], signers: &[u8]) {
+/// Has the validators decide: one makes the file, each signs what came from the one before, the last hands it in.
+async fn decide(net: &Net, client: &Client, next: Description, signers: &[u8]) {
     let now = governance(client).await;
     let mut file = DecisionFile::new(
         net.genesis.chain(),
         now.decided.next,
-        described(next),
+        next,
         now.decided.parameters,
     )
     .expect("a decision");
@@ -291,10 +291,10 @@ async fn validators_come_and_go_by_decisions_and_a_client_of_genesis_counts_thos
     let key = SigningKey::from_seed(&[81; 32]);
     register(&net, &runner, &key).await;
 
-    decide(&net, &operator, &[0, 1, 2, 3, 4], &[0, 1, 2]).await;
+    decide(&net, &operator, described(&[0, 1, 2, 3, 4]), &[0, 1, 2]).await;
     votes(&operator, 4).await;
     // Of five, four must agree.
-    decide(&net, &operator, &[1, 2, 3, 4], &[1, 2, 3, 4]).await;
+    decide(&net, &operator, described(&[1, 2, 3, 4]), &[1, 2, 3, 4]).await;
     let now = governance(&operator).await;
     assert_eq!(now.validators.len(), 4);
     assert_eq!(now.decided.next.get(), 2);
@@ -341,4 +341,41 @@ async fn validators_come_and_go_by_decisions_and_a_client_of_genesis_counts_thos
     }
     submit(&late, &transaction).await;
     proven(&late, receipt).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whether_a_runner_registers_itself_is_decided_by_the_rule_of_now_and_not_by_that_of_genesis()
+ {
+    let mut net = Net::new(1);
+    net.start_all();
+    let operator = client(&net).await;
+    let rule = |registration: &str| {
+        Description::parse(&format!(
+            "[parameters]\nregistration = \"{registration}\"\n"
+        ))
+        .expect("parameters")
+    };
+    decide(&net, &operator, rule("by-validators"), &[0]).await;
+
+    let key = SigningKey::from_seed(&[82; 32]);
+    let outbox = Outbox::open(&net.folder().join("outbox")).expect("an outbox");
+    outbox.append(&[by_hash(b"a")]).expect("written");
+    let runner = client(&net).await;
+    let begun = Instant::now();
+    let refused = loop {
+        match tally_node::settle(&outbox, &runner, &net.genesis, &key).await {
+            Err(SettleError::Network(error)) => {
+                assert!(begun.elapsed() < Duration::from_secs(60), "{error}");
+            }
+            other => break other,
+        }
+    };
+    assert!(
+        matches!(refused, Err(SettleError::NotAdmitted(_))),
+        "{refused:?}"
+    );
+
+    decide(&net, &operator, rule("open"), &[0]).await;
+    emptied(&outbox, &runner, &net, &key).await;
+    assert_eq!(settled_by(&runner, &key).await, 1);
 }
