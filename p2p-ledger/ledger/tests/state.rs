@@ -587,6 +587,12 @@ fn a_state_is_shown_and_restored_from_bytes() {
     let bytes = chain.state.to_bytes();
     let restored = State::from_bytes(chain.id(), &bytes).unwrap();
     assert_eq!(restored.to_bytes(), bytes);
+    for least in [1, 300, 100_000] {
+        let pieces: Vec<Vec<u8>> = restored.pieces(least).collect();
+        let (_, before) = pieces.split_last().unwrap();
+        assert!(before.iter().all(|piece| piece.len() >= least));
+        assert_eq!(pieces.concat(), bytes);
+    }
     assert_eq!(restored.head(), chain.state.head());
     // It goes on as the other does.
     let next = chain.sign(

@@ -55,18 +55,29 @@ pub enum SnapshotError {
 impl State {
     /// Writes the state down.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = MAGIC.to_vec();
-        bytes.put(self.chain.as_bytes());
-        self.head.write(&mut bytes);
-        bytes.put_counted(&self.log.to_bytes());
-        bytes.put_u64(self.records.len() as u64);
+        self.pieces(usize::MAX).next().unwrap_or_default()
+    }
+
+    /// The same bytes in pieces, each made when it is asked for: of so many bytes at least, but for the last one, and less
+    /// than a record more.
+    pub fn pieces(&self, bytes: usize) -> impl Iterator<Item = Vec<u8>> {
+        let mut piece = MAGIC.to_vec();
+        piece.put(self.chain.as_bytes());
+        self.head.write(&mut piece);
+        piece.put_counted(&self.log.to_bytes());
+        piece.put_u64(self.records.len() as u64);
+        let mut records = self.records.iter();
         let mut one = Vec::new();
-        for record in self.records.iter() {
-            one.clear();
-            record.write(&mut one);
-            bytes.put_counted(&one);
-        }
-        bytes
+        std::iter::from_fn(move || {
+            while piece.len() < bytes
+                && let Some(record) = records.next()
+            {
+                one.clear();
+                record.write(&mut one);
+                piece.put_counted(&one);
+            }
+            (!piece.is_empty()).then(|| std::mem::take(&mut piece))
+        })
     }
 
     /// Reads a state of a chain. Whether its header is final is for the caller to check, by a certificate.
