@@ -22,6 +22,7 @@ mod answers;
 mod entropy;
 mod history;
 mod ready;
+mod resume;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -49,6 +50,7 @@ use crate::consensus::{
 use crate::metrics::Metrics;
 use crate::pool::{self, Pool};
 use crate::proofs::{Log, Wanted};
+use crate::snapshots::Snapshots;
 use crate::store::{Blocks, Partitions, PoolFile, StoreError};
 use crate::wire::{self, BlockMessage, HistoryMessage, Outline, Refused, Transactions};
 pub(crate) use answers::Command;
@@ -117,6 +119,8 @@ pub(crate) struct Parts<C, S, R> {
     /// The key this node votes with, if it may.
     pub(crate) me: Option<PublicKey>,
     pub(crate) pace: Pace,
+    /// After how many blocks, transactions and receipts a snapshot is written.
+    pub(crate) snapshot_every: u64,
     pub(crate) consensus: Option<C>,
     pub(crate) peers: Peers<S, R>,
     pub(crate) neighbours: Box<dyn Neighbours>,
@@ -187,6 +191,7 @@ pub(crate) struct Actor<E: Runtime, C, S> {
     bad: HashSet<BlockDigest>,
     blocks: Blocks<E>,
     pool_file: PoolFile<E>,
+    snapshots: Snapshots<E>,
 
     voting: Option<Voting>,
     /// Before this epoch there are no votes on the disk.
@@ -223,6 +228,7 @@ where
             genesis,
             me,
             pace,
+            snapshot_every,
             consensus,
             peers,
             neighbours,
@@ -240,6 +246,12 @@ where
         })
         .await?;
         let state = genesis.state();
+        let path = match &last {
+            Some(last) => blocks.path(state.head_digest(), last.block)?,
+            None => Vec::new(),
+        };
+        let (snapshots, snapshot) =
+            Snapshots::open(&context, &partitions, &genesis, snapshot_every, &path).await;
         let mut actor = Self {
             metrics: Metrics::new(&context),
             next_tip: context.current(),
@@ -266,6 +278,7 @@ where
             bad: HashSet::new(),
             blocks,
             pool_file,
+            snapshots,
             voting: None,
             votes_since: 0,
             started: None,
@@ -282,8 +295,8 @@ where
             partitions,
             checks,
         };
-        if let Some(last) = last {
-            actor.recover(last).await?;
+        if !path.is_empty() {
+            actor.recover(path, snapshot).await?;
         }
         actor.restore(acknowledged).await;
         actor.epoch().await;
@@ -672,6 +685,7 @@ where
             let own = (one.digest == certificate.block).then_some(&certificate);
             epoch_ended |= self.remember(one, own)?;
             self.pool.settle(&one.state, &one.done);
+            self.snapshots.count(one.done.len(), one.settled.len());
             if one.own {
                 self.led = Some(self.context.current());
             }
@@ -704,6 +718,7 @@ where
             let open = self.pool.all();
             self.pool_file.replace(&self.context, &open).await?;
         }
+        self.snapshot().await?;
         if epoch_ended {
             // Validators that were slower need this to leave the epoch too.
             self.say_tip();
@@ -772,10 +787,7 @@ where
         self.finals.push(one.digest);
         self.log.append(&one.settled);
         if let Some(own) = certificate {
-            let read = Certificate::from_bytes(&own.certificate).map_err(|error| {
-                StoreError::Damaged(format!("the certificate of block {}: {error}", one.digest))
-            })?;
-            self.certificate = Some(read);
+            self.certificate = Some(read_certificate(&one.digest, &own.certificate)?);
         }
         let header = one.state.head();
         let last = one.state.next_epoch() != header.epoch;
@@ -866,48 +878,11 @@ where
         }
         self.votes_since = last;
     }
+}
 
-    /// Goes from genesis to the last block that is known to be final, on what the disk has.
-    async fn recover(&mut self, last: Finalized) -> Result<(), StoreError> {
-        let genesis = self.chain.tip().head_digest();
-        let mut path = Vec::new();
-        let mut at = last.block;
-        while at != genesis {
-            path.push(at);
-            at = self.blocks.parent(&at).ok_or_else(|| {
-                StoreError::Damaged(format!(
-                    "block {at} is missing: it does not lead back to this chain's genesis"
-                ))
-            })?;
-        }
-        for digest in path.into_iter().rev() {
-            if self.ready_again(&digest).await? != Ready::Executed {
-                return Err(StoreError::Damaged(format!(
-                    "block {digest} was final and does not follow on the one before it"
-                )));
-            }
-            let certificate =
-                self.blocks
-                    .certificate(&digest)
-                    .await?
-                    .map(|certificate| Finalized {
-                        block: digest,
-                        certificate,
-                    });
-            let finals = self.chain.finalize(&digest).expect("it was executed");
-            for one in &finals {
-                self.remember(one, certificate.as_ref())?;
-                self.pool.remember(&one.done);
-            }
-        }
-        let head = self.chain.tip().head();
-        self.metrics
-            .height
-            .set(i64::try_from(head.height.get()).unwrap_or(i64::MAX));
-        self.heights.send_replace(head.height);
-        tracing::info!(height = %head.height, receipts = head.log_size, "read the chain from the disk");
-        Ok(())
-    }
+fn read_certificate(block: &BlockDigest, bytes: &[u8]) -> Result<Certificate, StoreError> {
+    Certificate::from_bytes(bytes)
+        .map_err(|error| StoreError::Damaged(format!("the certificate of block {block}: {error}")))
 }
 
 async fn next(requests: &mut Option<mpsc::UnboundedReceiver<Request>>) -> Option<Request> {

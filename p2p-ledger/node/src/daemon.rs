@@ -34,6 +34,7 @@ use crate::http::{self, Page};
 use crate::publish::publish;
 use crate::service::{Answers, CALLS, WAITING};
 use crate::simplex::{self, Channels, Simplex, Timing};
+use crate::snapshots;
 use crate::store::{Partitions, StoreError};
 use crate::wire::{MESSAGE_LIMIT, SUBMIT_LIMIT};
 
@@ -220,6 +221,7 @@ pub fn run(
             genesis: config.genesis.clone(),
             me: key.as_ref().map(PrivateKey::public_key),
             pace: config.pace,
+            snapshot_every: snapshots::EVERY,
             consensus,
             peers: Peers {
                 blocks,

@@ -23,6 +23,7 @@ use crate::frames::{HEAD, put, wanted, whole};
 use crate::journal::Journal;
 use crate::outbox::{Form, Outbox, Record, SetAside};
 use crate::scratch::Scratch;
+use crate::snapshots::{self, Snapshots};
 use crate::store::{self, Blocks, Partitions, PoolFile, StoreError};
 use crate::wire::{
     AccountAnswer, Answer, Ask, BlockMessage, DecidedAnswer, FinalBlock, Gap, Head, HistoryMessage,
@@ -184,13 +185,19 @@ pub fn journal(bytes: &[u8]) {
     }
 }
 
-/// A store has every block and certificate of its file, or says that the file is damaged; a pool has every transaction.
+/// A store has every block and certificate of its file, or says that the file is damaged; a pool has every transaction. No
+/// snapshot is believed where no block is final.
 pub fn store(bytes: &[u8]) {
     for file in read_twice(bytes) {
         deterministic::Runner::default().start(|disk| async move {
             let names = Partitions::default();
             let (payloads, _) = whole_frames(&file);
             written(&disk, &names.pool(), &store::name(0), file.clone()).await;
+            for name in [snapshots::ENTRIES_FILE.as_bytes(), &store::name(1)] {
+                written(&disk, &names.snapshots(), name, file.clone()).await;
+            }
+            let (_, found) = Snapshots::open(&disk, &names, &genesis(), 1, &[]).await;
+            assert!(found.is_none());
             written(&disk, &names.blocks(), store::BLOCKS_FILE.as_bytes(), file).await;
             let mut found = Vec::new();
             let pool = PoolFile::open(&disk, &names, |one| found.push(one.to_vec())).await;
@@ -545,6 +552,22 @@ fn stretch() -> Stretch {
     }
 }
 
+/// The frames of a snapshot of the state at the beginning, with the end of an epoch that has none.
+fn snapshot() -> Vec<Vec<u8>> {
+    let end = EpochEnd {
+        header: header(1),
+        certificate: certificate(&header(1)),
+        next: validators(),
+    };
+    let mut frames = vec![
+        [&[snapshots::END], &end.to_bytes()[..]].concat(),
+        [&[snapshots::STATE], &genesis().state().to_bytes()[..]].concat(),
+    ];
+    let check = blake3::hash(&frames.concat());
+    frames.push([&[snapshots::CHECK], &check.as_bytes()[..]].concat());
+    frames
+}
+
 /// Good bytes for each target, by its name: where a fuzzer begins.
 #[must_use]
 pub fn samples() -> Vec<(&'static str, Vec<u8>)> {
@@ -599,6 +622,7 @@ pub fn samples() -> Vec<(&'static str, Vec<u8>)> {
     let records = [block(1), finality(1), block(2), block(3), finality(3)];
     samples.push(("store", framed(&records)));
     samples.push(("store", framed(&records[..3])));
+    samples.push(("store", framed(&snapshot())));
     let first = [&[backup::GENESIS], genesis().to_toml().as_bytes()].concat();
     samples.push(("backup", framed(std::slice::from_ref(&first))));
     samples.push(("backup", framed(&[first, block(1), finality(1)])));

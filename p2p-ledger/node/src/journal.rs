@@ -23,6 +23,13 @@ pub(crate) struct Place {
     length: u32,
 }
 
+impl Place {
+    /// Where the frame ends.
+    pub(crate) const fn end(self) -> u64 {
+        self.offset + self.length as u64
+    }
+}
+
 /// An open journal.
 pub(crate) struct Journal<E: Storage> {
     blob: E::Blob,
@@ -123,6 +130,14 @@ impl<E: Storage> Journal<E> {
             Some(payload) if payload.len() == place.length as usize => Ok(payload.to_vec()),
             _ => Err(ReadError::Rotten { offset: at }),
         }
+    }
+
+    /// Takes the frames from a place on away.
+    pub(crate) async fn cut(&mut self, end: u64) -> Result<(), Error> {
+        self.blob.resize(end).await?;
+        self.blob.sync().await?;
+        self.end = end;
+        Ok(())
     }
 
     /// How long it is.

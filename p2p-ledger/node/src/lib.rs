@@ -13,7 +13,7 @@
 //! * Time, randomness, disk and peers come from the runtime and the network that a node is given.
 //!
 //! Where what is: `actor` is the loop; `chain`, `pool`, `bodies`, `proofs` are its pure parts; `store` is its disk, over
-//! `journal`; `consensus` is the joint to an engine and `simplex` the engine; `wire` is what is said. `docs/node.md` tells an
+//! `journal`, and `snapshots` what makes a start short; `consensus` is the joint to an engine and `simplex` the engine; `wire` is what is said. `docs/node.md` tells an
 //! operator what to do, `docs/net.md` has the bytes.
 
 mod actor;
@@ -43,6 +43,7 @@ mod publish;
 mod service;
 mod settle;
 mod simplex;
+mod snapshots;
 mod store;
 mod wire;
 

@@ -26,7 +26,7 @@ const POOL_BYTES: usize = 128 * 1024 * 1024;
 /// Bytes of those of one lane.
 const LANE_BYTES: usize = 32 * 1024 * 1024;
 /// Transactions that were done last, and are known by name. They are of the last minutes even where blocks are full.
-const DONE: usize = 65_536;
+pub(crate) const DONE: usize = 65_536;
 /// How far ahead of its turn a transaction may be: numbers within a lane.
 const AHEAD: u64 = 1_000_000;
 /// Places that are looked at, at most, for names or for gaps: what is behind them has its turn the next time.

@@ -1,6 +1,7 @@
 //! The log of receipts as proofs need it: the whole tree, and where each receipt stands.
 //!
-//! Kept in memory, about 260 bytes for each receipt, and rebuilt from the blocks when a node starts.
+//! Kept in memory, about 260 bytes for each receipt, and rebuilt when a node starts: from the entries of a snapshot, and from
+//! the blocks after it.
 
 use std::collections::HashMap;
 
@@ -48,6 +49,22 @@ pub(crate) struct Log {
 }
 
 impl Log {
+    /// The log that has these entries; none if those of a node are not in its order, without gaps.
+    pub(crate) fn of(entries: &[Entry]) -> Option<Self> {
+        let mut log = Self::default();
+        for (entry, index) in entries.iter().zip(0..) {
+            let settled = log.of_nodes.get(&entry.node).map_or(0, Vec::len);
+            if entry.sequence.get() != settled as u64 {
+                return None;
+            }
+            log.append(&[Settled {
+                index,
+                entry: *entry,
+            }]);
+        }
+        Some(log)
+    }
+
     /// Appends what a final block logged.
     ///
     /// # Panics

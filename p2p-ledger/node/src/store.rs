@@ -5,6 +5,7 @@
 //!                    1 || block as `tally_ledger` writes it
 //!                    2 || digest of a block, 32 bytes || certificate that it is final
 //! pool/N           frames, each a transaction that was acknowledged and may not be in a final block yet
+//! snapshots/       what the blocks have come to (`snapshots`); nothing is lost with it
 //! ```
 //!
 //! Invariants:
@@ -38,6 +39,10 @@ impl Partitions {
 
     pub(crate) fn pool(&self) -> String {
         format!("{}pool", self.prefix)
+    }
+
+    pub(crate) fn snapshots(&self) -> String {
+        format!("{}snapshots", self.prefix)
     }
 
     /// Where the votes of an epoch are: a validator that loses them may sign against its own word.
@@ -162,6 +167,26 @@ impl<E: Storage> Blocks<E> {
 
     pub(crate) fn parent(&self, block: &BlockDigest) -> Option<BlockDigest> {
         self.known.get(block).map(|known| known.parent)
+    }
+
+    /// The blocks that lead from one, which is not among them, to another, in order.
+    pub(crate) fn path(
+        &self,
+        from: BlockDigest,
+        to: BlockDigest,
+    ) -> Result<Vec<BlockDigest>, StoreError> {
+        let mut path = Vec::new();
+        let mut at = to;
+        while at != from {
+            path.push(at);
+            at = self.parent(&at).ok_or_else(|| {
+                StoreError::Damaged(format!(
+                    "block {at} is missing: it does not lead back to this chain's genesis"
+                ))
+            })?;
+        }
+        path.reverse();
+        Ok(path)
     }
 
     /// Puts blocks down, each after its parent, and makes them durable. Those that are there already are passed over.
@@ -336,6 +361,6 @@ pub(crate) fn name(number: u64) -> Vec<u8> {
     format!("{number:020}").into_bytes()
 }
 
-fn number(name: &[u8]) -> Option<u64> {
+pub(crate) fn number(name: &[u8]) -> Option<u64> {
     std::str::from_utf8(name).ok()?.parse().ok()
 }

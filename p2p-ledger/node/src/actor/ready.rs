@@ -99,7 +99,7 @@ where
         Ok(Ready::Executed)
     }
 
-    async fn body(&mut self, digest: &BlockDigest) -> Result<Option<Body>, StoreError> {
+    pub(super) async fn body(&mut self, digest: &BlockDigest) -> Result<Option<Body>, StoreError> {
         if let Some(body) = self.bodies.get(digest) {
             return Ok(Some(body.clone()));
         }

@@ -257,6 +257,40 @@ fn killed_and_started_again_one_after_another() {
     }
 }
 
+/// What a node answers does not depend on whether it started from a snapshot.
+#[test]
+fn who_starts_from_a_snapshot_answers_as_who_executes_all_blocks() {
+    for seed in seeds() {
+        run(seed, |context| async move {
+            let mut net = Net::new(context, 4).await;
+            net.start_all().await;
+            let mut runner = net.register(50, &[0, 1]).await;
+            for round in 0..6 {
+                net.settle(&mut runner, 7, &[round % 4, (round + 1) % 4])
+                    .await;
+                net.all_settled(&runner).await;
+            }
+            net.sleep(1000).await;
+            let written = net.newest_snapshot(2).await;
+            assert!(written.is_some());
+            net.kill(2).await;
+            net.start(2).await;
+            net.reaches(2, net.height(0).await).await;
+            let answers = net.answers(2, &runner).await;
+            // One that is not believed would be gone.
+            assert!(net.newest_snapshot(2).await >= written);
+            net.kill(2).await;
+            net.remove_snapshots(2).await;
+            net.start(2).await;
+            net.reaches(2, net.height(0).await).await;
+            assert_eq!(net.answers(2, &runner).await, answers);
+            net.settle(&mut runner, 3, &[1, 2]).await;
+            net.all_settled(&runner).await;
+            net.check().await;
+        });
+    }
+}
+
 /// All machines lose power at once: what was not synced is gone or half there.
 #[test]
 fn when_all_lose_power_nothing_acknowledged_is_lost() {

@@ -8,13 +8,14 @@ use commonware_cryptography::ed25519::{PrivateKey, PublicKey};
 use commonware_p2p::simulated::{Config, Control, Link, Network, Oracle, SplitOrigin, SplitTarget};
 use commonware_p2p::{Receiver, Recipients, Sender};
 use commonware_runtime::deterministic::Context;
-use commonware_runtime::{Clock as _, Handle as Task, IoBuf, Quota, Supervisor as _};
+use commonware_runtime::{Clock as _, Handle as Task, IoBuf, Quota, Storage as _, Supervisor as _};
 use commonware_utils::{NZU32, NZUsize};
 use tally_ledger::{
-    AccountId, Allocation, Block, Change, Checked, Credits, Decision, Epoch, Evidence, Genesis,
-    Height, Name, NodeId, Parameters, Request, Roles, Sequence, Settlement, State, Terms,
-    Transaction, Trust, Validator, ValidatorSet, verify_evidence,
+    AccountId, Allocation, Block, Change, Checked, Credits, Decision, Entry, Epoch, Evidence,
+    Genesis, Header, Height, Name, NodeId, Parameters, Proof, Request, Roles, Sequence, Settlement,
+    State, Terms, Transaction, Trust, Validator, ValidatorSet, verify_evidence,
 };
+use tally_log::InclusionProof;
 use tally_receipt::{Digest, SigningKey, Timestamp};
 use tokio::sync::{mpsc, watch};
 
@@ -23,14 +24,24 @@ use crate::Runtime;
 use crate::actor::{Actor, COMMANDS, Neighbours, Pace, Parts, Peers};
 use crate::bodies::Bodies;
 use crate::handle::Handle;
+use crate::proofs::Wanted;
 use crate::simplex::{Channels, Simplex, Timing};
-use crate::store::Partitions;
+use crate::store::{self, Partitions};
 use crate::wire::{MESSAGE_LIMIT, Submitted};
 
 type Halves<S, R> = [(S, R); 6];
 
 /// Messages in a second from one node to another: far more than there are. (A receiver makes room for as many at once.)
 const QUOTA: Quota = Quota::per_second(NZU32!(2_000));
+
+/// A few blocks: so that there are snapshots to start from, and to be killed in.
+const SNAPSHOT_EVERY: u64 = 12;
+
+/// The name of a node's snapshots on the disk of all.
+fn snapshots_of(node: usize) -> String {
+    let prefix = format!("n{node}-");
+    Partitions { prefix }.snapshots()
+}
 
 pub(super) fn link(latency_ms: u64, jitter_ms: u64, success: f64) -> Link {
     Link {
@@ -303,6 +314,7 @@ impl Net {
             genesis: self.genesis.clone(),
             me: Some(me),
             pace: Pace::default(),
+            snapshot_every: SNAPSHOT_EVERY,
             consensus: Some(consensus),
             peers: Peers {
                 blocks,
@@ -333,6 +345,45 @@ impl Net {
 
     pub(super) fn handle(&self, node: usize) -> &Handle {
         &self.nodes[&node].0
+    }
+
+    /// The height of the newest snapshot on a node's disk.
+    pub(super) async fn newest_snapshot(&self, node: usize) -> Option<u64> {
+        let names = self.context.scan(&snapshots_of(node)).await.ok()?;
+        names.iter().filter_map(|name| store::number(name)).max()
+    }
+
+    /// Removes a node's snapshots. It does not run.
+    pub(super) async fn remove_snapshots(&self, node: usize) {
+        let removed = self.context.remove(&snapshots_of(node), None).await;
+        removed.expect("they are there");
+    }
+
+    /// What a node says of its tip, and what it proves of each receipt of a runner: but for whose votes it has on that.
+    pub(super) async fn answers(
+        &self,
+        node: usize,
+        runner: &Runner,
+    ) -> ([[u8; 32]; 3], Vec<(Entry, u64, InclusionProof, Header)>) {
+        let handle = self.handle(node);
+        let status = handle.status().await.expect("it runs");
+        let id = NodeId::new(runner.key.public_key());
+        let mut proofs = Vec::new();
+        for sequence in (0..runner.next).map(Sequence::new) {
+            let wanted = Wanted::Place(id, sequence);
+            let proof = handle.prove_wanted(wanted, Duration::ZERO).await;
+            let proof = proof.expect("it runs").expect("it is settled");
+            let proof = Proof::from_bytes(&proof).expect("a proof");
+            let header = proof.finality().expect("by a certificate").header.clone();
+            proofs.push((
+                *proof.entry(),
+                proof.index(),
+                proof.inclusion().clone(),
+                header,
+            ));
+        }
+        let block = *status.block.as_bytes();
+        ([block, status.log_root, status.state_root], proofs)
     }
 
     /// The honest nodes that run.
