@@ -21,7 +21,7 @@ use iroh::endpoint::{Connection, PathId, RecvStream, SendStream, VarInt};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-use crate::endpoint::{CALL_ALPN, Endpoint, MESH_ALPN, address};
+use crate::endpoint::{CALL_ALPN, Endpoint, MESH_ALPN, Way};
 use crate::{EndpointId, FrameError, Mesh, frame};
 
 /// This side serves as many callers as it may.
@@ -204,13 +204,14 @@ const LOOK: Duration = Duration::from_millis(50);
 pub struct Caller {
     endpoint: Endpoint,
     server: EndpointId,
-    addresses: Vec<SocketAddr>,
+    way: Arc<Way>,
     time: Duration,
     line: Arc<Mutex<Line>>,
 }
 
 impl Caller {
-    /// Says whom, and how long an answer may take. Dials nobody yet.
+    /// Says whom, and how long an answer may take. Dials nobody yet. Addresses may be missing where the endpoint finds by key
+    /// ([`Endpoint::finds_by_key`]).
     #[must_use]
     pub fn new(
         endpoint: Endpoint,
@@ -218,10 +219,11 @@ impl Caller {
         addresses: Vec<SocketAddr>,
         time: Duration,
     ) -> Self {
+        let way = Arc::new(endpoint.way(server, addresses));
         Self {
             endpoint,
             server,
-            addresses,
+            way,
             time,
             line: Arc::default(),
         }
@@ -372,15 +374,10 @@ impl Caller {
     fn dial(&self) -> Dialled {
         let (tell, dialled) = watch::channel(None);
         let endpoint = self.endpoint.clone();
-        let to = address(self.server, &self.addresses);
+        let way = self.way.clone();
         let line = self.line.clone();
         tokio::spawn(async move {
-            let connecting = endpoint.inner.connect(to, CALL_ALPN);
-            let outcome = match tokio::time::timeout(endpoint.config.handshake, connecting).await {
-                Ok(Ok(connection)) => Ok(connection),
-                Ok(Err(error)) => Err(error.to_string()),
-                Err(late) => Err(late.to_string()),
-            };
+            let outcome = endpoint.dial(&way, CALL_ALPN).await;
             {
                 let mut line = locked(&line);
                 line.dialling = None;

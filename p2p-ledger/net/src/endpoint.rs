@@ -1,12 +1,17 @@
 //! The socket of a node.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use commonware_cryptography::ed25519;
-use iroh::endpoint::{IdleTimeout, PortmapperConfig, QuicTransportConfig, VarInt, presets};
-use iroh::{EndpointAddr, RelayMode};
+use iroh::dns::{DnsResolver, FallbackMode};
+use iroh::endpoint::{
+    Connection, IdleTimeout, PortmapperConfig, QuicTransportConfig, VarInt, presets,
+};
+use iroh::{EndpointAddr, RelayMode, RelayUrl};
 
+use crate::lan::{Lan, Own, Search, Seeker};
 use crate::{EndpointId, Secret};
 
 /// What validators speak among themselves.
@@ -20,7 +25,8 @@ pub const CALL_ALPN: &[u8] = b"tally/ledger/call/1";
 pub struct Peer {
     /// The key that it votes with, which its endpoint proves.
     pub key: ed25519::PublicKey,
-    /// Where it listens, as far as is known; if it is not, the peer has to dial.
+    /// Where it listens, as far as is known; if it is not, and it cannot be found ([`Config::lan`], [`Config::relay`]), the
+    /// peer has to dial.
     pub addresses: Vec<SocketAddr>,
 }
 
@@ -28,18 +34,14 @@ impl Peer {
     pub(crate) fn endpoint(&self) -> EndpointId {
         EndpointId::of_validator(&self.key)
     }
-
-    pub(crate) fn to_iroh(&self) -> EndpointAddr {
-        address(self.endpoint(), &self.addresses)
-    }
 }
 
-pub(crate) fn address(id: EndpointId, addresses: &[SocketAddr]) -> EndpointAddr {
-    addresses
-        .iter()
-        .fold(EndpointAddr::new(id.to_iroh()), |to, socket| {
-            to.with_ip_addr(*socket)
-        })
+/// The ways to somebody: addresses that are known, and where it is heard of on the local network.
+#[derive(Debug)]
+pub(crate) struct Way {
+    id: EndpointId,
+    addresses: Vec<SocketAddr>,
+    seeker: Option<Seeker>,
 }
 
 /// How an endpoint is opened.
@@ -47,6 +49,11 @@ pub(crate) fn address(id: EndpointId, addresses: &[SocketAddr]) -> EndpointAddr 
 pub struct Config {
     /// Where it listens; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// What it does on the local network.
+    pub lan: Lan,
+    /// A relay of one's own, which carries packets, still encrypted between the two ends, where no direct way exists. It sees
+    /// keys, addresses and amounts. Both ends name the same one; there is no other.
+    pub relay: Option<RelayUrl>,
     /// How long dialling, and a caller's handshake, may take.
     pub handshake: Duration,
     /// How long a silent connection is kept. A live one says something four times as often.
@@ -54,11 +61,13 @@ pub struct Config {
 }
 
 impl Config {
-    /// The times that fit both a local network and the internet.
+    /// The times that fit both a local network and the internet; no search and no relay.
     #[must_use]
     pub fn new(listen: SocketAddr) -> Self {
         Self {
             listen,
+            lan: Lan::Off,
+            relay: None,
             handshake: Duration::from_secs(5),
             idle: Duration::from_secs(12),
         }
@@ -84,6 +93,12 @@ pub enum BindError {
         /// What the system said.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The local network is searched by IPv4, which the address to listen on is not of.
+    #[error("the local network is searched by IPv4, and {0} is none of its addresses")]
+    LanByV6(SocketAddr),
+    /// The local network does not let this process listen for others.
+    #[error("search the local network: {0}")]
+    Lan(#[source] std::io::Error),
 }
 
 /// An open endpoint.
@@ -91,6 +106,7 @@ pub enum BindError {
 pub struct Endpoint {
     pub(crate) inner: iroh::Endpoint,
     pub(crate) config: Config,
+    search: Option<Arc<Search>>,
 }
 
 /// What a round trip is taken to be until one was measured. A first packet is sent again after three of them, and nodes that
@@ -103,8 +119,13 @@ const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024; // bytes
 const MAX_STREAMS: u32 = 32; // of each kind, for one connection
 
 impl Endpoint {
-    /// Opens the socket. It contacts nobody.
+    /// Opens the socket. It contacts nobody but the relay and the local network, if the configuration says so.
     pub async fn bind(secret: &Secret, config: Config) -> Result<Self, BindError> {
+        let searched = match (config.lan, config.listen.ip()) {
+            (Lan::Off, _) => None,
+            (_, IpAddr::V4(listen)) => Some(listen),
+            (_, IpAddr::V6(_)) => return Err(BindError::LanByV6(config.listen)),
+        };
         let idle = IdleTimeout::try_from(config.idle).map_err(|_| BindError::Idle(config.idle))?;
         let transport = QuicTransportConfig::builder()
             .max_concurrent_bidi_streams(VarInt::from_u32(MAX_STREAMS))
@@ -123,7 +144,14 @@ impl Endpoint {
         let inner = iroh::Endpoint::builder(presets::Minimal)
             .secret_key(secret.to_iroh())
             .alpns(vec![MESH_ALPN.to_vec(), CALL_ALPN.to_vec()])
-            .relay_mode(RelayMode::Disabled)
+            .relay_mode(relay_mode(config.relay.as_ref()))
+            // A relay's name is asked of this machine's own servers only: by default public ones are asked where these fail.
+            .dns_resolver(
+                DnsResolver::builder()
+                    .with_system_defaults()
+                    .with_fallback_mode(FallbackMode::Never)
+                    .build(),
+            )
             // On by default where its feature is compiled in, and it multicasts: off, whatever another crate turns on.
             .portmapper_config(PortmapperConfig::Disabled)
             .transport_config(transport)
@@ -133,7 +161,19 @@ impl Endpoint {
             .bind()
             .await
             .map_err(|error| failed(error.into()))?;
-        Ok(Self { inner, config })
+        let search = match searched.map(|listen| open_search(secret, &config, listen, &inner)) {
+            None => None,
+            Some(Ok(search)) => Some(Arc::new(search)),
+            Some(Err(error)) => {
+                inner.close().await;
+                return Err(BindError::Lan(error));
+            }
+        };
+        Ok(Self {
+            inner,
+            config,
+            search,
+        })
     }
 
     /// This endpoint's key.
@@ -148,8 +188,113 @@ impl Endpoint {
         self.inner.bound_sockets()
     }
 
+    /// Whether somebody can be reached of whom only the key is known.
+    #[must_use]
+    pub fn finds_by_key(&self) -> bool {
+        self.search.is_some() || self.config.relay.is_some()
+    }
+
+    /// The ways to somebody. Dials nobody yet.
+    pub(crate) fn way(&self, id: EndpointId, addresses: Vec<SocketAddr>) -> Way {
+        Way {
+            id,
+            addresses,
+            seeker: self.search.as_ref().map(|search| search.seek(id)),
+        }
+    }
+
+    /// Whether there is any way but to be dialled.
+    pub(crate) fn can_dial(&self, way: &Way) -> bool {
+        !way.addresses.is_empty() || self.finds_by_key()
+    }
+
+    /// Connects with whoever proves the key, by all ways there are.
+    pub(crate) async fn dial(&self, way: &Way, alpn: &[u8]) -> Result<Connection, String> {
+        tokio::time::timeout(self.config.handshake, self.reach(way, alpn))
+            .await
+            .map_err(|late| late.to_string())?
+    }
+
+    async fn reach(&self, way: &Way, alpn: &[u8]) -> Result<Connection, String> {
+        let Some(seeker) = &way.seeker else {
+            return self.connect(way, None, alpn).await;
+        };
+        if let Some(heard) = seeker.heard() {
+            // Should it be elsewhere by now, the next attempt knows.
+            seeker.ask();
+            return self.connect(way, Some(heard), alpn).await;
+        }
+        // Where it is said to be it may not be any more.
+        let is_somewhere = !way.addresses.is_empty() || self.config.relay.is_some();
+        tokio::select! {
+            outcome = self.connect(way, None, alpn), if is_somewhere => outcome,
+            heard = seeker.first() => self.connect(way, Some(heard), alpn).await,
+        }
+    }
+
+    async fn connect(
+        &self,
+        way: &Way,
+        heard: Option<SocketAddr>,
+        alpn: &[u8],
+    ) -> Result<Connection, String> {
+        let mut to = EndpointAddr::new(way.id.to_iroh());
+        for address in way.addresses.iter().copied().chain(heard) {
+            to = to.with_ip_addr(address);
+        }
+        if let Some(relay) = &self.config.relay {
+            to = to.with_relay_url(relay.clone());
+        }
+        self.inner
+            .connect(to, alpn)
+            .await
+            .map_err(|error| error.to_string())
+    }
+
     /// Closes every connection and tells the peers.
     pub async fn close(&self) {
+        if let Some(search) = &self.search {
+            search.end();
+        }
         self.inner.close().await;
+    }
+}
+
+/// No relay but the one that is configured.
+fn relay_mode(relay: Option<&RelayUrl>) -> RelayMode {
+    match relay {
+        Some(url) => RelayMode::custom([url.clone()]),
+        None => RelayMode::Disabled,
+    }
+}
+
+fn open_search(
+    secret: &Secret,
+    config: &Config,
+    listen: Ipv4Addr,
+    inner: &iroh::Endpoint,
+) -> std::io::Result<Search> {
+    let own = (config.lan == Lan::FindAndBeFound).then(|| {
+        let bound = inner.bound_sockets();
+        Own {
+            secret: secret.to_iroh(),
+            port: bound.first().map_or(config.listen.port(), SocketAddr::port),
+        }
+    });
+    Search::open(listen, own)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_relay_is_used_but_the_one_that_is_configured() {
+        let config = Config::new((Ipv4Addr::LOCALHOST, 0).into());
+        assert_eq!(config.lan, Lan::Off);
+        assert_eq!(relay_mode(config.relay.as_ref()), RelayMode::Disabled);
+        let own: RelayUrl = "https://relay.example/".parse().unwrap();
+        let map = relay_mode(Some(&own)).relay_map();
+        assert_eq!(map.urls::<Vec<RelayUrl>>(), [own]);
     }
 }

@@ -1,7 +1,7 @@
 //! What must hold of any bytes that a peer sends. The fuzz targets (`fuzz/`) and the tests below run the same functions.
 //!
 //! There is no greeting of ours to read: TLS says who a peer is, and QUIC, TLS and their own parsers are iroh's. Ours are
-//! the keys, the first byte of a mesh's stream, and the frames.
+//! the keys, the first byte of a mesh's stream, the frames, and the packets of the local network.
 
 use std::collections::BTreeSet;
 use std::pin::pin;
@@ -102,6 +102,11 @@ pub fn keys(bytes: &[u8]) {
     assert_eq!(validator.as_ref().map(EndpointId::of_validator), id);
 }
 
+/// A packet of the local network is ignored, or it is the one that is written for what was read of it.
+pub fn lan(bytes: &[u8]) {
+    crate::lan::read_back(bytes);
+}
+
 /// Good bytes for each target, by its name: where a fuzzer begins.
 #[must_use]
 pub fn samples() -> Vec<(&'static str, Vec<u8>)> {
@@ -110,6 +115,7 @@ pub fn samples() -> Vec<(&'static str, Vec<u8>)> {
         messages.iter().flat_map(one).collect()
     };
     let id = crate::Secret::derive(&[1; 32]).id();
+    let [question, announcement] = crate::lan::samples();
     vec![
         ("frames", framed(&[])),
         ("frames", framed(&[b""])),
@@ -119,6 +125,8 @@ pub fn samples() -> Vec<(&'static str, Vec<u8>)> {
         ("channels", vec![6, 0, 1, 2, 3, 4, 5]),
         ("channels", vec![3, 2, 0, 1]),
         ("keys", id.as_bytes().to_vec()),
+        ("lan", question),
+        ("lan", announcement),
     ]
 }
 
@@ -149,6 +157,12 @@ mod tests {
     fn any_key_is_refused_or_can_be_dialled() {
         let samples = samples_of("keys");
         holds("keys", keys, &samples, 3000, (64 * 1024, 4));
+    }
+
+    #[test]
+    fn any_packet_of_the_local_network_is_ignored_or_written_back() {
+        let samples = samples_of("lan");
+        holds("lan", lan, &samples, 3000, (64 * 1024, 4));
     }
 
     #[test]

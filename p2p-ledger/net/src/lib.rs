@@ -3,11 +3,13 @@
 //! * [`Endpoint::bind`] opens the socket. [`Secret`] is its key, derived for this purpose only.
 //! * [`Mesh`] joins validators: one connection for a pair, one stream for a channel. [`ChannelSender`] and
 //!   [`ChannelReceiver`] are commonware's p2p traits over it, so consensus runs the same code here and in a simulation.
+//! * [`Lan`] says whether others are found, and find this node, on the local network, by their keys.
 //! * [`Caller`] and [`serve`] are request and response, for everybody else: submit, status, proofs, blocks.
 //!
 //! Invariants:
-//! * Nobody is contacted but the peers of the [`Mesh`] and whoever a [`Caller`] names: no relay, no directory, no port
-//!   mapping, no probe.
+//! * Nobody is contacted but the peers of the [`Mesh`] and whoever a [`Caller`] names: no directory, no port mapping, no probe.
+//!   One relay, and a question to the local network, if and only if the [`Config`] says so.
+//! * A peer is found by its key alone. What is said on the local network only adds an address to try.
 //! * A peer that is not in the mesh's list is turned away before a byte of it is read. What it is called comes from TLS,
 //!   never from what it says.
 //! * Every queue is bounded. A full queue towards a peer drops the newest message; a full queue from a peer stops reading
@@ -26,6 +28,7 @@ mod endpoint;
 mod frame;
 #[cfg(any(feature = "fuzzing", test))]
 pub mod fuzzing;
+mod lan;
 mod mesh;
 mod secret;
 
@@ -36,5 +39,7 @@ pub use call::{CallError, Caller, Limits, Service, serve};
 pub use channel::{ChannelReceiver, ChannelSender, ReceiveError};
 pub use endpoint::{BindError, CALL_ALPN, Config, Endpoint, MESH_ALPN, Peer};
 pub use frame::{FrameError, MAX_FRAME};
+pub use iroh::RelayUrl;
+pub use lan::Lan;
 pub use mesh::{ChannelConfig, Mesh, MeshBlocker, Stats};
 pub use secret::{EndpointId, Secret};

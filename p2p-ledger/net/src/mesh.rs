@@ -287,6 +287,8 @@ impl Mesh {
     }
 
     async fn dial(self, peer: Peer) {
+        let endpoint = &self.0.endpoint;
+        let way = endpoint.way(peer.endpoint(), peer.addresses.clone());
         let mut wait = FIRST_WAIT;
         let lower = self.0.endpoint.id() < peer.endpoint();
         // When it is started, the higher key dials soon, as the peer may hold a connection that died with the process before
@@ -297,21 +299,19 @@ impl Mesh {
                 tokio::time::sleep(patience).await;
                 patience = PATIENCE;
             }
-            if peer.addresses.is_empty() || self.is_connected(&peer.key) {
+            if !endpoint.can_dial(&way) || self.is_connected(&peer.key) {
                 tokio::time::sleep(PATIENCE).await;
                 continue;
             }
-            let connecting = self.0.endpoint.inner.connect(peer.to_iroh(), MESH_ALPN);
-            match tokio::time::timeout(self.0.endpoint.config.handshake, connecting).await {
-                Ok(Ok(connection)) => {
+            match endpoint.dial(&way, MESH_ALPN).await {
+                Ok(connection) => {
                     let begun = Instant::now();
                     self.run(&peer.key, connection).await;
                     if begun.elapsed() >= GOOD {
                         wait = FIRST_WAIT;
                     }
                 }
-                Ok(Err(error)) => tracing::trace!(peer = %peer.key, %error, "not reached"),
-                Err(_) => tracing::trace!(peer = %peer.key, "not reached in time"),
+                Err(error) => tracing::trace!(peer = %peer.key, error, "not reached"),
             }
             tokio::time::sleep(wait).await;
             wait = LAST_WAIT.min(wait + wait / 2);

@@ -11,8 +11,9 @@ const CONTEXT: &str = "tally ledger v1 2026-11-29 transport seed";
 /// The secret key of an endpoint.
 ///
 /// A validator's is the key that it votes with, so that whoever knows the validators knows whom to expect. That is safe
-/// because no message has two meanings: what TLS 1.3 signs begins with 64 spaces (RFC 8446, 4.4.3), and a vote begins with
-/// the length and the name of its chain's namespace. Everybody else's is derived from a seed for this purpose only.
+/// because no message has two meanings: what TLS 1.3 signs begins with 64 spaces (RFC 8446, 4.4.3), a vote begins with
+/// the length and the name of its chain's namespace, and what is said on the local network with `tally/ledger/lan/1`, which
+/// would be a namespace of 116 bytes that begins with `ally`. Everybody else's is derived from a seed for this purpose only.
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub struct Secret([u8; 32]);
 
