@@ -266,7 +266,7 @@ impl Client {
     ) -> Result<(), BackupError> {
         let goal = self.height(backup.state.chain()).await?;
         // Whoever did not help is asked last.
-        let mut turns: VecDeque<_> = self.callers().iter().collect();
+        let mut turns: VecDeque<_> = self.callers().into();
         let mut in_vain = 0;
         let mut reason = String::new();
         loop {
@@ -282,7 +282,7 @@ impl Client {
                     reason,
                 });
             }
-            match Asked::new(turns[0]).blocks(after.next()).await {
+            match Asked::new(&turns[0]).blocks(after.next()).await {
                 Ok(stretch) if stretch.blocks.is_empty() => {
                     "it has no more".clone_into(&mut reason)
                 }

@@ -11,7 +11,7 @@ mod follow;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -212,9 +212,11 @@ const BEHIND: usize = 64 * 1024 * 1024;
 /// A network's validators, as somebody outside sees them.
 #[derive(Debug)]
 pub struct Client {
-    callers: Vec<Arc<Caller>>,
-    /// Room for submissions to each of them that nobody waits for any more.
-    behind: Vec<Arc<Semaphore>>,
+    endpoint: Endpoint,
+    /// How long an answer may take.
+    time: Duration,
+    /// Whoever can be asked. Nobody leaves, so that a place here stays good.
+    called: Mutex<Vec<Called>>,
     /// Who answered first the last time.
     best: AtomicUsize,
     genesis: Genesis,
@@ -225,12 +227,36 @@ pub struct Client {
     has_followed: AtomicBool,
 }
 
+/// One of those who can be asked.
+#[derive(Clone, Debug)]
+struct Called {
+    caller: Arc<Caller>,
+    /// Room for submissions to it that nobody waits for any more.
+    room: Arc<Semaphore>,
+}
+
+impl Called {
+    fn new(
+        endpoint: &Endpoint,
+        id: EndpointId,
+        addresses: Vec<SocketAddr>,
+        time: Duration,
+    ) -> Self {
+        Self {
+            caller: Arc::new(Caller::new(endpoint.clone(), id, addresses, time)),
+            room: Arc::new(Semaphore::new(BEHIND)),
+        }
+    }
+}
+
 /// Why a question to a network was not answered.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientError {
-    /// No validator has an address, in genesis or beside it.
-    #[error("the genesis file says of no validator where it is")]
+    /// No validator has an address, in genesis or beside it, and the endpoint finds nobody by key.
+    #[error(
+        "the genesis file says of no validator where it is: name KEY@ADDRESS (--peer), or search the local network (--lan)"
+    )]
     NoAddress,
     /// None answered; what the last one's trouble was.
     #[error("no validator answered: {0}")]
@@ -333,7 +359,8 @@ pub struct Acknowledged {
 }
 
 impl Client {
-    /// Makes a client of the validators of a genesis and of `peers`, which are asked within `time`. Dials nobody yet.
+    /// Makes a client of the validators of a genesis and of `peers`, which are asked within `time`. Dials nobody yet. Those without
+    /// an address are asked if the endpoint finds by key, and so are validators that came later.
     pub fn new(
         endpoint: &Endpoint,
         genesis: &Genesis,
@@ -364,21 +391,20 @@ impl Client {
                 None => located.push((id, addresses)),
             }
         }
-        let callers: Vec<_> = located
+        let called: Vec<_> = located
             .into_iter()
-            .filter(|(_, addresses)| !addresses.is_empty())
-            .map(|(id, addresses)| Arc::new(Caller::new(endpoint.clone(), id, addresses, time)))
+            .filter(|(_, addresses)| endpoint.finds_by_key() || !addresses.is_empty())
+            .map(|(id, addresses)| Called::new(endpoint, id, addresses, time))
             .collect();
-        if callers.is_empty() {
+        if called.is_empty() {
             return Err(ClientError::NoAddress);
         }
+        let callers: Vec<_> = called.iter().map(|one| one.caller.clone()).collect();
         let voting = Voting::new(genesis.validators.clone(), &callers);
         Ok(Self {
-            behind: callers
-                .iter()
-                .map(|_| Arc::new(Semaphore::new(BEHIND)))
-                .collect(),
-            callers,
+            endpoint: endpoint.clone(),
+            time,
+            called: Mutex::new(called),
             best: AtomicUsize::new(0),
             genesis: genesis.clone(),
             voting: Mutex::new(Arc::new(voting)),
@@ -387,8 +413,31 @@ impl Client {
         })
     }
 
-    pub(crate) fn callers(&self) -> &[Arc<Caller>] {
-        &self.callers
+    /// Whoever can be asked now, each at its place.
+    fn called(&self) -> Vec<Called> {
+        self.called
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(crate) fn callers(&self) -> Vec<Arc<Caller>> {
+        self.called().into_iter().map(|one| one.caller).collect()
+    }
+
+    /// Has those asked, too, of whom only the key is known, if the endpoint finds by key. Whether there are any new ones.
+    fn add(&self, ids: impl Iterator<Item = EndpointId>) -> bool {
+        if !self.endpoint.finds_by_key() {
+            return false;
+        }
+        let mut called = self.called.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = called.len();
+        for id in ids {
+            if called.iter().all(|one| one.caller.server() != id) {
+                called.push(Called::new(&self.endpoint, id, Vec::new(), self.time));
+            }
+        }
+        called.len() > before
     }
 
     /// How many validators must have a transaction before it counts as handed over, as far as is known who validates.
@@ -428,8 +477,9 @@ impl Client {
         let needed = voting.needed();
         voting.located()?;
         let mut answers = JoinSet::new();
+        let called = self.called();
         for at in voting.callers() {
-            let (caller, room) = (self.callers[at].clone(), self.behind[at].clone());
+            let Called { caller, room } = called[at].clone();
             let ask = ask.clone();
             answers.spawn(async move {
                 let bytes = u32::try_from(ask.len()).unwrap_or(u32::MAX);
@@ -461,17 +511,21 @@ impl Client {
         })
     }
 
-    /// What everybody says of itself whose address is known, also who does not validate any more; or its trouble.
+    /// What everybody says of itself who can be asked, also who does not validate any more; or its trouble.
     pub async fn statuses(&self) -> Vec<(EndpointId, Result<Status, AskError>)> {
-        statuses(self.callers.iter().collect()).await
+        if self.endpoint.finds_by_key() {
+            // Also of those who came later, whom only the chain names.
+            self.voting().await;
+        }
+        statuses(self.callers()).await
     }
 
     /// What everybody who answers says of a node.
     pub async fn statuses_of(&self, node: NodeId) -> Vec<Option<NodeAnswer>> {
         let answers = self
-            .callers
-            .iter()
-            .map(|caller| async move { Asked(caller).node(node).await });
+            .callers()
+            .into_iter()
+            .map(|caller| async move { Asked(&caller).node(node).await });
         futures::future::join_all(answers)
             .await
             .into_iter()
@@ -484,8 +538,8 @@ impl Client {
         let begun = Instant::now();
         self.first(hedge(wait), |caller| async move {
             let wait = wait.saturating_sub(begun.elapsed());
-            let proof = Asked(caller).prove(receipt, wait).await?;
-            self.checked(&proof, caller, |entry| entry.receipt == receipt)?;
+            let proof = Asked(&caller).prove(receipt, wait).await?;
+            self.checked(&proof, &caller, |entry| entry.receipt == receipt)?;
             Ok(proof)
         })
         .await
@@ -501,8 +555,8 @@ impl Client {
         let begun = Instant::now();
         self.first(hedge(wait), |caller| async move {
             let wait = wait.saturating_sub(begun.elapsed());
-            let proof = Asked(caller).prove_place(node, sequence, wait).await?;
-            self.checked(&proof, caller, |entry| {
+            let proof = Asked(&caller).prove_place(node, sequence, wait).await?;
+            self.checked(&proof, &caller, |entry| {
                 entry.node == node && entry.sequence == sequence
             })
         })
@@ -518,8 +572,8 @@ impl Client {
         let begun = Instant::now();
         self.first(hedge(wait), |caller| async move {
             let wait = wait.saturating_sub(begun.elapsed());
-            let proof = Asked(caller).prove_cosigned(receipt, wait).await?;
-            self.checked(&proof, caller, |entry| entry.receipt == receipt)?;
+            let proof = Asked(&caller).prove_cosigned(receipt, wait).await?;
+            self.checked(&proof, &caller, |entry| entry.receipt == receipt)?;
             Ok(proof)
         })
         .await
@@ -552,16 +606,16 @@ impl Client {
     /// What every node says to be the last final header, with what shows it to whoever knows who voted in an epoch.
     pub(crate) async fn heads(&self, since: Epoch) -> Vec<Result<Head, AskError>> {
         let heads = self
-            .callers
-            .iter()
-            .map(|caller| async move { Asked(caller).head(since).await });
+            .callers()
+            .into_iter()
+            .map(|caller| async move { Asked(&caller).head(since).await });
         futures::future::join_all(heads).await
     }
 
     /// What one validator says of an account.
     pub async fn account(&self, account: AccountId) -> Result<AccountAnswer, ClientError> {
         self.first(HEDGE, |caller| async move {
-            Asked(caller).account(account).await
+            Asked(&caller).account(account).await
         })
         .await
     }
@@ -628,7 +682,7 @@ impl Client {
         let mut answers: FuturesUnordered<_> = self
             .counted_by(voting)
             .into_iter()
-            .map(|caller| async move { Asked(caller).node(node).await })
+            .map(|caller| async move { Asked(&caller).node(node).await })
             .collect();
         let (mut found, mut trouble) = (Vec::new(), None);
         while let Some(answer) = answers.next().await {
@@ -657,22 +711,23 @@ impl Client {
     /// The first good answer; if there is none, the last one's trouble. Whoever answered best the last time is asked first,
     /// and one more whenever there was no answer for as long as `hedge` says, or a bad one: four answers to a question of
     /// which one is taken cost four times the work.
-    async fn first<'a, T, F>(
-        &'a self,
+    async fn first<T, F>(
+        &self,
         hedge: Duration,
-        ask: impl Fn(&'a Caller) -> F,
+        ask: impl Fn(Arc<Caller>) -> F,
     ) -> Result<T, ClientError>
     where
         F: Future<Output = Result<T, AskError>>,
     {
         let best = self.best.load(Ordering::Relaxed);
-        let number = self.callers.len();
+        let callers = self.callers();
+        let number = callers.len();
         let mut left = (0..number).map(|turn| (best + turn) % number);
         let mut answers = FuturesUnordered::new();
         let mut trouble = None;
         loop {
             if let Some(at) = left.next() {
-                let asked = ask(&self.callers[at]);
+                let asked = ask(callers[at].clone());
                 answers.push(async move { (at, asked.await) });
             }
             let answer = match tokio::time::timeout(hedge, answers.next()).await {
@@ -701,12 +756,12 @@ impl Client {
 
 /// What each of them says of itself; or its trouble.
 pub(crate) async fn statuses(
-    callers: Vec<&Arc<Caller>>,
+    callers: Vec<Arc<Caller>>,
 ) -> Vec<(EndpointId, Result<Status, AskError>)> {
     futures::future::join_all(
         callers
             .into_iter()
-            .map(|caller| async move { (caller.server(), Asked(caller).status().await) }),
+            .map(|caller| async move { (caller.server(), Asked(&caller).status().await) }),
     )
     .await
 }

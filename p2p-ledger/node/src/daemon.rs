@@ -18,7 +18,8 @@ use commonware_runtime::{
 };
 use tally_ledger::{Epoch, Genesis, Height, ValidatorSet};
 use tally_net::{
-    BindError, Caller, ChannelConfig, Endpoint, EndpointId, Limits, Mesh, Peer, Secret,
+    BindError, Caller, ChannelConfig, Endpoint, EndpointId, Lan, Limits, Mesh, Peer, RelayUrl,
+    Secret,
 };
 use tally_receipt::SigningKey;
 use tokio::net::TcpListener;
@@ -60,6 +61,10 @@ pub struct Config {
     pub log: Option<SocketAddr>,
     /// Where validators are, beside what genesis says.
     pub peers: Vec<Peer>,
+    /// Whether it finds others, and is found, on the local network.
+    pub lan: Lan,
+    /// The relay by which it is reached, and reaches others, where no direct way exists.
+    pub relay: Option<RelayUrl>,
     /// Its own times.
     pub pace: Pace,
     /// Its engine's times.
@@ -188,7 +193,12 @@ pub fn run(
             Some(seed) => Secret::of_validator(seed),
             None => Secret::derive(&config.endpoint_seed),
         };
-        let endpoint = Endpoint::bind(&secret, tally_net::Config::new(config.listen)).await?;
+        let reach = tally_net::Config {
+            lan: config.lan,
+            relay: config.relay.clone(),
+            ..tally_net::Config::new(config.listen)
+        };
+        let endpoint = Endpoint::bind(&secret, reach).await?;
         let (mesh, halves) = Mesh::new(endpoint.clone(), &channels(), config.delay);
         let [votes, certificates, missing, blocks, history, transactions] =
             <[_; 6]>::try_from(halves)
@@ -332,13 +342,13 @@ const VOTERS_LOOK: u64 = 20;
 /// Fetches final blocks and cosigned checkpoints from validators, for as long as this node does not vote itself.
 async fn follow(endpoint: Endpoint, node: Handle, peers: Vec<Peer>) {
     let own = endpoint.id();
-    let callers: Vec<Caller> = peers
+    let finds_by_key = endpoint.finds_by_key();
+    let to = |id, addresses| Caller::new(endpoint.clone(), id, addresses, Duration::from_secs(10));
+    let mut callers: Vec<Caller> = peers
         .into_iter()
         .map(|peer| (EndpointId::of_validator(&peer.key), peer.addresses))
-        .filter(|(id, addresses)| *id != own && !addresses.is_empty())
-        .map(|(id, addresses)| {
-            Caller::new(endpoint.clone(), id, addresses, Duration::from_secs(10))
-        })
+        .filter(|(id, addresses)| *id != own && (finds_by_key || !addresses.is_empty()))
+        .map(|(id, addresses)| to(id, addresses))
         .collect();
     if callers.is_empty() {
         return;
@@ -354,6 +364,15 @@ async fn follow(endpoint: Endpoint, node: Handle, peers: Vec<Peer>) {
         // A validator hears of new blocks from the others; unless they have voted it out while it was away.
         if status.votes && !looks.is_multiple_of(VOTERS_LOOK) {
             continue;
+        }
+        if finds_by_key {
+            // Those who came later can be asked, too.
+            for validator in &status.validators {
+                let id = EndpointId::of_validator(&simplex::key(&validator.vote_key));
+                if id != own && callers.iter().all(|one| one.server() != id) {
+                    callers.push(to(id, Vec::new()));
+                }
+            }
         }
         let caller = &callers[turn % callers.len()];
         if !status.votes

@@ -49,6 +49,8 @@ impl Running {
             metrics: None,
             log,
             peers: Vec::new(),
+            lan: tally_net::Lan::Off,
+            relay: None,
             pace: Pace::default(),
             timing: Timing::default(),
             delay: Duration::ZERO,

@@ -96,7 +96,7 @@ impl Watched {
         // Nobody needs to know who looks.
         let secret = Secret::derive(&seed);
         let network = network.located().await?;
-        let endpoint = Endpoint::bind(&secret, tally_net::Config::new(network.listen()))
+        let endpoint = Endpoint::bind(&secret, network.calling())
             .await
             .or_environment("open a socket")?;
         let client = Client::new(&endpoint, &network.genesis, network.peers(), ANSWER).or_misuse(
@@ -358,7 +358,7 @@ impl Inner {
                         faults: status.faults,
                     }),
                     Some((_, Err(reason))) => Err(reason.clone()),
-                    None => Err("it is not known where it is (--peer)".to_owned()),
+                    None => Err("it is not known where it is (--peer, --lan)".to_owned()),
                 };
                 ValidatorRow { name, key, answer }
             })

@@ -4,6 +4,7 @@
 //! $TALLY_HOME/ledger/
 //!   genesis.toml      the network of commands that name none: `tally ledger use FILE` puts it here
 //!   peers             where validators are that genesis does not tell of, KEY@ADDRESS, one a line: `--peer` of that command
+//!   reach             how validators are found by their keys, `lan` or `relay URL`, one a line: `--lan` and `--relay` of it
 //!   outbox/           receipts that wait to be settled (`tally_node::Outbox`), one folder for each chain
 //!   own/              the ledger of this machine alone, where none is named (`own`)
 //! ```
@@ -20,7 +21,7 @@ use std::time::Duration;
 
 use clap::Args as ClapArgs;
 use tally_ledger::Genesis;
-use tally_net::{Endpoint, Secret};
+use tally_net::{Endpoint, Lan, RelayUrl, Secret};
 use tally_node::{Client, Outbox, Peer};
 use tally_receipt::PublicKey;
 
@@ -38,6 +39,74 @@ pub(crate) struct Which {
     /// Where a validator is that genesis does not tell of, such as one that came later. May be given several times.
     #[arg(long = "peer", value_name = "KEY@ADDRESS")]
     pub(crate) peers: Vec<Located>,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+/// How validators are found by their keys.
+#[derive(ClapArgs, Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct Reach {
+    /// Look for validators on the local network, by their keys. Everybody on it sees that somebody asks who is there.
+    #[arg(long)]
+    pub(crate) lan: bool,
+    /// Reach validators by way of this relay, one's own, where no direct way leads; they name the same one.
+    #[arg(long, value_name = "URL", value_parser = relay)]
+    pub(crate) relay: Option<RelayUrl>,
+}
+
+/// Reads where a relay is.
+pub(crate) fn relay(text: &str) -> Result<RelayUrl, String> {
+    text.parse::<RelayUrl>()
+        .ok()
+        .filter(|url| matches!(url.scheme(), "http" | "https"))
+        .ok_or_else(|| "write its URL, such as https://relay.example".to_owned())
+}
+
+impl Reach {
+    /// None of it if there is no such file.
+    fn read(file: &Path) -> Result<Self, Failure> {
+        let mut reach = Self::default();
+        for line in lines(file)? {
+            match line.split_once(' ') {
+                None if line == "lan" => reach.lan = true,
+                Some(("relay", url)) => {
+                    let url = relay(url)
+                        .or_environment(format_args!("use {line:?} of {}", file.display()))?;
+                    reach.relay = Some(url);
+                }
+                _ => {
+                    return Err(Failure::environment(format_args!(
+                        "{line:?} of {} is neither `lan` nor `relay URL`",
+                        file.display()
+                    )));
+                }
+            }
+        }
+        Ok(reach)
+    }
+
+    /// As it is kept.
+    fn to_text(&self) -> String {
+        let lan = if self.lan { "lan\n" } else { "" };
+        let relay = self.relay.as_ref().map(|url| format!("relay {url}\n"));
+        format!("{lan}{}", relay.unwrap_or_default())
+    }
+
+    /// Both together; of two relays the own one.
+    fn or(self, other: Self) -> Self {
+        Self {
+            lan: self.lan || other.lan,
+            relay: self.relay.or(other.relay),
+        }
+    }
+
+    /// As it is said to another command.
+    pub(crate) fn arguments(&self) -> Vec<String> {
+        let lan = self.lan.then(|| "--lan".to_owned());
+        let relay = self.relay.as_ref();
+        let relay = relay.map(|url| ["--relay".to_owned(), url.to_string()]);
+        lan.into_iter().chain(relay.into_iter().flatten()).collect()
+    }
 }
 
 /// Where somebody is who votes with a key.
@@ -97,6 +166,8 @@ pub(crate) struct Network {
     pub(crate) peers: Vec<Located>,
     /// If it is the one of this machine alone, whose node is run where it is used.
     pub(crate) own: Option<Own>,
+    /// How validators are found by their keys.
+    pub(crate) reach: Reach,
 }
 
 /// The way to a network's nodes.
@@ -111,22 +182,24 @@ const ANSWER: Duration = Duration::from_secs(25);
 impl Which {
     /// The network, if one is named.
     pub(crate) fn find(&self, home: &Home) -> Result<Option<Network>, Failure> {
-        let (file, kept) = match (&self.network, std::env::var_os("TALLY_NETWORK")) {
-            (Some(file), _) => (file.clone(), Vec::new()),
-            (None, Some(file)) if !file.is_empty() => (file.into(), Vec::new()),
+        let (file, peers, reach) = match (&self.network, std::env::var_os("TALLY_NETWORK")) {
+            (Some(file), _) => (file.clone(), Vec::new(), Reach::default()),
+            (None, Some(file)) if !file.is_empty() => (file.into(), Vec::new(), Reach::default()),
             _ => {
                 let folder = home.path().join("ledger");
                 let file = folder.join("genesis.toml");
                 if !file.exists() {
                     return Ok(None);
                 }
-                (file, read_peers(&folder.join("peers"))?)
+                let peers = read_peers(&folder.join("peers"))?;
+                (file, peers, Reach::read(&folder.join("reach"))?)
             }
         };
         let mut network = Network::read(&file)?;
-        network.peers.extend(kept);
+        network.peers.extend(peers);
         network.peers.extend(&self.peers);
         network.own = Some(Own::of(home)).filter(|own| own.is(&file));
+        network.reach = self.reach.clone().or(reach);
         Ok(Some(network))
     }
 
@@ -158,13 +231,18 @@ impl Way {
     }
 }
 
-/// None if there is no such file.
-fn read_peers(file: &Path) -> Result<Vec<Located>, Failure> {
+/// A file's lines; none if there is no such file.
+fn lines(file: &Path) -> Result<Vec<String>, Failure> {
     let text = match std::fs::read_to_string(file) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         read => read.or_environment(format_args!("read {}", file.display()))?,
     };
-    text.lines()
+    Ok(text.lines().map(str::to_owned).collect())
+}
+
+fn read_peers(file: &Path) -> Result<Vec<Located>, Failure> {
+    lines(file)?
+        .iter()
         .map(|line| {
             line.parse::<Located>()
                 .or_environment(format_args!("use {line:?} of {}", file.display()))
@@ -200,6 +278,7 @@ impl Network {
             file: file.to_owned(),
             peers: Vec::new(),
             own: None,
+            reach: Reach::default(),
         })
     }
 
@@ -207,7 +286,11 @@ impl Network {
     pub(crate) fn keep(&self, home: &Home) -> Result<(), Failure> {
         let folder = home.ledger()?;
         let peers: String = self.peers.iter().map(|peer| format!("{peer}\n")).collect();
-        for (name, text) in [("peers", peers), ("genesis.toml", self.genesis.to_toml())] {
+        for (name, text) in [
+            ("peers", peers),
+            ("reach", self.reach.to_text()),
+            ("genesis.toml", self.genesis.to_toml()),
+        ] {
             let place = folder.join(name);
             let draft = place.with_extension("draft");
             std::fs::write(&draft, text)
@@ -265,19 +348,34 @@ impl Network {
         home.path().join("ledger").join("outbox").join(chain)
     }
 
-    /// Where somebody listens who only calls: by the protocol that the validators' addresses are of.
-    pub(crate) fn listen(&self) -> SocketAddr {
-        let v6_only = self
+    /// Where somebody listens who only calls: by the protocol that the validators' addresses are of. The local network is searched
+    /// by IPv4.
+    fn listen(&self) -> SocketAddr {
+        let mut addresses = self
             .genesis
             .addresses
             .iter()
             .flatten()
             .chain(self.peers.iter().map(|peer| &peer.address))
-            .all(SocketAddr::is_ipv6);
-        if v6_only {
+            .peekable();
+        let are_known = addresses.peek().is_some();
+        if !self.reach.lan && are_known && addresses.all(SocketAddr::is_ipv6) {
             (Ipv6Addr::UNSPECIFIED, 0).into()
         } else {
             (Ipv4Addr::UNSPECIFIED, 0).into()
+        }
+    }
+
+    /// How the endpoint of somebody is opened who only calls.
+    pub(crate) fn calling(&self) -> tally_net::Config {
+        let lan = match self.reach.lan {
+            true => Lan::Find,
+            false => Lan::Off,
+        };
+        tally_net::Config {
+            lan,
+            relay: self.reach.relay.clone(),
+            ..tally_net::Config::new(self.listen())
         }
     }
 
@@ -294,7 +392,7 @@ impl Network {
             None => None,
         };
         let secret = Secret::derive(&home.node_key()?.to_seed());
-        let endpoint = Endpoint::bind(&secret, tally_net::Config::new(network.listen()))
+        let endpoint = Endpoint::bind(&secret, network.calling())
             .await
             .or_environment("open a socket")?;
         let client = Client::new(&endpoint, &self.genesis, network.peers(), ANSWER)
@@ -317,6 +415,38 @@ mod tests {
         assert_eq!(limit(Some("4096")), Some(4096));
         for wrong in ["1 GiB", "-1", "all"] {
             assert_eq!(limit(Some(wrong)), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn how_validators_are_found_is_kept_and_handed_on_as_it_was_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("reach");
+        assert_eq!(Reach::read(&file).ok(), Some(Reach::default()));
+        let own = relay("https://relay.example").unwrap();
+        for (lan, relay) in [(false, None), (true, None), (true, Some(own.clone()))] {
+            let reach = Reach { lan, relay };
+            std::fs::write(&file, reach.to_text()).unwrap();
+            assert_eq!(Reach::read(&file).ok().as_ref(), Some(&reach));
+            assert_eq!(reach.clone().or(Reach::default()), reach);
+            assert_eq!(Reach::default().or(reach.clone()), reach);
+        }
+        let reach = Reach {
+            lan: true,
+            relay: Some(own),
+        };
+        assert_eq!(
+            reach.arguments(),
+            ["--lan", "--relay", "https://relay.example/"]
+        );
+        for wrong in [
+            "LAN",
+            "relay",
+            "relay relay.example",
+            "relay ftp://relay.example",
+        ] {
+            std::fs::write(&file, wrong).unwrap();
+            assert!(Reach::read(&file).is_err(), "{wrong}");
         }
     }
 

@@ -181,17 +181,18 @@ impl Kept {
 impl Settler {
     fn start(network: &Network) -> Self {
         let file = network.file.clone();
-        let peers: Vec<String> = network
+        let reach: Vec<String> = network
             .peers
             .iter()
             .flat_map(|peer| ["--peer".to_owned(), peer.to_string()])
+            .chain(network.reach.arguments())
             .collect();
         // To start a program is to wait for it to be found and mapped.
         Self(std::thread::spawn(move || {
             Command::new(std::env::current_exe()?)
                 .args(["ledger", "settle", "--background", "--network"])
                 .arg(file)
-                .args(peers)
+                .args(reach)
                 .stdin(Stdio::piped())
                 .stdout(Stdio::null())
                 .stderr(Stdio::null())

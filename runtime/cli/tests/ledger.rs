@@ -826,6 +826,62 @@ fn first_receipt(run: &Value) -> String {
     run["receipts"][0].as_str().expect("a digest").to_owned()
 }
 
+/// Needs multicast on this machine's loopback, which Linux has.
+#[test]
+fn validators_without_addresses_are_found_on_the_local_network_if_and_only_if_that_is_asked_for() {
+    let machine = Machine::bare();
+    let dir = machine.path("devnet");
+    devnet_files(&machine, 4, &dir);
+    let placed = std::fs::read_to_string(dir.join("genesis.toml")).expect("a file");
+    let nowhere: String = placed
+        .lines()
+        .map(|line| match line.starts_with("addresses") {
+            true => "addresses = []\n".to_owned(),
+            false => format!("{line}\n"),
+        })
+        .collect();
+    let genesis = machine.file("genesis.toml", nowhere);
+    let genesis = genesis.to_str().expect("UTF-8");
+    machine
+        .tally(["ledger", "status", "--network", genesis])
+        .exits(2)
+        .says("--lan");
+    // They end with this test, as their stdin does.
+    let _nodes: Vec<Child> = (0..4)
+        .map(|number| {
+            machine
+                .command()
+                .args(["node", "--role", "validator", "--lan", "--until-stdin-ends"])
+                .args(["--listen", "127.0.0.1:0", "--key"])
+                .arg(dir.join(format!("v{number}/vote.key")))
+                .arg("--genesis")
+                .arg(genesis)
+                .arg("--data")
+                .arg(machine.path(&format!("data-{number}")))
+                .stdin(Stdio::piped())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .expect("the program starts")
+        })
+        .collect();
+    machine.tally(["ledger", "use", genesis, "--lan"]).ok();
+    let receipt = machine.file("one.receipt.json", receipt("valid"));
+    machine.tally(["ledger", "submit", receipt.to_str().expect("UTF-8")]);
+    let begun = Instant::now();
+    // The first time they may not have found each other.
+    while machine.tally(["ledger", "settle"]).code() != 0 {
+        assert!(
+            begun.elapsed() < Duration::from_secs(60),
+            "they do not find each other; is there multicast on this machine's loopback?"
+        );
+    }
+    machine
+        .tally(["ledger", "status"])
+        .ok()
+        .says("waiting on this machine: 0");
+}
+
 #[test]
 fn without_a_network_a_run_settles_on_this_machines_own_ledger_which_tolerates_nobody() {
     let machine = Machine::bare().settling();

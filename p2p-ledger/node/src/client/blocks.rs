@@ -16,8 +16,9 @@ impl Client {
     pub async fn blocks(&self, from: Height, head: &Header) -> Result<Vec<Block>, ClientError> {
         let mut trouble = None;
         // Not always the same one first.
-        let first = usize::try_from(head.height.get()).unwrap_or(0) % self.callers.len();
-        let (after, before) = self.callers.split_at(first);
+        let callers = self.callers();
+        let first = usize::try_from(head.height.get()).unwrap_or(0) % callers.len();
+        let (after, before) = callers.split_at(first);
         for caller in before.iter().chain(after) {
             match blocks_of(caller, from, head).await {
                 Ok(blocks) => return Ok(blocks),

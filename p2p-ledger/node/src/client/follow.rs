@@ -1,7 +1,7 @@
 //! Who validates now, from genesis on, and what they decide on.
 //!
-//! Whose answers count changes with the chain; who can be asked does not: addresses come from genesis and from whoever made
-//! the client. The ledger has none.
+//! Whose answers count changes with the chain. The ledger has no addresses: they come from genesis and from whoever made the
+//! client, and who validates now can be asked only if it is among those, or if the endpoint finds by key.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
@@ -141,16 +141,17 @@ impl Client {
     }
 
     /// Those whose answers count; of a client that knows no validator's address, those whom it was made of.
-    pub(super) fn counted_by(&self, voting: &Voting) -> Vec<&Arc<Caller>> {
-        let mut counted: Vec<_> = voting.callers().map(|at| &self.callers[at]).collect();
+    pub(super) fn counted_by(&self, voting: &Voting) -> Vec<Arc<Caller>> {
+        let callers = self.callers();
+        let counted: Vec<_> = voting.callers().map(|at| callers[at].clone()).collect();
         if counted.is_empty() {
-            counted.extend(&self.callers);
+            return callers;
         }
         counted
     }
 
     /// How many answers are needed so that one is honest, and of whom.
-    pub(crate) async fn counted(&self) -> (usize, Vec<&Arc<Caller>>) {
+    pub(crate) async fn counted(&self) -> (usize, Vec<Arc<Caller>>) {
         let voting = self.voting().await;
         let counted = self.counted_by(&voting);
         (voting.needed().min(counted.len()), counted)
@@ -159,9 +160,19 @@ impl Client {
     /// Asks everybody who validates and goes on to what is shown, until `f + 1` of those who do have answered: then the newest
     /// that an honest one has is known. Says how many of them answered.
     async fn follow(&self, light: &mut LightClient) -> usize {
+        let found = self.follow_those_called(light).await;
+        // Of who came later it is known only now.
+        if self.add(endpoints(&light.trusted().validators)) {
+            return self.follow_those_called(light).await;
+        }
+        found
+    }
+
+    /// The same with those who can be asked by now.
+    async fn follow_those_called(&self, light: &mut LightClient) -> usize {
+        let callers = self.callers();
         let mut answered = BTreeSet::new();
-        let mut asked: FuturesUnordered<_> = self
-            .callers
+        let mut asked: FuturesUnordered<_> = callers
             .iter()
             .map(|caller| head_of(caller, light.trusted().epoch))
             .collect();
@@ -194,7 +205,7 @@ impl Client {
         let _ = tokio::time::timeout(FOLLOWS, following).await;
         let validators = light.trusted().validators.clone();
         let found = count(&validators, &answered);
-        let voting = Voting::new(validators.clone(), &self.callers);
+        let voting = Voting::new(validators.clone(), &callers);
         *self.voting.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(voting);
         // If too few answered, whoever asks next asks again.
         if found > validators.tolerated() {
@@ -233,8 +244,11 @@ impl Client {
             });
         }
         let known = &*light;
-        self.first(HEDGE, |caller| governance_of(caller, known.clone()))
-            .await
+        self.first(HEDGE, |caller| {
+            let known = known.clone();
+            async move { governance_of(&caller, known).await }
+        })
+        .await
     }
 }
 
@@ -347,7 +361,7 @@ mod tests {
             let client = Client::of(&endpoint, &recorded.genesis, nodes, time).unwrap();
             assert_eq!(client.callers().len(), 2);
 
-            let voting = Voting::new(last.clone(), client.callers());
+            let voting = Voting::new(last.clone(), &client.callers());
             assert_eq!(voting.callers().collect::<Vec<_>>(), [1]);
             assert_eq!(voting.needed(), 2);
             let error = voting.located().unwrap_err().to_string();

@@ -67,6 +67,8 @@ fn the_process_of_one_node() {
         metrics: None,
         log: None,
         peers: Vec::new(),
+        lan: tally_net::Lan::Off,
+        relay: None,
         pace: Pace::default(),
         timing: Timing::default(),
         delay: Duration::ZERO,

@@ -19,7 +19,7 @@ use tally_receipt::{Digest, PublicKey, Receipt, SigningKey};
 use crate::explorer::{self, Verifier};
 use crate::failure::{Failure, OrFail, Outcome};
 use crate::home::Home;
-use crate::network::{Located, Network, Way, Which};
+use crate::network::{Located, Network, Reach, Way, Which};
 use crate::own::{self, Own};
 use crate::ui::{grouped, printable, say, short};
 use crate::verbs::backup::{self, BackUp, Restore};
@@ -84,7 +84,7 @@ pub(crate) enum Verb {
     Decide(decide::Verb),
     /// Make a network the one of commands that name none: `tally run` and `tally serve` settle there from now on.
     #[command(
-        after_help = "Examples:\n  tally ledger use devnet/genesis.toml\n  tally ledger use genesis.toml --peer 3b6a27bc…@203.0.113.9:4410\n  tally ledger use --own      the ledger of this machine alone again, which tolerates nobody\n\n\
+        after_help = "Examples:\n  tally ledger use devnet/genesis.toml\n  tally ledger use genesis.toml --peer 3b6a27bc…@203.0.113.9:4410\n  tally ledger use genesis.toml --lan    validators are looked for on the local network\n  tally ledger use --own      the ledger of this machine alone again, which tolerates nobody\n\n\
             Nothing moves with it: what is settled on a ledger stays there, and what waits for it stays in its outbox."
     )]
     Use(Use),
@@ -174,6 +174,8 @@ pub(crate) struct Use {
     /// Where a validator is that genesis does not tell of, for all commands that name no network. May be given several times.
     #[arg(long = "peer", value_name = "KEY@ADDRESS")]
     peers: Vec<Located>,
+    #[command(flatten)]
+    reach: Reach,
 }
 
 pub(crate) fn run(verb: Verb, json: bool) -> Outcome {
@@ -201,6 +203,7 @@ fn use_network(args: &Use, home: &Home, json: bool) -> Outcome {
         Some(file) if !Own::of(home).is(file) => {
             let mut network = Network::read(file)?;
             network.peers.extend(&args.peers);
+            network.reach = args.reach.clone();
             network.keep(home)?;
             network
         }

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args as ClapArgs, ValueEnum};
+use tally_net::{Lan, RelayUrl};
 use tally_node::{Config, Pace, RunError, Running, Timing, guard};
 use tally_receipt::SigningKey;
 use zeroize::Zeroizing;
 
 use crate::failure::{Failure, OrFail, Outcome};
 use crate::home::{self, Home};
-use crate::network::{Located, Network};
+use crate::network::{self, Located, Network};
 use crate::ui::say;
 
 /// Run one node of a ledger.
@@ -19,6 +20,7 @@ use crate::ui::say;
 #[command(after_help = "Examples:\n  \
     tally node --role validator --key v0.key --show-keys alice      the lines of a genesis file for this key, made if new\n  \
     tally node --role validator --key v0.key --genesis genesis.toml --data v0 --listen 0.0.0.0:4410\n  \
+    tally node --role validator --key v0.key --genesis genesis.toml --data v0 --lan     needs no addresses in genesis.toml\n  \
     tally node --role follower --genesis genesis.toml --data copy --metrics 127.0.0.1:9410 --log 127.0.0.1:9420\n\n\
     It runs until it is interrupted. A validator's data directory is its memory of how it voted: never restore it from an\n\
     older copy, never start two nodes with one key (docs/node.md).")]
@@ -47,6 +49,12 @@ pub(crate) struct Args {
     /// Where a validator is that genesis does not tell of. May be given several times.
     #[arg(long = "peer", value_name = "KEY@ADDRESS")]
     peers: Vec<Located>,
+    /// Look for validators on the local network, by their keys, and be found there: it says its key and address to everybody on it.
+    #[arg(long)]
+    lan: bool,
+    /// Be reached, and reach validators, by way of this relay, one's own, where no direct way leads; all name the same one.
+    #[arg(long, value_name = "URL", value_parser = network::relay)]
+    relay: Option<RelayUrl>,
     /// The shortest time between two blocks, in milliseconds.
     #[arg(long, value_name = "MS", default_value_t = 25, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     block_ms: u64,
@@ -126,6 +134,11 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
         metrics: args.metrics,
         log: args.log,
         peers: args.peers.iter().map(|peer| peer.peer()).collect(),
+        lan: match args.lan {
+            true => Lan::FindAndBeFound,
+            false => Lan::Off,
+        },
+        relay: args.relay.clone(),
         pace: Pace {
             block: Duration::from_millis(args.block_ms),
             ..Pace::default()
@@ -133,6 +146,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
         timing: Timing::default(),
         delay: Duration::from_millis(args.delay_ms),
     };
+    let is_announced = args.lan;
     let started = |running: Running| {
         let sockets: Vec<String> = running.sockets.iter().map(ToString::to_string).collect();
         if json {
@@ -144,6 +158,9 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
             eprintln!("chain     {chain}");
             eprintln!("endpoint  {}", running.endpoint);
             eprintln!("listening {} (UDP)", sockets.join(", "));
+            if is_announced {
+                eprintln!("everybody on the local network hears its key and address (--lan)");
+            }
             if vote_key.is_some() && tolerated == 0 {
                 eprintln!(
                     "this ledger tolerates nobody: it stops while any of its validators is away, and believes each of them"
