@@ -3,12 +3,14 @@
 use std::ops::ControlFlow;
 
 use crate::{
-    Conversation, Document, Format, ImportError, Item, LeftOut, Limits, Options, Reason, Report,
+    Conversation, Document, Example, Format, ImportError, Item, LeftOut, Limits, Options, Reason,
+    Report,
 };
 
-/// Examples kept for each reason, and bytes of each.
+/// Examples kept for each reason, bytes of the name of each, and of what it begins with.
 const EXAMPLES: usize = 5;
 const EXAMPLE_LEN: usize = 120;
+const BEGINS_LEN: usize = 1_024;
 /// Assumptions kept.
 const ASSUMPTIONS: usize = 16;
 
@@ -60,10 +62,19 @@ impl<'a> Collector<'a> {
 
     /// Counts one thing left out. `what` names it and is never its text.
     pub(crate) fn leave(&mut self, reason: Reason, what: &str) {
-        self.leave_many(reason, 1, what);
+        self.note(reason, 1, what, "");
     }
 
     pub(crate) fn leave_many(&mut self, reason: Reason, count: u64, what: &str) {
+        self.note(reason, count, what, "");
+    }
+
+    /// Counts one text left out. `what` names it; how it begins is kept beside.
+    pub(crate) fn leave_text(&mut self, reason: Reason, what: &str, text: &str) {
+        self.note(reason, 1, what, text);
+    }
+
+    fn note(&mut self, reason: Reason, count: u64, what: &str, text: &str) {
         if count == 0 {
             return;
         }
@@ -81,9 +92,17 @@ impl<'a> Collector<'a> {
             });
         let left = &mut left[place];
         left.count += count;
-        let what = shown(what);
-        if left.examples.len() < EXAMPLES && !what.is_empty() && !left.examples.contains(&what) {
-            left.examples.push(what);
+        if left.examples.len() >= EXAMPLES {
+            return;
+        }
+        let text = text.trim();
+        let example = Example {
+            place: shown(what),
+            begins: (!text.is_empty()).then(|| beginning(text).to_owned()),
+        };
+        let says_something = !example.place.is_empty() || example.begins.is_some();
+        if says_something && !left.examples.contains(&example) {
+            left.examples.push(example);
         }
     }
 
@@ -110,11 +129,11 @@ impl<'a> Collector<'a> {
             if turn.text.trim().is_empty() {
                 self.leave(Reason::Empty, &turn.id);
             } else if turn.text.len() > self.limits().turn_len {
-                self.leave(Reason::TooLong, &turn.id);
+                self.leave_text(Reason::TooLong, &turn.id, &turn.text);
             } else if self.spend(turn.text.len()) {
                 kept.push(turn);
             } else {
-                self.leave(Reason::OverBudget, &turn.id);
+                self.leave_text(Reason::OverBudget, &turn.id, &turn.text);
             }
         }
         if kept.is_empty() {
@@ -135,7 +154,7 @@ impl<'a> Collector<'a> {
             if self.spend(passage.text.len()) {
                 kept.push(passage);
             } else {
-                self.leave(Reason::OverBudget, &document.id);
+                self.leave_text(Reason::OverBudget, &document.id, &passage.text);
             }
         }
         if kept.is_empty() {
@@ -178,6 +197,15 @@ impl<'a> Collector<'a> {
             self.report.stopped = true;
         }
     }
+}
+
+/// The first bytes of a text, to a whole character.
+fn beginning(text: &str) -> &str {
+    let mut end = text.len().min(BEGINS_LEN);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
 }
 
 /// A short, printable form of a name from outside.

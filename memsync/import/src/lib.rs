@@ -38,7 +38,7 @@ pub use error::ImportError;
 pub use item::{Conversation, Document, Item, Passage, Place, Role, Speaker, Turn};
 pub use limits::Limits;
 pub use options::{DateOrder, Format, Offset, Options};
-pub use report::{LeftOut, Reason, Report};
+pub use report::{Example, LeftOut, Reason, Report};
 pub use time::{Moment, When, Zone};
 
 use std::ops::ControlFlow;

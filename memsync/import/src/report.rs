@@ -38,8 +38,18 @@ pub struct LeftOut {
     pub reason: Reason,
     /// How many.
     pub count: u64,
-    /// The first few: a name, a place or a kind; never the text itself.
-    pub examples: Vec<String>,
+    /// The first few.
+    pub examples: Vec<Example>,
+}
+
+/// Something that was left out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Example {
+    /// Its name, its place or its kind; never its text.
+    pub place: String,
+    /// How it begins, where somebody or something wrote it as text. **Secrets are still in it**: who shows it takes them out, and
+    /// only then makes it shorter, since of a part of a secret nobody tells that it is one.
+    pub begins: Option<String>,
 }
 
 impl Report {

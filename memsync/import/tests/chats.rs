@@ -245,6 +245,48 @@ fn whatsapp_lines_go_on_and_notices_pictures_and_deletions_are_left() {
 }
 
 #[test]
+fn of_texts_that_are_left_the_place_and_the_beginning_are_told() {
+    let long = "word ".repeat(500);
+    let text = format!(
+        "Exported by a phone\n\
+         31.12.23, 21:40 - Anna left the group.\n\
+         31.12.23, 21:41 - Anna: {long}\n\
+         31.12.23, 21:42 - Ben: Hi\n"
+    );
+    let mut short = options("WhatsApp-Chat mit Anna.txt");
+    short.limits.turn_len = 100;
+    let (_, report) = conversation(text.as_bytes(), &short);
+    let first = |reason| {
+        let left = report.left_out.iter().find(|left| left.reason == reason);
+        let example = &left.expect("one was left").examples[0];
+        (
+            example.place.as_str(),
+            example.begins.as_deref().unwrap_or_default(),
+        )
+    };
+    assert_eq!(
+        first(Reason::Malformed),
+        ("line before the first date", "Exported by a phone")
+    );
+    assert_eq!(
+        first(Reason::System),
+        ("2023-12-31T21:40:00#1", "Anna left the group.")
+    );
+    let (place, begins) = first(Reason::TooLong);
+    assert_eq!(place, "2023-12-31T21:41:00#1");
+    assert!(long.starts_with(begins) && (1_000..=1_024).contains(&begins.len()));
+
+    let (_, report) = conversation(CHATGPT.as_bytes(), &plain());
+    let system = &report.left_out[0];
+    assert_eq!(system.reason, Reason::System);
+    assert_eq!(system.examples[0].place, "system");
+    assert_eq!(
+        system.examples[0].begins.as_deref(),
+        Some("You are a model")
+    );
+}
+
+#[test]
 fn whatsapp_order_of_day_and_month_is_told_by_the_whole_file() {
     // 4/3 alone is either; time runs forward only if the month is first.
     let month_first = "1/2/24, 10:00 - A: a\n1/30/24, 10:00 - A: b\n4/3/24, 10:00 - A: c\n";

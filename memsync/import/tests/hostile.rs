@@ -132,7 +132,8 @@ fn what_is_left_out_is_named_without_control_characters() {
     )
     .unwrap()
     .1;
-    assert_eq!(report.left_out[0].examples, ["a [31mb"]);
+    assert_eq!(report.left_out[0].examples[0].place, "a [31mb");
+    assert_eq!(report.left_out[0].examples[0].begins, None);
 }
 
 #[test]

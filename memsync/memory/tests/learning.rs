@@ -412,11 +412,56 @@ fn a_dry_run_shows_what_would_be_learnt_and_keeps_nothing() {
             &[says(0, "I like figs very much. Do you?")],
             &Parrot::default(),
             at(1),
+            |left| assert_eq!(left, 0),
         )
         .expect("asked");
     assert_eq!(dry.facts[0].text, "I like figs very much");
     assert_eq!(dry.refused[0].gate, Gate::Question);
+    assert_eq!((dry.calls, dry.remaining), (1, 0));
     assert_eq!(memory.counts(), tally_memory::Counts::default());
+}
+
+#[test]
+fn a_dry_run_over_what_was_said_proposes_what_learning_then_learns() {
+    let (_computer, vault) = Computer::new();
+    let mut memory = memory(&vault);
+    let turns: Vec<_> = (0..5)
+        .map(|day| says(day, &format!("I planted {} fig trees.", day + 3)))
+        .collect();
+    let new = memory.remember_dry(&turns).expect("fine turns").new;
+    assert_eq!(memory.counts(), tally_memory::Counts::default());
+    assert_eq!(memory.remember(&turns).expect("remembered").new, new);
+
+    let before = memory.counts();
+    let mut heard = Vec::new();
+    let dry = memory
+        .learn_dry_kept(&Parrot::default(), at(9), usize::MAX, |left| {
+            heard.push(left);
+        })
+        .expect("asked");
+    assert_eq!(memory.counts(), before);
+    assert_eq!((dry.calls, dry.remaining), (2, 0));
+    assert_eq!(heard, [2, 0]);
+    let one = memory
+        .learn_dry_kept(&Parrot::default(), at(9), 1, |_| ())
+        .expect("asked");
+    assert_eq!((one.calls, one.remaining), (1, 2));
+
+    let learnt = memory
+        .learn(&Parrot::default(), at(9), usize::MAX, |_| ())
+        .expect("learnt");
+    let texts: Vec<_> = learnt
+        .facts
+        .iter()
+        .map(|id| memory.fact(id).expect("it is there").text.clone())
+        .collect();
+    let proposed: Vec<_> = dry.facts.iter().map(|fact| fact.text.clone()).collect();
+    assert!(!texts.is_empty());
+    assert_eq!(texts, proposed);
+    let after = memory
+        .learn_dry_kept(&Parrot::default(), at(9), usize::MAX, |_| ())
+        .expect("asked");
+    assert_eq!(after.calls, 0);
 }
 
 #[test]

@@ -253,6 +253,18 @@ fn vectors_are_made_once_and_a_failing_model_is_an_error() {
 }
 
 #[test]
+fn who_waits_hears_how_many_texts_are_embedded_and_of_how_many() {
+    let (_computer, vault) = Computer::new();
+    let mut memory = memory_with(&vault, Arc::new(Letters::default()));
+    let mut heard = Vec::new();
+    let report = memory
+        .remember_telling(&conversation(), |done, of| heard.push((done, of)))
+        .expect("remembered");
+    assert_eq!(report.embedded, 4);
+    assert_eq!(heard, [(4, 4)]);
+}
+
+#[test]
 fn apps_and_threads_narrow_what_is_found_together() {
     let (_computer, vault) = Computer::new();
     let mut memory = memory(&vault);

@@ -77,7 +77,12 @@ pub(crate) struct Opened {
 impl WhichMemory {
     /// Opens it for reading.
     pub(crate) fn read(&self) -> Result<Opened, Failure> {
-        self.open(self.vault.read()?, Options::default())
+        self.read_with(Options::default())
+    }
+
+    /// The same, to see what would be kept by these options.
+    pub(crate) fn read_with(&self, options: Options) -> Result<Opened, Failure> {
+        self.open(self.vault.read()?, options)
     }
 
     /// Opens it for reading and writing.

@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::process::Command;
 
@@ -186,6 +187,95 @@ fn files_of_turns_and_of_other_programs_are_taken_once() {
     memory(&machine, &["search", "when do the figs ripen"])
         .ok()
         .says("September");
+}
+
+/// What was said, by its id.
+fn episodes(machine: &Machine) -> BTreeMap<String, Value> {
+    let exported = memory(machine, &["export"]).ok().json();
+    let all = exported["episodes"].as_array().expect("a list").clone();
+    let count = all.len();
+    let by_id: BTreeMap<String, Value> = all
+        .into_iter()
+        .map(|one| (one["id"].as_str().expect("an id").to_owned(), one))
+        .collect();
+    assert_eq!(by_id.len(), count, "nothing is there twice");
+    by_id
+}
+
+#[test]
+fn a_dry_run_of_an_import_says_what_would_be_taken_and_learnt_and_keeps_nothing() {
+    let machine = machine();
+    let text = format!("31.12.23, 21:41 - Anna: {TOLD}\n");
+    let file = machine.file("WhatsApp Chat with Ben.txt", text);
+    let file = file.to_str().expect("UTF-8");
+    let import = ["import", file, "--me", "Anna", "--learn", "--json"];
+    let dry = memory(&machine, &[&import[..], &["--dry-run"]].concat())
+        .ok()
+        .json();
+    assert_eq!(dry["dry_run"], true);
+    assert_eq!(dry["files"][0]["new"], 1, "{dry}");
+    let facts = texts(&dry["would_learn"]["facts"], "text").join("; ");
+    assert!(facts.contains("allergic to peanuts"), "{dry}");
+    assert_eq!(dry["learnt"], Value::Null);
+    assert_eq!(episodes(&machine).len(), 0);
+    memory(&machine, &["show"]).ok().says("no facts");
+    // The same file twice in one run is taken once.
+    memory(&machine, &["import", file, file, "--dry-run"])
+        .ok()
+        .says("0 new, 1 known already")
+        .says("dry run");
+
+    memory(&machine, &["import", file, "--me", "Anna"]).ok();
+    let dry = memory(&machine, &["learn", "--dry-run", "--json"])
+        .ok()
+        .json();
+    let proposed = texts(&dry["facts"], "text").join("; ");
+    assert!(proposed.contains("allergic to peanuts"), "{dry}");
+    memory(&machine, &["show"]).ok().says("no facts");
+    let learnt = memory(&machine, &["learn", "--json"]).ok().json();
+    assert_eq!(texts(&learnt["facts"], "text").join("; "), proposed);
+    let dry = memory(&machine, &["learn", "--dry-run", "--json"])
+        .ok()
+        .json();
+    assert_eq!(dry["calls"], 0, "{dry}");
+}
+
+#[test]
+fn what_an_import_does_not_take_is_said_with_its_place_and_without_secrets() {
+    let machine = machine();
+    let file = machine.file(
+        "WhatsApp Chat with Ben.txt",
+        "31.12.23, 21:40 - Anna changed the subject to “my password is hunter2”\n\
+         31.12.23, 21:41 - Ben left the group.\n\
+         31.12.23, 21:42 - Anna: Pay with 4111 1111 1111 1111, please.\n",
+    );
+    let import = ["import", file.to_str().expect("UTF-8")];
+    let told = memory(&machine, &import).ok();
+    let seen = told.stderr();
+    assert!(
+        !seen.contains("hunter2") && !seen.contains("4111"),
+        "{seen}"
+    );
+    told.says("2023-12-31T21:41:00#1: Ben left the group.")
+        .says("2023-12-31T21:42:00#1: Pay with [card number not kept], please.");
+
+    let other = self::machine();
+    let told = memory(&other, &[&import[..], &["--json"]].concat()).ok();
+    let seen = told.stdout();
+    assert!(
+        !seen.contains("hunter2") && !seen.contains("4111"),
+        "{seen}"
+    );
+    let told = told.json();
+    let report = &told["files"][0];
+    assert_eq!(report["secrets"], 1);
+    assert_eq!(report["secret_examples"][0]["kind"], "card number");
+    let left = &report["left_out"][0];
+    assert_eq!(
+        (&left["reason"], &left["count"]),
+        (&"system".into(), &2.into())
+    );
+    assert_eq!(left["examples"][1]["begins"], "Ben left the group.");
 }
 
 #[test]

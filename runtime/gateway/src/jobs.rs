@@ -218,7 +218,8 @@ fn run(
             reason: left.reason.code().to_owned(),
             meaning: left.reason.to_string(),
             count: left.count,
-            examples: left.examples,
+            // Names and places only: how they begin may hold secrets.
+            examples: left.examples.into_iter().map(|one| one.place).collect(),
         })
         .collect();
     status.assumptions = report.assumptions;

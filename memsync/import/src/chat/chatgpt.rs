@@ -169,29 +169,36 @@ fn last_leaf(wire: &Wire) -> Option<&String> {
         .map(|(id, _)| id)
 }
 
+/// The first words of a message.
+fn written(message: &Message) -> &str {
+    let mut parts = message.content.parts.iter();
+    parts.find_map(Value::as_str).unwrap_or_default()
+}
+
 fn turn(node: String, message: Message, into: &mut Collector<'_>) -> Option<Turn> {
     let role = match message.author.role.as_str() {
         "user" => Role::User,
         "assistant" => Role::Assistant,
         "tool" => {
-            into.leave(
+            into.leave_text(
                 Reason::Tool,
                 message.author.name.as_deref().unwrap_or("tool"),
+                written(&message),
             );
             return None;
         }
         other => {
-            into.leave(Reason::System, other);
+            into.leave_text(Reason::System, other, written(&message));
             return None;
         }
     };
     if message.metadata.is_visually_hidden_from_conversation {
-        into.leave(Reason::System, "hidden message");
+        into.leave_text(Reason::System, "hidden message", written(&message));
         return None;
     }
     // What an assistant writes to a tool is not said to the user.
-    if message.recipient.is_some_and(|to| to != "all") {
-        into.leave(Reason::Tool, "call of a tool");
+    if message.recipient.as_deref().is_some_and(|to| to != "all") {
+        into.leave_text(Reason::Tool, "call of a tool", written(&message));
         return None;
     }
     match message.content.content_type.as_str() {
@@ -202,15 +209,17 @@ fn turn(node: String, message: Message, into: &mut Collector<'_>) -> Option<Turn
         | "reasoning_recap"
         | "tether_quote"
         | "tether_browsing_display" => {
-            into.leave(Reason::Tool, &message.content.content_type);
+            let kind = &message.content.content_type;
+            into.leave_text(Reason::Tool, kind, written(&message));
             return None;
         }
         "user_editable_context" | "model_editable_context" | "system_error" => {
-            into.leave(Reason::System, &message.content.content_type);
+            let kind = &message.content.content_type;
+            into.leave_text(Reason::System, kind, written(&message));
             return None;
         }
         other => {
-            into.leave(Reason::UnknownKind, other);
+            into.leave_text(Reason::UnknownKind, other, written(&message));
             return None;
         }
     }

@@ -120,7 +120,8 @@ fn conversation(raw: &RawValue, place: &str, into: &mut Collector<'_>) {
             "human" => Role::User,
             "assistant" => Role::Assistant,
             other => {
-                into.leave(Reason::System, other);
+                let text = message.text.as_deref().unwrap_or_default();
+                into.leave_text(Reason::System, other, text);
                 continue;
             }
         };
@@ -153,7 +154,9 @@ fn conversation(raw: &RawValue, place: &str, into: &mut Collector<'_>) {
                     }
                     text.push_str(part.trim());
                 }
-                (kind, _) => into.leave(Reason::Tool, kind),
+                (kind, text) => {
+                    into.leave_text(Reason::Tool, kind, text.as_deref().unwrap_or_default());
+                }
             }
         }
         turns.push(Turn {

@@ -87,7 +87,6 @@ struct Entry<'a> {
 fn chat(bytes: &[u8], name: Option<&str>, into: &mut Collector<'_>) -> Result<(), ImportError> {
     let text = decode::text(bytes, into);
     let mut entries: Vec<Entry<'_>> = Vec::new();
-    let mut before = 0;
     for line in text.lines() {
         match Head::parse(line) {
             Some(head) => entries.push(Entry {
@@ -99,7 +98,8 @@ fn chat(bytes: &[u8], name: Option<&str>, into: &mut Collector<'_>) -> Result<()
                     entry.text.push('\n');
                     entry.text.push_str(line);
                 }
-                None => before += u64::from(!line.trim().is_empty()),
+                None if line.trim().is_empty() => {}
+                None => into.leave_text(Reason::Malformed, "line before the first date", line),
             },
         }
     }
@@ -109,14 +109,13 @@ fn chat(bytes: &[u8], name: Option<&str>, into: &mut Collector<'_>) -> Result<()
             "no line begins with a date as WhatsApp writes it",
         ));
     }
-    into.leave_many(Reason::Malformed, before, "lines before the first date");
     let order = order(&entries, into);
     let title = name.map(title);
     let mut turns: Vec<Turn> = Vec::new();
     let mut last = (None, 0);
     for entry in entries {
         let Some(clock) = order.clock(&entry.head) else {
-            into.leave(Reason::Malformed, "date");
+            into.leave_text(Reason::Malformed, "date", &entry.text);
             continue;
         };
         let at = from_civil(clock, into.options.offset);
@@ -128,7 +127,7 @@ fn chat(bytes: &[u8], name: Option<&str>, into: &mut Collector<'_>) -> Result<()
         };
         let id = format!("{clock}#{}", last.1);
         let Some(voice) = entry.head.voice else {
-            into.leave(Reason::System, "notice");
+            into.leave_text(Reason::System, &id, &entry.text);
             continue;
         };
         match kind(&entry.text) {

@@ -58,19 +58,36 @@ pub struct Refused {
     pub subject: String,
 }
 
-/// What would be learnt from turns, if they were remembered.
+/// What would be learnt. What two calls say alike is in it twice, since nothing of the first is known to the second.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DryRun {
     /// The facts. They are in no vault, and their call is none.
     pub facts: Vec<Fact>,
     /// Proposals that a gate stopped.
     pub refused: Vec<Refused>,
+    /// How often the model was asked.
+    pub calls: usize,
     /// Answers that were not of the form that was asked for.
     pub unreadable: usize,
+    /// Lines that it was not asked about.
+    pub remaining: usize,
     /// Tokens that the model read.
     pub prompt_tokens: u64,
     /// Tokens that it wrote.
     pub output_tokens: u64,
+}
+
+impl DryRun {
+    /// Adds what would be learnt from later turns.
+    pub fn add(&mut self, later: Self) {
+        self.facts.extend(later.facts);
+        self.refused.extend(later.refused);
+        self.calls += later.calls;
+        self.unreadable += later.unreadable;
+        self.remaining += later.remaining;
+        self.prompt_tokens += later.prompt_tokens;
+        self.output_tokens += later.output_tokens;
+    }
 }
 
 /// Why learning stopped. What was learnt before is kept, and asking again goes on.
@@ -152,7 +169,8 @@ impl Memory {
         Ok(report)
     }
 
-    /// Asks the model about turns, and judges what it proposes, without keeping anything.
+    /// Asks the model about turns that are new, and judges what it proposes, without keeping anything. `progress` hears how many
+    /// lines are left after each call.
     ///
     /// # Errors
     /// [`LearnError`].
@@ -161,9 +179,9 @@ impl Memory {
         turns: &[Turn],
         model: &dyn ChatModel,
         now: Moment,
+        progress: impl FnMut(usize),
     ) -> Result<DryRun, LearnError> {
         let episodes = self.episodes_of(turns, &mut Remembered::default())?;
-        let mut report = DryRun::default();
         let by_id: BTreeMap<EpisodeId, &Episode> =
             episodes.iter().map(|(id, one)| (*id, one)).collect();
         let mut conversations: BTreeMap<(&str, &str), Vec<(Line, usize)>> = BTreeMap::new();
@@ -176,19 +194,60 @@ impl Memory {
                     .push((line, len));
             }
         }
-        for lines in conversations.values() {
+        let conversations: Vec<Vec<(Line, usize)>> = conversations.into_values().collect();
+        let find = |line: &Line| {
+            let episode = *by_id.get(&line.episode)?;
+            Some((episode, episode.at.unwrap_or(now)))
+        };
+        self.propose(&conversations, find, model, now, usize::MAX, progress)
+    }
+
+    /// What [`Self::learn`] would learn now, at most so many calls, without keeping anything: the same lines are asked about again
+    /// the next time.
+    ///
+    /// # Errors
+    /// [`LearnError`].
+    pub fn learn_dry_kept(
+        &self,
+        model: &dyn ChatModel,
+        now: Moment,
+        most_calls: usize,
+        progress: impl FnMut(usize),
+    ) -> Result<DryRun, LearnError> {
+        let find = |line: &Line| {
+            let one = self.state.episodes.get(&line.episode)?;
+            Some((&one.value, self.state.said_at(one)))
+        };
+        self.propose(&self.unlearnt(), find, model, now, most_calls, progress)
+    }
+
+    /// Asks about lines by conversation and judges, and keeps nothing. `find` knows the episode of a line, and when it was said.
+    fn propose<'a>(
+        &self,
+        conversations: &[Vec<(Line, usize)>],
+        find: impl Fn(&Line) -> Option<(&'a Episode, Moment)>,
+        model: &dyn ChatModel,
+        now: Moment,
+        most_calls: usize,
+        mut progress: impl FnMut(usize),
+    ) -> Result<DryRun, LearnError> {
+        let mut report = DryRun {
+            remaining: conversations.iter().map(Vec::len).sum(),
+            ..DryRun::default()
+        };
+        for lines in conversations {
             for window in extract::windows(lines) {
+                if report.calls >= most_calls {
+                    return Ok(report);
+                }
                 let shown: Vec<(Line, &Episode)> = window
                     .iter()
-                    .filter_map(|line| Some((*line, *by_id.get(&line.episode)?)))
+                    .filter_map(|line| Some((*line, find(line)?.0)))
                     .collect();
-                let said_at = |line: &Line| {
-                    by_id
-                        .get(&line.episode)
-                        .and_then(|one| one.at)
-                        .unwrap_or(now)
-                };
+                let said_at = |line: &Line| find(line).map_or(now, |(_, at)| at);
                 let mut judged = ask_about(model, &shown, said_at)?;
+                report.calls += 1;
+                report.remaining -= window.len();
                 report.prompt_tokens += u64::from(judged.answer.prompt_tokens);
                 report.output_tokens += u64::from(judged.answer.output_tokens);
                 report.unreadable += usize::from(!judged.is_readable);
@@ -196,6 +255,7 @@ impl Memory {
                 self.stop_known(&mut judged, embedded);
                 report.facts.append(&mut judged.facts);
                 report.refused.append(&mut judged.refused);
+                progress(report.remaining);
             }
         }
         Ok(report)

@@ -129,6 +129,18 @@ impl Memory {
     /// # Errors
     /// [`RememberError`].
     pub fn remember(&mut self, turns: &[Turn]) -> Result<Remembered, RememberError> {
+        self.remember_telling(turns, |_, _| ())
+    }
+
+    /// The same, for who waits: embedding many turns takes long. `progress` hears how many texts are embedded, and of how many.
+    ///
+    /// # Errors
+    /// [`RememberError`].
+    pub fn remember_telling(
+        &mut self,
+        turns: &[Turn],
+        progress: impl FnMut(usize, usize),
+    ) -> Result<Remembered, RememberError> {
         let mut report = Remembered::default();
         let episodes = self.episodes_of(turns, &mut report)?;
         if !episodes.is_empty() {
@@ -144,7 +156,7 @@ impl Memory {
             report.new = episodes.into_iter().map(|(id, _)| id).collect();
         }
         if self.embedder.is_some() {
-            report.embedded = self.embed_missing(|_, _| ()).map_err(|error| match error {
+            report.embedded = self.embed_missing(progress).map_err(|error| match error {
                 RememberError::Embed { error, .. } => RememberError::Embed {
                     kept: report.new.len(),
                     error,
@@ -152,6 +164,17 @@ impl Memory {
                 other => other,
             })?;
         }
+        Ok(report)
+    }
+
+    /// What [`Self::remember`] would make of turns. Nothing is kept, so the same turns are new again the next time.
+    ///
+    /// # Errors
+    /// [`TurnError`].
+    pub fn remember_dry(&self, turns: &[Turn]) -> Result<Remembered, TurnError> {
+        let mut report = Remembered::default();
+        let episodes = self.episodes_of(turns, &mut report)?;
+        report.new = episodes.into_iter().map(|(id, _)| id).collect();
         Ok(report)
     }
 

@@ -23,7 +23,7 @@ pub(crate) enum Verb {
     Add(add::Add),
     /// Learn from what was said and no model was asked about yet.
     #[command(
-        after_help = "Examples:\n  tally memory learn\n  tally memory learn --model qwen3 --calls 100"
+        after_help = "Examples:\n  tally memory learn\n  tally memory learn --model qwen3 --calls 100\n  tally memory learn --dry-run --calls 10          what would be learnt"
     )]
     Learn(add::Learn),
     /// Find what was said and learnt.
@@ -55,7 +55,7 @@ pub(crate) enum Verb {
     History(control::History),
     /// Take in exports of ChatGPT, Claude, Telegram, WhatsApp, Slack and Discord; Markdown, text, HTML, PDF and DOCX.
     #[command(
-        after_help = "Examples:\n  tally memory import conversations.json\n  tally memory import 'WhatsApp Chat.txt' --me Anna --offset 60\n  tally memory import notes.md report.pdf --learn"
+        after_help = "Examples:\n  tally memory import conversations.json\n  tally memory import 'WhatsApp Chat.txt' --me Anna --offset 60\n  tally memory import notes.md report.pdf --learn\n  tally memory import chat.zip --dry-run          what would be taken, and what would not"
     )]
     Import(import::Import),
     /// Write everything to a file that other programs or people read.

@@ -7,12 +7,12 @@ use clap::Args as ClapArgs;
 use serde::Deserialize;
 use tally_memory::secrets::Secrets;
 use tally_memory::{
-    ChatModel, LearnError, Learnt, Memory, Options, Refused, RememberError, Role, Turn,
+    ChatModel, DryRun, LearnError, Learnt, Memory, Options, Refused, RememberError, Role, Turn,
 };
 
 use crate::failure::{Failure, OrFail, Outcome};
 use crate::memories::{self, Opened, WhichMemory};
-use crate::ui::{Progress, printable, say};
+use crate::ui::{Progress, grouped, printable, say};
 use crate::vaults;
 
 /// Most bytes of a file of turns.
@@ -71,6 +71,9 @@ pub(crate) struct Learn {
     /// Most calls of the model.
     #[arg(long, value_name = "N")]
     calls: Option<usize>,
+    /// Say what would be learnt, and keep nothing: the next `learn` asks about the same lines.
+    #[arg(long, conflicts_with = "relate")]
+    dry_run: bool,
     /// Also ask the model what new facts are to known ones: the same, newer, or against them. For models larger than the one that
     /// comes with the program.
     #[arg(long)]
@@ -113,7 +116,10 @@ pub(crate) fn add(args: &Add, json: bool) -> Outcome {
         return dry_run(&opened, args, &turns, json);
     }
     let bar = Progress::spinner("remembering");
-    let report = opened.memory.remember(&turns).map_err(remembering)?;
+    let report = opened
+        .memory
+        .remember_telling(&turns, embedding(&bar, ""))
+        .map_err(remembering)?;
     drop(bar);
     let learnt = if args.no_learn {
         None
@@ -151,6 +157,9 @@ pub(crate) fn add(args: &Add, json: bool) -> Outcome {
 }
 
 pub(crate) fn learn(args: &Learn, json: bool) -> Outcome {
+    if args.dry_run {
+        return learn_dry(args, json);
+    }
     let mut opened = args.which.write(Options {
         relate: args.relate,
         ..Options::default()
@@ -160,10 +169,12 @@ pub(crate) fn learn(args: &Learn, json: bool) -> Outcome {
     let calls = args.calls.unwrap_or(usize::MAX);
     let learnt = learning(&mut opened.memory, &model, now, calls)?;
     // What was kept without vectors, before there was a model or while it failed, gets them.
+    let bar = Progress::spinner("embedding");
     opened
         .memory
-        .embed_missing(|_, _| ())
+        .embed_missing(embedding(&bar, ""))
         .map_err(remembering)?;
+    drop(bar);
     if json {
         say!("{}", described(&opened.memory, &learnt));
     } else {
@@ -179,39 +190,102 @@ pub(crate) fn learning(
     calls: usize,
 ) -> Result<Learnt, Failure> {
     let bar = Progress::spinner("learning");
+    let lines = memory.counts().unlearnt_lines;
     memory
-        .learn(model, now, calls, |left| {
-            bar.says(format!("learning: {left} lines left"))
-        })
+        .learn(model, now, calls, asked_about(&bar, "learning", lines))
         .map_err(learning_failed)
 }
 
-fn dry_run(opened: &Opened, args: &Add, turns: &[Turn], json: bool) -> Outcome {
+/// Says on the bar how many texts are embedded, and of how many, after what comes before it.
+pub(super) fn embedding(bar: &Progress, before: &str) -> impl FnMut(usize, usize) {
+    move |done, of| {
+        bar.says(format!(
+            "{before}embedding: {} of {}",
+            grouped(done as u64),
+            grouped(of as u64)
+        ));
+    }
+}
+
+/// Says on the bar how many of so many lines the model was asked about.
+fn asked_about(bar: &Progress, doing: &str, lines: usize) -> impl FnMut(usize) {
+    move |left| {
+        bar.says(format!(
+            "{doing}: {} of {} lines",
+            grouped(lines.saturating_sub(left) as u64),
+            grouped(lines as u64)
+        ));
+    }
+}
+
+fn learn_dry(args: &Learn, json: bool) -> Outcome {
+    let opened = args.which.read()?;
+    let now = memories::now()?;
     let model = opened.chat(args.model.as_deref());
+    let calls = args.calls.unwrap_or(usize::MAX);
     let bar = Progress::spinner("asking");
+    let lines = opened.memory.counts().unlearnt_lines;
     let dry = opened
         .memory
-        .learn_dry(turns, &model, memories::now()?)
+        .learn_dry_kept(&model, now, calls, asked_about(&bar, "asking", lines))
         .map_err(learning_failed)?;
     drop(bar);
     if json {
-        say!(
-            "{}",
-            serde_json::json!({
-                "facts": dry.facts,
-                "refused": refused(&dry.refused),
-                "unreadable": dry.unreadable,
-                "prompt_tokens": dry.prompt_tokens,
-                "output_tokens": dry.output_tokens,
-            })
-        );
-        return Ok(());
+        say!("{}", dry_described(&dry));
+    } else {
+        dry_shown(&dry);
     }
+    Ok(())
+}
+
+/// What would be learnt from turns that are not kept.
+pub(super) fn would_learn(
+    opened: &Opened,
+    model: Option<&str>,
+    turns: &[Turn],
+) -> Result<DryRun, Failure> {
+    let (model, now) = (opened.chat(model), memories::now()?);
+    let bar = Progress::spinner("asking");
+    let mut all = DryRun::default();
+    for some in turns.chunks(Memory::TURNS_MAX) {
+        let dry = opened.memory.learn_dry(some, &model, now, |left| {
+            bar.says(format!("asking: {} lines left", grouped(left as u64)));
+        });
+        all.add(dry.map_err(learning_failed)?);
+    }
+    Ok(all)
+}
+
+fn dry_run(opened: &Opened, args: &Add, turns: &[Turn], json: bool) -> Outcome {
+    let dry = would_learn(opened, args.model.as_deref(), turns)?;
+    if json {
+        say!("{}", dry_described(&dry));
+    } else {
+        dry_shown(&dry);
+    }
+    Ok(())
+}
+
+pub(super) fn dry_described(dry: &DryRun) -> serde_json::Value {
+    serde_json::json!({
+        "facts": dry.facts,
+        "refused": refused(&dry.refused),
+        "unreadable": dry.unreadable,
+        "remaining": dry.remaining,
+        "calls": dry.calls,
+        "prompt_tokens": dry.prompt_tokens,
+        "output_tokens": dry.output_tokens,
+    })
+}
+
+pub(super) fn dry_shown(dry: &DryRun) {
     for fact in &dry.facts {
         say!("{}: {}", printable(&fact.subject), printable(&fact.text));
     }
     show_refused(&dry.refused, dry.unreadable);
-    Ok(())
+    if dry.remaining > 0 {
+        eprintln!("{} lines were not asked about", dry.remaining);
+    }
 }
 
 pub(super) fn described(memory: &Memory, learnt: &Learnt) -> serde_json::Value {

@@ -2,19 +2,26 @@
 //!
 //! Reading a file again adds nothing, so an import that was interrupted is resumed by starting it again.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use clap::Args as ClapArgs;
 use tally_import::{DateOrder, Format, Offset, Options, Report};
-use tally_memory::secrets::Secrets;
-use tally_memory::{Memory, RememberError, Remembered, Turn};
+use tally_memory::secrets::{SecretKind, Secrets, mask};
+use tally_memory::{EpisodeId, Memory, RememberError, Remembered, Turn};
 use tally_memory_service::{PIECE, in_pieces, turns_of};
 
-use super::add::{described, learning, remembering, show};
+use super::add::{
+    described, dry_described, dry_shown, embedding, learning, remembering, show, would_learn,
+};
 use crate::failure::{Failure, OrFail, Outcome};
 use crate::memories::{self, WhichMemory};
-use crate::ui::{Progress, printable, say};
+use crate::ui::{Progress, grouped, printable, say};
+
+/// Secrets of a file that are shown by where they stood, and characters that are shown of what was not taken.
+const SECRETS_SHOWN: usize = 5;
+const SHOWN: usize = 80;
 
 /// Take in exports of other programs and documents.
 #[derive(ClapArgs)]
@@ -46,6 +53,9 @@ pub(crate) struct Import {
     /// Learn from it now. It can take long; `tally memory learn` does it later, and goes on where it stopped.
     #[arg(long)]
     learn: bool,
+    /// Say what would be taken, and with --learn what would be learnt from it, and keep nothing.
+    #[arg(long)]
+    dry_run: bool,
     /// The chat model to learn with; else the default one.
     #[arg(long, value_name = "MODEL", requires = "learn")]
     model: Option<String>,
@@ -63,7 +73,44 @@ fn format(text: &str) -> Result<Format, String> {
 /// What became of one file.
 struct Taken {
     report: Report,
+    came: Came,
+}
+
+/// What came of its turns.
+#[derive(Default)]
+struct Came {
     remembered: Remembered,
+    /// The first secrets that were not kept.
+    secrets: Vec<Secret>,
+}
+
+/// A secret that was not kept: what it was, where it stood, and the words around it as they are kept.
+struct Secret {
+    kind: SecretKind,
+    place: String,
+    words: String,
+}
+
+/// What a dry run goes by, since it keeps nothing.
+#[derive(Default)]
+struct Dry {
+    /// What would have been kept by now.
+    seen: BTreeSet<EpisodeId>,
+    /// Turns, where it is asked what would be learnt from them.
+    turns: Option<Vec<Turn>>,
+}
+
+impl Dry {
+    fn would(&mut self, memory: &Memory, turns: &[Turn]) -> Result<Remembered, RememberError> {
+        let mut all = in_pieces(turns, |piece| Ok(memory.remember_dry(piece)?))?;
+        let new = all.new.len();
+        all.new.retain(|id| self.seen.insert(*id));
+        all.known += new - all.new.len();
+        if let Some(kept) = &mut self.turns {
+            kept.extend_from_slice(turns);
+        }
+        Ok(all)
+    }
 }
 
 pub(crate) fn import(args: &Import, json: bool) -> Outcome {
@@ -78,10 +125,19 @@ pub(crate) fn import(args: &Import, json: bool) -> Outcome {
     } else {
         Secrets::Drop
     };
-    let mut opened = args.which.write(tally_memory::Options {
+    let keeping = tally_memory::Options {
         secrets,
         ..tally_memory::Options::default()
-    })?;
+    };
+    let mut opened = if args.dry_run {
+        args.which.read_with(keeping)?
+    } else {
+        args.which.write(keeping)?
+    };
+    let mut dry = args.dry_run.then(|| Dry {
+        turns: args.learn.then(Vec::new),
+        ..Dry::default()
+    });
     let mut all = Vec::new();
     for path in &args.files {
         let options = Options {
@@ -97,9 +153,14 @@ pub(crate) fn import(args: &Import, json: bool) -> Outcome {
             me: args.me.clone(),
             ..Options::default()
         };
-        all.push((path, one(&mut opened.memory, path, &options)?));
+        let taken = one(&mut opened.memory, path, &options, dry.as_mut())?;
+        all.push((path, taken));
     }
-    let learnt = if args.learn {
+    let would = match dry.and_then(|dry| dry.turns) {
+        Some(turns) => Some(would_learn(&opened, args.model.as_deref(), &turns)?),
+        None => None,
+    };
+    let learnt = if args.learn && !args.dry_run {
         let model = opened.chat(args.model.as_deref());
         let now = memories::now()?;
         Some(learning(&mut opened.memory, &model, now, usize::MAX)?)
@@ -109,15 +170,25 @@ pub(crate) fn import(args: &Import, json: bool) -> Outcome {
     if json {
         let files: Vec<serde_json::Value> =
             all.iter().map(|(path, taken)| file(path, taken)).collect();
-        let mut answer = serde_json::json!({ "files": files });
+        let mut answer = serde_json::json!({ "files": files, "dry_run": args.dry_run });
         if let Some(learnt) = &learnt {
             answer["learnt"] = described(&opened.memory, learnt);
+        }
+        if let Some(would) = &would {
+            answer["would_learn"] = dry_described(would);
         }
         say!("{answer}");
         return Ok(());
     }
     for (path, taken) in &all {
         tell(path, taken);
+    }
+    if args.dry_run {
+        if let Some(would) = &would {
+            dry_shown(would);
+        }
+        eprintln!("nothing was kept: this was a dry run");
+        return Ok(());
     }
     match &learnt {
         Some(learnt) => show(&opened.memory, learnt),
@@ -131,20 +202,25 @@ pub(crate) fn import(args: &Import, json: bool) -> Outcome {
     Ok(())
 }
 
-fn one(memory: &mut Memory, path: &Path, options: &Options) -> Result<Taken, Failure> {
-    let bar = Progress::spinner(format!("reading {}", path.display()));
+fn one(
+    memory: &mut Memory,
+    path: &Path,
+    options: &Options,
+    mut dry: Option<&mut Dry>,
+) -> Result<Taken, Failure> {
+    let file = path.display().to_string();
+    let bar = Progress::spinner(format!("reading {file}"));
     let size = std::fs::metadata(path)
-        .or_misuse(format_args!("read {}", path.display()))?
+        .or_misuse(format_args!("read {file}"))?
         .len();
     if size > options.limits.input_len as u64 {
         return Err(Failure::misuse(format_args!(
-            "{} has {size} bytes, more than the {} that are read",
-            path.display(),
+            "{file} has {size} bytes, more than the {} that are read",
             options.limits.input_len
         )));
     }
-    let bytes = std::fs::read(path).or_misuse(format_args!("read {}", path.display()))?;
-    let mut remembered = Remembered::default();
+    let bytes = std::fs::read(path).or_misuse(format_args!("read {file}"))?;
+    let mut came = Came::default();
     let mut waiting: Vec<Turn> = Vec::new();
     let mut failed: Option<RememberError> = None;
     let report = crate::reading::read(&bytes, options, &mut |item| {
@@ -152,15 +228,8 @@ fn one(memory: &mut Memory, path: &Path, options: &Options) -> Result<Taken, Fai
         if waiting.len() < PIECE {
             return ControlFlow::Continue(());
         }
-        match keep(memory, &mut waiting, &mut remembered) {
-            Ok(()) => {
-                bar.says(format!(
-                    "{}: {} remembered",
-                    path.display(),
-                    remembered.new.len()
-                ));
-                ControlFlow::Continue(())
-            }
+        match keep(memory, &mut waiting, dry.as_deref_mut(), &mut came, &bar) {
+            Ok(()) => ControlFlow::Continue(()),
             Err(error) => {
                 failed = Some(error);
                 ControlFlow::Break(())
@@ -168,34 +237,95 @@ fn one(memory: &mut Memory, path: &Path, options: &Options) -> Result<Taken, Fai
         }
     });
     if failed.is_none()
-        && let Err(error) = keep(memory, &mut waiting, &mut remembered)
+        && let Err(error) = keep(memory, &mut waiting, dry, &mut came, &bar)
     {
         failed = Some(error);
     }
     if let Some(error) = failed {
         return Err(remembering(error));
     }
-    let report = report.map_err(|error| {
-        Failure::misuse(format_args!(
-            "{} cannot be imported: {error}",
-            path.display()
-        ))
-    })?;
-    Ok(Taken { report, remembered })
+    let report = report
+        .map_err(|error| Failure::misuse(format_args!("{file} cannot be imported: {error}")))?;
+    Ok(Taken { report, came })
 }
 
+/// Has what is waiting remembered, and says on the bar how far it is.
 fn keep(
     memory: &mut Memory,
     waiting: &mut Vec<Turn>,
-    total: &mut Remembered,
+    dry: Option<&mut Dry>,
+    came: &mut Came,
+    bar: &Progress,
 ) -> Result<(), RememberError> {
     if waiting.is_empty() {
         return Ok(());
     }
-    let done = in_pieces(waiting, |piece| memory.remember(piece))?;
+    let before = came.remembered.new.len() + came.remembered.known;
+    let mut done = 0;
+    let all = match dry {
+        Some(dry) => dry.would(memory, waiting)?,
+        None => in_pieces(waiting, |piece| {
+            let before = format!("{} turns read; ", grouped((before + done) as u64));
+            bar.says(format!("{before}remembering {} more", piece.len()));
+            done += piece.len();
+            memory.remember_telling(piece, embedding(bar, &before))
+        })?,
+    };
+    for (at, kind) in &all.secrets {
+        if came.secrets.len() < SECRETS_SHOWN {
+            came.secrets.push(secret(&waiting[*at], *kind));
+        }
+    }
     waiting.clear();
-    total.add(0, done);
+    came.remembered.add(0, all);
+    bar.says(format!(
+        "{} turns read",
+        grouped((came.remembered.new.len() + came.remembered.known) as u64)
+    ));
     Ok(())
+}
+
+/// A secret of a turn as it can be shown: by the words that are kept.
+fn secret(turn: &Turn, kind: SecretKind) -> Secret {
+    let (stored, _) = Secrets::Drop.drop_from(&turn.text);
+    let mark = format!("[{} not kept]", kind.as_str());
+    let at = stored.find(&mark).unwrap_or_default();
+    // The words before it say what it was of.
+    let start = stored[..at]
+        .char_indices()
+        .rev()
+        .nth(SHOWN / 2)
+        .map_or(0, |(start, _)| start);
+    let key = turn.key.as_deref().unwrap_or_default();
+    Secret {
+        kind,
+        place: format!("{}, {}", named(&turn.thread), named(key)),
+        words: short(&stored[start..]),
+    }
+}
+
+/// How something that was left begins, for whoever looks at the screen: without secrets, which are taken out before it is cut.
+fn beginning(text: &str) -> String {
+    short(&mask(text))
+}
+
+/// On one line, and cut.
+fn short(text: &str) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}
+
+/// A name or a place without secrets. An id as programs make them (RFC 9562) is none, random as it looks.
+fn named(name: &str) -> String {
+    let is_uuid = name.len() == 36
+        && name.bytes().enumerate().all(|(at, byte)| match at {
+            8 | 13 | 18 | 23 => byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        });
+    if is_uuid { name.to_owned() } else { mask(name) }
 }
 
 fn file(path: &Path, taken: &Taken) -> serde_json::Value {
@@ -204,9 +334,28 @@ fn file(path: &Path, taken: &Taken) -> serde_json::Value {
         .left_out
         .iter()
         .map(|one| {
-            serde_json::json!({ "reason": one.reason.code(), "count": one.count, "examples": one.examples })
+            let examples: Vec<serde_json::Value> = one
+                .examples
+                .iter()
+                .map(|example| {
+                    serde_json::json!({
+                        "place": named(&example.place),
+                        "begins": example.begins.as_deref().map(beginning),
+                    })
+                })
+                .collect();
+            serde_json::json!({ "reason": one.reason.code(), "count": one.count, "examples": examples })
         })
         .collect();
+    let secrets: Vec<serde_json::Value> = taken
+        .came
+        .secrets
+        .iter()
+        .map(|one| {
+            serde_json::json!({ "kind": one.kind.as_str(), "place": one.place, "words": one.words })
+        })
+        .collect();
+    let remembered = &taken.came.remembered;
     serde_json::json!({
         "file": path,
         "format": taken.report.format.name(),
@@ -217,35 +366,97 @@ fn file(path: &Path, taken: &Taken) -> serde_json::Value {
         "left_out": left,
         "assumptions": taken.report.assumptions,
         "fault": taken.report.fault,
-        "new": taken.remembered.new.len(),
-        "known": taken.remembered.known,
-        "forgotten": taken.remembered.forgotten,
-        "secrets": taken.remembered.secrets.len(),
-        "embedded": taken.remembered.embedded,
+        "new": remembered.new.len(),
+        "known": remembered.known,
+        "forgotten": remembered.forgotten,
+        "empty": remembered.empty,
+        "secrets": remembered.secrets.len(),
+        "secret_examples": secrets,
+        "embedded": remembered.embedded,
     })
 }
 
 fn tell(path: &Path, taken: &Taken) {
-    let report = &taken.report;
+    let (report, remembered) = (&taken.report, &taken.came.remembered);
     eprintln!(
         "{} ({}): {} turns and {} passages read; {} new, {} known already",
         path.display(),
         report.format,
         report.turns,
         report.passages,
-        taken.remembered.new.len(),
-        taken.remembered.known
+        remembered.new.len(),
+        remembered.known
     );
     for one in &report.left_out {
         eprintln!("  left out: {} {}", one.count, one.reason);
+        for example in &one.examples {
+            let place = printable(&named(&example.place));
+            match &example.begins {
+                Some(text) => eprintln!("    {place}: {}", printable(&beginning(text))),
+                None => eprintln!("    {place}"),
+            }
+        }
     }
     for assumption in &report.assumptions {
         eprintln!("  assumed: {}", printable(assumption));
     }
-    if !taken.remembered.secrets.is_empty() {
-        eprintln!("  {} secrets were not kept", taken.remembered.secrets.len());
+    if remembered.forgotten > 0 {
+        eprintln!(
+            "  {} were forgotten before, and stay so",
+            remembered.forgotten
+        );
+    }
+    if !remembered.secrets.is_empty() {
+        eprintln!("  {} secrets were not kept", remembered.secrets.len());
+        for one in &taken.came.secrets {
+            eprintln!("    {}: {}", printable(&one.place), printable(&one.words));
+        }
     }
     if let Some(fault) = &report.fault {
         eprintln!("  the file broke off: {}", printable(fault));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_of_what_was_left_has_no_secret_even_where_it_is_cut() {
+        let card = "4111 1111 1111 1111";
+        for before in 0..=SHOWN {
+            let text = format!("{}\n{card} is my card", "x".repeat(before));
+            let shown = beginning(&text);
+            assert!(!shown.contains("4111") && !shown.contains('\n'), "{shown}");
+            assert!(shown.chars().count() <= SHOWN + 1, "{shown}");
+        }
+        let id = "f47ac10b-58cc-4372-a567-0e02b2c3d479";
+        assert_eq!(named(id), id);
+        assert!(!named("password: hunter2.txt").contains("hunter2"));
+    }
+
+    #[test]
+    fn a_secret_is_shown_by_the_words_around_it_as_they_are_kept() {
+        let turn = Turn {
+            app: "whatsapp".to_owned(),
+            thread: "Ben".to_owned(),
+            key: Some("2023-12-31T21:41:00#1".to_owned()),
+            role: tally_memory::Role::Person,
+            speaker: "Ben".to_owned(),
+            at: None,
+            text: format!(
+                "{}My card is 4111 1111 1111 1111, and the password is hunter2",
+                "é".repeat(100)
+            ),
+        };
+        for (kind, words) in [
+            (SecretKind::Card, "My card is [card number not kept]"),
+            (SecretKind::Password, "password is [password not kept]"),
+        ] {
+            let shown = secret(&turn, kind);
+            assert_eq!(shown.place, "Ben, 2023-12-31T21:41:00#1");
+            assert!(shown.words.contains(words), "{}", shown.words);
+            assert!(!shown.words.contains("4111") && !shown.words.contains("hunter2"));
+        }
     }
 }
