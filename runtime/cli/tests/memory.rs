@@ -4,10 +4,12 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::Value;
-use support::vaults::{init, vault, with_secrets};
+use support::vaults::{init, started, vault, with_secrets};
 use support::{Ended, Machine, checkout, component};
 
 /// A verb of `tally memory`, opened with the passphrase.
@@ -189,6 +191,20 @@ fn files_of_turns_and_of_other_programs_are_taken_once() {
         .says("September");
 }
 
+/// A chat of WhatsApp with so many messages, one each minute.
+fn chat(messages: usize) -> String {
+    let line = |number: usize| {
+        let (day, minute) = (1 + number / 1_440, number % 1_440);
+        format!(
+            "{day:02}.01.24, {:02}:{:02} - {}: message {number} of the chat about the garden\n",
+            minute / 60,
+            minute % 60,
+            ["Anna", "Ben"][number % 2]
+        )
+    };
+    (0..messages).map(line).collect()
+}
+
 /// What was said, by its id.
 fn episodes(machine: &Machine) -> BTreeMap<String, Value> {
     let exported = memory(machine, &["export"]).ok().json();
@@ -200,6 +216,69 @@ fn episodes(machine: &Machine) -> BTreeMap<String, Value> {
         .collect();
     assert_eq!(by_id.len(), count, "nothing is there twice");
     by_id
+}
+
+fn records(machine: &Machine) -> u64 {
+    let status = vault(machine, &["status", "--json"]).ok().json();
+    let all = status["namespaces"].as_array().expect("namespaces");
+    let memories = all.iter().find(|one| one["name"] == "memory");
+    memories.expect("it was made")["records"]
+        .as_u64()
+        .expect("a number")
+}
+
+#[test]
+fn an_import_that_is_killed_and_started_again_ends_as_one_that_was_not() {
+    const MESSAGES: usize = 7_000;
+    let (machine, whole) = (machine(), self::machine());
+    let text = chat(MESSAGES);
+    for one in [&machine, &whole] {
+        one.file("WhatsApp Chat with Ben.txt", &text);
+        let model = one.file("embed.gguf", tally_seed_model::embedding_model(1));
+        let model = model.to_str().expect("UTF-8");
+        one.tally(["model", "add", model, "--name", "embed"]).ok();
+    }
+    let place = |machine: &Machine| {
+        let path = machine.path("WhatsApp Chat with Ben.txt");
+        path.to_str().expect("UTF-8").to_owned()
+    };
+
+    let file = place(&machine);
+    let verb = ["memory", "import", &file, "--passphrase-fd", "3"];
+    let mut import = started(&machine, &verb);
+    while records(&machine) == 0 {
+        assert!(
+            import.try_wait().expect("it can be asked").is_none(),
+            "it ended before it was seen to keep anything"
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // SIGKILL: nothing is tidied up.
+    import.kill().expect("it can be killed");
+    let status = import.wait().expect("it was started here");
+    assert_eq!(status.signal(), Some(9), "it had ended: {status}");
+    let kept = episodes(&machine).len();
+    assert!(0 < kept && kept < MESSAGES, "{kept}");
+
+    let again = memory(&machine, &["import", &file, "--json"]).ok().json();
+    let report = &again["files"][0];
+    assert_eq!(report["known"], kept, "{report}");
+    assert_eq!(report["new"], MESSAGES - kept, "{report}");
+
+    let file = place(&whole);
+    let once = memory(&whole, &["import", &file, "--json"]).ok().json();
+    assert_eq!(once["files"][0]["new"], MESSAGES);
+    assert_eq!(once["files"][0]["embedded"], MESSAGES);
+    assert_eq!(episodes(&machine), episodes(&whole));
+
+    // Vectors too: there is nothing left to embed.
+    memory(&machine, &["import", &place(&machine)])
+        .ok()
+        .says("0 new, 7000 known already");
+    let third = memory(&machine, &["import", &place(&machine), "--json"])
+        .ok()
+        .json();
+    assert_eq!(third["files"][0]["embedded"], 0, "{third}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! `tally` with a vault: the passphrase comes on a descriptor, as from another program.
 
-use std::process::Command;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 
 use super::{Ended, Machine};
 
@@ -10,6 +11,19 @@ pub(crate) const PASSPHRASE: &str = "correct horse battery staple";
 pub(crate) fn with_secrets(machine: &Machine, args: &[&str], other: Option<&str>) -> Ended {
     let pass = machine.file("passphrase", PASSPHRASE);
     let other = machine.file("other", other.unwrap_or_default());
+    Ended::of(shell(machine, args, &pass, &other))
+}
+
+/// The same with the passphrase alone, going on while others run: it reads files of its own.
+pub(crate) fn started(machine: &Machine, args: &[&str]) -> Child {
+    let pass = machine.file("passphrase-of-its-own", PASSPHRASE);
+    let mut command = shell(machine, args, &pass, Path::new("/dev/null"));
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn().expect("the command can be started")
+}
+
+/// The shell puts itself out of the way: what is started is `tally`.
+fn shell(machine: &Machine, args: &[&str], pass: &Path, other: &Path) -> Command {
     let inner = machine.command();
     let mut shell = Command::new("sh");
     shell
@@ -25,8 +39,8 @@ pub(crate) fn with_secrets(machine: &Machine, args: &[&str], other: Option<&str>
     shell
         .env("PASS", pass)
         .env("OTHER", other)
-        .stdin(std::process::Stdio::null());
-    Ended::of(shell)
+        .stdin(Stdio::null());
+    shell
 }
 
 /// A verb of `tally vault`, opened with the passphrase.
