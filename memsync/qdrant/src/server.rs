@@ -45,6 +45,8 @@ enum Order {
     /// These and no others are to stay.
     Keep(BTreeSet<Name>),
     Nearest(Vec<f32>, usize),
+    /// The collection itself is to go.
+    Delete,
 }
 
 enum Done {
@@ -120,6 +122,14 @@ impl Collection {
             slots: BTreeMap::new(),
             is_swept: false,
         })
+    }
+
+    /// Deletes it on the server, with all that is in it.
+    ///
+    /// # Errors
+    /// [`CandidatesError`]; then it may still be there.
+    pub fn delete(self) -> Result<(), CandidatesError> {
+        self.ask(Order::Delete).map(drop)
     }
 
     fn ask(&self, order: Order) -> Answer {
@@ -302,6 +312,14 @@ impl Remote {
                 for some in stale.chunks(BATCH) {
                     self.delete(some.to_vec()).await?;
                 }
+                Ok(Done::Nothing)
+            }
+            Order::Delete => {
+                self.client
+                    .delete_collection(&self.collection)
+                    .await
+                    .map_err(failed)?;
+                self.present = None;
                 Ok(Done::Nothing)
             }
             Order::Nearest(vector, count) => {

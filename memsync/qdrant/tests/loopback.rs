@@ -21,7 +21,7 @@ use qdrant_edge::{
 use tally_qdrant::edge::{Shard, place};
 use tally_qdrant::rotation::RotationKey;
 use tally_qdrant::server::{Collection, ServerOptions};
-use tally_qdrant::{Assisted, Candidates};
+use tally_qdrant::{Assisted, Candidates, CandidatesError};
 use tally_recall::{ExactVectors, VectorIndex};
 use tonic::{Request, Response, Status};
 
@@ -218,6 +218,21 @@ fn whoever_comes_back_sends_only_what_is_new_and_removes_what_is_gone() {
     let seen = seen.lock().expect("nobody panicked");
     assert_eq!(seen.vectors.len() - sent.expect("it was counted"), 100);
     assert_eq!(seen.deleted, 100);
+}
+
+#[test]
+fn a_collection_that_was_deleted_is_not_there_any_more() {
+    let (url, _) = server();
+    let points: Vec<(u32, Vec<f32>)> = (0..).zip(vectors(300)).collect();
+    let mut made = collection(&url, 4);
+    made.put(&points).expect("it takes them");
+    let asked = &points[0].1;
+    assert_eq!(made.nearest(asked, 1).expect("it answers"), [0]);
+    made.delete().expect("it is deleted");
+    assert!(matches!(
+        collection(&url, 4).nearest(asked, 1),
+        Err(CandidatesError::Refused(_))
+    ));
 }
 
 #[test]
@@ -665,9 +680,14 @@ impl Collections for Service {
     }
     async fn delete(
         &self,
-        _: Request<wire::DeleteCollection>,
+        request: Request<wire::DeleteCollection>,
     ) -> Reply<wire::CollectionOperationResponse> {
-        absent()
+        let name = request.into_inner().collection_name;
+        let held = self.shards.lock().map_err(internal)?.remove(&name);
+        Ok(Response::new(wire::CollectionOperationResponse {
+            result: held.is_some(),
+            time: 0.0,
+        }))
     }
     async fn update_aliases(
         &self,
