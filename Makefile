@@ -49,6 +49,7 @@ test: setup ## All tests
 .PHONY: qdrant
 qdrant: setup ## Vectors searched by Qdrant, built and tested (docs/qdrant.md); hundreds of crates more, so not part of `make test`
 	@$(CARGO) test --release -p tally-qdrant --features loopback -- --nocapture
+	@cargo clippy --locked --release -p tally-cli --all-targets --features qdrant-edge,qdrant-server -- -D warnings
 
 .PHONY: fuzz-ledger
 fuzz-ledger: ## Every decoder of the ledger under libFuzzer, FUZZ_SECONDS=60 each; needs a nightly compiler and cargo-fuzz, so not part of `make test`
