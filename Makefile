@@ -69,6 +69,7 @@ bench: components ## The project's own benchmarks, as JSON
 	@$(TALLY) bench engine --json $(foreach name,bench-guest bench-guest-js bench-guest-python,--component $(COMPONENTS)/$(name).wasm)
 	@$(TALLY) bench inference --json
 	@$(TALLY) bench ledger --component $(COMPONENTS)/answer-with-sources.wasm --json
+	@$(TALLY) bench memory --folder $(CACHE) --json
 	@$(TALLY) bench receipts --json
 	@$(TALLY) bench vault --folder $(CACHE) --json
 

@@ -244,7 +244,7 @@ fn an_import_that_is_killed_and_started_again_ends_as_one_that_was_not() {
     };
 
     let file = place(&machine);
-    let verb = ["memory", "import", &file, "--passphrase-fd", "3"];
+    let verb = ["memory", "import", file.as_str(), "--passphrase-fd", "3"];
     let mut import = started(&machine, &verb);
     while records(&machine) == 0 {
         assert!(
@@ -355,6 +355,64 @@ fn what_an_import_does_not_take_is_said_with_its_place_and_without_secrets() {
         (&"system".into(), &2.into())
     );
     assert_eq!(left["examples"][1]["begins"], "Ben left the group.");
+}
+
+#[test]
+fn the_bench_of_memories_asks_vaults_of_the_sizes_it_is_told_and_leaves_nothing_behind() {
+    let machine = Machine::bare();
+    let folder = machine.path("bench");
+    std::fs::create_dir(&folder).expect("the temporary folder can be written");
+    let bench = |embedding: &str, sizes: &str| {
+        let figures = machine
+            .tally([
+                "bench",
+                "memory",
+                "--quick",
+                "--memories",
+                sizes,
+                "--embedding",
+                embedding,
+                "--folder",
+                folder.to_str().expect("UTF-8"),
+                "--json",
+            ])
+            .ok()
+            .json();
+        let left = std::fs::read_dir(&folder).expect("it is there").count();
+        assert_eq!(left, 0);
+        figures
+    };
+
+    let words = bench("none", "600,300");
+    for (row, size) in [(0_usize, 300), (1, 600)] {
+        let row = &words["recall"][row];
+        assert_eq!(
+            (&row["memories"], &row["vault"]["memories"]),
+            (&size.into(), &size.into())
+        );
+        assert_eq!(row["vault"]["withVectors"], 0, "{row}");
+        assert_eq!(row["vault"]["ofThatEmbeddingMs"], Value::Null, "{row}");
+        assert!(row["vault"]["recallMs"]["p99"].is_f64(), "{row}");
+    }
+    let ingest = &words["ingest"];
+    assert!(ingest["withoutVectors"]["limit"]["recordsPerSecond"].is_f64());
+    assert!(
+        ingest["withVectors"]
+            .as_str()
+            .is_some_and(|why| why.starts_with("not measured"))
+    );
+    assert_eq!(ingest["withFacts"]["turns"], 8, "{ingest}");
+    assert_ne!(ingest["withFacts"]["calls"], 0, "{ingest}");
+
+    let model = machine.file("embed.gguf", tally_seed_model::embedding_model(1));
+    let vectors = bench(model.to_str().expect("UTF-8"), "300");
+    let row = &vectors["recall"][0]["vault"];
+    assert_eq!(row["withVectors"], 300, "{row}");
+    assert!(row["ofThatEmbeddingMs"]["p50"].is_f64(), "{row}");
+    assert_eq!(
+        vectors["ingest"]["withVectors"]["embedded"], 128,
+        "{vectors}"
+    );
 }
 
 #[test]

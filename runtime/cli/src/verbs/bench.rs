@@ -10,11 +10,14 @@ mod receipts;
 mod vault;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::{Args as ClapArgs, ValueEnum};
 
 use crate::embedder::LocalEmbedder;
-use crate::failure::{OrFail, Outcome};
+use crate::failure::{Failure, OrFail, Outcome};
+use crate::home::Home;
+use crate::memories::LocalChat;
 use crate::setup;
 use crate::ui::{Progress, say};
 
@@ -29,7 +32,7 @@ enum Name {
     Ledger,
     /// Making and checking receipts; beside bare Ed25519.
     Receipts,
-    /// Recall at 10,000 and 100,000 memories, and their ingest; beside a scan of the bare vectors.
+    /// Recall at 10,000 and 100,000 memories, from a vault and bare, and their ingest; beside a scan of the bare vectors.
     Memory,
     /// Sealing, appending, opening and merging a vault; beside raw ciphers, age and SQLite.
     Vault,
@@ -38,7 +41,7 @@ enum Name {
 /// Measure this machine.
 #[derive(ClapArgs)]
 #[command(
-    after_help = "Examples:\n  tally bench receipts --json\n  tally bench engine --component bench-guest.wasm --component review-against-a-schema.wasm\n  tally bench inference --model some-chat-model.gguf --json\n  tally bench ledger --curves --rounds 100 --component answer-with-sources.wasm --json\n  tally bench memory --model all-minilm-l6-v2.f16.gguf --json\n  tally bench vault --folder . --json"
+    after_help = "Examples:\n  tally bench receipts --json\n  tally bench engine --component bench-guest.wasm --component review-against-a-schema.wasm\n  tally bench inference --model some-chat-model.gguf --json\n  tally bench ledger --curves --rounds 100 --component answer-with-sources.wasm --json\n  tally bench memory --memories 1000,10000 --embedding all-minilm-l6-v2.f16.gguf --json\n  tally bench vault --folder . --json"
 )]
 pub(crate) struct Args {
     /// What to measure.
@@ -47,14 +50,28 @@ pub(crate) struct Args {
     /// timed with and without settlement.
     #[arg(long = "component", value_name = "FILE")]
     components: Vec<PathBuf>,
-    /// For `inference`: a GGUF file; else a small model with seeded weights. For `memory`: an embedding model, by name or file;
-    /// else the default one, or the only one of this machine.
+    /// For `inference`: a GGUF file; else a small model with seeded weights. For `memory`: the chat model that learns facts, by
+    /// name; else the default one.
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
-    /// For `vault`: where to work, on a disk; else the folder for temporary files.
+    /// For `memory`: an embedding model, by name or file; else the default one, or the only one of this machine. `none`: words
+    /// alone.
+    #[arg(long, value_name = "MODEL", env = "TALLY_EMBEDDING")]
+    embedding: Option<String>,
+    /// For `memory`: how many memories there are to be when it is asked, several numbers with commas between them; else 10,000 and
+    /// 100,000.
+    #[arg(
+        long,
+        value_name = "N",
+        value_delimiter = ',',
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000)
+    )]
+    memories: Vec<u32>,
+    /// For `vault` and `memory`: where to work, on a disk; else the folder for temporary files.
     #[arg(long, value_name = "FOLDER")]
     folder: Option<PathBuf>,
-    /// For `vault`: leave the vault of a million operations out. For `ledger`: three seconds for each figure.
+    /// For `vault`: leave the vault of a million operations out. For `memory`: leave 100,000 memories out, and take in fewer turns.
+    /// For `ledger`: three seconds for each figure.
     #[arg(long)]
     quick: bool,
     /// For `ledger`: how many validators.
@@ -95,12 +112,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
             component: args.components.first().map(PathBuf::as_path),
         }),
         Name::Receipts => receipts::run(),
-        Name::Memory => {
-            let runtime = crate::runtime()?;
-            let asked = args.model.as_deref().map(|model| model.to_string_lossy());
-            let embedder = LocalEmbedder::find(asked.as_deref(), runtime.handle())?;
-            memory::run(embedder.as_ref())
-        }
+        Name::Memory => with_models(args, &progress)?,
         Name::Vault => match &args.opened {
             Some(folder) => vault::opened(folder),
             None => vault::run(&vault::Options {
@@ -120,4 +132,30 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
         );
     }
     Ok(())
+}
+
+/// `memory` with the models of this machine, which are looked for before anything is measured.
+fn with_models(
+    args: &Args,
+    progress: &Progress,
+) -> Result<anyhow::Result<serde_json::Value>, Failure> {
+    let runtime = crate::runtime()?;
+    let embedding = LocalEmbedder::find(args.embedding.as_deref(), runtime.handle())?;
+    let home = Home::open()?;
+    let key = Arc::new(home.node_key()?);
+    let models = runtime.block_on(setup::models(&home, &key, None))?;
+    let name = args.model.as_deref().map(|model| model.to_string_lossy());
+    let chat = LocalChat::new(
+        models.service.clone(),
+        name.as_deref().unwrap_or_default(),
+        runtime.handle().clone(),
+    );
+    Ok(memory::run(memory::Options {
+        sizes: &args.memories,
+        quick: args.quick,
+        folder: args.folder.as_deref(),
+        embedding,
+        chat: &chat,
+        progress,
+    }))
 }

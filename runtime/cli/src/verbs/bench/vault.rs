@@ -1003,7 +1003,7 @@ fn copy_folder(from: &Path, to: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn folder_bytes(folder: &Path) -> anyhow::Result<u64> {
+pub(super) fn folder_bytes(folder: &Path) -> anyhow::Result<u64> {
     let mut bytes = 0;
     let mut left = vec![folder.to_path_buf()];
     while let Some(folder) = left.pop() {
@@ -1020,7 +1020,7 @@ fn folder_bytes(folder: &Path) -> anyhow::Result<u64> {
 }
 
 /// As the kernel calls the file system that a folder is on.
-fn file_system_of(folder: &Path) -> anyhow::Result<String> {
+pub(super) fn file_system_of(folder: &Path) -> anyhow::Result<String> {
     // Each line: id, parent, device, root, mount point, options…, `-`, type, source, options.
     let mounts = std::fs::read_to_string("/proc/self/mountinfo")?;
     let on = mounts.lines().filter_map(|line| {
