@@ -1,6 +1,7 @@
 //! An embedding model of this machine, as memories use one: a vector for each text and one for each word of it.
 
 use std::path::Path;
+use std::time::Instant;
 
 use tally_inference::{
     Links, MAX_EMBED_TEXTS, ModelKind, ModelRecord, ModelStore, Service, StoreError,
@@ -8,6 +9,7 @@ use tally_inference::{
 use tally_recall::{EmbedError, Embedder, Embedding, TokenVectors};
 use tokio::runtime::Handle;
 
+use crate::calls::{self, Calls};
 use crate::failure::Failure;
 use crate::home::Home;
 use crate::keeper::Receipts;
@@ -52,6 +54,12 @@ impl LocalEmbedder {
     /// The same, which puts the receipt of each answer there before it gives the answer.
     pub(crate) fn keeping(mut self, receipts: Receipts) -> Self {
         self.local.receipts = receipts;
+        self
+    }
+
+    /// The same, whose calls are noted there.
+    pub(crate) fn noting(mut self, calls: Calls) -> Self {
+        self.local.calls = calls;
         self
     }
 
@@ -106,6 +114,9 @@ impl Embedder for LocalEmbedder {
         let mut embeddings = Vec::with_capacity(texts.len());
         for batch in texts.chunks(MAX_EMBED_TEXTS) {
             let (texts, nonce) = (batch.to_vec(), nonce().map_err(failed)?);
+            let began = Instant::now();
+            let note =
+                |ended: calls::Ended<'_>| self.local.note("embed", batch.len(), began, ended);
             let LocalModel {
                 service,
                 name,
@@ -122,9 +133,16 @@ impl Embedder for LocalEmbedder {
                     sentences.await.map(|embedded| (embedded, Vec::new()))
                 }
             });
-            let (embedded, rows) = embedded.map_err(|error| failed(error.to_string()))?;
-            let kept = self.local.receipts.keep(&embedded.receipt.envelope);
-            kept.map_err(|error| failed(error.to_string()))?;
+            let (embedded, rows) = embedded.map_err(|error| {
+                note(Err(calls::class(&error)));
+                failed(error.to_string())
+            })?;
+            let envelope = embedded.receipt.envelope.as_slice();
+            if let Err(error) = self.local.receipts.keep(envelope) {
+                note(Err(calls::NOT_KEPT));
+                return Err(failed(error.to_string()));
+            }
+            note(Ok((embedded.tokens, 0, Some(envelope))));
             let tokens = rows
                 .into_iter()
                 .map(|t| TokenVectors::from_rows(t.width, t.rows.chunks_exact(t.width)))

@@ -8,6 +8,7 @@
 //!   runs/             journals that were not given a place of their own
 //!   vault/            the vault of commands that name none
 //!   vaults/           what this device knows of vaults (`tally_vault`), and its sealed keys
+//!   calls/            what models were called for that no record of a vault names (`calls`)
 //!   gateway/          keys.json, hashes of the API keys of `tally serve`, mode 0600
 //!   ledger/           the network of commands that name none, its outbox, nodes of this machine (`network`), its own ledger (`own`)
 //!   agents/           NAME.key, what the keys of an agent of this machine are derived from, as node.key

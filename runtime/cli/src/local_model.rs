@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use tally_inference::{
     AddMode, AddOptions, ClientNonce, ModelKind, ModelName, ModelRecord, ModelStore, Service,
@@ -9,6 +10,7 @@ use tally_inference::{
 };
 use tokio::runtime::Handle;
 
+use crate::calls::{Calls, Ended};
 use crate::failure::{Failure, OrFail};
 use crate::home::Home;
 use crate::keeper::Receipts;
@@ -23,6 +25,8 @@ pub(crate) struct LocalModel {
     pub(crate) handle: Handle,
     /// Where its receipts go.
     pub(crate) receipts: Receipts,
+    /// Where its calls are noted.
+    pub(crate) calls: Calls,
     /// Of a model that was named as a file; removed with it.
     _store: Option<tempfile::TempDir>,
 }
@@ -36,8 +40,14 @@ impl LocalModel {
             name: record.name.to_string(),
             handle,
             receipts: Receipts::default(),
+            calls: Calls::default(),
             _store: None,
         }
+    }
+
+    /// Notes a call of it that has just ended.
+    pub(crate) fn note(&self, purpose: &str, texts: usize, began: Instant, ended: Ended<'_>) {
+        self.calls.note(purpose, &self.name, texts, began, ended);
     }
 
     /// The model of a GGUF file, run by a service of its own.

@@ -4,6 +4,7 @@
 //! object and nothing else. Exit codes are in [`failure`].
 
 mod adapt;
+mod calls;
 mod embedder;
 mod explorer;
 mod failure;

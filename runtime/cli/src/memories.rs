@@ -15,6 +15,7 @@ use tally_memory::{
 use tally_vault::Vault;
 use tokio::runtime::Handle;
 
+use crate::calls::{self, Calls};
 use crate::embedder::{LocalEmbedder, chosen};
 use crate::failure::Failure;
 use crate::home::Home;
@@ -70,6 +71,8 @@ pub(crate) struct Opened {
     pub(crate) models: Models,
     /// Where the receipts of its models go.
     pub(crate) receipts: Receipts,
+    /// Where calls are noted that no record of a vault names.
+    pub(crate) calls: Calls,
     /// Waits for models. After everything else, so that it is dropped last.
     pub(crate) runtime: tokio::runtime::Runtime,
 }
@@ -104,6 +107,7 @@ impl WhichMemory {
         let home = Home::open()?;
         let key = Arc::new(home.node_key()?);
         let runtime = crate::runtime()?;
+        let calls = Calls::of(&home);
         let models = runtime.block_on(setup::models(&home, &key, None))?;
         let embedder = runtime.block_on(embedder(
             &home,
@@ -111,6 +115,7 @@ impl WhichMemory {
             self.embedding.as_deref(),
             runtime.handle(),
             &receipts,
+            &calls,
         ))?;
         let id = vault
             .lock()
@@ -132,6 +137,7 @@ impl WhichMemory {
             embedder,
             models,
             receipts,
+            calls,
             runtime,
         })
     }
@@ -146,12 +152,14 @@ impl Opened {
         let found = async { reranker::chosen(&setup::store(&Home::open()?).await?, name).await };
         let record = self.runtime.block_on(found)?;
         let (service, handle) = (self.models.service.clone(), self.runtime.handle().clone());
-        let reranker = LocalReranker::new(service, &record, handle).keeping(self.receipts.clone());
+        let reranker = LocalReranker::new(service, &record, handle)
+            .keeping(self.receipts.clone())
+            .noting(self.calls.clone());
         self.memory.rerank_with(Some(Arc::new(reranker)));
         Ok(())
     }
 
-    /// A chat model of this machine; the default one where none is named.
+    /// A chat model of this machine; the default one where none is named. What it answers is to be a record of the vault.
     pub(crate) fn chat(&self, model: Option<&str>) -> LocalChat {
         LocalChat::new(
             self.models.service.clone(),
@@ -159,6 +167,15 @@ impl Opened {
             self.runtime.handle().clone(),
         )
         .keeping(self.receipts.clone())
+        .noting(self.calls.clone())
+    }
+
+    /// The same, for answers that no record of the vault will name.
+    pub(crate) fn chat_for(&self, purpose: &'static str, model: Option<&str>) -> LocalChat {
+        LocalChat {
+            notes: Some(purpose),
+            ..self.chat(model)
+        }
     }
 }
 
@@ -202,12 +219,15 @@ async fn embedder(
     asked: Option<&str>,
     handle: &Handle,
     receipts: &Receipts,
+    calls: &Calls,
 ) -> Result<Option<SharedEmbedder>, Failure> {
     let record = chosen(&setup::store(home).await?, asked).await?;
     Ok(record.map(|record| {
         let service = models.service.clone();
-        let embedder = LocalEmbedder::new(service, &record, handle.clone());
-        Arc::new(embedder.keeping(receipts.clone())) as SharedEmbedder
+        let embedder = LocalEmbedder::new(service, &record, handle.clone())
+            .keeping(receipts.clone())
+            .noting(calls.clone());
+        Arc::new(embedder) as SharedEmbedder
     }))
 }
 
@@ -220,6 +240,9 @@ pub(crate) struct LocalChat {
     name: String,
     handle: Handle,
     receipts: Receipts,
+    calls: Calls,
+    /// What its answers are noted as having been for; none, where they become records of a vault: then failures alone are noted.
+    notes: Option<&'static str>,
 }
 
 impl LocalChat {
@@ -230,6 +253,8 @@ impl LocalChat {
             name: name.to_owned(),
             handle,
             receipts: Receipts::default(),
+            calls: Calls::default(),
+            notes: None,
         }
     }
 
@@ -237,6 +262,18 @@ impl LocalChat {
     pub(crate) fn keeping(mut self, receipts: Receipts) -> Self {
         self.receipts = receipts;
         self
+    }
+
+    /// The same, whose calls are noted there: those that fail.
+    pub(crate) fn noting(mut self, calls: Calls) -> Self {
+        self.calls = calls;
+        self
+    }
+
+    /// Notes a call that has just ended.
+    fn note(&self, model: &str, began: Instant, ended: calls::Ended<'_>) {
+        let purpose = self.notes.unwrap_or("learn");
+        self.calls.note(purpose, model, 1, began, ended);
     }
 
     /// The answer, once its receipt is where receipts go.
@@ -341,13 +378,23 @@ impl ChatModel for LocalChat {
     }
 
     fn ask(&self, ask: &Ask) -> Result<Answer, ModelError> {
-        self.handle
-            .block_on(self.answer(ask))
-            .map_err(|error| ModelError {
+        let began = Instant::now();
+        let answer = self.handle.block_on(self.answer(ask)).map_err(|error| {
+            self.note(self.name(), began, Err(calls::class(&error)));
+            ModelError {
                 is_transient: error.is_retryable(),
                 message: error.to_string(),
-            })
-            .and_then(|answer| self.keep(answer))
+            }
+        })?;
+        let answer = self
+            .keep(answer)
+            .inspect_err(|_| self.note(self.name(), began, Err(calls::NOT_KEPT)))?;
+        if self.notes.is_some() {
+            let receipt = answer.receipt.as_ref().map(|one| one.envelope.as_slice());
+            let tokens = (answer.prompt_tokens, answer.output_tokens);
+            self.note(&answer.model, began, Ok((tokens.0, tokens.1, receipt)));
+        }
+        Ok(answer)
     }
 }
 

@@ -25,6 +25,7 @@ use tally_vault::Vault;
 use tally_vault::format::RunId;
 use tokio::runtime::Handle;
 
+use crate::calls::Calls;
 use crate::embedder::{LocalEmbedder, chosen};
 use crate::home::Home;
 use crate::memories;
@@ -56,7 +57,8 @@ pub(crate) fn give(
             .block_on(async { chosen(&setup::store(&home).await?, embedding.as_deref()).await });
         let record = chosen.map_err(|failure| failure.message().to_owned())?;
         Ok(record.map(|record| {
-            Arc::new(LocalEmbedder::new(service.clone(), &record, handle.clone())) as SharedEmbedder
+            let embedder = LocalEmbedder::new(service.clone(), &record, handle.clone());
+            Arc::new(embedder.noting(Calls::of(&home))) as SharedEmbedder
         }))
     });
     services.memory = AgentMemory::new(vault, agent, find);

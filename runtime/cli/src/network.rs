@@ -303,7 +303,7 @@ impl Network {
     /// Makes the ledger of this machine alone the one of commands that name none.
     pub(crate) fn forget(home: &Home) -> Result<(), Failure> {
         let folder = home.ledger()?;
-        for name in ["genesis.toml", "peers"] {
+        for name in ["genesis.toml", "peers", "reach"] {
             let place = folder.join(name);
             match std::fs::remove_file(&place) {
                 Err(error) if error.kind() == ErrorKind::NotFound => {}

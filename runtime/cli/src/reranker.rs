@@ -1,6 +1,7 @@
 //! A reranking model of this machine, as memories use one: how well each passage answers a question.
 
 use std::path::Path;
+use std::time::Instant;
 
 use tally_inference::{
     Links, MAX_EMBED_TEXTS, ModelKind, ModelRecord, ModelStore, Service, StoreError,
@@ -8,6 +9,7 @@ use tally_inference::{
 use tally_recall::{RerankError, Reranker};
 use tokio::runtime::Handle;
 
+use crate::calls::{self, Calls};
 use crate::failure::Failure;
 use crate::home::Home;
 use crate::keeper::Receipts;
@@ -48,6 +50,12 @@ impl LocalReranker {
         self
     }
 
+    /// The same, whose calls are noted there.
+    pub(crate) fn noting(mut self, calls: Calls) -> Self {
+        self.0.calls = calls;
+        self
+    }
+
     /// The model that is asked for: a GGUF file, a name in this machine's store, or `default`.
     pub(crate) fn find(asked: &str, handle: &Handle) -> Result<Self, Failure> {
         let kind = ModelKind::Reranking;
@@ -77,6 +85,8 @@ impl Reranker for LocalReranker {
         let mut scores = Vec::with_capacity(passages.len());
         for batch in passages.chunks(MAX_EMBED_TEXTS) {
             let nonce = nonce().map_err(failed)?;
+            let began = Instant::now();
+            let note = |ended: calls::Ended<'_>| self.0.note("rank", batch.len(), began, ended);
             let ranked = self.0.handle.block_on(self.0.service.rank(
                 &self.0.name,
                 question.to_owned(),
@@ -84,9 +94,16 @@ impl Reranker for LocalReranker {
                 nonce,
                 Links::default(),
             ));
-            let ranked = ranked.map_err(|error| failed(error.to_string()))?;
-            let kept = self.0.receipts.keep(&ranked.receipt.envelope);
-            kept.map_err(|error| failed(error.to_string()))?;
+            let ranked = ranked.map_err(|error| {
+                note(Err(calls::class(&error)));
+                failed(error.to_string())
+            })?;
+            let envelope = ranked.receipt.envelope.as_slice();
+            if let Err(error) = self.0.receipts.keep(envelope) {
+                note(Err(calls::NOT_KEPT));
+                return Err(failed(error.to_string()));
+            }
+            note(Ok((ranked.tokens, 0, Some(envelope))));
             scores.extend(ranked.scores);
         }
         Ok(scores)

@@ -481,6 +481,51 @@ fn of_several_embedding_models_the_default_is_used_and_without_one_they_are_name
     memory(&machine, &["search", "figs"]).ok();
 }
 
+#[test]
+fn a_search_and_a_call_that_failed_are_noted_beside_the_calls_of_the_vault() {
+    let machine = machine();
+    for (name, bytes) in [
+        ("meaning", tally_seed_model::embedding_model(1)),
+        ("judge", tally_seed_model::reranking_model(3)),
+    ] {
+        let file = machine.file("model.gguf", bytes);
+        let file = file.to_str().expect("UTF-8");
+        machine.tally(["model", "add", file, "--name", name]).ok();
+    }
+    for told in [
+        "The figs ripen in September.",
+        "The figs are for the neighbours.",
+    ] {
+        memory(&machine, &["add", told, "--no-learn"]).ok();
+    }
+    memory(&machine, &["search", "figs", "--rerank", "judge"]).ok();
+    let failed = memory(&machine, &["learn", "--model", "missing"]);
+    assert_ne!(failed.code(), 0);
+    let log = memory(&machine, &["log", "--json"]).ok().json();
+    assert_eq!(log["calls"], serde_json::json!([]), "{log}");
+    let noted = log["noted"].as_array().expect("a list");
+    let of = |purpose: &str| -> Vec<&Value> {
+        noted
+            .iter()
+            .filter(|one| one["purpose"] == purpose)
+            .collect()
+    };
+    assert!(of("embed").len() >= 3 && of("rank").len() == 1, "{log}");
+    for one in of("embed").into_iter().chain(of("rank")) {
+        assert_eq!(one["receipt"].as_str().map(str::len), Some(64), "{one}");
+        assert!(one["prompt_tokens"].as_u64() > Some(0), "{one}");
+    }
+    let learn = of("learn");
+    assert!(!learn.is_empty(), "{log}");
+    assert!(
+        learn.iter().all(|one| one["error"] == "request"),
+        "{learn:?}"
+    );
+    // Nothing of what was asked.
+    assert!(!log["noted"].to_string().contains("figs"), "{log}");
+    memory(&machine, &["log"]).ok().says("failed: request");
+}
+
 /// The files are the seed models under the names of those that `make models` builds.
 #[test]
 fn what_make_models_says_to_paste_makes_both_models_the_defaults_of_their_kinds() {

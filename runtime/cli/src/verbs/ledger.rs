@@ -169,7 +169,7 @@ pub(crate) struct Use {
     #[arg(required_unless_present = "own")]
     genesis: Option<PathBuf>,
     /// The ledger of this machine alone, as where no network was ever named.
-    #[arg(long, conflicts_with_all = ["genesis", "peers"])]
+    #[arg(long, conflicts_with_all = ["genesis", "peers", "lan", "relay"])]
     own: bool,
     /// Where a validator is that genesis does not tell of, for all commands that name no network. May be given several times.
     #[arg(long = "peer", value_name = "KEY@ADDRESS")]

@@ -63,7 +63,7 @@ pub(crate) enum Verb {
         after_help = "Examples:\n  tally memory export --out memory.json\n  tally memory export --markdown\n  tally vault export vault.tvault          the vault itself"
     )]
     Export(transfer::Export),
-    /// Every call of a model, with what it cost and its receipt.
+    /// Every call of a model, with what it cost and its receipt: from the vault, and noted by this machine.
     #[command(after_help = "Example:\n  tally memory log")]
     Log(control::Log),
     /// Serve one MCP client over standard streams.

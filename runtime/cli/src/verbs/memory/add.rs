@@ -221,7 +221,7 @@ fn asked_about(bar: &Progress, doing: &str, lines: usize) -> impl FnMut(usize) {
 fn learn_dry(args: &Learn, json: bool) -> Outcome {
     let opened = args.which.read()?;
     let now = memories::now()?;
-    let model = opened.chat(args.model.as_deref());
+    let model = opened.chat_for("extract", args.model.as_deref());
     let calls = args.calls.unwrap_or(usize::MAX);
     let bar = Progress::spinner("asking");
     let lines = opened.memory.counts().unlearnt_lines;
@@ -244,7 +244,7 @@ pub(super) fn would_learn(
     model: Option<&str>,
     turns: &[Turn],
 ) -> Result<DryRun, Failure> {
-    let (model, now) = (opened.chat(model), memories::now()?);
+    let (model, now) = (opened.chat_for("extract", model), memories::now()?);
     let bar = Progress::spinner("asking");
     let mut all = DryRun::default();
     for some in turns.chunks(Memory::TURNS_MAX) {

@@ -1,10 +1,10 @@
 //! `tally memory correct`, `confirm`, `forget`, `history` and `log`.
 
 use clap::Args as ClapArgs;
-use tally_memory::{ChangeError, MemoryId, Options};
+use tally_memory::{ChangeError, MemoryId, Moment, Options};
 
 use super::look::{day, find, short};
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, OrFail, Outcome};
 use crate::memories::{self, WhichMemory};
 use crate::ui::{Progress, printable, say};
 use crate::vaults;
@@ -64,7 +64,7 @@ pub(crate) struct History {
     which: WhichMemory,
 }
 
-/// Every call of a model.
+/// Every call of a model: those whose records are in the vault, and those that this machine noted, of whatever vault.
 #[derive(ClapArgs)]
 pub(crate) struct Log {
     #[command(flatten)]
@@ -189,11 +189,19 @@ pub(crate) fn history(args: &History, json: bool) -> Outcome {
 pub(crate) fn log(args: &Log, json: bool) -> Outcome {
     let opened = args.which.read()?;
     let calls = opened.memory.log();
+    let (noted, gone) = opened
+        .calls
+        .read()
+        .or_environment("read what this machine noted of calls")?;
     let (mut read, mut wrote, mut took) = (0_u64, 0_u64, 0_u64);
     for (_, call) in &calls {
         read += u64::from(call.prompt_tokens);
         wrote += u64::from(call.output_tokens);
         took += call.took_ms;
+    }
+    let mut beside = gone;
+    for call in &noted {
+        beside.add(call);
     }
     if json {
         let calls: Vec<serde_json::Value> = calls
@@ -202,13 +210,17 @@ pub(crate) fn log(args: &Log, json: bool) -> Outcome {
             .collect();
         say!(
             "{}",
-            serde_json::json!({ "calls": calls, "prompt_tokens": read, "output_tokens": wrote, "took_ms": took })
+            serde_json::json!({
+                "calls": calls, "prompt_tokens": read, "output_tokens": wrote, "took_ms": took,
+                "noted": noted, "noted_gone": gone, "noted_sum": beside,
+            })
         );
         return Ok(());
     }
+    let mut rows: Vec<(Moment, String)> = Vec::with_capacity(calls.len() + noted.len());
     for (id, call) in &calls {
         let refused: u32 = call.refused.values().sum();
-        say!(
+        let row = format!(
             "{}  {}  {:<8} {}  {} + {} tokens, {} ms, {} refused, {}",
             &id.to_string()[..12],
             day(call.at),
@@ -224,10 +236,44 @@ pub(crate) fn log(args: &Log, json: bool) -> Outcome {
                 "no receipt"
             }
         );
+        rows.push((call.at, row));
+    }
+    for call in &noted {
+        let at = Moment::of_clock(call.at);
+        let outcome = match (&call.error, &call.receipt) {
+            (Some(class), _) => format!("failed: {class}"),
+            (None, Some(receipt)) => format!("receipt {}", receipt.get(..12).unwrap_or(receipt)),
+            (None, None) => "no receipt".to_owned(),
+        };
+        let row = format!(
+            "{:<12}  {}  {:<8} {}  {} + {} tokens, {} ms, {} texts, {outcome}",
+            "(noted)",
+            day(at),
+            printable(&call.purpose),
+            printable(&call.model),
+            call.prompt_tokens,
+            call.output_tokens,
+            call.took_ms,
+            call.texts,
+        );
+        rows.push((at, row));
+    }
+    rows.sort_by_key(|(at, _)| *at);
+    for (_, row) in rows {
+        say!("{row}");
     }
     eprintln!(
         "{} calls, {read} tokens read, {wrote} written, {took} ms",
         calls.len()
+    );
+    eprintln!(
+        "noted by this machine beside them: {} calls, of which {} failed and the lines of {} are gone, {} tokens read, {} written, {} ms",
+        beside.calls,
+        beside.failed,
+        gone.calls,
+        beside.prompt_tokens,
+        beside.output_tokens,
+        beside.took_ms
     );
     Ok(())
 }
