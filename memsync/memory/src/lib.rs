@@ -16,7 +16,8 @@
 //! Invariants:
 //!
 //! * Both layers are kept: an episode is never changed, a fact rests on bytes of episodes, and what is derived says from what.
-//! * A model labels, code decides: nothing is stored that did not pass every gate of [`Gate`].
+//! * A model labels, code decides: nothing is stored that did not pass every gate of [`Gate`], and a bio has no sentence of a model
+//!   that [`Stop`] stops.
 //! * Reading a conversation again adds nothing.
 //! * An error is an error: nothing here answers with an empty list because something failed.
 //! * What is decrypted stays in memory; the index is built from the vault each time.
@@ -31,6 +32,7 @@ mod ids;
 mod memory;
 mod model;
 mod moment;
+mod phrase;
 pub mod profile;
 mod quotations;
 pub mod record;
@@ -51,12 +53,14 @@ pub use extract::{NANO_SHAPE, SHAPE};
 pub use gates::{Gate, NUMBER as GATES_NUMBER};
 pub use ids::{CallId, EpisodeId, FactId, MemoryId, ParseIdError, RemarkId, SpanHash};
 pub use memory::{
-    ChangeError, Cited, Counts, DryRun, Event, FindError, Forgot, Hit, Layer, LearnError, Learnt,
-    MakeVectors, Memory, Mode, Options, RecallError, Recalled, Refused, RememberError, Remembered,
-    Search, SharedEmbedder, SharedReranker, Shown, Turn, TurnError,
+    AskError, By, ChangeError, Cited, Counts, Draft, DryRun, Event, FindError, Forgot, Hit, Layer,
+    LearnError, Learnt, MakeVectors, Memory, Mode, NotTaken, Options, Phrased, RecallError,
+    Recalled, Refused, RememberError, Remembered, Search, Sentence, SharedEmbedder, SharedReranker,
+    Shown, Turn, TurnError,
 };
 pub use model::{Answer, Ask, ChatModel, Dialect, Form, Message, ModelError, ReceiptParts};
 pub use moment::{Moment, MomentError};
+pub use phrase::{SHAPE as PHRASE_SHAPE, Stop};
 pub use record::{Category, Episode, Fact, Kind, Modality, Role};
 pub use relate::SHAPE as LABEL_SHAPE;
 pub use store::{Damaged, LoadError, SharedVault};

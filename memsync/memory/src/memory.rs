@@ -6,6 +6,7 @@
 mod control;
 mod index;
 mod learning;
+mod phrasing;
 mod recalling;
 mod remembering;
 
@@ -21,7 +22,8 @@ use crate::state::State;
 use crate::store::{Damaged, LoadError, SharedVault, Store};
 
 pub use control::{ChangeError, Event, FindError, Forgot, Shown};
-pub use learning::{DryRun, LearnError, Learnt, Refused};
+pub use learning::{AskError, DryRun, LearnError, Learnt, Refused};
+pub use phrasing::{By, Draft, NotTaken, Phrased, Sentence};
 pub use recalling::{Cited, Hit, Layer, Mode, RecallError, Recalled, Search};
 pub use remembering::{RememberError, Remembered, Turn, TurnError};
 

@@ -2,7 +2,7 @@
 //!
 //! The static part is what lasts; the dynamic part is what was planned and what happened in the last [`RECENT_DAYS`]. The
 //! categories hold both, about the owner and about people around them. The same facts give the same profile, to the byte;
-//! no model takes part.
+//! no model takes part. One may put the facts of a bio into words, where somebody asks for that ([`Memory::draft`]).
 
 use serde::Serialize;
 
@@ -164,6 +164,19 @@ impl Memory {
     /// A bio at a moment: of each category the best line in turn, while there is room.
     #[must_use]
     pub fn bio(&self, length: Length, now: Moment) -> Bio {
+        let mut bio = Bio::default();
+        for (number, entry) in (1..).zip(self.bio_entries(length, now)) {
+            if !bio.text.is_empty() {
+                bio.text.push(' ');
+            }
+            bio.text.push_str(&quoted(&entry.text, number));
+            bio.citations.push((number, entry.id));
+        }
+        bio
+    }
+
+    /// What a bio says, in its order.
+    pub(crate) fn bio_entries(&self, length: Length, now: Moment) -> Vec<Entry> {
         let profile = self.profile(now);
         let mut columns: Vec<std::collections::VecDeque<Entry>> = profile
             .categories
@@ -177,7 +190,7 @@ impl Memory {
                     .collect()
             })
             .collect();
-        let mut bio = Bio::default();
+        let mut taken: Vec<Entry> = Vec::new();
         let mut words = 0;
         loop {
             let mut took = false;
@@ -187,21 +200,21 @@ impl Memory {
                 };
                 took = true;
                 let cost = entry.text.split_whitespace().count();
-                let is_there = bio.citations.iter().any(|(_, id)| *id == entry.id);
+                let is_there = taken.iter().any(|one| one.id == entry.id);
                 if is_there || words + cost > length.words() {
                     continue;
                 }
                 words += cost;
-                let number = u32::try_from(bio.citations.len() + 1).unwrap_or(u32::MAX);
-                if !bio.text.is_empty() {
-                    bio.text.push(' ');
-                }
-                bio.text.push_str(&format!("“{}” [{number}]", entry.text));
-                bio.citations.push((number, entry.id));
+                taken.push(entry);
             }
             if !took {
-                return bio;
+                return taken;
             }
         }
     }
+}
+
+/// A line of a profile as code renders it: a quotation, with the number that cites it.
+pub(crate) fn quoted(text: &str, number: u32) -> String {
+    format!("“{text}” [{number}]")
 }

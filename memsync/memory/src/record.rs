@@ -330,7 +330,7 @@ pub enum Purpose {
     Extract,
     /// Say what facts are to each other.
     Label,
-    /// Put a profile into words.
+    /// Put the facts of a bio into words. Who asked for the bio is given this record; no vault holds one.
     Phrase,
 }
 

@@ -12,11 +12,12 @@ use tally_receipt::{
 
 use crate::extract::{self, Candidate};
 use crate::gates;
-use crate::ids::{MemoryId, SpanHash};
+use crate::ids::{FactId, MemoryId, SpanHash};
 use crate::memory::Memory;
 use crate::model::{self, Ask, Form, ReceiptParts};
 use crate::moment::Moment;
 use crate::record::{Call, Episode, Fact, Line};
+use crate::{phrase, secrets};
 
 /// The method's name in its verdicts.
 pub const METHOD: &str = "memory";
@@ -99,6 +100,56 @@ impl Memory {
         }
     }
 
+    /// Checks again a call that put facts into words ([`Phrased::call`](crate::Phrased)): that its receipt holds, and is of the
+    /// question that these facts make and of the answer that the record has.
+    #[must_use]
+    pub fn verify_phrase(&self, call: &Call, trust: &Trust<'_>) -> Verdict {
+        let facts: Option<Vec<String>> = call
+            .facts
+            .iter()
+            .map(|id| self.told_at(id, call.at))
+            .collect();
+        let checks = match facts {
+            Some(facts) => {
+                let ask = phrase::asked(&call.shape, &facts);
+                check_receipt(call, ask.as_ref(), "facts", trust)
+            }
+            None => vec![Check::not_established(
+                codes::PROMPT,
+                "fact-gone",
+                "a fact that the model was shown is not here any more, so the prompt cannot be made again".to_owned(),
+            )],
+        };
+        Verdict::new(
+            METHOD,
+            &[
+                codes::RECEIPT,
+                code::SIGNATURE,
+                code::SIGNER_TRUSTED,
+                codes::PROMPT,
+                codes::ANSWER,
+            ],
+            checks,
+            vec![
+                "that what was said is true".into(),
+                "that these weights gave this answer: the signer says so".into(),
+            ],
+        )
+    }
+
+    /// What a fact said at a moment, as a bio shows it: itself, or what the owner had put in its place.
+    fn told_at(&self, id: &FactId, at: Moment) -> Option<String> {
+        let fact = &self.state.facts.get(id)?.value;
+        let correction = self
+            .state
+            .corrections
+            .iter()
+            .filter(|(_, one)| one.value.of == *id && one.value.at <= at)
+            .max_by_key(|(id, one)| (one.value.at, **id));
+        let text = correction.map_or(&fact.text, |(_, one)| &one.value.text);
+        Some(secrets::mask(text))
+    }
+
     fn verify_fact(&self, fact: &Fact, trust: &Trust<'_>) -> Verdict {
         let mut checks = vec![self.check_words(fact)];
         match self.call_of(fact) {
@@ -116,7 +167,12 @@ impl Memory {
                 match shown {
                     Some(shown) => {
                         checks.extend(self.check_call(fact, call, &shown));
-                        checks.extend(check_receipt(call, &shown, trust));
+                        let prompt: Vec<String> = shown
+                            .iter()
+                            .filter_map(|(line, episode)| extract::line_text(episode, line))
+                            .collect();
+                        let ask = extract::asked(&call.shape, &prompt);
+                        checks.extend(check_receipt(call, ask.as_ref(), "episodes", trust));
                     }
                     None => checks.push(Check::not_established(
                         codes::SHOWN,
@@ -272,8 +328,13 @@ fn check_gates(make_it: bool, judged_by: u32) -> Check {
     }
 }
 
-/// The checks of a call's receipt, against the prompt that its lines make.
-fn check_receipt(call: &Call, shown: &[(Line, &Episode)], trust: &Trust<'_>) -> Vec<Check> {
+/// The checks of a call's receipt, against the question that what it was shown makes, if it makes one.
+fn check_receipt(
+    call: &Call,
+    ask: Option<&Ask>,
+    shown: &'static str,
+    trust: &Trust<'_>,
+) -> Vec<Check> {
     let Some(envelope) = call.receipt.as_deref().and_then(model::decode) else {
         return vec![Check::not_established(
             codes::RECEIPT,
@@ -313,10 +374,6 @@ fn check_receipt(call: &Call, shown: &[(Line, &Episode)], trust: &Trust<'_>) -> 
             .filter(|check| ![code::NONCE, code::REPLAY].contains(&check.code.as_ref()))
             .cloned(),
     );
-    let prompt: Vec<String> = shown
-        .iter()
-        .filter_map(|(line, episode)| extract::line_text(episode, line))
-        .collect();
     let opened = |field| opened(receipt.as_ref(), openings.as_ref(), &verdict, field);
     checks.push(match opened(Field::Asked) {
         None => Check::not_established(
@@ -324,18 +381,14 @@ fn check_receipt(call: &Call, shown: &[(Line, &Episode)], trust: &Trust<'_>) -> 
             "not-opened",
             "nothing opens what the receipt says was asked".to_owned(),
         ),
-        Some(asked)
-            if extract::asked(&call.shape, &prompt).is_some_and(|ask| asks(&asked, &ask)) =>
-        {
-            Check::pass(
-                codes::PROMPT,
-                "what was asked is the prompt that these episodes make".to_owned(),
-            )
-        }
+        Some(asked) if ask.is_some_and(|ask| asks(&asked, ask)) => Check::pass(
+            codes::PROMPT,
+            format!("what was asked is the prompt that these {shown} make"),
+        ),
         Some(_) => Check::fail(
             codes::PROMPT,
             "other",
-            "what was asked is another prompt than these episodes make".to_owned(),
+            format!("what was asked is another prompt than these {shown} make"),
         ),
     });
     checks.push(match opened(Field::OutputText) {

@@ -115,6 +115,26 @@ pub enum LearnError {
     Load(#[from] LoadError),
 }
 
+/// Why a model gave no answer that can be used.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// It did not answer.
+    #[error("the model did not answer: {0}")]
+    Model(#[from] ModelError),
+    /// It answered with a receipt that does not hold, or that is of something else.
+    #[error("the model's receipt does not hold, so its answer is not used: {0}")]
+    Receipt(String),
+}
+
+impl From<AskError> for LearnError {
+    fn from(error: AskError) -> Self {
+        match error {
+            AskError::Model(error) => Self::Model(error),
+            AskError::Receipt(reason) => Self::Receipt(reason),
+        }
+    }
+}
+
 /// An answer, judged.
 struct Judged {
     /// What was asked for it.
@@ -628,7 +648,7 @@ fn ask_about(
 }
 
 /// Asks, again where that may help, and takes no answer whose receipt does not hold.
-fn answer(model: &dyn ChatModel, ask: &Ask) -> Result<Answer, LearnError> {
+pub(super) fn answer(model: &dyn ChatModel, ask: &Ask) -> Result<Answer, AskError> {
     let mut attempt = 1;
     let answer = loop {
         match model.ask(ask) {
@@ -638,13 +658,13 @@ fn answer(model: &dyn ChatModel, ask: &Ask) -> Result<Answer, LearnError> {
         }
     };
     if let Some(receipt) = &answer.receipt {
-        verify::fresh(receipt, ask, &answer.text).map_err(LearnError::Receipt)?;
+        verify::fresh(receipt, ask, &answer.text).map_err(AskError::Receipt)?;
     }
     Ok(answer)
 }
 
 /// The record of a call, but for what it was about.
-fn call(purpose: Purpose, shape: &str, answer: &Answer, now: Moment) -> Call {
+pub(super) fn call(purpose: Purpose, shape: &str, answer: &Answer, now: Moment) -> Call {
     let receipt = answer.receipt.as_ref();
     Call {
         purpose,

@@ -1,0 +1,342 @@
+//! A bio in a model's words: what is taken of them, what takes the place of the rest, and how it is checked.
+
+mod support;
+
+use std::sync::Mutex;
+
+use support::{Computer, Parrot, at, key, memory, says, sign};
+use tally_memory::profile::Length;
+use tally_memory::verify::{Trust, codes};
+use tally_memory::{
+    Answer, Ask, AskError, By, ChatModel, Dialect, Memory, MemoryId, ModelError, PHRASE_SHAPE,
+    Phrased, Stop,
+};
+use tally_receipt::{Label, Policy, Role as KeyRole, Status, Timestamp, TrustedKey};
+
+/// Answers what it is told to, with the numbers of facts for their words between `<` and `>`.
+#[derive(Default)]
+struct Scripted {
+    answer: String,
+    dialect: Dialect,
+    /// Signs another answer than it gives.
+    lies: bool,
+    asked: Mutex<Vec<Ask>>,
+}
+
+impl Scripted {
+    /// Sentences, each with the facts that it names.
+    fn saying(sentences: &[(&[&str], &str)]) -> Self {
+        let sentences: Vec<String> = sentences
+            .iter()
+            .map(|(facts, sentence)| {
+                format!(
+                    r#"{{"facts":[{}],"sentence":"{sentence}"}}"#,
+                    facts.join(",")
+                )
+            })
+            .collect();
+        Self {
+            answer: format!(r#"{{"sentences":[{}]}}"#, sentences.join(",")),
+            ..Self::default()
+        }
+    }
+}
+
+impl ChatModel for Scripted {
+    fn name(&self) -> &str {
+        "scripted"
+    }
+
+    fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    fn ask(&self, ask: &Ask) -> Result<Answer, ModelError> {
+        self.asked.lock().expect("no panic").push(ask.clone());
+        let shown = &ask.messages.last().expect("a question").content;
+        let mut text = self.answer.clone();
+        for line in shown.lines() {
+            let (number, fact) = line.split_once("] ").expect("[number] fact");
+            let number = number.trim_start_matches('[');
+            text = text.replace(&format!("<{fact}>"), number);
+        }
+        let signed = if self.lies { "{}" } else { &text };
+        Ok(Answer {
+            receipt: Some(sign(ask, signed)),
+            model: "scripted".into(),
+            prompt_tokens: 10,
+            output_tokens: 20,
+            took_ms: 1,
+            is_cut: false,
+            text,
+        })
+    }
+}
+
+/// A memory that knows four facts about its owner, of which one says "last month".
+fn known() -> (Computer, Memory) {
+    let (computer, vault) = Computer::new();
+    let mut memory = memory(&vault);
+    let said = "I live in Ghent. I don't eat meat. I've been a nurse since 2019. I moved house last month.";
+    memory.remember(&[says(0, said)]).expect("remembered");
+    let learnt = memory
+        .learn(&Parrot::default(), at(1), usize::MAX, |_| ())
+        .expect("learnt");
+    assert_eq!(learnt.facts.len(), 4);
+    (computer, memory)
+}
+
+fn phrased(memory: &Memory, model: &Scripted) -> Phrased {
+    memory
+        .draft(Length::Medium, at(3))
+        .phrase(model, at(3))
+        .expect("asked")
+}
+
+/// Whatever a model did, each of the four is said once.
+fn says_all(bio: &Phrased) {
+    let mut numbers: Vec<u32> = bio
+        .sentences
+        .iter()
+        .flat_map(|one| one.citations.clone())
+        .collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, [1, 2, 3, 4], "{bio:?}");
+    assert_eq!(bio.citations.len(), 4);
+}
+
+fn policy() -> Policy {
+    let from = Timestamp::from_unix_ms(0).expect("1970");
+    Policy::new(vec![TrustedKey {
+        key: key().public_key(),
+        owner: Label::lossy("this machine"),
+        roles: vec![KeyRole::Inference],
+        valid_from: from,
+        valid_until: None,
+        revoked: None,
+    }])
+    .expect("one key")
+}
+
+#[test]
+fn a_model_joins_facts_and_code_quotes_what_it_did_not_say() {
+    let (_computer, mut memory) = known();
+    let model = Scripted::saying(&[(
+        &["<I live in Ghent>", "<I've been a nurse since 2019>"],
+        "They live in Ghent and have been a nurse since 2019.",
+    )]);
+    let bio = phrased(&memory, &model);
+    says_all(&bio);
+    let first = &bio.sentences[0];
+    assert_eq!((first.by, first.citations.len()), (By::Model, 2));
+    assert!(
+        first
+            .text
+            .starts_with("They live in Ghent and have been a nurse since 2019. ["),
+        "{}",
+        first.text
+    );
+    for quotation in ["“I don't eat meat” [", "“I moved house last month” [4]"] {
+        assert!(bio.text().contains(quotation), "{}", bio.text());
+    }
+    assert!(bio.sentences[1..].iter().all(|one| one.by == By::Code));
+    assert_eq!((bio.note, bio.not_taken.len()), (None, 0));
+    // "Last month" was then.
+    let asked = model.asked.lock().expect("no panic");
+    let shown = &asked[0].messages.last().expect("a question").content;
+    assert_eq!(shown.lines().count(), 3);
+    assert!(!shown.contains("last month"), "{shown}");
+
+    let call = bio.call.expect("it was asked");
+    assert_eq!((call.shape.as_str(), call.facts.len()), (PHRASE_SHAPE, 3));
+    let policy = policy();
+    let trust = Trust {
+        now: at(4),
+        policy: Some(&policy),
+        weights: None,
+    };
+    let verdict = memory.verify_phrase(&call, &trust);
+    assert!(verdict.is_verified(), "{verdict}");
+    let mut other = call.clone();
+    other.answer.push(' ');
+    let verdict = memory.verify_phrase(&other, &trust);
+    assert_eq!(verdict.status_of(codes::ANSWER), Some(Status::Fail));
+    let mut other = call.clone();
+    other.facts.reverse();
+    let verdict = memory.verify_phrase(&other, &trust);
+    assert_eq!(verdict.status_of(codes::PROMPT), Some(Status::Fail));
+    // The vault was not written, and what is forgotten cannot be shown again.
+    assert_eq!(memory.log().len(), 1);
+    memory
+        .forget(&[MemoryId::Fact(call.facts[0])], "", at(5))
+        .expect("forgotten");
+    let verdict = memory.verify_phrase(&call, &trust);
+    assert_eq!(
+        verdict.status_of(codes::PROMPT),
+        Some(Status::NotEstablished)
+    );
+}
+
+#[test]
+fn a_sentence_that_does_not_say_its_facts_is_replaced_by_them() {
+    let (_computer, memory) = known();
+    let none: &[&str] = &[];
+    for (facts, sentence, stop) in [
+        (
+            &["<I live in Ghent>"][..],
+            "Anna lives in Ghent.",
+            Stop::NotSaid,
+        ),
+        (
+            &["<I live in Ghent>"][..],
+            "They live in Ghent with Tom.",
+            Stop::NotSaid,
+        ),
+        (&["<I don't eat meat>"][..], "They eat meat.", Stop::NotSaid),
+        (
+            &["<I live in Ghent>"][..],
+            "They do not live in Ghent.",
+            Stop::NotSaid,
+        ),
+        (
+            &["<I've been a nurse since 2019>"][..],
+            "They have been a nurse since 2009.",
+            Stop::NotSaid,
+        ),
+        (
+            &["<I don't eat meat>", "<I live in Ghent>"][..],
+            "They don't eat meat and live in Ghent.",
+            Stop::Denial,
+        ),
+        (&["99"][..], "They live in Ghent.", Stop::UnknownFact),
+        (&["0"][..], "They live in Ghent.", Stop::UnknownFact),
+        // A number of the bio's that the model was not shown.
+        (
+            &["4"][..],
+            "They moved house last month.",
+            Stop::UnknownFact,
+        ),
+        (none, "They are well.", Stop::NoFacts),
+    ] {
+        let bio = phrased(&memory, &Scripted::saying(&[(facts, sentence)]));
+        says_all(&bio);
+        assert!(
+            bio.sentences.iter().all(|one| one.by == By::Code),
+            "{bio:?}"
+        );
+        assert!(!bio.text().contains(sentence), "{}", bio.text());
+        assert!(bio.note.is_some());
+        assert_eq!(
+            (bio.not_taken[0].stop, bio.not_taken[0].sentence.as_str()),
+            (stop, sentence)
+        );
+        let refused = bio.call.expect("it was asked").refused;
+        assert_eq!(refused.get(stop.as_str()), Some(&1), "{refused:?}");
+    }
+    // In its place, and not again.
+    let bio = phrased(
+        &memory,
+        &Scripted::saying(&[
+            (&["<I live in Ghent>"], "They live in Rome."),
+            (&["<I don't eat meat>"], "They don't eat meat."),
+            (&["<I live in Ghent>"], "They live in Ghent."),
+        ]),
+    );
+    says_all(&bio);
+    assert!(bio.sentences[0].text.starts_with("“I live in Ghent” ["));
+    assert!(bio.sentences[1].text.starts_with("They don't eat meat. ["));
+    let stops: Vec<Stop> = bio.not_taken.iter().map(|one| one.stop).collect();
+    assert_eq!(stops, [Stop::NotSaid, Stop::Repeated]);
+}
+
+#[test]
+fn an_empty_or_broken_answer_leaves_the_facts_as_they_were_said() {
+    let (_computer, memory) = known();
+    for (answer, refused) in [
+        (r#"{"sentences":[]}"#, 0),
+        ("", 1),
+        (r#"{"sentences":[{"#, 1),
+    ] {
+        let model = Scripted {
+            answer: answer.to_owned(),
+            ..Scripted::default()
+        };
+        let bio = phrased(&memory, &model);
+        says_all(&bio);
+        assert!(bio.sentences.iter().all(|one| one.by == By::Code));
+        assert!(bio.note.is_some());
+        let call = bio.call.expect("it was asked, and that cost something");
+        assert_eq!(call.refused.len(), refused);
+    }
+}
+
+#[test]
+fn nobody_is_asked_who_cannot_phrase_and_nothing_where_nothing_is_known() {
+    let (_computer, memory) = known();
+    let nano = Scripted {
+        dialect: Dialect::Nano,
+        ..Scripted::default()
+    };
+    let bio = phrased(&memory, &nano);
+    says_all(&bio);
+    assert!(bio.sentences.iter().all(|one| one.by == By::Code));
+    assert!(bio.note.is_some_and(|note| note.contains("tally-nano")));
+    assert_eq!(bio.call, None);
+    assert!(nano.asked.lock().expect("no panic").is_empty());
+
+    let (_computer, vault) = Computer::new();
+    let model = Scripted::default();
+    let bio = phrased(&support::memory(&vault), &model);
+    assert_eq!(bio, Phrased::default());
+    assert!(model.asked.lock().expect("no panic").is_empty());
+}
+
+#[test]
+fn an_answer_under_a_receipt_of_another_is_not_used() {
+    let (_computer, memory) = known();
+    let liar = Scripted {
+        lies: true,
+        ..Scripted::saying(&[(&["<I live in Ghent>"], "They live in Ghent.")])
+    };
+    let asked = memory.draft(Length::Medium, at(3)).phrase(&liar, at(3));
+    assert!(matches!(asked, Err(AskError::Receipt(_))), "{asked:?}");
+}
+
+#[test]
+fn a_correction_is_what_is_put_into_words_and_checked_again() {
+    let (_computer, mut memory) = known();
+    let fact = memory
+        .facts()
+        .into_iter()
+        .find(|id| {
+            memory
+                .show(id)
+                .is_some_and(|shown| shown.fact.text == "I live in Ghent")
+        })
+        .expect("it was learnt");
+    memory
+        .correct(&fact, "I live in Rome", None, None, "", at(2))
+        .expect("corrected");
+    let model = Scripted::saying(&[(&["<I live in Rome>"], "They live in Rome.")]);
+    let bio = phrased(&memory, &model);
+    assert!(
+        bio.text().contains("They live in Rome. ["),
+        "{}",
+        bio.text()
+    );
+    let call = bio.call.expect("it was asked");
+    let policy = policy();
+    let trust = Trust {
+        now: at(4),
+        policy: Some(&policy),
+        weights: None,
+    };
+    let verdict = memory.verify_phrase(&call, &trust);
+    assert!(verdict.is_verified(), "{verdict}");
+    // Another correction since does not change what was asked then.
+    memory
+        .correct(&fact, "I live in Oslo", None, None, "", at(5))
+        .expect("corrected");
+    let verdict = memory.verify_phrase(&call, &trust);
+    assert!(verdict.is_verified(), "{verdict}");
+}
