@@ -13,17 +13,18 @@ use std::sync::{
 use std::time::{Duration, Instant};
 
 use tally_gateway::{
-    CallInfo, Change, Evidence, Forgotten, GrantInfo, Hit, Level, Listed, Listing, MemoryService,
-    NamedText, Profile, ProfileCategory, ProfileLine, Recall, Recalled, Remember, Remembered,
-    ServiceError, Status, UnixMs, Voice,
+    BioLength, CallInfo, Change, Evidence, Forgotten, GrantInfo, Hit, Level, Listed, Listing,
+    MemoryService, NamedText, PhrasedBio, PhrasedSentence, Profile, ProfileCategory, ProfileLine,
+    Recall, Recalled, Remember, Remembered, ServiceError, Status, UnixMs, Voice,
 };
 use tally_import::Item;
 use tally_memory::profile::{Entry, Length};
 use tally_memory::recall::Arm;
+use tally_memory::record::Call;
 use tally_memory::timeline::Standing;
 use tally_memory::{
-    Category, ChangeError, ChatModel, Cited, EpisodeId, FindError, LoadError, Memory, MemoryId,
-    Mode, Moment, RecallError, RememberError, Role, Search, SharedVault, Turn,
+    AskError, By, Category, ChangeError, ChatModel, Cited, EpisodeId, FindError, LoadError, Memory,
+    MemoryId, Mode, Moment, RecallError, RememberError, Role, Search, SharedVault, Turn,
 };
 use tally_vault::Vault;
 
@@ -43,6 +44,9 @@ pub type Grants = Arc<dyn Fn(&mut Vault) -> Result<Vec<GrantInfo>, ServiceError>
 /// A model to learn with.
 pub type Model = Box<dyn ChatModel + Send>;
 
+/// A model that puts a bio into words; several may ask it at once.
+pub type Phraser = Arc<dyn ChatModel + Send + Sync>;
+
 /// A memory in a vault, with all that its faces need.
 pub struct VaultMemory {
     vault: SharedVault,
@@ -50,6 +54,7 @@ pub struct VaultMemory {
     grants: Grants,
     answering: RwLock<Answering>,
     learner: Option<Arc<Progress>>,
+    phraser: Option<Phraser>,
 }
 
 struct Answering {
@@ -105,7 +110,15 @@ impl VaultMemory {
                 looked: Instant::now(),
             }),
             learner,
+            phraser: None,
         }
+    }
+
+    /// The same, with a model that puts a bio into words for whoever asks for that.
+    #[must_use]
+    pub fn phrasing_with(mut self, model: Phraser) -> Self {
+        self.phraser = Some(model);
+        self
     }
 
     /// The answering view, not older than [`LOOK_EVERY`]. Questions are answered side by side: a model may take its time.
@@ -525,6 +538,59 @@ impl MemoryService for VaultMemory {
         })
     }
 
+    fn phrase(&self, length: BioLength) -> Result<PhrasedBio, ServiceError> {
+        let Some(model) = &self.phraser else {
+            return Err(ServiceError::Unsupported(
+                "this server was started without a model that puts a bio into words".to_owned(),
+            ));
+        };
+        let length = match length {
+            BioLength::Short => Length::Short,
+            BioLength::Medium => Length::Medium,
+            BioLength::Long => Length::Long,
+        };
+        let at = (self.clock)();
+        // Nobody who writes waits for the model: the view is let go before it is asked.
+        let draft = self.answering()?.memory.draft(length, at);
+        let bio = draft.phrase(&**model, at).map_err(|error| match error {
+            AskError::Model(_) => ServiceError::Busy(error.to_string()),
+            AskError::Receipt(_) => ServiceError::Failed(error.to_string()),
+        })?;
+        let named = |number: &u32| {
+            let cited = bio.citations.iter().find(|(cited, _)| cited == number)?;
+            Some(cited.1.to_string())
+        };
+        Ok(PhrasedBio {
+            text: bio.text(),
+            sentences: bio
+                .sentences
+                .iter()
+                .map(|one| PhrasedSentence {
+                    text: one.text.clone(),
+                    by: match one.by {
+                        By::Model => "model",
+                        By::Code => "code",
+                    }
+                    .to_owned(),
+                    memories: one.citations.iter().filter_map(named).collect(),
+                })
+                .collect(),
+            not_taken: bio.not_taken.len(),
+            note: bio.note.map(str::to_owned),
+            call: bio.call.as_ref().map(|call| {
+                let taken = bio
+                    .sentences
+                    .iter()
+                    .filter(|one| one.by == By::Model)
+                    .count();
+                described_call(
+                    call,
+                    format!("{taken} sentences taken, {} not taken", bio.not_taken.len()),
+                )
+            }),
+        })
+    }
+
     fn set_bio(&self, _: Option<&str>) -> Result<Profile, ServiceError> {
         Err(ServiceError::Unsupported(
             "the bio quotes the owner's facts and is not written by hand; correct a fact, and it follows"
@@ -558,16 +624,10 @@ impl MemoryService for VaultMemory {
                     })
                     .count();
                 let refused: u32 = call.refused.values().sum();
-                CallInfo {
-                    at: UnixMs(call.at.unix_ms()),
-                    purpose: call.purpose.as_str().to_owned(),
-                    model: call.model.clone(),
-                    prompt_tokens: call.prompt_tokens.into(),
-                    output_tokens: call.output_tokens.into(),
-                    took_ms: call.took_ms,
-                    outcome: format!("{learnt} facts kept, {refused} proposals refused"),
-                    receipt: call.receipt.as_deref().and_then(receipt_digest),
-                }
+                described_call(
+                    call,
+                    format!("{learnt} facts kept, {refused} proposals refused"),
+                )
             })
             .collect())
     }
@@ -749,6 +809,19 @@ fn evidence(cited: &Cited) -> Evidence {
         speaker: cited.speaker.clone(),
         said_at: cited.said_at.map(|at| UnixMs(at.unix_ms())),
         source: cited.app.clone(),
+    }
+}
+
+fn described_call(call: &Call, outcome: String) -> CallInfo {
+    CallInfo {
+        at: UnixMs(call.at.unix_ms()),
+        purpose: call.purpose.as_str().to_owned(),
+        model: call.model.clone(),
+        prompt_tokens: call.prompt_tokens.into(),
+        output_tokens: call.output_tokens.into(),
+        took_ms: call.took_ms,
+        outcome,
+        receipt: call.receipt.as_deref().and_then(receipt_digest),
     }
 }
 

@@ -14,11 +14,11 @@ use axum::http::{Method, Request};
 use serde_json::{Value, json};
 use support::{Computer, Parrot, at, memory};
 use tally_gateway::{
-    Config, Gateway, KeyRing, Level, Listing, MemoryService, NewTurn, Recall, Remember, Scope,
-    ServiceError, Status, UnixMs, Voice,
+    BioLength, Config, Gateway, KeyRing, Level, Listing, MemoryService, NewTurn, Recall, Remember,
+    Scope, ServiceError, Status, UnixMs, Voice,
 };
-use tally_memory::SharedVault;
 use tally_memory::recall::{RerankError, Reranker};
+use tally_memory::{Answer, Ask, ChatModel, Dialect, ModelError, SharedVault};
 use tally_memory_service::{Model, PIECE, VaultMemory, in_pieces, turns_of};
 use tower::ServiceExt;
 
@@ -430,6 +430,85 @@ async fn the_same_over_rest_and_in_the_console() {
         (status, &error["error"]["code"]),
         (404, &json!("memory_not_found"))
     );
+}
+
+/// Says of the one fact that it is shown what it is told to, once somebody waits for it to be asked and to answer.
+struct Phrases {
+    sentence: &'static str,
+    asked: Barrier,
+    answers: Barrier,
+}
+
+impl ChatModel for Phrases {
+    fn name(&self) -> &str {
+        "phrases"
+    }
+
+    fn dialect(&self) -> Dialect {
+        Dialect::Any
+    }
+
+    fn ask(&self, ask: &Ask) -> Result<Answer, ModelError> {
+        self.asked.wait();
+        self.answers.wait();
+        let text =
+            json!({ "sentences": [{ "facts": [1], "sentence": self.sentence }] }).to_string();
+        Ok(Answer {
+            receipt: Some(support::sign(ask, &text)),
+            model: "phrases".into(),
+            prompt_tokens: 10,
+            output_tokens: 20,
+            took_ms: 1,
+            is_cut: false,
+            text,
+        })
+    }
+}
+
+#[test]
+fn a_bio_is_put_into_words_while_others_change_the_memory() {
+    for (sentence, text, by) in [
+        ("They live in Ghent.", "They live in Ghent. [1]", "model"),
+        ("Anna lives in Ghent.", "“I live in Ghent” [1]", "code"),
+    ] {
+        let (_computer, vault) = Computer::new();
+        let silent = service(&vault, signing());
+        let kept = silent.remember(said(&["I live in Ghent."])).unwrap();
+        assert!(matches!(
+            silent.phrase(BioLength::Short),
+            Err(ServiceError::Unsupported(_))
+        ));
+        let model = Arc::new(Phrases {
+            sentence,
+            asked: Barrier::new(2),
+            answers: Barrier::new(2),
+        });
+        let service = Arc::new(service(&vault, None).phrasing_with(model.clone()));
+        let asking = service.clone();
+        let bio = std::thread::spawn(move || asking.phrase(BioLength::Short));
+        model.asked.wait();
+        let (sender, changed) = mpsc::channel();
+        let (changing, id) = (service.clone(), kept.facts[0].id.clone());
+        std::thread::spawn(move || sender.send(changing.confirm(&id)));
+        let confirmed = changed
+            .recv_timeout(Duration::from_secs(30))
+            .expect("nobody waits for the model");
+        assert!(confirmed.unwrap().confirmed);
+        model.answers.wait();
+        let bio = bio.join().expect("no panic").unwrap();
+        assert_eq!((&*bio.text, &*bio.sentences[0].by), (text, by));
+        assert_eq!(bio.sentences[0].memories, [kept.facts[0].id.as_str()]);
+        let refused = by == "code";
+        assert_eq!(
+            (bio.not_taken, bio.note.is_some()),
+            (usize::from(refused), refused)
+        );
+        let call = bio.call.expect("it was asked");
+        assert_eq!((&*call.purpose, call.prompt_tokens), ("phrase", 10));
+        assert_eq!(call.receipt.as_ref().map(String::len), Some(64));
+        // Who may only read asks for it: nothing is written.
+        assert_eq!(service.calls(10).unwrap().len(), 1);
+    }
 }
 
 /// Prefers what names a place, once two questions wait for it.

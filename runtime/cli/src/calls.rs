@@ -1,4 +1,4 @@
-//! Calls of models that leave no record in a vault: embeddings, rankings, dry runs, and calls that failed.
+//! Calls of models that leave no record in a vault: embeddings, rankings, bios in a model's words, and calls that failed.
 //!
 //! A call that something was learnt from is a record of the vault, beside what it brought (`docs/memory.md`). A question brings nothing,
 //! and may be asked with a key that writes nothing; so what it cost is noted here, by this machine for itself:
@@ -32,7 +32,7 @@ const FILE_MAX: u64 = 1 << 20;
 pub(crate) struct Noted {
     /// When it ended, in milliseconds since 1970.
     pub(crate) at: u64,
-    /// What for: `embed`, `rank`, `extract`, or `learn` where that is all that is known.
+    /// What for: `embed`, `rank`, `phrase`, `extract`, or `learn` where that is all that is known.
     pub(crate) purpose: String,
     /// The model's name.
     pub(crate) model: String,

@@ -66,6 +66,26 @@ fn what_it_is_told_it_finds_learns_and_can_prove() {
     memory(&machine, &["profile", "--bio", "short"])
         .ok()
         .says("peanuts");
+    // The model that comes with the program finds facts and does not phrase them.
+    let bio = memory(
+        &machine,
+        &["profile", "--bio", "short", "--phrase", "--json"],
+    )
+    .ok()
+    .json();
+    let says =
+        |field: &str, words: &str| bio[field].as_str().is_some_and(|text| text.contains(words));
+    assert!(
+        says("bio", "peanuts") && says("note", "tally-nano"),
+        "{bio}"
+    );
+    assert_eq!(bio["call"], Value::Null);
+    assert_eq!(bio["sentences"][0]["by"], "code");
+    let file = machine.file("bio.json", bio.to_string());
+    let file = file.to_str().expect("UTF-8");
+    memory(&machine, &["verify", "--bio", file])
+        .exits(2)
+        .says("no model was asked");
     memory(&machine, &["show", &id[..12]]).ok().says("receipt");
     memory(&machine, &["log"]).ok().says("receipt");
 

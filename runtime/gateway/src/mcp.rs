@@ -28,7 +28,7 @@ use crate::keys::Scope;
 use crate::rate::Allowance;
 use crate::rest::memories::{FACT_LEN, QUERY_LEN, limit};
 use crate::rest::text;
-use crate::service::{Memory, NewTurn, Recall, Remember, Voice};
+use crate::service::{BioLength, Memory, NewTurn, Recall, Remember, Voice};
 use crate::time::UnixMs;
 
 /// Turns in one call, and bytes of each.
@@ -159,6 +159,16 @@ struct RecallArguments {
     /// As it was then.
     #[serde(default)]
     as_of: Option<UnixMs>,
+}
+
+/// Arguments of `profile`.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ProfileArguments {
+    /// Also a bio of this length in the words of a model of the user's, each sentence held against what is known. Only when the user
+    /// asks for a text: it takes time.
+    #[serde(default)]
+    phrase: Option<BioLength>,
 }
 
 /// Arguments of `correct`.
@@ -334,22 +344,36 @@ impl McpServer {
     )]
     async fn profile(
         &self,
+        Parameters(arguments): Parameters<ProfileArguments>,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResult, ErrorData> {
         let outcome = async {
             self.caller(&context, Scope::ProfileRead)?;
-            self.gateway.ask(|memory| memory.profile()).await
+            self.gateway
+                .ask(move |memory| {
+                    let phrased = arguments.phrase.map(|length| memory.phrase(length));
+                    Ok((memory.profile()?, phrased.transpose()?))
+                })
+                .await
         }
         .await;
         Ok(match outcome {
-            Ok(profile) => found(
-                if profile.user_bio.is_empty() {
-                    "Nothing is known about the user yet.".to_owned()
-                } else {
-                    profile.user_bio.clone()
-                },
-                serde_json::to_value(&profile).unwrap_or_default(),
-            ),
+            Ok((profile, phrased)) => {
+                let mut structured = serde_json::to_value(&profile).unwrap_or_default();
+                let mut text = profile.user_bio;
+                if let Some(phrased) = phrased {
+                    structured["phrased"] = json!(phrased);
+                    text = phrased.text;
+                    if let Some(note) = phrased.note {
+                        text.push('\n');
+                        text.push_str(&note);
+                    }
+                }
+                if text.is_empty() {
+                    text = "Nothing is known about the user yet.".to_owned();
+                }
+                found(text, structured)
+            }
             Err(error) => failed(&error),
         })
     }

@@ -186,16 +186,19 @@ pub(crate) fn routes() -> Vec<Route> {
                 get(profile::profile),
             )
         },
-        route(
-            Method::GET,
-            "/v1/profile/bio",
-            "getBio",
-            "The bio, in several lengths",
-            Some(ProfileRead),
-            200,
-            of::<profile::Bio>,
-            get(profile::bio),
-        ),
+        Route {
+            query: Some(fields::<profile::BioQuery>),
+            ..route(
+                Method::GET,
+                "/v1/profile/bio",
+                "getBio",
+                "The bio, in several lengths; where that is asked for, also in a model's words",
+                Some(ProfileRead),
+                200,
+                of::<profile::Bio>,
+                get(profile::bio),
+            )
+        },
         Route {
             body: Body::Json(of::<profile::EditBio>),
             ..route(

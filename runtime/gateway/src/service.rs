@@ -36,6 +36,13 @@ pub trait MemoryService: Send + Sync + 'static {
     /// What is known about the owner.
     fn profile(&self) -> Result<Profile, ServiceError>;
 
+    /// A bio of this length in a model's words, as far as they say what is known. Waits for the model.
+    fn phrase(&self, _: BioLength) -> Result<PhrasedBio, ServiceError> {
+        Err(ServiceError::Unsupported(
+            "this server has no model that puts a bio into words".to_owned(),
+        ))
+    }
+
     /// Puts the owner's own words in the place of the rendered bio; `None` brings the rendered one back.
     fn set_bio(&self, text: Option<&str>) -> Result<Profile, ServiceError>;
 
@@ -349,6 +356,45 @@ pub struct Profile {
     pub categories: Vec<ProfileCategory>,
     /// When the newest fact in it was learnt.
     pub updated_at: Option<UnixMs>,
+}
+
+/// How long a bio is to be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum BioLength {
+    /// Some 30 words.
+    Short,
+    /// Some 80 words.
+    #[default]
+    Medium,
+    /// Some 200 words.
+    Long,
+}
+
+/// A bio in a model's words.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct PhrasedBio {
+    /// All sentences.
+    pub text: String,
+    /// Each of them, with whose it is and what it rests on.
+    pub sentences: Vec<PhrasedSentence>,
+    /// Sentences of the model that code did not take, because they say something else than the memories they name.
+    pub not_taken: usize,
+    /// Why no sentence is the model's, if none is; for a person.
+    pub note: Option<String>,
+    /// The call behind it, if a model was asked.
+    pub call: Option<CallInfo>,
+}
+
+/// A sentence of a bio.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct PhrasedSentence {
+    /// What it says.
+    pub text: String,
+    /// Whose it is: `model` if code held it against what it names, `code` if it quotes.
+    pub by: String,
+    /// The memories that it rests on.
+    pub memories: Vec<String>,
 }
 
 /// A text with a name.

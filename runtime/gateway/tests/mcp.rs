@@ -136,6 +136,13 @@ async fn life_of_a_memory(client: &Client) {
     assert_eq!(confirmed["memory"]["confirmed"], true);
     let profile = call(client, "profile", json!({})).await;
     assert_eq!(text(&profile), "User loves rye.");
+    assert_eq!(structured(&profile)["phrased"], Value::Null);
+    let phrased = call(client, "profile", json!({ "phrase": "long" })).await;
+    assert_eq!(text(&phrased), "a long bio.\nnobody was asked");
+    assert_eq!(
+        structured(&phrased)["phrased"]["sentences"][0]["by"],
+        "code"
+    );
     let forgotten =
         structured(&call(client, "forget", json!({ "id": new, "cascade": true })).await);
     assert_eq!(forgotten["forgotten"].as_array().unwrap().len(), 2);

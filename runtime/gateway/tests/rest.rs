@@ -355,6 +355,35 @@ async fn the_profile_has_parts_and_the_bio_can_be_the_owners() {
     );
 }
 
+#[tokio::test]
+async fn a_bio_is_put_into_words_where_somebody_asks_for_that() {
+    let bench = bench();
+    bench
+        .call(Method::POST, "/v1/memories", add("I like rye"))
+        .await;
+    let plain = bench.call(Method::GET, "/v1/profile/bio", None).await;
+    assert_eq!(plain.json()["phrased"], Value::Null);
+    let short = bench
+        .call(Method::GET, "/v1/profile/bio?phrase=short", None)
+        .await
+        .json();
+    let phrased = &short["phrased"];
+    assert_eq!(phrased["text"], "a short bio.");
+    assert_eq!(
+        (&phrased["note"], &phrased["call"]),
+        (&json!("nobody was asked"), &Value::Null)
+    );
+    let first = &phrased["sentences"][0];
+    assert_eq!(
+        (&first["by"], first["memories"].as_array().map(Vec::len)),
+        (&json!("code"), Some(1))
+    );
+    let refused = bench
+        .call(Method::GET, "/v1/profile/bio?phrase=epic", None)
+        .await;
+    assert_eq!(refused.code(), "bad_query");
+}
+
 fn multipart(fields: &[(&str, &str)], file: Option<(&str, &[u8])>) -> (String, Vec<u8>) {
     let mut body = Vec::new();
     for (name, value) in fields {

@@ -32,7 +32,9 @@ pub(crate) enum Verb {
     )]
     Search(look::Search),
     /// Who you are, by what you said: each line with what it rests on.
-    #[command(after_help = "Examples:\n  tally memory profile\n  tally memory profile --bio short")]
+    #[command(
+        after_help = "Examples:\n  tally memory profile\n  tally memory profile --bio short\n  tally memory profile --bio medium --phrase --model qwen3          in a model's words, held against the facts"
+    )]
     Profile(look::Profile),
     /// One memory, with everything that is known of it; or all facts.
     #[command(after_help = "Examples:\n  tally memory show\n  tally memory show 3f2a41c09be2")]
@@ -73,7 +75,7 @@ pub(crate) enum Verb {
     Mcp(mcp::Mcp),
     /// Check memories again, offline: which words, which prompt, which model, whose receipt.
     #[command(
-        after_help = "Examples:\n  tally memory verify\n  tally memory verify 3f2a41c09be2 --policy policy.json"
+        after_help = "Examples:\n  tally memory verify\n  tally memory verify 3f2a41c09be2 --policy policy.json\n  tally memory verify --bio bio.json          the call behind a bio that was printed as JSON"
     )]
     Verify(verify::Verify),
     /// Measure how well memories are found, on conversations whose evidence is known; or what attacks teach.

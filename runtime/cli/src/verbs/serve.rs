@@ -75,7 +75,7 @@ pub(crate) struct Learning {
     /// Keep and find what is said, and learn no facts from it.
     #[arg(long)]
     no_learn: bool,
-    /// The chat model to learn with; else the default one.
+    /// The chat model to learn with, and to put a bio into words for whoever asks for that; else the default one.
     #[arg(long, value_name = "MODEL", conflicts_with = "no_learn")]
     model: Option<String>,
 }
@@ -240,6 +240,7 @@ pub(crate) fn open(
         let chat = opened.chat(learning.model.as_deref());
         Some((second, Box::new(chat) as Model))
     };
+    let phraser = opened.chat_for("phrase", learning.model.as_deref());
     let memories::Opened {
         memory,
         models,
@@ -253,7 +254,8 @@ pub(crate) fn open(
             learner,
             Arc::new(|| Moment::of_clock(now_ms())),
             Arc::new(grants),
-        ),
+        )
+        .phrasing_with(Arc::new(phraser)),
         Open {
             _models: models,
             _runtime: runtime,

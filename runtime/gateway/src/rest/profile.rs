@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{Answer, Input, Params, text};
 use crate::error::ApiError;
 use crate::gateway::Gateway;
-use crate::service::{NamedText, Profile};
+use crate::service::{BioLength, NamedText, PhrasedBio, Profile};
 
 const BIO_LEN: usize = 8 << 10;
 
@@ -62,6 +62,14 @@ pub(crate) async fn profile(
     Ok(Answer(StatusCode::OK, profile))
 }
 
+/// Which bio.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BioQuery {
+    /// Also one of this length in the words of the server's chat model, which are held against the facts. It takes the model's time.
+    phrase: Option<BioLength>,
+}
+
 /// The bio.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Bio {
@@ -71,6 +79,8 @@ pub(crate) struct Bio {
     bios: Vec<NamedText>,
     /// Whether it is the owner's own words.
     own: bool,
+    /// In a model's words, if that was asked for.
+    phrased: Option<PhrasedBio>,
 }
 
 impl From<Profile> for Bio {
@@ -79,13 +89,26 @@ impl From<Profile> for Bio {
             bio: profile.user_bio,
             bios: profile.bios,
             own: profile.bio_is_own,
+            phrased: None,
         }
     }
 }
 
-pub(crate) async fn bio(State(gateway): State<Gateway>) -> Result<Answer<Bio>, ApiError> {
-    let profile = gateway.ask(|memory| memory.profile()).await?;
-    Ok(Answer(StatusCode::OK, profile.into()))
+pub(crate) async fn bio(
+    State(gateway): State<Gateway>,
+    Params(query): Params<BioQuery>,
+) -> Result<Answer<Bio>, ApiError> {
+    let (profile, phrased) = gateway
+        .ask(move |memory| {
+            let phrased = query.phrase.map(|length| memory.phrase(length));
+            Ok((memory.profile()?, phrased.transpose()?))
+        })
+        .await?;
+    let bio = Bio {
+        phrased,
+        ..profile.into()
+    };
+    Ok(Answer(StatusCode::OK, bio))
 }
 
 /// A new bio.

@@ -315,6 +315,23 @@ impl MemoryService for Notebook {
         })
     }
 
+    fn phrase(&self, length: BioLength) -> Result<PhrasedBio, ServiceError> {
+        let lines = self.profile()?.lasting;
+        Ok(PhrasedBio {
+            text: format!("A {length:?} bio.").to_lowercase(),
+            sentences: lines
+                .into_iter()
+                .map(|line| PhrasedSentence {
+                    text: line.text,
+                    by: "code".to_owned(),
+                    memories: vec![line.id],
+                })
+                .collect(),
+            note: Some("nobody was asked".to_owned()),
+            ..PhrasedBio::default()
+        })
+    }
+
     fn set_bio(&self, text: Option<&str>) -> Result<Profile, ServiceError> {
         self.kept.lock().unwrap().bio = text.map(str::to_owned);
         self.profile()

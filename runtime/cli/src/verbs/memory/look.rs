@@ -3,12 +3,13 @@
 use clap::{Args as ClapArgs, ValueEnum};
 use tally_memory::profile::{Entry, Length};
 use tally_memory::{
-    Category, Cited, Hit, Layer, Memory, MemoryId, Mode, RecallError, Search as Question, export,
+    AskError, By, Category, Cited, Hit, Layer, Memory, MemoryId, Mode, Moment, RecallError,
+    Search as Question, export,
 };
 
 use crate::failure::{Failure, Outcome};
-use crate::memories::{self, Rerank, WhichMemory};
-use crate::ui::{printable, say};
+use crate::memories::{self, Opened, Rerank, WhichMemory};
+use crate::ui::{Progress, printable, say};
 
 /// Find what was said and learnt.
 #[derive(ClapArgs)]
@@ -68,6 +69,13 @@ pub(crate) struct Profile {
     /// Only a few sentences, in your own words.
     #[arg(long, value_name = "LENGTH")]
     bio: Option<BioLength>,
+    /// Have a chat model put it into words. Each of its sentences is held against the facts that it names; where one says anything else,
+    /// the facts stand in its place as you said them.
+    #[arg(long, requires = "bio", conflicts_with = "as_of")]
+    phrase: bool,
+    /// The chat model; else the default one.
+    #[arg(long, value_name = "MODEL", requires = "phrase")]
+    model: Option<String>,
     /// Only this category.
     #[arg(long, value_name = "NAME")]
     category: Option<Category>,
@@ -174,14 +182,15 @@ pub(crate) fn profile(args: &Profile, json: bool) -> Outcome {
     };
     let opened = args.which.read()?;
     if let Some(length) = args.bio {
-        let bio = opened.memory.bio(
-            match length {
-                BioLength::Short => Length::Short,
-                BioLength::Medium => Length::Medium,
-                BioLength::Long => Length::Long,
-            },
-            at,
-        );
+        let length = match length {
+            BioLength::Short => Length::Short,
+            BioLength::Medium => Length::Medium,
+            BioLength::Long => Length::Long,
+        };
+        if args.phrase {
+            return phrase(&opened, length, at, args.model.as_deref(), json);
+        }
+        let bio = opened.memory.bio(length, at);
         if json {
             say!(
                 "{}",
@@ -221,6 +230,68 @@ pub(crate) fn profile(args: &Profile, json: bool) -> Outcome {
         for entry in entries {
             say!("  {}", line(entry));
         }
+    }
+    Ok(())
+}
+
+/// A bio in a model's words, as far as they say the facts that they name.
+fn phrase(opened: &Opened, length: Length, at: Moment, model: Option<&str>, json: bool) -> Outcome {
+    let draft = opened.memory.draft(length, at);
+    let bar = Progress::spinner("asking");
+    let bio = draft
+        .phrase(&opened.chat_for("phrase", model), at)
+        .map_err(|error| match error {
+            AskError::Receipt(_) => Failure::no(&error),
+            AskError::Model(_) => Failure::environment(&error)
+                .advise("as you said it, without a model: leave --phrase out"),
+        })?;
+    drop(bar);
+    if json {
+        let not_taken: Vec<serde_json::Value> = bio
+            .not_taken
+            .iter()
+            .map(|one| serde_json::json!({ "stop": one.stop.as_str(), "sentence": one.sentence }))
+            .collect();
+        say!(
+            "{}",
+            serde_json::json!({
+                "bio": bio.text(), "sentences": bio.sentences, "citations": bio.citations,
+                "not_taken": not_taken, "note": bio.note, "call": bio.call,
+            })
+        );
+        return Ok(());
+    }
+    if bio.sentences.is_empty() {
+        eprintln!("nothing is known");
+        return Ok(());
+    }
+    say!("{}", printable(&bio.text()));
+    for (number, id) in &bio.citations {
+        say!("[{number}] {}", short(id));
+    }
+    for one in &bio.not_taken {
+        eprintln!(
+            "not taken ({}): {}",
+            one.stop.as_str(),
+            printable(&one.sentence)
+        );
+    }
+    if let Some(note) = bio.note {
+        eprintln!("note: {note}");
+    }
+    if let Some(call) = &bio.call {
+        let by_model = bio.sentences.iter().filter(|one| one.by == By::Model);
+        eprintln!(
+            "{} of {} sentences are {}'s, the rest are quotations; {}; tally memory verify --bio checks what --json prints",
+            by_model.count(),
+            bio.sentences.len(),
+            printable(&call.model),
+            if call.receipt.is_some() {
+                "receipt"
+            } else {
+                "no receipt"
+            },
+        );
     }
     Ok(())
 }

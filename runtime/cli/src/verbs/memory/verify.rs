@@ -1,11 +1,15 @@
 //! `tally memory verify`: the whole way of a memory again, offline.
 
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
 use clap::Args as ClapArgs;
 use tally_memory::MemoryId;
+use tally_memory::record::Call;
 use tally_memory::verify::Trust;
 use tally_receipt::{Digest, Status, Verdict};
 
-use super::look::{find, short};
+use super::look::find;
 use crate::failure::{Failure, OrFail, Outcome};
 use crate::memories::{self, WhichMemory};
 use crate::trust;
@@ -16,6 +20,9 @@ use crate::ui::{printable, say};
 pub(crate) struct Verify {
     /// The memories: their ids, or the beginnings of them; else every fact.
     ids: Vec<String>,
+    /// Instead, the call behind a bio: a file with what `tally memory profile --bio LENGTH --phrase --json` printed.
+    #[arg(long, value_name = "FILE", conflicts_with = "ids")]
+    bio: Option<PathBuf>,
     /// The weights that should have been used, BLAKE3 in hex.
     #[arg(long, value_name = "DIGEST")]
     weights: Option<String>,
@@ -43,7 +50,9 @@ pub(crate) fn run(args: &Verify, json: bool) -> Outcome {
     };
     let opened = args.which.read()?;
     let memory = &opened.memory;
-    let ids: Vec<MemoryId> = if args.ids.is_empty() {
+    let ids: Vec<MemoryId> = if args.bio.is_some() {
+        Vec::new()
+    } else if args.ids.is_empty() {
         memory.facts()
     } else {
         args.ids
@@ -56,10 +65,17 @@ pub(crate) fn run(args: &Verify, json: bool) -> Outcome {
         policy: policy.as_ref(),
         weights,
     };
-    let verdicts: Vec<(MemoryId, Verdict)> = ids
+    let mut verdicts: Vec<(String, Verdict)> = ids
         .into_iter()
-        .map(|id| Ok((id, memory.verify(&id, &trust).map_err(Failure::misuse)?)))
+        .map(|id| {
+            let verdict = memory.verify(&id, &trust).map_err(Failure::misuse)?;
+            Ok((id.to_string(), verdict))
+        })
         .collect::<Result<_, Failure>>()?;
+    if let Some(path) = &args.bio {
+        let call = call_of(path)?;
+        verdicts.push((call.id().to_string(), memory.verify_phrase(&call, &trust)));
+    }
     let verified = verdicts
         .iter()
         .filter(|(_, verdict)| verdict.is_verified())
@@ -102,7 +118,7 @@ pub(crate) fn run(args: &Verify, json: bool) -> Outcome {
                 (_, true) => "NOT TRUE",
                 _ => "not established",
             };
-            say!("{}  {word}", short(id));
+            say!("{}  {word}", &id[..12]);
             if verdicts.len() == 1 || !verdict.is_verified() {
                 say!("{}", printable(&verdict.to_string()));
             }
@@ -118,4 +134,23 @@ pub(crate) fn run(args: &Verify, json: bool) -> Outcome {
     } else {
         Err(Failure::reported())
     }
+}
+
+/// Most bytes of a file with a bio.
+const BIO_MAX: u64 = 4 << 20;
+
+/// The call behind a bio that was printed.
+fn call_of(path: &Path) -> Result<Call, Failure> {
+    let open = std::fs::File::open(path).or_misuse(format_args!("open {}", path.display()))?;
+    let printed: serde_json::Value = serde_json::from_reader(open.take(BIO_MAX))
+        .or_misuse(format_args!("read {} as JSON", path.display()))?;
+    if printed["call"].is_null() {
+        return Err(Failure::misuse(format_args!(
+            "{} names no call: no model was asked",
+            path.display()
+        ))
+        .advise("tally memory profile --bio LENGTH --phrase --json prints one that does"));
+    }
+    serde_json::from_value(printed["call"].clone())
+        .or_misuse(format_args!("read the call in {}", path.display()))
 }
