@@ -9,6 +9,8 @@ mod memories;
 pub(crate) mod page;
 mod profile;
 
+use std::time::Duration;
+
 use axum::extract::{Form, FromRequestParts, Query, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, StatusCode, header};
@@ -28,6 +30,8 @@ use crate::rate::Allowance;
 
 const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; \
                       frame-ancestors 'none'";
+/// Where a browser shows who is signed in: everything behind the door, and nothing else of this server.
+const COOKIE_PATHS: [&str; 2] = ["/console", explorer::HERE];
 const STYLE: &str = include_str!("console/style.css");
 const ICON: &str = include_str!("console/icon.svg");
 
@@ -252,15 +256,8 @@ async fn sign_in(State(gateway): State<Gateway>, request: Request) -> Response {
     .await;
     match outcome {
         Ok(secret) => {
-            let seconds = gateway.state.config.session.as_secs();
-            // Not `Secure`: the loopback face is plain HTTP. Behind a proxy with TLS, the proxy adds it.
-            let cookie = format!(
-                "{COOKIE}={secret}; Path=/console; HttpOnly; SameSite=Strict; Max-Age={seconds}"
-            );
             let mut response = Redirect::to("/console/memories").into_response();
-            if let Ok(cookie) = HeaderValue::from_str(&cookie) {
-                response.headers_mut().insert(header::SET_COOKIE, cookie);
-            }
+            set_cookie(&mut response, &secret, gateway.state.config.session);
             response
         }
         Err(error) => Page(error.status, door_page(None, Some(&error.message))).into_response(),
@@ -277,11 +274,19 @@ async fn sign_out(
 ) -> Response {
     gateway.sign_out(&headers);
     let mut response = Redirect::to("/console/sign-in").into_response();
-    response.headers_mut().insert(
-        header::SET_COOKIE,
-        HeaderValue::from_static(
-            "tally_session=; Path=/console; HttpOnly; SameSite=Strict; Max-Age=0",
-        ),
-    );
+    set_cookie(&mut response, "", Duration::ZERO);
     response
+}
+
+/// Hands a session's secret to the browser, for so long.
+fn set_cookie(response: &mut Response, secret: &str, lasts: Duration) {
+    let seconds = lasts.as_secs();
+    for path in COOKIE_PATHS {
+        // Not `Secure`: the loopback face is plain HTTP. Behind a proxy with TLS, the proxy adds it.
+        let cookie =
+            format!("{COOKIE}={secret}; Path={path}; HttpOnly; SameSite=Strict; Max-Age={seconds}");
+        if let Ok(cookie) = HeaderValue::from_str(&cookie) {
+            response.headers_mut().append(header::SET_COOKIE, cookie);
+        }
+    }
 }

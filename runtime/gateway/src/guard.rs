@@ -45,7 +45,8 @@ pub(crate) async fn guard(
     }
     for (name, value) in [
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::REFERRER_POLICY, "no-referrer"),
+        // To nobody else. By `no-referrer` a browser would call the origin of our own forms `null`, which is refused.
+        (header::REFERRER_POLICY, "same-origin"),
         (header::X_FRAME_OPTIONS, "DENY"),
         (
             HeaderName::from_static("cross-origin-resource-policy"),

@@ -1,5 +1,5 @@
-//! The console in headless Chromium: every page draws, nothing is refused by its own policy, light and dark differ, and a narrow
-//! window is not wider than it is.
+//! The console in headless Chromium: who signs in is in, every page draws, nothing is refused by its own policy, light and dark
+//! differ, and a narrow window is not wider than it is.
 //!
 //! Where there is no Chromium this does not run, and says so. `TALLY_SHOTS` names a folder in which the pictures stay, for eyes.
 
@@ -7,12 +7,49 @@ mod common;
 
 use std::path::PathBuf;
 
+use axum::Router;
+use axum::body::{Body, to_bytes};
 use axum::extract::Request;
-use axum::http::HeaderValue;
+use axum::http::{HeaderValue, Method, header};
 use axum::middleware::{Next, from_fn};
+use axum::response::Response;
 use common::bench;
-use common::chromium::{chromium, shoot};
+use common::chromium::{chromium, content, shoot};
 use tally_gateway::serve;
+use tokio::sync::oneshot;
+
+/// Where a router answers, until what comes with it is dropped.
+async fn listening(router: Router) -> (String, oneshot::Sender<()>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    let (end, ended) = oneshot::channel::<()>();
+    tokio::spawn(serve(listener, router, async move {
+        let _ = ended.await;
+    }));
+    (base, end)
+}
+
+/// Chromium's command line fills in no form: the server of a test adds the cookie of who signed in.
+fn signed_in(router: &Router, cookie: &str) -> Router {
+    let value = HeaderValue::from_str(cookie).unwrap();
+    let add = move |mut request: Request, next: Next| {
+        let value = value.clone();
+        async move {
+            if !request.uri().path().ends_with("/sign-in") {
+                request.headers_mut().insert(header::COOKIE, value);
+            }
+            next.run(request).await
+        }
+    };
+    router.clone().layer(from_fn(add))
+}
+
+fn policy_with(response: &mut Response, old: &str, new: &str) {
+    let headers = response.headers_mut();
+    let policy = headers[header::CONTENT_SECURITY_POLICY].to_str().unwrap();
+    let policy = HeaderValue::from_str(&policy.replacen(old, new, 1)).unwrap();
+    headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_page_draws_in_chromium() {
@@ -22,31 +59,9 @@ async fn every_page_draws_in_chromium() {
     let bench = bench();
     bench.fill();
     let cookie = bench.cookie().await;
-    let list = bench
-        .call(axum::http::Method::GET, "/v1/memories", None)
-        .await
-        .json();
+    let list = bench.call(Method::GET, "/v1/memories", None).await.json();
     let id = list["memories"][0]["id"].as_str().unwrap().to_owned();
-    // Chromium's command line fills in no form: the server of this test adds the cookie of who signed in.
-    let value = HeaderValue::from_str(&cookie).unwrap();
-    let router = bench
-        .router
-        .clone()
-        .layer(from_fn(move |mut request: Request, next: Next| {
-            let value = value.clone();
-            async move {
-                if !request.uri().path().ends_with("/sign-in") {
-                    request.headers_mut().insert("cookie", value);
-                }
-                next.run(request).await
-            }
-        }));
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let base = format!("http://{}", listener.local_addr().unwrap());
-    let (end, ended) = tokio::sync::oneshot::channel::<()>();
-    tokio::spawn(serve(listener, router, async move {
-        let _ = ended.await;
-    }));
+    let (base, end) = listening(signed_in(&bench.router, &cookie)).await;
     let temporary = tempfile::tempdir().unwrap();
     let folder = std::env::var_os("TALLY_SHOTS").map_or(temporary.path().to_owned(), PathBuf::from);
     let all = std::env::var_os("TALLY_SHOTS").is_some();
@@ -99,5 +114,48 @@ async fn every_page_draws_in_chromium() {
     })
     .await
     .unwrap();
+    drop(end);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_signs_in_with_the_printed_link_is_in_everywhere() {
+    /// What the person clicks, page by page; the browser does the rest, as it does for everybody.
+    async fn click(request: Request, next: Next) -> Response {
+        let click = match (request.method(), request.uri().path()) {
+            (&Method::GET, "/console/sign-in") => "document.forms[0].submit()",
+            (&Method::GET, "/console/memories") => {
+                "document.querySelector('a[href=\"/ledger\"]').click()"
+            }
+            _ => return next.run(request).await,
+        };
+        let mut response = next.run(request).await;
+        policy_with(
+            &mut response,
+            "default-src 'none'",
+            "default-src 'none'; script-src 'unsafe-inline'",
+        );
+        response.headers_mut().remove(header::CONTENT_LENGTH);
+        let (parts, body) = response.into_parts();
+        let bytes = to_bytes(body, 16 << 20).await.unwrap();
+        let script = format!("<script>{click}</script></body>");
+        let page = String::from_utf8_lossy(&bytes).replace("</body>", &script);
+        Response::from_parts(parts, Body::from(page))
+    }
+
+    let Some(browser) = chromium("who_signs_in_with_the_printed_link_is_in_everywhere") else {
+        return;
+    };
+    let bench = bench();
+    let secret = bench.gateway.sign_in_secret().unwrap();
+    let (base, end) = listening(bench.router.clone().layer(from_fn(click))).await;
+    let (page, log) = tokio::task::spawn_blocking(move || {
+        let link = format!("{base}/console/sign-in?secret={secret}");
+        content(&browser, &link, 1200, 1000, false)
+    })
+    .await
+    .unwrap();
+    // The link's page, the memories, and the ledger that nobody has configured.
+    assert!(page.contains("No ledger is configured"), "{page} {log}");
+    assert!(page.contains("Sign out"), "{page}");
     drop(end);
 }

@@ -70,10 +70,19 @@ async fn the_printed_link_signs_in_once_and_only_when_asked() {
     };
     let first = enter(&secret).await;
     assert_eq!(first.status, StatusCode::SEE_OTHER);
-    let cookie = first.headers["set-cookie"].to_str().unwrap();
-    for part in ["HttpOnly", "SameSite=Strict", "Path=/console"] {
-        assert!(cookie.contains(part), "{cookie}");
+    // For the console and for the ledger's pages, which lie beside it; for the rest of the server there is none.
+    let cookies: Vec<&str> = first
+        .headers
+        .get_all("set-cookie")
+        .iter()
+        .map(|cookie| cookie.to_str().unwrap())
+        .collect();
+    for (cookie, path) in cookies.iter().zip(["Path=/console;", "Path=/ledger;"]) {
+        for part in ["HttpOnly", "SameSite=Strict", path] {
+            assert!(cookie.contains(part), "{cookie}");
+        }
     }
+    assert_eq!(cookies.len(), 2);
     assert_eq!(enter(&secret).await.status, StatusCode::UNAUTHORIZED);
     assert_eq!(enter("").await.status, StatusCode::UNAUTHORIZED);
     assert_eq!(enter(&bench.key).await.status, StatusCode::SEE_OTHER);
@@ -285,6 +294,27 @@ async fn a_form_of_another_session_or_of_none_does_nothing() {
             .status,
         StatusCode::OK
     );
+}
+
+#[tokio::test]
+async fn a_page_lets_the_browser_say_where_its_forms_come_from() {
+    let bench = bench();
+    let door = bench.page("", "/console/sign-in").await;
+    // By `no-referrer` the origin of its own form would be `null`.
+    assert_eq!(door.headers["referrer-policy"], "same-origin");
+    let enter = async |origin: &str| {
+        bench
+            .send(
+                request(Method::POST, "/console/sign-in")
+                    .header("origin", origin)
+                    .body(Body::from(format!("secret={}", bench.key)))
+                    .unwrap(),
+            )
+            .await
+            .status
+    };
+    assert_eq!(enter("http://localhost:7411").await, StatusCode::SEE_OTHER);
+    assert_eq!(enter("null").await, StatusCode::FORBIDDEN);
 }
 
 #[tokio::test]

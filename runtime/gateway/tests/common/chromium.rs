@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 /// Longest that one page may take to draw, on a machine that does much else.
@@ -46,54 +46,77 @@ pub(crate) fn shoot(
     dark: bool,
     keep: &Path,
 ) -> Shot {
-    let profile = tempfile::tempdir().unwrap();
-    let run = |extra: &[String]| {
-        let mut command = Command::new(browser);
-        command
-            .args([
-                "--headless",
-                "--no-sandbox",
-                "--disable-gpu",
-                "--disable-quic",
-                "--no-first-run",
-                "--hide-scrollbars",
-                "--disable-background-networking",
-                "--disable-component-update",
-                "--disable-sync",
-                "--enable-logging=stderr",
-                "--disable-dev-shm-usage",
-                // Time goes on as fast as there is nothing to wait for: scripts get to their end.
-                "--virtual-time-budget=10000",
-            ])
-            .arg(format!("--user-data-dir={}", profile.path().display()))
-            .arg(format!("--window-size={width},{height}"))
-            .arg(format!(
-                "--blink-settings=preferredColorScheme={}",
-                u8::from(!dark)
-            ))
-            .args(extra)
-            .arg(url)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let child = command.spawn().unwrap();
-        let id = child.id();
-        let (sender, receiver) = std::sync::mpsc::channel();
-        std::thread::spawn(move || sender.send(child.wait_with_output()));
-        match receiver.recv_timeout(PATIENCE) {
-            Ok(output) => output.unwrap(),
-            Err(_) => {
-                let _ = Command::new("kill").arg(id.to_string()).status();
-                panic!("Chromium did not draw {url} in {PATIENCE:?}");
-            }
-        }
-    };
-    let dom = run(&["--dump-dom".to_owned()]);
-    run(&[format!("--screenshot={}", keep.display())]);
+    let (dom, log) = content(browser, url, width, height, dark);
+    run(
+        browser,
+        url,
+        width,
+        height,
+        dark,
+        &format!("--screenshot={}", keep.display()),
+    );
     Shot {
-        dom: String::from_utf8_lossy(&dom.stdout).into_owned(),
-        log: String::from_utf8_lossy(&dom.stderr).into_owned(),
+        dom,
+        log,
         png: std::fs::read(keep).unwrap_or_default(),
+    }
+}
+
+/// What a page holds once its scripts are at their end, and what the browser said about it.
+pub(crate) fn content(
+    browser: &Path,
+    url: &str,
+    width: u32,
+    height: u32,
+    dark: bool,
+) -> (String, String) {
+    let output = run(browser, url, width, height, dark, "--dump-dom");
+    (
+        String::from_utf8_lossy(&output.stdout).into_owned(),
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+    )
+}
+
+fn run(browser: &Path, url: &str, width: u32, height: u32, dark: bool, task: &str) -> Output {
+    let profile = tempfile::tempdir().unwrap();
+    let mut command = Command::new(browser);
+    command
+        .args([
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+            "--hide-scrollbars",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--enable-logging=stderr",
+            "--disable-dev-shm-usage",
+            // Time goes on as fast as there is nothing to wait for: scripts get to their end.
+            "--virtual-time-budget=10000",
+        ])
+        .arg(format!("--user-data-dir={}", profile.path().display()))
+        .arg(format!("--window-size={width},{height}"))
+        .arg(format!(
+            "--blink-settings=preferredColorScheme={}",
+            u8::from(!dark)
+        ))
+        .arg(task)
+        .arg(url)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let child = command.spawn().unwrap();
+    let id = child.id();
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || sender.send(child.wait_with_output()));
+    match receiver.recv_timeout(PATIENCE) {
+        Ok(output) => output.unwrap(),
+        Err(_) => {
+            let _ = Command::new("kill").arg(id.to_string()).status();
+            panic!("Chromium did not draw {url} in {PATIENCE:?}");
+        }
     }
 }
 
