@@ -54,6 +54,7 @@ pub(crate) fn router(gateway: &Gateway) -> Router {
         .route("/console/access/keys/{id}/delete", post(access::delete_key))
         .route("/console/models", get(access::models))
         .route("/console/sign-out", post(sign_out))
+        .route("/console/{*nothing}", get(nothing_here))
         .merge(match &gateway.state.config.ledger {
             Some(explorer) => explorer.routes(),
             None => Router::new().route(explorer::HERE, get(explorer::none)),
@@ -120,7 +121,7 @@ impl IntoResponse for PageError {
         } = self.0;
         let body = html! {
             h1 { "That did not work" }
-            p.notice.bad role="alert" { (message) }
+            p.notice.bad role="alert" { (explorer::capital(&message)) }
             p { a href="/console/memories" { "Back to the memories" } }
         };
         let mut response = Page(status, page::bare("That did not work", body)).into_response();
@@ -131,6 +132,15 @@ impl IntoResponse for PageError {
         }
         response
     }
+}
+
+/// Whoever reads pages is told of a wrong address by one.
+async fn nothing_here() -> PageError {
+    PageError(ApiError::new(
+        StatusCode::NOT_FOUND,
+        "no_such_page",
+        "there is no such page",
+    ))
 }
 
 /// Lets who is signed in through, and sends the others to the door.

@@ -223,7 +223,7 @@ fn trouble(session: Option<SignedIn>, error: &LedgerError) -> Response {
 }
 
 /// A sentence out of an error, which begins in lower case.
-fn capital(text: &str) -> String {
+pub(crate) fn capital(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map_or_else(String::new, |first| {
         first.to_uppercase().chain(letters).collect()

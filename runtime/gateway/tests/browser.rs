@@ -1,21 +1,24 @@
 //! The console in headless Chromium: who signs in is in, every page draws, nothing is refused by its own policy, light and dark
-//! differ, and a narrow window is not wider than it is.
+//! differ, and on a phone no page is wider than the screen or too pale to read.
 //!
 //! Where there is no Chromium this does not run, and says so. `TALLY_SHOTS` names a folder in which the pictures stay, for eyes.
 
 mod common;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::Request;
 use axum::http::{HeaderValue, Method, header};
 use axum::middleware::{Next, from_fn};
-use axum::response::Response;
-use common::bench;
+use axum::response::{Html, IntoResponse as _, Response};
 use common::chromium::{chromium, content, shoot};
-use tally_gateway::serve;
+use common::ledger::Ledger;
+use common::{bench, bench_with};
+use serde_json::json;
+use tally_gateway::{Explorer, serve};
 use tokio::sync::oneshot;
 
 /// Where a router answers, until what comes with it is dropped.
@@ -157,5 +160,94 @@ async fn who_signs_in_with_the_printed_link_is_in_everywhere() {
     // The link's page, the memories, and the ledger that nobody has configured.
     assert!(page.contains("No ledger is configured"), "{page} {log}");
     assert!(page.contains("Sign out"), "{page}");
+    drop(end);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_a_phone_no_page_is_wider_than_the_screen_or_too_pale_to_read() {
+    const NAME: &str = "on_a_phone_no_page_is_wider_than_the_screen_or_too_pale_to_read";
+    let Some(browser) = chromium(NAME) else {
+        return;
+    };
+    let ledger = Arc::new(Ledger::new());
+    let receipt = format!("/ledger/receipts/{}", ledger.digest);
+    let bench = bench_with(|config| config.ledger = Some(Explorer::new(ledger, None)));
+    let cookie = bench.cookie().await;
+    let keep = async |text: &str| {
+        let name = "Maximiliana-Wilhelmine-von-und-zu-Hohenzollern-Sigmaringendorf";
+        let body = json!({
+            "agent_id": "an_app_whose_name_is_".repeat(8),
+            "messages": [{ "role": "user", "name": name, "content": text }]
+        });
+        let kept = bench.call(Method::POST, "/v1/memories", Some(body)).await;
+        kept.json()["memories"][0]["id"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    let long = "donaudampfschifffahrt".repeat(20);
+    let mut pages = Vec::new();
+    for text in [
+        format!("I {}", "x".repeat(10_000)),
+        format!("I said {long}"),
+        "I אוהב לשתות קפה שחור בבוקר, אחר כך תה".to_owned(),
+        "I love 🍞🥐🧑‍🚀👩‍👩‍👧‍👦🏳️‍🌈".repeat(20),
+        format!("I wrote\n\n```\nlet {long} = 1;\n```"),
+    ] {
+        pages.push(format!("/console/memories/{}", keep(&text).await));
+    }
+    pages.extend(
+        [
+            "/console/memories",
+            "/console/memories?level=episode",
+            "/console/memories?q=love+said",
+            "/console/memories?q=nothing",
+            "/console/timeline",
+            "/console/profile",
+            "/console/access",
+            "/console/models",
+            "/console/memories/none",
+            "/console/nowhere",
+            "/console/sign-in",
+            "/ledger",
+            receipt.as_str(),
+            "/ledger/receipts/ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+            "/ledger/receipts/none",
+        ]
+        .map(str::to_owned),
+    );
+    let count = pages.len();
+    let list = format!("const PAGES = {};", json!(pages));
+    let phone = include_str!("common/phone.html").replace("const PAGES = [];", &list);
+    let frames = move |request: Request, next: Next| {
+        let phone = phone.clone();
+        async move {
+            if request.uri().path() == "/phone" {
+                return Html(phone).into_response();
+            }
+            let mut response = next.run(request).await;
+            // The pages refuse to be in frames, even in those of their own server.
+            response.headers_mut().remove(header::X_FRAME_OPTIONS);
+            policy_with(
+                &mut response,
+                "frame-ancestors 'none'",
+                "frame-ancestors 'self'",
+            );
+            response
+        }
+    };
+    let router = signed_in(&bench.router, &cookie).layer(from_fn(frames));
+    let (base, end) = listening(router).await;
+    tokio::task::spawn_blocking(move || {
+        for (scheme, dark) in [("light", false), ("dark", true)] {
+            let (page, log) = content(&browser, &format!("{base}/phone"), 1200, 1000, dark);
+            // Whatever is wrong stands below this line.
+            let (_, said) = page.rsplit_once("<body>").expect("a page");
+            let said = said.trim_end().trim_end_matches("</body></html>").trim();
+            assert_eq!(said, format!("{count} pages were {scheme}"), "{log}");
+        }
+    })
+    .await
+    .unwrap();
     drop(end);
 }

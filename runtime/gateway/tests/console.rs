@@ -318,6 +318,32 @@ async fn a_page_lets_the_browser_say_where_its_forms_come_from() {
 }
 
 #[tokio::test]
+async fn a_wrong_address_and_a_long_memory_have_pages_that_can_be_read() {
+    let bench = bench();
+    let cookie = bench.cookie().await;
+    for path in ["/console/nowhere", "/console/memories/x/y/z"] {
+        let page = bench.page(&cookie, path).await;
+        assert_eq!(page.status, StatusCode::NOT_FOUND, "{path}");
+        assert!(page.text.contains("There is no such page"), "{}", page.text);
+    }
+    let text = format!("I said {}", "שלום ".repeat(2000));
+    let body = serde_json::json!({ "messages": [{ "role": "user", "content": text }] });
+    bench.call(Method::POST, "/v1/memories", Some(body)).await;
+    let id = first_id(&bench).await;
+    let page = bench
+        .page(&cookie, &format!("/console/memories/{id}"))
+        .await
+        .text;
+    let (_, heading) = page
+        .split_once("<h1 class=\"quoted\" dir=\"auto\">")
+        .unwrap();
+    let (heading, rest) = heading.split_once("</h1>").unwrap();
+    assert!(heading.chars().count() < 200 && heading.ends_with('…'));
+    let whole = "<p class=\"card whole\" dir=\"auto\">User said שלום";
+    assert!(rest.contains(whole), "{rest}");
+}
+
+#[tokio::test]
 async fn a_key_is_made_shown_once_and_deleted() {
     let bench = bench();
     let cookie = bench.cookie().await;

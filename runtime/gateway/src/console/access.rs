@@ -37,15 +37,15 @@ pub(crate) async fn index(
         @if grants.is_empty() { p.empty { "Nobody but you." } }
         @else {
             div.scroll {
-                table {
+                table.rows {
                     thead { tr { th { "Who" } th { "What it is" } th { "May" } th { "Until" } } }
                     tbody {
                         @for grant in &grants {
                             tr.off[grant.revoked] {
-                                td { (grant.name) }
-                                td { (grant.kind) }
-                                td { (grant.rights.join(", ")) }
-                                td { @if grant.revoked { "taken back" } @else if let Some(until) = grant.until { (until.date()) } @else { "no end" } }
+                                td data-label="Who" { bdi { (grant.name) } }
+                                td data-label="What it is" { (grant.kind) }
+                                td data-label="May" { (grant.rights.join(", ")) }
+                                td data-label="Until" { @if grant.revoked { "taken back" } @else if let Some(until) = grant.until { (until.date()) } @else { "no end" } }
                             }
                         }
                     }
@@ -57,14 +57,14 @@ pub(crate) async fn index(
             @if keys.is_empty() { p.empty { "None." } }
             @else {
                 div.scroll {
-                    table {
+                    table.rows {
                         thead { tr { th { "App" } th { "May" } th { "Until" } th { span.hidden { "Delete" } } } }
                         tbody {
                             @for key in keys {
                                 tr.off[key.expires_at.is_some_and(|end| end <= now)] {
-                                    td { (key.name) br; code { (key.id) } }
-                                    td { (key.scopes.iter().map(|scope| scope.name()).collect::<Vec<_>>().join(", ")) }
-                                    td { @if let Some(end) = key.expires_at { (end.date()) } @else { "no end" } }
+                                    td data-label="App" { bdi { (key.name) } br; code { (key.id) } }
+                                    td data-label="May" { (key.scopes.iter().map(|scope| scope.name()).collect::<Vec<_>>().join(", ")) }
+                                    td data-label="Until" { @if let Some(end) = key.expires_at { (end.date()) } @else { "no end" } }
                                     td {
                                         form method="post" action={ "/console/access/keys/" (key.id) "/delete" } {
                                             (token(&session))
@@ -145,7 +145,7 @@ pub(crate) async fn create_key(
     };
     let body = html! {
         p.path { a href=(HERE) { "Access" } }
-        h1 { "A key for " (issued.info.name) }
+        h1 { "A key for " bdi { (issued.info.name) } }
         p.notice role="status" { "Copy it now: it is not kept and will not be shown again." }
         p { code.digest.key { (issued.key) } }
         p.hint { "Apps send it as " code { "X-API-Key" } " or as " code { "Authorization: Bearer" } "." }
@@ -185,18 +185,18 @@ pub(crate) async fn models(
         @if calls.is_empty() { p.empty { "No model was asked. Without one, memory keeps what is said and finds it again; it learns no facts." } }
         @else {
             div.scroll {
-                table {
+                table.rows {
                     thead { tr { th { "When" } th { "What for" } th { "Model" } th { "Tokens read, written" } th { "Took" } th { "Came of it" } th { "Receipt" } } }
                     tbody {
                         @for call in &calls {
                             tr {
-                                td { time datetime=(call.at) { (call.at.date()) " " (call.at.clock()) } }
-                                td { (call.purpose) }
-                                td { (call.model) }
-                                td.number { (call.prompt_tokens) ", " (call.output_tokens) }
-                                td.number { (call.took_ms) " ms" }
-                                td { (call.outcome) }
-                                td { @if let Some(receipt) = &call.receipt { code { (receipt.chars().take(16).collect::<String>()) "…" } } @else { "none" } }
+                                td data-label="When" { time datetime=(call.at) { (call.at.date()) " " (call.at.clock()) } }
+                                td data-label="What for" { (call.purpose) }
+                                td data-label="Model" { (call.model) }
+                                td.number data-label="Tokens" { (call.prompt_tokens) ", " (call.output_tokens) }
+                                td.number data-label="Took" { (call.took_ms) " ms" }
+                                td data-label="Came of it" { (call.outcome) }
+                                td data-label="Receipt" { @if let Some(receipt) = &call.receipt { code { (receipt.chars().take(16).collect::<String>()) "…" } } @else { "none" } }
                             }
                         }
                     }

@@ -101,7 +101,7 @@ pub(crate) async fn index(
         h1 { "Memories" }
         form.search method="get" action=(HERE) role="search" {
             label.hidden for="q" { "Question" }
-            input #q type="search" name="q" value=(find.q) placeholder="Ask, in your own words" maxlength="1000";
+            input #q type="search" name="q" dir="auto" value=(find.q) placeholder="Ask, in your own words" maxlength="1000";
             button type="submit" { "Search" }
             div.filters {
                 label { "Category "
@@ -217,12 +217,12 @@ pub(crate) async fn timeline(
                         li {
                             time.clock datetime=(said(memory)) { (said(memory).clock()) }
                             div {
-                                a.words href={ "/console/memories/" (memory.id) } { (memory.text) }
+                                a.words dir="auto" href={ "/console/memories/" (memory.id) } { (memory.text) }
                                 div.marks { (marks(memory)) }
                                 @if let Some(piece) = memory.evidence.first() {
-                                    p.from { "from “" (excerpt(&piece.words)) "”"
-                                        @if let Some(who) = &piece.speaker { ", " (who) }
-                                        @if let Some(source) = &piece.source { " in " (source) }
+                                    p.from { "from “" bdi { (excerpt(&piece.words)) } "”"
+                                        @if let Some(who) = &piece.speaker { ", " bdi { (who) } }
+                                        @if let Some(source) = &piece.source { " in " bdi { (source) } }
                                         ", learnt " time datetime=(memory.created_at) { (memory.created_at.date()) }
                                     }
                                 }
@@ -272,10 +272,12 @@ pub(crate) async fn one(
         .await?;
     let may_write = session.caller.may(Scope::MemoriesWrite);
     let action = |verb: &str| format!("/console/memories/{}/{verb}", memory.id);
+    let title = excerpt(&memory.text);
     let body = html! {
         p.path { a href="/console/memories" { "Memories" } }
-        h1.quoted { (memory.text) }
+        h1.quoted dir="auto" { (title) }
         div.marks { (marks(&memory)) }
+        @if title != memory.text { p.card.whole dir="auto" { (memory.text) } }
 
         @if memory.level != Level::Episode {
             h2 { "Why memory holds this" }
@@ -285,7 +287,7 @@ pub(crate) async fn one(
 
         h2 { "Particulars" }
         dl.facts {
-            @for (name, value) in particulars(&memory) { div { dt { (name) } dd { (value) } } }
+            @for (name, value) in particulars(&memory) { div { dt { (name) } dd { bdi { (value) } } } }
             @if let Some(receipt) = &memory.receipt {
                 div {
                     dt { "Receipt" }
@@ -300,7 +302,7 @@ pub(crate) async fn one(
                 @for change in &history {
                     li {
                         time datetime=(change.at) { (change.at.date()) " " (change.at.clock()) }
-                        " " strong { (change.event) } ": " (change.text)
+                        " " strong { (change.event) } ": " bdi { (change.text) }
                         @if let Some(by) = change.by.as_ref().filter(|by| **by != memory.id) { " " a href={ "/console/memories/" (by) } { "see it" } }
                     }
                 }
@@ -313,7 +315,7 @@ pub(crate) async fn one(
                 form.card method="post" action=(action("correct")) {
                     (token(&session))
                     label for="text" { "What is so, in your words" }
-                    textarea #text name="text" rows="3" required maxlength="1000" { (memory.text) }
+                    textarea #text name="text" dir="auto" rows="3" required maxlength="1000" { (memory.text) }
                     p.hint { "Your words take its place. What it said stays in the history." }
                     button type="submit" { "Correct" }
                 }
@@ -333,7 +335,6 @@ pub(crate) async fn one(
             }
         }
     };
-    let title = excerpt(&memory.text);
     Ok(Page(
         StatusCode::OK,
         page(&title, HERE, &session, done.done.as_deref(), body),

@@ -110,7 +110,7 @@ fn sentence(done: &str) -> Option<&'static str> {
 pub(crate) fn item(memory: &Memory, more: Markup) -> Markup {
     html! {
         li.memory {
-            a.words href={ "/console/memories/" (memory.id) } { (memory.text) }
+            a.words dir="auto" href={ "/console/memories/" (memory.id) } { (memory.text) }
             div.marks { (marks(memory)) }
             (from(memory))
             (more)
@@ -143,9 +143,9 @@ fn from(memory: &Memory) -> Markup {
     let said = memory.observed_at.unwrap_or(memory.created_at);
     html! {
         p.from {
-            @if let Some(who) = &memory.said_by { (who) ", " }
+            @if let Some(who) = &memory.said_by { bdi { (who) } ", " }
             time datetime=(said) { (said.date()) }
-            @if let Some(source) = &memory.source { " in " (source) }
+            @if let Some(source) = &memory.source { " in " bdi { (source) } }
             @if memory.receipt.is_some() { " · with a receipt" }
         }
     }
@@ -156,11 +156,11 @@ pub(crate) fn evidence(evidence: &[Evidence]) -> Markup {
     html! {
         @for piece in evidence {
             figure.evidence {
-                blockquote { (piece.words) }
+                blockquote dir="auto" { (piece.words) }
                 figcaption {
-                    @if let Some(who) = &piece.speaker { (who) " " }
+                    @if let Some(who) = &piece.speaker { bdi { (who) } " " }
                     @if let Some(at) = piece.said_at { time datetime=(at) { (at.date()) " " (at.clock()) " UTC" } }
-                    @if let Some(source) = &piece.source { " in " (source) }
+                    @if let Some(source) = &piece.source { " in " bdi { (source) } }
                     " · " a href={ "/console/memories/" (piece.episode) } { "the whole turn" }
                 }
             }

@@ -32,10 +32,10 @@ pub(crate) async fn profile(
         p.hint { "Made from what holds now. Every line leads to the memory it rests on." }
         section.card.bio {
             @if profile.user_bio.is_empty() { p.empty { "Nothing is known about you yet." } }
-            @else { p { (profile.user_bio) } }
+            @else { p dir="auto" { (profile.user_bio) } }
             @if profile.bio_is_own { p.hint { "In your own words." } }
             @for other in &profile.bios {
-                details { summary { (other.name) } p { (other.text) } }
+                details { summary { (other.name) } p dir="auto" { (other.text) } }
             }
         }
         @if profile.bio_is_editable && session.caller.may(Scope::ProfileWrite) {
@@ -44,7 +44,7 @@ pub(crate) async fn profile(
                 form.card method="post" action="/console/profile/bio" {
                     (token(&session))
                     label for="bio" { "Your words" }
-                    textarea #bio name="bio" rows="5" maxlength="8000" { (profile.user_bio) }
+                    textarea #bio name="bio" dir="auto" rows="5" maxlength="8000" { (profile.user_bio) }
                     p.hint { "Leave it empty to have it made from your memories again." }
                     button type="submit" { "Keep" }
                 }
@@ -84,7 +84,7 @@ fn lines(title: &str, lines: &[ProfileLine]) -> Markup {
 
 fn list(lines: &[ProfileLine]) -> Markup {
     html! {
-        ul.lines { @for line in lines { li { a href={ "/console/memories/" (line.id) } { (line.text) } } } }
+        ul.lines { @for line in lines { li dir="auto" { a href={ "/console/memories/" (line.id) } { (line.text) } } } }
     }
 }
 

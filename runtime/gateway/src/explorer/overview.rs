@@ -70,7 +70,7 @@ fn live(seen: &Overview) -> Markup {
         }
         h2 { "Validators" }
         div.scroll {
-            table {
+            table.rows {
                 thead { tr { th { "Name" } th { "Is" } th { "Height" } th { "Lag" } th { "Connected" } th { "Waiting" } th { "Faults seen" } } }
                 tbody { @for one in &seen.validators { (validator(one, seen)) } }
             }
@@ -79,17 +79,17 @@ fn live(seen: &Overview) -> Markup {
         @if seen.arrivals.is_empty() { p.empty { "None lately." } }
         @else {
             div.scroll {
-                table {
+                table.rows {
                     thead { tr { th { "When" } th { "Receipt" } th { "Settled by" } th { "Its number" } th { "Block" } } }
                     tbody {
                         @for one in &seen.arrivals {
                             tr {
-                                td.number { time datetime=(one.time) { (one.time.to_string().get(11..19).unwrap_or_default()) } }
-                                td { a href={ "/ledger/receipts/" (one.digest) } { code { (short(&one.digest)) "…" } }
+                                td.number data-label="When" { time datetime=(one.time) { (one.time.to_string().get(11..19).unwrap_or_default()) } }
+                                td data-label="Receipt" { a href={ "/ledger/receipts/" (one.digest) } { code { (short(&one.digest)) "…" } }
                                     @if one.in_full { " " span.mark { "in full" } } }
-                                td { code { (short(&one.node)) "…" } }
-                                td.number { (grouped(one.sequence)) }
-                                td.number { (grouped(one.height)) }
+                                td data-label="Settled by" { code { (short(&one.node)) "…" } }
+                                td.number data-label="Its number" { (grouped(one.sequence)) }
+                                td.number data-label="Block" { (grouped(one.height)) }
                             }
                         }
                     }
@@ -165,23 +165,23 @@ fn answer_verb(count: usize) -> &'static str {
 fn validator(one: &ValidatorRow, seen: &Overview) -> Markup {
     html! {
         tr {
-            td { (one.name) br; code { (short(&one.key)) "…" } }
+            td data-label="Name" { (one.name) br; code { (short(&one.key)) "…" } }
             @match &one.answer {
                 Err(reason) => {
-                    td { span.mark.past { "away" } }
-                    td colspan="5" { (reason) }
+                    td data-label="Is" { span.mark.past { "away" } }
+                    td colspan="5" data-label="Why" { (reason) }
                 }
                 Ok(said) => {
-                    td { @if said.votes { span.mark.own { "votes" } } @else { span.mark { "follows" } } }
-                    td.number { (grouped(said.height)) }
-                    td.number { @match seen.height.saturating_sub(said.height) {
+                    td data-label="Is" { @if said.votes { span.mark.own { "votes" } } @else { span.mark { "follows" } } }
+                    td.number data-label="Height" { (grouped(said.height)) }
+                    td.number data-label="Lag" { @match seen.height.saturating_sub(said.height) {
                         0 => "none",
                         few if few < BEHIND => (few),
                         many => { span.mark.past { (grouped(many)) " blocks" } }
                     } }
-                    td.number { (said.connected) " of " (seen.validators.len()) }
-                    td.number { (grouped(said.waiting)) }
-                    td.number { @if said.faults == 0 { "none" } @else { span.mark.past { (said.faults) } } }
+                    td.number data-label="Connected" { (said.connected) " of " (seen.validators.len()) }
+                    td.number data-label="Waiting" { (grouped(said.waiting)) }
+                    td.number data-label="Faults seen" { @if said.faults == 0 { "none" } @else { span.mark.past { (said.faults) } } }
                 }
             }
         }
