@@ -138,11 +138,11 @@ pub fn openapi() -> Value {
             "schemas": schemas,
             "headers": {
                 "RateLimit": {
-                    "description": "Requests of this kind that the key has in a minute",
+                    "description": "Requests that the key has in a minute: of all, or of searches or imports where this was one and fewer of those are left",
                     "schema": { "type": "integer", "minimum": 1 }
                 },
                 "RateRemaining": {
-                    "description": "How many of them are left",
+                    "description": "How many of them are left: so many more requests like this one are let through now",
                     "schema": { "type": "integer", "minimum": 0 }
                 },
                 "RateReset": {

@@ -54,7 +54,7 @@ impl Rates {
         }
     }
 
-    /// Takes one request of `who`. Gives what is left where least is allowed.
+    /// Takes one request of `who`. Gives what is left where fewest are: so many more of its kind are let through.
     pub(crate) fn take(&mut self, who: &str, of: Allowance, now: UnixMs) -> Result<Left, TooMany> {
         let too_many = |per_minute, what, wait_s| TooMany {
             per_minute,
@@ -70,9 +70,14 @@ impl Rates {
             Allowance::Searches => (&mut self.searches, "searches"),
             Allowance::Imports => (&mut self.imports, "imports"),
         };
-        narrow
+        let narrow = narrow
             .take(who, now)
-            .map_err(|wait_s| too_many(narrow.per_minute, what, wait_s))
+            .map_err(|wait_s| too_many(narrow.per_minute, what, wait_s))?;
+        Ok(if left.requests < narrow.requests {
+            left
+        } else {
+            narrow
+        })
     }
 }
 
@@ -202,6 +207,15 @@ mod tests {
                 full_at: UnixMs(37_800)
             }
         );
+        // Of searches 22 are left, of all requests 3: so many searches are let through.
+        let mut rates = Rates::new(50);
+        for _ in 0..44 {
+            rates.take("a", Allowance::Ordinary, UnixMs(0)).unwrap();
+        }
+        for left in [5, 4, 3] {
+            let found = rates.take("a", Allowance::Searches, UnixMs(0)).unwrap();
+            assert_eq!((found.per_minute, found.requests), (50, left));
+        }
         // However little is allowed, each has one.
         let mut few = Rates::new(1);
         assert!(few.take("a", Allowance::Imports, UnixMs(0)).is_ok());

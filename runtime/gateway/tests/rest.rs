@@ -1106,6 +1106,27 @@ async fn half_of_a_keys_requests_may_be_searches_a_tenth_imports_and_headers_say
 }
 
 #[tokio::test]
+async fn a_search_is_told_of_the_requests_that_are_left_where_they_are_fewer_than_searches() {
+    let bench = bench_with(|config| config.per_minute = 20);
+    for _ in 0..16 {
+        bench.call(Method::GET, "/v1/memories", None).await;
+    }
+    for left in (0..4).rev() {
+        let body = json!({ "query": "rye" });
+        let found = bench
+            .call(Method::POST, "/v1/memories/search", Some(body))
+            .await;
+        assert_eq!(found.headers["x-ratelimit-limit"], "20");
+        assert_eq!(found.headers["x-ratelimit-remaining"], left.to_string());
+    }
+    let body = json!({ "query": "rye" });
+    let refused = bench
+        .call(Method::POST, "/v1/memories/search", Some(body))
+        .await;
+    assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS);
+}
+
+#[tokio::test]
 async fn a_request_by_another_name_or_from_another_page_goes_no_further() {
     let bench = bench_with(|config| config.origins = vec!["https://app.example".to_owned()]);
     let with = |headers: &[(&str, &str)]| {
