@@ -13,9 +13,9 @@ use std::sync::{
 use std::time::{Duration, Instant};
 
 use tally_gateway::{
-    BioLength, CallInfo, Change, Evidence, Forgotten, GrantInfo, Hit, Level, Listed, Listing,
-    MemoryService, NamedText, PhrasedBio, PhrasedSentence, Profile, ProfileCategory, ProfileLine,
-    Recall, Recalled, Remember, Remembered, ServiceError, Status, UnixMs, Voice,
+    BioLength, CallInfo, Change, Corrected, Evidence, Forgotten, GrantInfo, Hit, Level, Listed,
+    Listing, MemoryService, NamedText, PhrasedBio, PhrasedSentence, Profile, ProfileCategory,
+    ProfileLine, Recall, Recalled, Remember, Remembered, ServiceError, Status, UnixMs, Voice,
 };
 use tally_import::Item;
 use tally_memory::profile::{Entry, Length};
@@ -23,8 +23,8 @@ use tally_memory::recall::Arm;
 use tally_memory::record::Call;
 use tally_memory::timeline::Standing;
 use tally_memory::{
-    AskError, By, Category, ChangeError, ChatModel, Cited, EpisodeId, FindError, LoadError, Memory,
-    MemoryId, Mode, Moment, RecallError, RememberError, Role, Search, SharedVault, Turn,
+    AskError, By, Category, ChangeError, ChatModel, Cited, EpisodeId, FactId, FindError, LoadError,
+    Memory, MemoryId, Mode, Moment, RecallError, RememberError, Role, Search, SharedVault, Turn,
 };
 use tally_vault::Vault;
 
@@ -454,15 +454,22 @@ impl MemoryService for VaultMemory {
             .collect())
     }
 
-    fn correct(&self, id: &str, text: &str) -> Result<tally_gateway::Memory, ServiceError> {
+    fn correct(&self, id: &str, text: &str) -> Result<Corrected, ServiceError> {
         let at = (self.clock)();
         let mut answering = self.changing()?;
         let id = named(&answering.memory, id)?;
+        let before = answering
+            .memory
+            .show(&id)
+            .map_or(id, |shown| in_place_of(&answering.memory, shown.original));
         let new = answering
             .memory
             .correct(&id, text, None, None, "", at)
             .map_err(change)?;
-        described(&answering.memory, &new, at).ok_or(ServiceError::NotFound)
+        Ok(Corrected {
+            memory: described(&answering.memory, &new, at).ok_or(ServiceError::NotFound)?,
+            supersedes: before.to_string(),
+        })
     }
 
     fn confirm(&self, id: &str) -> Result<tally_gateway::Memory, ServiceError> {
@@ -751,13 +758,15 @@ fn described(memory: &Memory, id: &MemoryId, at: Moment) -> Option<tally_gateway
         });
     }
     let shown = memory.show(id)?;
+    let is_correction = matches!(id, MemoryId::Correction(_));
     let status = match shown.place.map(|place| place.standing) {
         Some(Standing::Corrected(_)) => Status::Corrected,
+        // Of several corrections only the last one has a place.
+        None if is_correction && in_place_of(memory, shown.original) != *id => Status::Corrected,
         _ if shown.place.is_some_and(|place| !place.stands_at(at)) => Status::Past,
         _ => Status::Current,
     };
     let first = shown.evidence.first();
-    let is_correction = matches!(id, MemoryId::Correction(_));
     Some(tally_gateway::Memory {
         id: id.to_string(),
         level: if is_correction {
@@ -797,6 +806,16 @@ fn described(memory: &Memory, id: &MemoryId, at: Moment) -> Option<tally_gateway
         receipt: shown.receipt.filter(|_| !is_correction),
         text: shown.fact.text,
     })
+}
+
+/// What stands in the place of a fact: its last correction, or else the fact.
+fn in_place_of(memory: &Memory, fact: FactId) -> MemoryId {
+    let id = MemoryId::Fact(fact);
+    let place = memory.show(&id).and_then(|shown| shown.place);
+    match place.map(|place| place.standing) {
+        Some(Standing::Corrected(by)) => by,
+        _ => id,
+    }
 }
 
 fn evidence(cited: &Cited) -> Evidence {

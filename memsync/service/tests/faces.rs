@@ -6,6 +6,7 @@ mod described;
 mod support;
 
 use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Barrier, mpsc};
 use std::time::Duration;
 
@@ -120,7 +121,10 @@ fn a_fact_is_corrected_confirmed_and_forgotten_with_what_it_rests_on() {
         .unwrap()
         .facts
         .remove(0);
-    let new = service.correct(&fact.id, "I live in Bruges").unwrap();
+    let new = service
+        .correct(&fact.id, "I live in Bruges")
+        .unwrap()
+        .memory;
     assert_eq!(
         (new.level, new.status, new.receipt.clone()),
         (Level::Correction, Status::Current, None)
@@ -168,6 +172,38 @@ fn a_fact_is_corrected_confirmed_and_forgotten_with_what_it_rests_on() {
     let again = service.remember(said(&["I live in Ghent."])).unwrap();
     assert_eq!((again.episodes, again.facts.len()), (0, 0));
     assert!(again.note.unwrap().contains("forgotten"));
+}
+
+#[test]
+fn a_correction_names_the_one_that_held_before_it() {
+    let (_computer, vault) = Computer::new();
+    let days = AtomicI64::new(1);
+    let service = VaultMemory::new(
+        vault.clone(),
+        memory(&vault),
+        signing().map(|model| (memory(&vault), Box::new(model) as Model)),
+        // Each look at the clock is a day later.
+        Arc::new(move || at(days.fetch_add(1, Ordering::Relaxed))),
+        Arc::new(|_| Ok(Vec::new())),
+    );
+    let fact = service
+        .remember(said(&["I live in Ghent."]))
+        .unwrap()
+        .facts
+        .remove(0);
+    let correct = |id: &str, text: &str| service.correct(id, text).unwrap();
+    let first = correct(&fact.id, "I live in Bruges");
+    assert_eq!(first.supersedes, fact.id);
+    // By the fact's id, which holds no more, and by the correction's.
+    let second = correct(&fact.id, "I live in Antwerp");
+    assert_eq!(second.supersedes, first.memory.id);
+    let third = correct(&first.memory.id[..12], "I live in Liège");
+    assert_eq!(third.supersedes, second.memory.id);
+    let status = |id: &str| service.get(id).unwrap().status;
+    for past in [&fact.id, &first.memory.id, &second.memory.id] {
+        assert_eq!(status(past), Status::Corrected);
+    }
+    assert_eq!(status(&third.memory.id), Status::Current);
 }
 
 #[test]

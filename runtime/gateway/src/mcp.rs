@@ -401,7 +401,7 @@ impl McpServer {
             }
             self.gateway
                 .ask(move |memory| match &new {
-                    Some(new) => memory.correct(&id, new),
+                    Some(new) => Ok(memory.correct(&id, new)?.memory),
                     None => memory.confirm(&id),
                 })
                 .await

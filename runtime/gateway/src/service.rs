@@ -24,8 +24,9 @@ pub trait MemoryService: Send + Sync + 'static {
     /// What one memory was and became, oldest first.
     fn history(&self, id: &str) -> Result<Vec<Change>, ServiceError>;
 
-    /// Puts the owner's words in the place of a fact. Gives the memory that now holds.
-    fn correct(&self, id: &str, text: &str) -> Result<Memory, ServiceError>;
+    /// Puts the owner's words in the place of a fact, or of its last correction; the id may be that of the fact or of any
+    /// correction of it.
+    fn correct(&self, id: &str, text: &str) -> Result<Corrected, ServiceError>;
 
     /// Keeps that the owner says a fact is so.
     fn confirm(&self, id: &str) -> Result<Memory, ServiceError>;
@@ -325,6 +326,15 @@ pub struct Change {
     pub by: Option<String>,
     /// The receipt behind it.
     pub receipt: Option<String>,
+}
+
+/// What correcting did.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Corrected {
+    /// The memory that holds now.
+    pub memory: Memory,
+    /// The id of the one that held until then.
+    pub supersedes: String,
 }
 
 /// What forgetting did.

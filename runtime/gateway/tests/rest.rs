@@ -204,6 +204,10 @@ async fn a_client_of_memsync_stores_corrects_pages_and_deletes() {
     );
     let old = bench.call(Method::GET, &first, None).await.json();
     assert_eq!(old["status"], "corrected");
+    // By the old id once more: what goes is what held until now.
+    let again = json!({ "content": "User loves dark rye" });
+    let again = bench.call(Method::PATCH, &first, Some(again)).await.json();
+    assert_eq!(again["supersedes"], edited["memory_id"]);
     // A label alone changes nothing, and says so; one that is so already is no change.
     let alone = json!({ "category": "learning" });
     assert_eq!(

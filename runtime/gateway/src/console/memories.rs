@@ -380,8 +380,8 @@ pub(crate) async fn correct(
     // A form's lines end as on paper tape.
     let new = form.text.replace("\r\n", "\n").trim().to_owned();
     text("the text", &new, FACT_LEN)?;
-    let memory = gateway.ask(move |memory| memory.correct(&id, &new)).await?;
-    Ok(to(&memory, "corrected"))
+    let corrected = gateway.ask(move |memory| memory.correct(&id, &new)).await?;
+    Ok(to(&corrected.memory, "corrected"))
 }
 
 #[derive(Deserialize)]

@@ -100,7 +100,7 @@ pub(crate) struct Edited {
     category: Option<String>,
     /// Its type, as MemSync's documentation calls it.
     memory_type: String,
-    /// The memory in whose place it came.
+    /// The memory in whose place it came: the one that held until then, by whichever id the request named it.
     supersedes: Option<String>,
     /// What of the request was not done, and why.
     note: Option<String>,
@@ -121,16 +121,10 @@ pub(crate) async fn edit(
     let memory = match (edit.memory, edit.content, edit.confirmed) {
         (Some(new), None, None) | (None, Some(new), None) => {
             text("the corrected text", &new, FACT_LEN)?;
-            let (old, memory) = gateway
-                .ask(move |memory| {
-                    // By its whole id; a request may have the beginning of one.
-                    let old = memory.get(&id)?.id;
-                    let new = memory.correct(&old, &new)?;
-                    Ok((old, new))
-                })
-                .await?;
-            supersedes = Some(old);
-            memory
+            let corrected = gateway.ask(move |memory| memory.correct(&id, &new)).await?;
+            // The same words at the same moment are the same correction.
+            supersedes = Some(corrected.supersedes).filter(|before| *before != corrected.memory.id);
+            corrected.memory
         }
         (None, None, Some(true)) => gateway.ask(move |memory| memory.confirm(&id)).await?,
         (None, None, None) if !labels.is_empty() => {

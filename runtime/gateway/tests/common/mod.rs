@@ -30,6 +30,8 @@ pub(crate) struct Notebook {
 struct Kept {
     memories: Vec<Memory>,
     history: BTreeMap<String, Vec<Change>>,
+    /// What came in the place of what.
+    corrected: BTreeMap<String, String>,
     bio: Option<String>,
     next: u64,
 }
@@ -221,11 +223,15 @@ impl MemoryService for Notebook {
         Ok(kept.history.get(id).cloned().unwrap_or_default())
     }
 
-    fn correct(&self, id: &str, text: &str) -> Result<Memory, ServiceError> {
+    fn correct(&self, id: &str, text: &str) -> Result<Corrected, ServiceError> {
         let now = self.now();
         let mut kept = self.kept.lock().unwrap();
         let fresh = kept.fresh();
-        let old = kept.find(id)?;
+        let mut before = id.to_owned();
+        while let Some(by) = kept.corrected.get(&before) {
+            before = by.clone();
+        }
+        let old = kept.find(&before)?;
         if old.level == Level::Episode {
             return Err(ServiceError::Refused(
                 "what was said cannot be corrected".to_owned(),
@@ -251,8 +257,12 @@ impl MemoryService for Notebook {
             receipt: None,
         });
         kept.history.insert(id.to_owned(), history.clone());
-        kept.history.insert(fresh, history);
-        Ok(new)
+        kept.history.insert(fresh.clone(), history);
+        kept.corrected.insert(before.clone(), fresh);
+        Ok(Corrected {
+            memory: new,
+            supersedes: before,
+        })
     }
 
     fn confirm(&self, id: &str) -> Result<Memory, ServiceError> {
