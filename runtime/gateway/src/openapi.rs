@@ -71,7 +71,7 @@ pub fn openapi() -> Value {
         });
         for (status, answer) in [(route.status, route.answer)].into_iter().chain(route.or) {
             let mut done = json!({
-                "description": "Done",
+                "description": if status == 207 { "Done in part: `failed` names what is not" } else { "Done" },
                 "content": { "application/json": { "schema": answer(&mut schemas) } }
             });
             if route.scope.is_some() {

@@ -162,6 +162,7 @@ pub(crate) fn routes() -> Vec<Route> {
         },
         Route {
             body: Body::Json(of::<changes::Batch>),
+            or: Some((207, of::<changes::BatchDeleted>)),
             ..route(
                 Method::POST,
                 "/v1/memories/batch-delete",

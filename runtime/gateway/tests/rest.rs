@@ -312,6 +312,40 @@ async fn several_are_forgotten_at_once_and_what_was_not_there_is_named() {
 }
 
 #[tokio::test]
+async fn what_could_not_be_forgotten_is_named_beside_what_was() {
+    let bench = bench();
+    let mut ids = Vec::new();
+    for text in ["I like rye", "I cling to it", "I sing"] {
+        let added = bench.call(Method::POST, "/v1/memories", add(text)).await;
+        ids.push(added.json()["memories"][0]["id"].clone());
+    }
+    let forget = async |ids: Value| {
+        let body = json!({ "memory_ids": ids });
+        bench
+            .call(Method::POST, "/v1/memories/batch-delete", Some(body))
+            .await
+    };
+    let wrong = "f".repeat(64);
+    let reply = forget(json!([wrong, ids[0], ids[1], ids[2]])).await;
+    assert_eq!(reply.status, StatusCode::MULTI_STATUS);
+    let deleted = reply.json();
+    assert_eq!(deleted["success"], false);
+    assert_eq!(deleted["forgotten"], json!([ids[0], ids[2]]));
+    assert_eq!(deleted["not_found"], json!([wrong]));
+    assert_eq!(deleted["failed"].as_array().unwrap().len(), 1);
+    assert_eq!(deleted["failed"][0]["memory_id"], ids[1]);
+    assert_eq!(deleted["failed"][0]["error"]["code"], "internal");
+    assert!(!reply.text.contains("secret"), "{}", reply.text);
+    // Where none is forgotten, it is an error as any other.
+    let reply = forget(json!([ids[1]])).await;
+    assert_eq!(reply.status, StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(reply.code(), "internal");
+    let left = bench.call(Method::GET, "/v1/memories", None).await.json();
+    assert_eq!(left["memories"][0]["id"], ids[1]);
+    assert_eq!(left["total"], 1);
+}
+
+#[tokio::test]
 async fn the_profile_has_parts_and_the_bio_can_be_the_owners() {
     let bench = bench();
     bench

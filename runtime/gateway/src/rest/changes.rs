@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::memories::{FACT_LEN, ShownMemory};
 use super::{Answer, Input, Params, text};
-use crate::error::ApiError;
+use crate::error::{ApiError, ErrorDetail};
 use crate::gateway::Gateway;
 use crate::service::{Forgotten, Memory, ServiceError};
 use crate::time::UnixMs;
@@ -230,14 +230,25 @@ pub(crate) struct Batch {
 /// What was forgotten.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct BatchDeleted {
-    /// Whether all of them were there.
+    /// Whether all of them were there and are forgotten.
     success: bool,
     /// When.
     deleted_at: UnixMs,
     /// Those of the request that were not there.
     not_found: Vec<String>,
+    /// Those of the request that could not be forgotten. Asking again goes on.
+    failed: Vec<NotForgotten>,
     #[serde(flatten)]
     forgotten: Forgotten,
+}
+
+/// A memory that could not be forgotten.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct NotForgotten {
+    /// The id in the request.
+    memory_id: String,
+    /// Why, as an error says it.
+    error: ErrorDetail,
 }
 
 pub(crate) async fn forget_batch(
@@ -254,20 +265,21 @@ pub(crate) async fn forget_batch(
             ),
         ));
     }
-    let (forgotten, not_found) = gateway
+    let (forgotten, not_found, failed) = gateway
         .ask(move |memory| {
-            // All are looked up before the first is forgotten. Where forgetting fails between two, asking again goes on.
+            // All are looked up before the first is forgotten.
             let (mut there, mut not_found) = (Vec::new(), Vec::new());
             for id in batch.memory_ids {
                 match memory.get(&id) {
-                    Ok(found) => there.push(found.id),
+                    Ok(found) => there.push((id, found.id)),
                     Err(ServiceError::NotFound) => not_found.push(id),
                     Err(other) => return Err(other),
                 }
             }
             let mut gone: Vec<String> = Vec::new();
             let mut notes: Vec<String> = Vec::new();
-            for id in there {
+            let mut failed: Vec<(String, String, ServiceError)> = Vec::new();
+            for (asked, id) in there {
                 // One goes with another: a correction with its fact, a fact with its words.
                 if gone.contains(&id) {
                     continue;
@@ -276,24 +288,48 @@ pub(crate) async fn forget_batch(
                     Ok(forgotten) => forgotten,
                     // Somebody else was here in between.
                     Err(ServiceError::NotFound) => continue,
-                    Err(other) => return Err(other),
+                    Err(other) => {
+                        failed.push((asked, id, other));
+                        continue;
+                    }
                 };
                 gone.extend(forgotten.forgotten);
                 notes.extend(forgotten.note.filter(|note| !notes.contains(note)));
+            }
+            // One that failed may have gone with another.
+            failed.retain(|(_, id, _)| !gone.contains(id));
+            // Where nothing is forgotten, an error hides nothing.
+            if gone.is_empty()
+                && let Some((_, _, error)) = failed.pop()
+            {
+                return Err(error);
             }
             let forgotten = Forgotten {
                 forgotten: gone,
                 note: (!notes.is_empty()).then(|| notes.join("; ")),
             };
-            Ok((forgotten, not_found))
+            Ok((forgotten, not_found, failed))
         })
         .await?;
+    let status = if failed.is_empty() {
+        StatusCode::OK
+    } else {
+        StatusCode::MULTI_STATUS
+    };
+    let failed = failed
+        .into_iter()
+        .map(|(memory_id, _, error)| NotForgotten {
+            memory_id,
+            error: ApiError::from(error).body().error,
+        })
+        .collect();
     Ok(Answer(
-        StatusCode::OK,
+        status,
         BatchDeleted {
-            success: not_found.is_empty(),
+            success: status == StatusCode::OK && not_found.is_empty(),
             deleted_at: gateway.now(),
             not_found,
+            failed,
             forgotten,
         },
     ))

