@@ -38,6 +38,8 @@ const AGAIN: Duration = Duration::from_millis(250);
 /// Blocks and receipts that are shown.
 const BLOCKS: usize = 15;
 const ARRIVALS: usize = 50;
+/// Bytes of blocks that are kept to read receipts from.
+const KEPT_BYTES: usize = 32 << 20;
 /// Files of evidence that are looked at.
 const FAULTS: usize = 100;
 
@@ -78,8 +80,44 @@ struct Seen {
     answers: Vec<(String, Result<Status, String>)>,
     blocks: VecDeque<BlockRow>,
     arrivals: VecDeque<(Arrival, Option<Vec<u8>>)>,
+    kept: Kept,
     asked: Option<(Instant, UnixMs)>,
     is_asking: bool,
+}
+
+/// Final blocks with receipts in full. What is final never changes: of a height there is one block, and while it is here nobody
+/// is asked for it.
+#[derive(Default)]
+struct Kept {
+    /// The one that was used last is the last.
+    blocks: VecDeque<Arc<Block>>,
+    bytes: usize,
+}
+
+impl Kept {
+    fn get(&mut self, height: u64) -> Option<Arc<Block>> {
+        let is_it = |block: &Arc<Block>| block.header.height.get() == height;
+        let place = self.blocks.iter().position(is_it)?;
+        let block = self.blocks.remove(place)?;
+        self.blocks.push_back(Arc::clone(&block));
+        Some(block)
+    }
+
+    /// Keeps a block if there is something to read in it, and lets those go that were not used for longest, down to `most` bytes.
+    fn keep(&mut self, block: Arc<Block>, most: usize) {
+        let is_here = |kept: &Arc<Block>| kept.header.height == block.header.height;
+        if !has_receipts(&block) || self.blocks.iter().any(is_here) {
+            return;
+        }
+        self.bytes += Block::body_bytes(&block.transactions);
+        self.blocks.push_back(block);
+        while self.bytes > most {
+            let Some(oldest) = self.blocks.pop_front() else {
+                break;
+            };
+            self.bytes -= Block::body_bytes(&oldest.transactions);
+        }
+    }
 }
 
 impl Watched {
@@ -165,6 +203,53 @@ impl Seen {
         (block.or_else(|| self.block_of(index)), document)
     }
 
+    /// Blocks that follow on those that are shown, up to `head`, which is final.
+    fn take(&mut self, blocks: Vec<Block>, head: Header) {
+        for block in blocks {
+            let header = &block.header;
+            let mut receipts = 0;
+            for transaction in &block.transactions {
+                let Request::Settle {
+                    node,
+                    first,
+                    receipts: settled,
+                } = transaction.request()
+                else {
+                    continue;
+                };
+                receipts += settled.count();
+                let full = match settled {
+                    Settlement::Full(all) => Some(all),
+                    Settlement::Hashes(_) => None,
+                };
+                let skip = settled.count().saturating_sub(ARRIVALS);
+                let digests = settled.digests();
+                for (number, digest) in digests.iter().enumerate().skip(skip) {
+                    let arrival = Arrival {
+                        digest: digest.to_string(),
+                        node: node.to_string(),
+                        sequence: first.get() + number as u64,
+                        height: header.height.get(),
+                        time: unix(header.time),
+                        in_full: full.is_some(),
+                    };
+                    let document = full.map(|all| all[number].to_vec());
+                    self.arrivals.push_front((arrival, document));
+                    self.arrivals.truncate(ARRIVALS);
+                }
+            }
+            self.blocks.push_front(BlockRow {
+                height: header.height.get(),
+                time: unix(header.time),
+                transactions: block.transactions.len(),
+                receipts,
+            });
+            self.blocks.truncate(BLOCKS);
+            self.kept.keep(Arc::new(block), KEPT_BYTES);
+        }
+        self.head = Some(head);
+    }
+
     /// In which of the blocks that are shown an entry of the log stands, if in one of them.
     fn block_of(&self, entry: u64) -> Option<u64> {
         let mut end = self.head.as_ref()?.log_size;
@@ -178,6 +263,41 @@ impl Seen {
         }
         None
     }
+}
+
+/// Whether there are receipts in full in a block.
+fn has_receipts(block: &Block) -> bool {
+    block.transactions.iter().any(|transaction| {
+        matches!(
+            transaction.request(),
+            Request::Settle {
+                receipts: Settlement::Full(_),
+                ..
+            }
+        )
+    })
+}
+
+/// A final block: the one that is kept, or else the first of those from its height on, which `ask` is to get and which then is kept.
+async fn final_block<A: Future<Output = Vec<Block>>>(
+    seen: &Mutex<Seen>,
+    height: u64,
+    ask: impl FnOnce(Header) -> A,
+) -> Option<Arc<Block>> {
+    let head = {
+        let mut seen = locked(seen);
+        if let Some(block) = seen.kept.get(height) {
+            return Some(block);
+        }
+        seen.head.clone()?
+    };
+    let block = Arc::new(ask(head).await.into_iter().next()?);
+    locked(seen).kept.keep(Arc::clone(&block), KEPT_BYTES);
+    Some(block)
+}
+
+fn locked(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
+    seen.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A receipt as it stands in a block.
@@ -198,7 +318,7 @@ fn settled_in_full(block: &Block, wanted: Digest) -> Option<Vec<u8>> {
 
 impl Inner {
     fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.seen)
     }
 
     /// Starts asking, unless the last answers are fresh or somebody is asking already. Whether there are any answers.
@@ -258,68 +378,23 @@ impl Inner {
         };
         let from = (head.height.get().saturating_sub(BLOCKS as u64) + 1).max(known + 1);
         match self.client.blocks(Height::new(from), &head).await {
-            Ok(blocks) => self.take(&blocks, head),
+            Ok(blocks) => self.seen().take(blocks, head),
             // The next round tries again.
             Err(error) => tracing::debug!(%error, "no blocks to show"),
         }
     }
 
-    fn take(&self, blocks: &[Block], head: Header) {
-        let mut seen = self.seen();
-        for block in blocks {
-            let header = &block.header;
-            let mut receipts = 0;
-            for transaction in &block.transactions {
-                let Request::Settle {
-                    node,
-                    first,
-                    receipts: settled,
-                } = transaction.request()
-                else {
-                    continue;
-                };
-                receipts += settled.count();
-                let full = match settled {
-                    Settlement::Full(all) => Some(all),
-                    Settlement::Hashes(_) => None,
-                };
-                let skip = settled.count().saturating_sub(ARRIVALS);
-                let digests = settled.digests();
-                for (number, digest) in digests.iter().enumerate().skip(skip) {
-                    let arrival = Arrival {
-                        digest: digest.to_string(),
-                        node: node.to_string(),
-                        sequence: first.get() + number as u64,
-                        height: header.height.get(),
-                        time: unix(header.time),
-                        in_full: full.is_some(),
-                    };
-                    let document = full.map(|all| all[number].to_vec());
-                    seen.arrivals.push_front((arrival, document));
-                    seen.arrivals.truncate(ARRIVALS);
-                }
-            }
-            seen.blocks.push_front(BlockRow {
-                height: header.height.get(),
-                time: unix(header.time),
-                transactions: block.transactions.len(),
-                receipts,
-            });
-            seen.blocks.truncate(BLOCKS);
-        }
-        seen.head = Some(head);
-    }
-
     /// A receipt that was settled in full, out of a block that is shown. It is what its digest says, whoever gave the block.
     async fn read_from(&self, block: u64, wanted: Digest) -> Option<Vec<u8>> {
-        let head = self.seen().head.clone()?;
-        match self.client.blocks(Height::new(block), &head).await {
-            Ok(blocks) => settled_in_full(blocks.first()?, wanted),
-            Err(error) => {
+        let ask = |head: Header| async move {
+            let blocks = self.client.blocks(Height::new(block), &head).await;
+            blocks.unwrap_or_else(|error| {
                 tracing::debug!(%error, block, "no block to read a receipt from");
-                None
-            }
-        }
+                Vec::new()
+            })
+        };
+        let block = final_block(&self.seen, block, ask).await?;
+        settled_in_full(&block, wanted)
     }
 
     fn overview(&self) -> Overview {
@@ -584,13 +659,95 @@ impl Listening {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use tally_ledger::{ChainId, HEADER_BYTES, NodeId, Sequence};
+    use std::cell::Cell;
+    use std::future::{Ready, ready};
+
+    use tally_ledger::{ChainId, HEADER_BYTES, NodeId, Sequence, Transaction};
     use tally_receipt::SigningKey;
+
+    use super::*;
+
+    fn header(height: u64) -> Header {
+        let mut header = Header::from_bytes(&[0; HEADER_BYTES]).expect("a header");
+        header.height = Height::new(height);
+        header
+    }
+
+    fn settle(first: u64, receipts: Settlement) -> Transaction {
+        let key = SigningKey::from_seed(&[1; 32]);
+        let request = Request::Settle {
+            node: NodeId::new(key.public_key()),
+            first: Sequence::new(first),
+            receipts,
+        };
+        let chain = ChainId::new(Digest::of(b"a chain"));
+        request.sign(chain, &[&key]).expect("within limits")
+    }
+
+    /// A block with a receipt in full.
+    fn block(height: u64) -> Block {
+        let receipt = height.to_be_bytes().as_slice().into();
+        Block {
+            header: header(height),
+            transactions: vec![settle(height, Settlement::Full(vec![receipt]))],
+        }
+    }
+
+    #[tokio::test]
+    async fn a_block_that_is_here_is_asked_for_by_no_view() {
+        let mut seen = Seen::default();
+        seen.take(vec![block(8), block(9)], header(9));
+        // Settled by digests alone: there is nothing to read in it.
+        let empty = Block {
+            header: header(10),
+            transactions: vec![settle(0, Settlement::Hashes(vec![Digest::of(b"one")]))],
+        };
+        seen.take(vec![empty.clone()], header(10));
+        let seen = Mutex::new(seen);
+        // One that came with the overview.
+        let never = |_| -> Ready<Vec<Block>> { unreachable!("it is here") };
+        let found = final_block(&seen, 9, never).await.expect("it is here");
+        assert_eq!(*found, block(9));
+        // One that was read for a view before.
+        let asked = Cell::new(0);
+        for _ in 0..2 {
+            let ask = |head: Header| {
+                assert_eq!(head, header(10));
+                asked.set(asked.get() + 1);
+                ready(vec![block(7), block(8), block(9), empty.clone()])
+            };
+            let found = final_block(&seen, 7, ask).await.expect("it is given");
+            assert_eq!(*found, block(7));
+        }
+        assert_eq!(asked.get(), 1);
+        assert!(locked(&seen).kept.get(10).is_none());
+        // Nobody has it: the next view asks again.
+        assert!(final_block(&seen, 6, |_| ready(Vec::new())).await.is_none());
+    }
+
+    #[test]
+    fn blocks_are_kept_in_so_many_bytes_and_the_longest_unused_goes_first() {
+        let most = 3 * Block::body_bytes(&block(0).transactions);
+        let mut kept = Kept::default();
+        for height in [1, 2, 3, 3] {
+            kept.keep(Arc::new(block(height)), most);
+        }
+        assert!(kept.get(1).is_some());
+        kept.keep(Arc::new(block(4)), most);
+        let here: Vec<u64> = (1..=4)
+            .filter(|&height| kept.get(height).is_some())
+            .collect();
+        assert_eq!(here, [1, 3, 4]);
+        assert_eq!(kept.bytes, most);
+        // One that is larger than all that may be kept is not kept.
+        let mut kept = Kept::default();
+        kept.keep(Arc::new(block(1)), most / 4);
+        assert!(kept.get(1).is_none() && kept.bytes == 0);
+    }
 
     #[test]
     fn an_entry_is_in_the_one_block_that_is_shown_with_it_or_in_none() {
-        let mut header = Header::from_bytes(&[0; HEADER_BYTES]).expect("a header");
+        let mut header = header(0);
         header.log_size = 20;
         let row = |height, receipts| BlockRow {
             height,
@@ -622,18 +779,8 @@ mod tests {
 
     #[test]
     fn a_receipt_is_read_from_its_block_where_it_was_settled_in_full() {
-        let key = SigningKey::from_seed(&[1; 32]);
-        let settle = |first, receipts| {
-            let request = Request::Settle {
-                node: NodeId::new(key.public_key()),
-                first: Sequence::new(first),
-                receipts,
-            };
-            let chain = ChainId::new(Digest::of(b"a chain"));
-            request.sign(chain, &[&key]).expect("within limits")
-        };
         let block = Block {
-            header: Header::from_bytes(&[0; HEADER_BYTES]).expect("a header"),
+            header: header(0),
             transactions: vec![
                 settle(0, Settlement::Hashes(vec![Digest::of(b"one")])),
                 settle(
