@@ -1,10 +1,12 @@
 //! Whole networks in one seeded runtime: the same nodes and the same consensus as on a real network, where time, disks and
 //! links are simulated and every run of a seed is the same run.
 //!
-//! What is checked after every run, on what honest nodes have:
-//! * one block per height, and one history: every node's chain is a prefix of the longest;
-//! * the chain follows from genesis by the ledger's own rules, and credits are as many as at genesis;
-//! * once the faults stop, every acknowledged receipt is in a final block;
+//! What is checked after every run, on what honest nodes have (`properties`):
+//! * one block per height, and one history: every node's chain is a prefix of the longest, and what was final on any node at any
+//!   time is in it;
+//! * the chain follows from genesis by the ledger's own rules, and after each block credits are as many as at genesis, and where
+//!   the transfers leave them;
+//! * once the faults stop, every acknowledged receipt and payment is in a final block;
 //! * whoever is shown to have signed what excludes each other has done so, by the evidence that a reader checks offline.
 //!
 //! `make simulate` runs ten thousand seeds of each.
@@ -12,6 +14,7 @@
 mod clock;
 mod faults;
 mod network;
+mod properties;
 
 use tally_ledger::{Epoch, Genesis, Height};
 

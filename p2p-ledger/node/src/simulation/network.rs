@@ -1,7 +1,8 @@
-//! A simulated network of nodes, and what must hold of it.
+//! A simulated network of nodes, whoever uses it, and what is seen of it.
 
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use commonware_cryptography::Signer as _;
 use commonware_cryptography::ed25519::{PrivateKey, PublicKey};
@@ -11,15 +12,17 @@ use commonware_runtime::deterministic::Context;
 use commonware_runtime::{Clock as _, Handle as Task, IoBuf, Quota, Storage as _, Supervisor as _};
 use commonware_utils::{NZU32, NZUsize};
 use tally_ledger::{
-    AccountId, Allocation, Block, Change, Checked, Credits, Decision, Entry, Epoch, Evidence,
-    Genesis, Header, Height, Name, NodeId, Parameters, Proof, Request, Roles, Sequence, Settlement,
-    State, Terms, Transaction, Trust, Validator, ValidatorSet, verify_evidence,
+    AccountId, AccountNonce, Allocation, Block, ChainId, Change, Checked, Credits, Decision, Entry,
+    Epoch, Evidence, Genesis, Header, Height, Name, NodeId, Parameters, Proof, Request, Roles,
+    Sequence, Settlement, State, Terms, Transaction, Trust, Validator, ValidatorSet,
+    verify_evidence,
 };
-use tally_log::InclusionProof;
+use tally_log::{Hash, InclusionProof};
 use tally_receipt::{Digest, SigningKey, Timestamp};
 use tokio::sync::{mpsc, watch};
 
 use super::clock::{Skew, Skewed};
+use super::properties::{self, Violation, Witnessed};
 use crate::Runtime;
 use crate::actor::{Actor, COMMANDS, Neighbours, Pace, Parts, Peers};
 use crate::bodies::Bodies;
@@ -55,8 +58,11 @@ pub(super) fn good() -> Link {
     link(5, 2, 1.0)
 }
 
+/// How often it is noted what nodes have as final.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
 /// The seed of a validator's vote key. Validators are numbered by the order of their keys, as everywhere.
-fn vote_seeds(count: usize) -> Vec<[u8; 32]> {
+pub(super) fn vote_seeds(count: usize) -> Vec<[u8; 32]> {
     let mut seeds: Vec<[u8; 32]> = (0..count)
         .map(|n| [u8::try_from(n + 1).expect("few validators"); 32])
         .collect();
@@ -79,10 +85,38 @@ impl Neighbours for Still {
     }
 }
 
-/// A runner that settles receipts.
+/// A runner that settles receipts, and is paid for them by whoever has all credits.
 pub(super) struct Runner {
     key: SigningKey,
+    /// Receipts that are acknowledged.
     next: u64,
+    /// Payments that are acknowledged.
+    paid: u64,
+}
+
+impl Runner {
+    fn id(&self) -> NodeId {
+        NodeId::new(self.key.public_key())
+    }
+
+    fn receipt(&self, number: u64) -> Digest {
+        Digest::of(&[&self.key.public_key().as_bytes()[..], &number.to_be_bytes()].concat())
+    }
+}
+
+/// What came of a run. The same seed gives the same.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Outcome {
+    /// The last final block's.
+    pub(super) head: Header,
+    pub(super) validators: usize,
+    /// The blocks that each node has.
+    pub(super) heights: Vec<(usize, usize)>,
+    /// The checkpoints that somebody had, in the order in which they were seen.
+    pub(super) cosigned: Vec<(u64, Hash)>,
+    pub(super) convicted: BTreeSet<PublicKey>,
+    /// How long it was, by the simulated clock.
+    pub(super) took: Duration,
 }
 
 pub(super) struct Net {
@@ -94,19 +128,39 @@ pub(super) struct Net {
     nodes: BTreeMap<usize, (Handle, Task<()>)>,
     /// How often a node was started: each start registers channels of its own.
     starts: usize,
+    /// Who signs what excludes each other.
+    liars: BTreeSet<PublicKey>,
+    witnessed: RefCell<Witnessed>,
+    /// When it was noted the last time what nodes have as final.
+    looked: Cell<SystemTime>,
+}
+
+/// Whoever has all credits at the beginning.
+pub(super) fn treasury() -> SigningKey {
+    SigningKey::from_seed(&[99; 32])
+}
+
+pub(super) fn signed(chain: ChainId, request: Request, key: &SigningKey) -> Transaction {
+    let bytes = request.signed_bytes(chain);
+    Transaction::new(request, vec![(key.public_key(), key.sign(&bytes))]).expect("a transaction")
+}
+
+/// The key by which a validator cosigns checkpoints, by the seed of its vote key.
+pub(super) fn checkpoint_key(seed: &[u8; 32]) -> SigningKey {
+    let mut checkpoint = *seed;
+    checkpoint[0] = 200;
+    SigningKey::from_seed(&checkpoint)
 }
 
 fn validator(number: usize, seed: &[u8; 32]) -> Validator {
-    let mut checkpoint = *seed;
-    checkpoint[0] = 200;
     Validator {
         vote_key: SigningKey::from_seed(seed).public_key(),
-        checkpoint_key: SigningKey::from_seed(&checkpoint).public_key(),
+        checkpoint_key: checkpoint_key(seed).public_key(),
         name: Name::new(&format!("v{number}")).expect("a name"),
     }
 }
 
-fn genesis(seeds: &[[u8; 32]]) -> Genesis {
+pub(super) fn genesis(seeds: &[[u8; 32]]) -> Genesis {
     let all = seeds.iter().enumerate().map(|(n, seed)| validator(n, seed));
     Genesis {
         name: Name::new("simulation").expect("a name"),
@@ -115,7 +169,7 @@ fn genesis(seeds: &[[u8; 32]]) -> Genesis {
         validators: ValidatorSet::new(all.collect()).expect("validators"),
         addresses: vec![Vec::new(); seeds.len()],
         accounts: vec![Allocation {
-            account: AccountId::new(SigningKey::from_seed(&[99; 32]).public_key()),
+            account: AccountId::new(treasury().public_key()),
             credits: Credits::new(1_000_000),
         }],
         faucet: None,
@@ -144,6 +198,7 @@ impl Net {
         let (network, oracle) =
             Network::new_with_peers(context.child("network"), config, keys.clone()).await;
         network.start();
+        let now = context.current();
         let net = Self {
             genesis: genesis(&seeds[..count]),
             context,
@@ -152,6 +207,9 @@ impl Net {
             seeds,
             nodes: BTreeMap::new(),
             starts: 0,
+            liars: BTreeSet::new(),
+            witnessed: RefCell::new(Witnessed::new(now)),
+            looked: Cell::new(now),
         };
         net.link_all(&good()).await;
         net
@@ -264,6 +322,7 @@ impl Net {
             ones.push((sender_one, receiver_one));
             twos.push((sender_two, receiver_two));
         }
+        self.liars.insert(self.keys[node].clone());
         for (name, halves) in [("one", ones), ("two", twos)] {
             let halves = halves.try_into().unwrap_or_else(|_| unreachable!("six"));
             // It is no honest node: nothing is asked of it and nothing checked.
@@ -391,8 +450,45 @@ impl Net {
         self.nodes.keys().copied().filter(|n| *n < 1000).collect()
     }
 
+    /// Lets time pass, and notes now and then what nodes have as final.
     pub(super) async fn sleep(&self, ms: u64) {
-        self.context.sleep(Duration::from_millis(ms)).await;
+        let until = self.context.current() + Duration::from_millis(ms);
+        while self.context.current() < until {
+            let look = self.looked.get() + LOOK_EVERY;
+            self.context.sleep_until(until.min(look)).await;
+            if self.context.current() >= look {
+                self.looked.set(self.context.current());
+                self.look().await;
+            }
+        }
+    }
+
+    /// Notes what honest nodes have as final.
+    async fn look(&self) {
+        for node in self.running() {
+            let handle = self.handle(node);
+            // A node that has stopped says nothing.
+            let (Ok(status), Ok(checkpoint)) = (handle.status().await, handle.checkpoint().await)
+            else {
+                continue;
+            };
+            let mut witnessed = self.witnessed.borrow_mut();
+            witnessed.block(node, status.height.get(), status.block);
+            if let Some(checkpoint) = checkpoint {
+                witnessed.checkpoint(node, checkpoint);
+            }
+        }
+    }
+
+    /// What was noted, for a network that goes on where this one stops.
+    pub(super) async fn witnessed(self) -> Witnessed {
+        self.look().await;
+        self.witnessed.into_inner()
+    }
+
+    /// Goes on with what was noted before.
+    pub(super) fn go_on(&mut self, before: Witnessed) {
+        self.witnessed = RefCell::new(before);
     }
 
     /// Waits until a node's last final block is at a height, at most for a minute of simulated time.
@@ -427,7 +523,7 @@ impl Net {
                 price: Credits::ZERO,
             },
         };
-        let transaction = self.signed(request, &key);
+        let transaction = signed(self.genesis.chain(), request, &key);
         for node in at {
             let answer = self.handle(*node).submit(vec![transaction.clone()]).await;
             assert!(matches!(answer.unwrap()[0], Submitted::Accepted(_)));
@@ -443,13 +539,11 @@ impl Net {
             let found = self.handle(node).node(id).await.expect("it runs");
             assert!(found.is_some(), "node {node} does not know the runner");
         }
-        Runner { key, next: 0 }
-    }
-
-    fn signed(&self, request: Request, key: &SigningKey) -> Transaction {
-        let bytes = request.signed_bytes(self.genesis.chain());
-        Transaction::new(request, vec![(key.public_key(), key.sign(&bytes))])
-            .expect("a transaction")
+        Runner {
+            key,
+            next: 0,
+            paid: 0,
+        }
     }
 
     /// Has the given nodes validate from now on, by a decision of these validators, handed to all that run.
@@ -493,40 +587,50 @@ impl Net {
         }
     }
 
-    /// Settles receipts at the given nodes, which must all acknowledge them.
+    /// Settles receipts at the given nodes, and pays for them, which all of these must acknowledge.
     pub(super) async fn settle(&self, runner: &mut Runner, count: u64, at: &[usize]) {
-        let transaction = self.settlement(runner, count);
+        let transactions = self.settlement(runner, count);
         runner.next += count;
+        runner.paid += 1;
         for node in at {
-            let answer = self.handle(*node).submit(vec![transaction.clone()]).await;
-            let answer = answer.unwrap();
-            assert!(matches!(answer[0], Submitted::Accepted(_)), "{answer:?}");
+            let answers = self.handle(*node).submit(transactions.clone()).await;
+            let answers = answers.expect("it runs");
+            assert!(are_accepted(&answers), "{answers:?}");
         }
     }
 
-    /// The runner's next receipts, signed.
-    fn settlement(&self, runner: &Runner, count: u64) -> Transaction {
+    /// The runner's next receipts, and the next payment.
+    fn settlement(&self, runner: &Runner, count: u64) -> Vec<Transaction> {
         let receipts = (runner.next..runner.next + count)
-            .map(|n| {
-                Digest::of(&[&runner.key.public_key().as_bytes()[..], &n.to_be_bytes()].concat())
-            })
+            .map(|number| runner.receipt(number))
             .collect();
-        let request = Request::Settle {
-            node: NodeId::new(runner.key.public_key()),
+        let settle = Request::Settle {
+            node: runner.id(),
             first: Sequence::new(runner.next),
             receipts: Settlement::Hashes(receipts),
         };
-        self.signed(request, &runner.key)
+        let pay = Request::Transfer {
+            from: AccountId::new(treasury().public_key()),
+            nonce: AccountNonce::new(runner.paid),
+            to: AccountId::new(runner.key.public_key()),
+            amount: Credits::new(1 + runner.paid % 7),
+        };
+        let chain = self.genesis.chain();
+        vec![
+            signed(chain, settle, &runner.key),
+            signed(chain, pay, &treasury()),
+        ]
     }
 
-    /// Hands receipts to whoever takes them, and says whether that was enough of them to count as acknowledged.
+    /// Hands receipts and a payment to whoever takes them, and says whether that was enough of them to count as
+    /// acknowledged. What is not is handed over again the next time, if as many are asked for.
     pub(super) async fn try_settle(&self, runner: &mut Runner, count: u64) -> bool {
-        let transaction = self.settlement(runner, count);
+        let transactions = self.settlement(runner, count);
         let mut taken = 0;
         for node in self.running() {
             // A node that has stopped answers nothing.
-            if let Ok(answer) = self.handle(node).submit(vec![transaction.clone()]).await
-                && matches!(answer[0], Submitted::Accepted(_))
+            if let Ok(answers) = self.handle(node).submit(transactions.clone()).await
+                && are_accepted(&answers)
             {
                 taken += 1;
             }
@@ -534,6 +638,7 @@ impl Net {
         let is_acknowledged = taken > self.genesis.validators.tolerated();
         if is_acknowledged {
             runner.next += count;
+            runner.paid += 1;
         }
         is_acknowledged
     }
@@ -560,82 +665,93 @@ impl Net {
         guilty
     }
 
-    /// Waits until all that was acknowledged is settled; and what was handed over to too few may be, too.
-    pub(super) async fn settled_at_least(&self, runner: &mut Runner) {
-        let id = NodeId::new(runner.key.public_key());
-        let mut settled = 0;
-        for _ in 0..2400 {
-            let found = self.handle(self.running()[0]).node(id).await;
-            settled = found.expect("it runs").map_or(0, |found| found.settled);
-            if settled >= runner.next {
-                break;
-            }
-            self.sleep(50).await;
-        }
-        assert!(
-            settled >= runner.next,
-            "acknowledged receipts are in no final block"
-        );
-        // By then it has been passed on, and is in a block.
-        self.sleep(5000).await;
-        let found = self.handle(self.running()[0]).node(id).await;
-        runner.next = found.expect("it runs").map_or(0, |found| found.settled);
-        self.all_settled(runner).await;
+    /// Waits until every honest node that runs has done what was acknowledged: at most two minutes of simulated time. What was
+    /// handed over to too few may be done, too.
+    pub(super) async fn all_settled(&self, runner: &Runner) {
+        self.settled_at(runner, &self.running()).await;
     }
 
-    /// Waits until every honest node that runs has everything settled that was acknowledged: at most two minutes of
-    /// simulated time.
-    pub(super) async fn all_settled(&self, runner: &Runner) {
-        for node in self.running() {
-            let mut settled = 0;
+    /// The same of some nodes.
+    pub(super) async fn settled_at(&self, runner: &Runner, nodes: &[usize]) {
+        let expected = (runner.next, runner.paid);
+        for node in nodes {
+            let mut done = (0, 0);
             for _ in 0..2400 {
-                let id = NodeId::new(runner.key.public_key());
-                let found = self.handle(node).node(id).await.expect("it runs");
-                settled = found.map_or(0, |found| found.settled);
-                if settled == runner.next {
+                done = self.done(*node, runner).await;
+                if done.0 >= expected.0 && done.1 >= expected.1 {
                     break;
                 }
                 self.sleep(50).await;
             }
-            assert_eq!(
-                settled, runner.next,
-                "node {node}: acknowledged receipts are in no final block"
+            assert!(
+                done.0 >= expected.0 && done.1 >= expected.1,
+                "node {node}: {expected:?} receipts and payments were acknowledged, and {done:?} are in final blocks"
             );
         }
     }
 
-    /// Checks everything that must hold of the honest nodes, and gives the longest chain's last state.
-    pub(super) async fn check(&self) -> State {
+    /// How many receipts and payments of a runner a node has in final blocks.
+    async fn done(&self, node: usize, runner: &Runner) -> (u64, u64) {
+        let handle = self.handle(node);
+        let found = handle.node(runner.id()).await.expect("it runs");
+        let payer = AccountId::new(treasury().public_key());
+        let payer = handle.account(payer).await.expect("it runs");
+        (found.map_or(0, |found| found.settled), payer.nonce)
+    }
+
+    /// Checks everything that must hold of the honest nodes once they have done what was acknowledged, and says what came of it.
+    pub(super) async fn check(&self, runner: &Runner) -> Outcome {
+        self.look().await;
+        // Whatever was final on one node, which may not run any more, becomes final on all.
+        let height = self.witnessed.borrow().height();
+        for node in self.running() {
+            self.reaches(node, height).await;
+        }
         let mut chains = Vec::new();
         for node in self.running() {
             chains.push((node, self.chain(node).await));
         }
-        let (_, longest) = chains
-            .iter()
-            .max_by_key(|(_, chain)| chain.len())
-            .expect("somebody runs");
-        for (node, chain) in &chains {
-            assert_eq!(
-                chain[..],
-                longest[..chain.len()],
-                "node {node} has another history"
-            );
+        let convicted = self.convicted().await;
+        match self.judge(runner, &chains, convicted) {
+            Ok(outcome) => outcome,
+            Err(violation) => panic!("{violation}"),
         }
-        let mut state = self.genesis.state();
-        let supply = state.supply();
-        for block in longest {
-            let transactions = block.transactions.clone();
-            let checked: Vec<Checked> = Checked::check_many(transactions, self.genesis.chain())
-                .into_iter()
-                .collect::<Result<_, _>>()
-                .expect("final transactions are signed");
-            state = state
-                .execute(&block.header, &checked)
-                .expect("final blocks follow on each other")
-                .state;
-            assert_eq!(state.supply(), supply, "credits were made or lost");
-        }
-        state
+    }
+
+    fn judge(
+        &self,
+        runner: &Runner,
+        chains: &[(usize, Vec<Block>)],
+        convicted: BTreeSet<PublicKey>,
+    ) -> Result<Outcome, Violation> {
+        let witnessed = self.witnessed.borrow();
+        let longest = properties::one_history(chains)?;
+        witnessed.stays_final(longest)?;
+        let replayed = properties::replay(&self.genesis, longest)?;
+        let acknowledged: Vec<Digest> = (0..runner.next).map(|n| runner.receipt(n)).collect();
+        properties::included(&replayed.entries, runner.id(), &acknowledged)?;
+        let payer = AccountId::new(treasury().public_key());
+        properties::paid(&replayed.state, payer, runner.paid)?;
+        let seen = witnessed.checkpoints();
+        properties::append_only(&replayed.entries, seen)?;
+        properties::cosigned(&self.genesis.log_origin(), &replayed.validators, seen)?;
+        properties::only_liars(&convicted, &self.liars)?;
+        let now = self.context.current();
+        Ok(Outcome {
+            head: replayed.state.head().clone(),
+            validators: replayed.state.next_validators().len(),
+            heights: chains
+                .iter()
+                .map(|(node, chain)| (*node, chain.len()))
+                .collect(),
+            cosigned: seen
+                .iter()
+                .map(|one| one.checkpoint.checkpoint())
+                .map(|checkpoint| (checkpoint.size, checkpoint.root))
+                .collect(),
+            convicted,
+            took: now.duration_since(witnessed.begun).unwrap_or_default(),
+        })
     }
 
     async fn chain(&self, node: usize) -> Vec<Block> {
@@ -651,4 +767,10 @@ impl Net {
             }
         }
     }
+}
+
+fn are_accepted(answers: &[Submitted]) -> bool {
+    answers
+        .iter()
+        .all(|answer| matches!(answer, Submitted::Accepted(_)))
 }
