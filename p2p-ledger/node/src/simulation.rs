@@ -6,6 +6,7 @@
 //!   time is in it;
 //! * the chain follows from genesis by the ledger's own rules, and after each block credits are as many as at genesis, and where
 //!   the transfers leave them;
+//! * the log is append-only between any two checkpoints that any nodes had as cosigned at any time, and a quorum has cosigned each;
 //! * once the faults stop, every acknowledged receipt and payment is in a final block;
 //! * whoever is shown to have signed what excludes each other has done so, by the evidence that a reader checks offline.
 //!

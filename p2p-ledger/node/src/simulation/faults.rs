@@ -31,8 +31,10 @@ fn four_validators_agree_and_settle_what_was_acknowledged() {
                 net.sleep(30).await;
             }
             net.all_settled(&runner).await;
+            net.all_cosigned().await;
             let outcome = net.check(&runner).await;
             assert_eq!(outcome.head.log_size, 200);
+            assert!(outcome.cosigned.iter().any(|(size, _)| *size == 200));
         });
     }
 }

@@ -382,7 +382,7 @@ impl Net {
             },
             neighbours: Box::new(Still),
             checks: handle.checks(),
-            checkpoint_key: None,
+            checkpoint_key: Some(checkpoint_key(&self.seeds[node])),
             commands,
         };
         let task = context.spawn(move |context| async move {
@@ -697,6 +697,24 @@ impl Net {
         let payer = AccountId::new(treasury().public_key());
         let payer = handle.account(payer).await.expect("it runs");
         (found.map_or(0, |found| found.settled), payer.nonce)
+    }
+
+    /// Waits until every honest node that runs has a checkpoint of all receipts: at most ten seconds of simulated time.
+    pub(super) async fn all_cosigned(&self) {
+        for node in self.running() {
+            let (mut size, mut receipts) = (0, 0);
+            for _ in 0..200 {
+                let handle = self.handle(node);
+                receipts = handle.status().await.expect("it runs").receipts;
+                let checkpoint = handle.checkpoint().await.expect("it runs");
+                size = checkpoint.map_or(0, |one| one.checkpoint().size);
+                if size == receipts {
+                    break;
+                }
+                self.sleep(50).await;
+            }
+            assert_eq!(size, receipts, "node {node} has no checkpoint of all");
+        }
     }
 
     /// Checks everything that must hold of the honest nodes once they have done what was acknowledged, and says what came of it.
