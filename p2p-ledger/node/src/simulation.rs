@@ -10,6 +10,9 @@
 //! * once the faults stop, every acknowledged receipt and payment is in a final block;
 //! * whoever is shown to have signed what excludes each other has done so, by the evidence that a reader checks offline.
 //!
+//! Some seeds run twice, and the second run must be the first one: every final block, every checkpoint, and the digest of all that
+//! the runtime did, messages and writes among it.
+//!
 //! `make simulate` runs ten thousand seeds of each.
 
 mod clock;

@@ -191,7 +191,7 @@ impl Net {
             .collect();
         let config = Config {
             max_size: u32::try_from(MESSAGE_LIMIT).expect("far below"),
-            max_peers_per_set: NZUsize!(8),
+            max_peers_per_set: NZUsize!(16),
             disconnect_on_block: true,
             tracked_peer_sets: NZUsize!(1),
         };
@@ -400,6 +400,18 @@ impl Net {
             // The runtime lets go of what the node had open when it next runs.
             self.context.sleep(Duration::from_millis(1)).await;
         }
+    }
+
+    /// How many validators of genesis may fail or lie.
+    pub(super) fn tolerated(&self) -> usize {
+        self.genesis.validators.tolerated()
+    }
+
+    /// As many validators of genesis, from one on, as must acknowledge something: one of them stays and is honest.
+    pub(super) fn takers(&self, first: usize) -> Vec<usize> {
+        (first..=first + self.tolerated())
+            .map(|node| node % self.genesis.validators.len())
+            .collect()
     }
 
     pub(super) fn handle(&self, node: usize) -> &Handle {
@@ -635,7 +647,7 @@ impl Net {
                 taken += 1;
             }
         }
-        let is_acknowledged = taken > self.genesis.validators.tolerated();
+        let is_acknowledged = taken > self.tolerated();
         if is_acknowledged {
             runner.next += count;
             runner.paid += 1;
