@@ -61,6 +61,12 @@ pub(super) fn good() -> Link {
 /// How often it is noted what nodes have as final.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
+/// From here on, numbers are of validators that run twice, and not of honest nodes.
+const TWINS: usize = 1000;
+
+/// The first of a node's channels.
+const VOTES: u64 = 0;
+
 /// The seed of a validator's vote key. Validators are numbered by the order of their keys, as everywhere.
 pub(super) fn vote_seeds(count: usize) -> Vec<[u8; 32]> {
     let mut seeds: Vec<[u8; 32]> = (0..count)
@@ -289,7 +295,8 @@ impl Net {
     }
 
     /// Starts a validator twice, each half on a disk of its own and linked to some of the others only. Both sign with one
-    /// key: whatever one half proposes and votes, the other does not know of.
+    /// key: whatever one half proposes and votes, the other does not know of. What the second half votes is told to all, so
+    /// that those who are linked to the first can see that it votes twice.
     pub(super) async fn start_twins(&mut self, node: usize, first: &[usize]) {
         let first: Vec<PublicKey> = first.iter().map(|n| self.keys[*n].clone()).collect();
         let others: Vec<PublicKey> = self
@@ -302,7 +309,10 @@ impl Net {
         let (mut ones, mut twos) = (Vec::new(), Vec::new());
         for channel in 0..6 {
             let (sender, receiver) = control.register(channel, QUOTA).await.expect("a peer");
-            let (to_first, to_others) = (first.clone(), others.clone());
+            let (to_first, mut to_others) = (first.clone(), others.clone());
+            if channel == VOTES {
+                to_others.extend_from_slice(&first);
+            }
             let (sender_one, sender_two) =
                 sender.split_with(move |origin, _: &Recipients<PublicKey>, _: &IoBuf| {
                     Some(Recipients::Some(match origin {
@@ -329,7 +339,17 @@ impl Net {
             let context = self.context.child("node");
             let (handle, task) = self.launch(context, node, &format!("twin-{name}-"), halves);
             self.starts += 1;
-            self.nodes.insert(1000 + self.starts, (handle, task));
+            self.nodes.insert(TWINS + self.starts, (handle, task));
+        }
+    }
+
+    /// Hands each half of a validator that runs twice something to propose that nobody else has.
+    pub(super) async fn tempt(&self, round: u8) {
+        let halves = self.nodes.range(TWINS..);
+        for (half, (_, (handle, _))) in (0u8..).zip(halves) {
+            let key = SigningKey::from_seed(&[100 + 2 * round + half; 32]);
+            let answers = handle.submit(vec![self.registration(&key)]).await;
+            assert!(are_accepted(&answers.expect("it runs")));
         }
     }
 
@@ -459,7 +479,7 @@ impl Net {
 
     /// The honest nodes that run.
     pub(super) fn running(&self) -> Vec<usize> {
-        self.nodes.keys().copied().filter(|n| *n < 1000).collect()
+        self.nodes.range(..TWINS).map(|(node, _)| *node).collect()
     }
 
     /// Lets time pass, and notes now and then what nodes have as final.
@@ -525,17 +545,7 @@ impl Net {
     /// Registers a runner at the given nodes.
     pub(super) async fn register(&self, seed: u8, at: &[usize]) -> Runner {
         let key = SigningKey::from_seed(&[seed; 32]);
-        let request = Request::Register {
-            owner: AccountId::new(key.public_key()),
-            node: NodeId::new(key.public_key()),
-            terms: Terms {
-                roles: Roles::INFERENCE,
-                evidence: None,
-                endpoint: None,
-                price: Credits::ZERO,
-            },
-        };
-        let transaction = signed(self.genesis.chain(), request, &key);
+        let transaction = self.registration(&key);
         for node in at {
             let answer = self.handle(*node).submit(vec![transaction.clone()]).await;
             assert!(matches!(answer.unwrap()[0], Submitted::Accepted(_)));
@@ -556,6 +566,20 @@ impl Net {
             next: 0,
             paid: 0,
         }
+    }
+
+    fn registration(&self, key: &SigningKey) -> Transaction {
+        let request = Request::Register {
+            owner: AccountId::new(key.public_key()),
+            node: NodeId::new(key.public_key()),
+            terms: Terms {
+                roles: Roles::INFERENCE,
+                evidence: None,
+                endpoint: None,
+                price: Credits::ZERO,
+            },
+        };
+        signed(self.genesis.chain(), request, key)
     }
 
     /// Has the given nodes validate from now on, by a decision of these validators, handed to all that run.
