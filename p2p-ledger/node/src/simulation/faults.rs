@@ -4,7 +4,10 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use commonware_runtime::Supervisor as _;
-use commonware_runtime::deterministic::{self, Context};
+use commonware_runtime::deterministic::{
+    self, Context, FaultConfig, PartialWriteMode, WriteConfig,
+};
+use commonware_utils::Probability;
 
 use super::clock::Skew;
 use super::network::{Net, Outcome, Runner, good, link};
@@ -378,11 +381,29 @@ fn who_starts_from_a_snapshot_answers_as_who_executes_all_blocks() {
     });
 }
 
+/// What was written and not synced is there in part after a power cut: from its beginning on, or with holes.
+fn torn(seed: u64) -> WriteConfig {
+    WriteConfig {
+        failure_rate: probability(0.0),
+        retention_rate: probability(0.99),
+        mode: match seed % 2 {
+            0 => PartialWriteMode::Prefix,
+            _ => PartialWriteMode::Subset,
+        },
+    }
+}
+
+fn probability(rate: f64) -> Probability {
+    Probability::try_from(rate).expect("a probability")
+}
+
 /// All machines lose power at once: what was not synced is gone or half there.
 #[test]
 fn when_all_lose_power_nothing_acknowledged_is_lost() {
     every_seed(|seed| {
-        let config = deterministic::Config::new().with_seed(seed);
+        let config = deterministic::Config::new()
+            .with_seed(seed)
+            .with_storage_fault_config(FaultConfig::default().write(torn(seed)));
         over_a_power_cut(
             config,
             |context| async move {
@@ -522,11 +543,23 @@ fn other(set: &[usize], without: usize, n: usize) -> usize {
     others.nth(n).expect("there are more than two")
 }
 
-/// Syncs fail now and then, on whichever disk. Who is hit stops there and then: it has promised nothing that is not on its disk.
-/// Then all start again on disks that work.
+/// Syncs fail now and then, on whichever disk, or writes do and leave a part of themselves; and with some seeds messages are lost
+/// as well. Who is hit stops there and then: it has promised nothing that is not on its disk. Then all start again on disks that
+/// work.
 #[test]
-fn where_a_sync_fails_nothing_acknowledged_is_lost() {
+fn where_a_disk_fails_nothing_acknowledged_is_lost() {
     every_seed(|seed| {
+        let failing = match seed % 4 {
+            3 => FaultConfig::default().write(WriteConfig {
+                failure_rate: probability(0.005),
+                ..torn(seed / 4)
+            }),
+            rate => FaultConfig::default()
+                .sync(probability(
+                    [0.002, 0.01, 0.05][usize::try_from(rate).unwrap_or(0)],
+                ))
+                .write(torn(seed / 4)),
+        };
         let config = deterministic::Config::new()
             .with_seed(seed)
             .with_catch_panics(true);
@@ -537,14 +570,15 @@ fn where_a_sync_fails_nothing_acknowledged_is_lost() {
                 let mut net = Net::new(context, size(seed)).await;
                 net.start_all().await;
                 let mut runner = net.register(50, &net.takers(0)).await;
-                let rate = [0.002, 0.01, 0.05][usize::try_from(seed % 3).unwrap_or(0)];
-                *faults.write() = deterministic::FaultConfig::default()
-                    .sync(commonware_utils::Probability::try_from(rate).expect("a probability"));
+                if seed % 3 == 0 {
+                    net.link_all(&link(15, 10, 0.85)).await;
+                }
+                *faults.write() = failing;
                 for _ in 0..20 {
                     net.try_settle(&mut runner, 5).await;
                     net.sleep(60).await;
                 }
-                *faults.write() = deterministic::FaultConfig::default();
+                *faults.write() = FaultConfig::default();
                 (runner, net.witnessed().await)
             },
             |context, mut runner, witnessed| async move {
