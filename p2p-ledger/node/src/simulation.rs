@@ -15,6 +15,7 @@
 //!
 //! `make simulate` runs ten thousand seeds of each.
 
+mod chaos;
 mod clock;
 mod faults;
 mod network;

@@ -382,7 +382,7 @@ fn who_starts_from_a_snapshot_answers_as_who_executes_all_blocks() {
 }
 
 /// What was written and not synced is there in part after a power cut: from its beginning on, or with holes.
-fn torn(seed: u64) -> WriteConfig {
+pub(super) fn torn(seed: u64) -> WriteConfig {
     WriteConfig {
         failure_rate: probability(0.0),
         retention_rate: probability(0.99),

@@ -280,6 +280,15 @@ impl Net {
         self.nodes.insert(node, started);
     }
 
+    /// Starts whoever was killed.
+    pub(super) async fn start_stopped(&mut self) {
+        for node in 0..self.keys.len() {
+            if !self.nodes.contains_key(&node) {
+                self.start(node).await;
+            }
+        }
+    }
+
     /// Starts a node whose clock is wrong.
     pub(super) async fn start_skewed(&mut self, node: usize, skew: Skew) {
         let halves = self.halves(node).await;
