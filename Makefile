@@ -39,7 +39,7 @@ demo: components ## Set up everything and run the main job
 	@$(TALLY) demo --components $(COMPONENTS)
 
 .PHONY: simulate
-simulate: ## The ledger's network with 10,000 seeds of every fault
+simulate: ## The ledger's network with 10,000 seeds of every fault (docs/ledger.md)
 	@TALLY_SEEDS=10000 $(CARGO) test --release -p tally-net -p tally-node --lib simulation
 
 .PHONY: test

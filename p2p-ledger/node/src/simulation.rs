@@ -61,8 +61,7 @@ pub(crate) fn recorded() -> Recorded {
     .0
 }
 
-/// Seeds that each scenario runs with, unless the environment says otherwise. One seed of all of them takes a third of a second of
-/// one core.
+/// Seeds that each scenario runs with, unless the environment says otherwise.
 const SEEDS: u64 = 200;
 
 fn seeds() -> std::ops::Range<u64> {

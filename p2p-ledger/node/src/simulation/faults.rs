@@ -570,7 +570,7 @@ fn where_a_disk_fails_nothing_acknowledged_is_lost() {
                 let mut net = Net::new(context, size(seed)).await;
                 net.start_all().await;
                 let mut runner = net.register(50, &net.takers(0)).await;
-                if seed % 3 == 0 {
+                if seed.is_multiple_of(3) {
                     net.link_all(&link(15, 10, 0.85)).await;
                 }
                 *faults.write() = failing;
