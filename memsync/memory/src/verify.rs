@@ -102,7 +102,6 @@ impl Memory {
 
     /// Checks again a call that put facts into words ([`Phrased::call`](crate::Phrased)): that its receipt holds, and is of the
     /// question that these facts make and of the answer that the record has.
-    #[must_use]
     pub fn verify_phrase(&self, call: &Call, trust: &Trust<'_>) -> Verdict {
         let facts: Option<Vec<String>> = call
             .facts

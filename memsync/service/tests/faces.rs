@@ -525,7 +525,11 @@ fn a_bio_is_put_into_words_while_others_change_the_memory() {
         model.asked.wait();
         let (sender, changed) = mpsc::channel();
         let (changing, id) = (service.clone(), kept.facts[0].id.clone());
-        std::thread::spawn(move || sender.send(changing.confirm(&id)));
+        std::thread::spawn(move || {
+            sender
+                .send(changing.confirm(&id))
+                .map_err(|_| "nobody waits")
+        });
         let confirmed = changed
             .recv_timeout(Duration::from_secs(30))
             .expect("nobody waits for the model");

@@ -28,6 +28,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tally_ledger::{Genesis, Name, Parameters, Validator, ValidatorSet};
+use tally_net::Lan;
 use tally_node::{Config, Pace, Running, Timing};
 use tally_receipt::SigningKey;
 use tokio::sync::oneshot;
@@ -269,6 +270,8 @@ impl Own {
             metrics: None,
             log: None,
             peers: Vec::new(),
+            lan: Lan::Off,
+            relay: None,
             pace: Pace::default(),
             timing: Timing::default(),
             delay: Duration::ZERO,

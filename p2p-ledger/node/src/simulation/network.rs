@@ -12,10 +12,9 @@ use commonware_runtime::deterministic::Context;
 use commonware_runtime::{Clock as _, Handle as Task, IoBuf, Quota, Storage as _, Supervisor as _};
 use commonware_utils::{NZU32, NZUsize};
 use tally_ledger::{
-    AccountId, AccountNonce, Allocation, Block, ChainId, Change, Checked, Credits, Decision, Entry,
-    Epoch, Evidence, Genesis, Header, Height, Name, NodeId, Parameters, Proof, Request, Roles,
-    Sequence, Settlement, State, Terms, Transaction, Trust, Validator, ValidatorSet,
-    verify_evidence,
+    AccountId, AccountNonce, Allocation, Block, ChainId, Change, Credits, Decision, Entry, Epoch,
+    Evidence, Genesis, Header, Height, Name, NodeId, Parameters, Proof, Request, Roles, Sequence,
+    Settlement, Terms, Transaction, Trust, Validator, ValidatorSet, verify_evidence,
 };
 use tally_log::{Hash, InclusionProof};
 use tally_receipt::{Digest, SigningKey, Timestamp};

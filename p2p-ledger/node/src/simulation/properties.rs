@@ -56,7 +56,7 @@ pub(super) enum Violation {
     #[error("{expected} payments were acknowledged, and {found} are done")]
     NotPaid { expected: u64, found: u64 },
     #[error("{0} is honest, and is convicted")]
-    Framed(PublicKey),
+    Framed(Box<PublicKey>),
 }
 
 /// A checkpoint that a node had as cosigned.
@@ -332,7 +332,7 @@ pub(super) fn only_liars(
     liars: &BTreeSet<PublicKey>,
 ) -> Result<(), Violation> {
     match convicted.difference(liars).next() {
-        Some(honest) => Err(Violation::Framed(honest.clone())),
+        Some(honest) => Err(Violation::Framed(Box::new(honest.clone()))),
         None => Ok(()),
     }
 }
@@ -610,7 +610,7 @@ mod tests {
         let convicted = BTreeSet::from([keys[1].clone(), keys[3].clone()]);
         assert_eq!(
             only_liars(&convicted, &liars),
-            Err(Violation::Framed(keys[1].clone()))
+            Err(Violation::Framed(Box::new(keys[1].clone())))
         );
     }
 }
