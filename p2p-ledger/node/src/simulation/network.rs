@@ -29,7 +29,7 @@ use crate::handle::Handle;
 use crate::proofs::Wanted;
 use crate::simplex::{Channels, Simplex, Timing};
 use crate::store::{self, Partitions};
-use crate::wire::{MESSAGE_LIMIT, Submitted};
+use crate::wire::{MESSAGE_LIMIT, RefusedCode, Submitted};
 
 type Halves<S, R> = [(S, R); 6];
 
@@ -637,8 +637,17 @@ impl Net {
         runner.next += count;
         runner.paid += 1;
         for node in at {
-            let answers = self.handle(*node).submit(transactions.clone()).await;
-            let answers = answers.expect("it runs");
+            let mut answers = Vec::new();
+            for _ in 0..600 {
+                let asked = self.handle(*node).submit(transactions.clone()).await;
+                answers = asked.expect("it runs");
+                let not_yet = |answer: &Submitted| matches!(answer, Submitted::Refused(refused) if refused.code == RefusedCode::NotYet);
+                // One that was just started may have the runner's registration to come.
+                if !answers.iter().any(not_yet) {
+                    break;
+                }
+                self.sleep(50).await;
+            }
             assert!(are_accepted(&answers), "{answers:?}");
         }
     }
