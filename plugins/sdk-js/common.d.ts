@@ -30,7 +30,7 @@ export function setting(name: string): string | null;
 export function log(message: unknown, level?: Level): void;
 /** The names of the models this run may use, the default one first. */
 export function models(): string[];
-/** One vector of unit length for each text, in order; at most 256 texts. */
+/** One vector of unit length for each text, in order; at most 256 texts. Without a name, of the default embedding model. */
 export function embed(texts: string[], model?: string): number[][];
 
 /** What a finished generation gave. */

@@ -166,7 +166,7 @@ export function models() {
   return inference.models();
 }
 
-/** One vector of unit length for each text, in order; at most 256 texts. */
+/** One vector of unit length for each text, in order; at most 256 texts. Without a name, of the default embedding model. */
 export function embed(texts, model = "") {
   if (!Array.isArray(texts)) throw new TypeError(`texts must be an array, not ${kindOf(texts)}`);
   const checked = texts.map((one) => text(one, "a text"));

@@ -148,7 +148,7 @@ def models():
 
 
 def embed(texts, model=""):
-    """One vector of unit length for each text, in order; at most 256 texts."""
+    """One vector of unit length for each text, in order; at most 256 texts. Without a name, of the default embedding model."""
     return _call(_inference.embed, _text(model, "a model's name"), [_text(text, "a text") for text in texts])
 
 

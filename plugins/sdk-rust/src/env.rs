@@ -49,8 +49,8 @@ pub fn emit(text: &str) -> Result<()> {
 ///
 /// # Errors
 ///
-/// [`Denied`](crate::Error::Denied) when no embedding model is granted; [`Invalid`](crate::Error::Invalid) for more
-/// than 256 texts.
+/// [`Unavailable`](crate::Error::Unavailable) when no model is named and this run has no default embedding model, and why;
+/// [`Denied`](crate::Error::Denied) when the model is not granted; [`Invalid`](crate::Error::Invalid) for more than 256 texts.
 pub fn embed(model: &str, texts: &[String]) -> Result<Vec<Vec<f32>>> {
     Ok(inference::embed(model, texts)?)
 }

@@ -15,6 +15,8 @@ pub(crate) struct LocalModels {
     service: service::Service,
     /// Names and digests of weights, the default one first. Fixed when the run starts, as its journal says.
     models: Vec<(String, Digest)>,
+    /// The model for vectors where none is named, or why there is none. Fixed when the run starts, too.
+    embedding: Result<String, String>,
     kept: Kept,
 }
 
@@ -22,11 +24,13 @@ impl LocalModels {
     pub(crate) fn new(
         service: service::Service,
         models: Vec<(String, Digest)>,
+        embedding: Result<String, String>,
         kept: Kept,
     ) -> Arc<Self> {
         Arc::new(Self {
             service,
             models,
+            embedding,
             kept,
         })
     }
@@ -56,6 +60,10 @@ impl Kept {
 impl Inference for LocalModels {
     fn models(&self) -> Vec<(String, Digest)> {
         self.models.clone()
+    }
+
+    fn embedding_model(&self) -> Result<String, String> {
+        self.embedding.clone()
     }
 
     fn leaves_machine(&self, _model: &str) -> bool {

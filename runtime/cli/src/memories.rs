@@ -108,7 +108,7 @@ impl WhichMemory {
         let key = Arc::new(home.node_key()?);
         let runtime = crate::runtime()?;
         let calls = Calls::of(&home);
-        let models = runtime.block_on(setup::models(&home, &key, None))?;
+        let models = runtime.block_on(setup::models(&home, &key, None, None))?;
         let embedder = runtime.block_on(embedder(
             &home,
             &models,

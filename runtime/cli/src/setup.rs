@@ -17,6 +17,7 @@ use tally_inference::{
 use tally_receipt::{Digest, SigningKey};
 
 use crate::adapt::{Kept, LocalModels};
+use crate::embedder::chosen;
 use crate::failure::{Failure, OrFail, Outcome};
 use crate::home::Home;
 use crate::ui::{Progress, printable};
@@ -270,11 +271,13 @@ async fn add_builtin(home: &Home, store: &ModelStore) -> Outcome {
 
 /// Starts the inference service over this machine's store. No worker runs until a model is asked for.
 ///
-/// `first` is the model that a run uses when it names none; else the store's default.
+/// `first` is the model that a run uses when it names none; else the store's default. `embedding` is the one that makes its vectors, as
+/// [`chosen`] finds it; that there is none is said to whoever asks for vectors, and ends nothing.
 pub(crate) async fn models(
     home: &Home,
     key: &Arc<SigningKey>,
     first: Option<&str>,
+    embedding: Option<&str>,
 ) -> Result<Models, Failure> {
     let store = store(home).await?;
     let first = match first {
@@ -297,13 +300,26 @@ pub(crate) async fn models(
             known.push((name, Digest::from_bytes(*record.weights.as_bytes())));
         }
     }
+    let embedding = match chosen(&store, embedding).await {
+        Ok(Some(record)) => Ok(record.name.to_string()),
+        Ok(None) => Err(no_embedding_model(embedding).to_owned()),
+        Err(failure) => Err(failure.message().to_owned()),
+    };
     let service = Service::new(store, signer(key), ServiceOptions::new(worker_command()?));
     let kept = Kept::default();
     Ok(Models {
-        inference: LocalModels::new(service.clone(), known, kept.clone()),
+        inference: LocalModels::new(service.clone(), known, embedding, kept.clone()),
         service,
         kept,
     })
+}
+
+/// Why [`chosen`] gave none.
+pub(crate) fn no_embedding_model(asked: Option<&str>) -> &'static str {
+    match asked {
+        Some(_) => "no embedding model was asked for",
+        None => "this machine has no embedding model",
+    }
 }
 
 /// This program, as a worker.
@@ -342,9 +358,13 @@ pub(crate) struct Live {
     pub(crate) models: Models,
 }
 
-pub(crate) async fn live(home: &Home, model: Option<&str>) -> Result<Live, Failure> {
+pub(crate) async fn live(
+    home: &Home,
+    model: Option<&str>,
+    embedding: Option<&str>,
+) -> Result<Live, Failure> {
     let key = Arc::new(home.node_key()?);
-    let models = models(home, &key, model).await?;
+    let models = models(home, &key, model, embedding).await?;
     Ok(Live {
         services: Services::system(models.inference.clone()),
         signing: Signing::new(key),

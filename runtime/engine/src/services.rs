@@ -84,6 +84,10 @@ pub trait Inference: Send + Sync {
     /// The models that can be used, with the digest of their weights, the default one first.
     fn models(&self) -> Vec<(String, Digest)>;
 
+    /// The model that makes vectors where a guest names none, one of [`models`](Self::models); or why there is none, in a sentence
+    /// that the guest may see.
+    fn embedding_model(&self) -> Result<String, String>;
+
     /// Whether a request to `model` leaves this machine. If so, the journal is durable before it does.
     fn leaves_machine(&self, model: &str) -> bool;
 
@@ -277,6 +281,10 @@ pub struct NoInference;
 impl Inference for NoInference {
     fn models(&self) -> Vec<(String, Digest)> {
         Vec::new()
+    }
+
+    fn embedding_model(&self) -> Result<String, String> {
+        Err("no embedding model here".into())
     }
 
     fn leaves_machine(&self, _model: &str) -> bool {

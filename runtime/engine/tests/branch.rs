@@ -14,6 +14,9 @@ impl tally_engine::Inference for Shouting {
     fn models(&self) -> Vec<(String, tally_journal::Digest)> {
         self.0.models()
     }
+    fn embedding_model(&self) -> Result<String, String> {
+        self.0.embedding_model()
+    }
     fn leaves_machine(&self, model: &str) -> bool {
         self.0.leaves_machine(model)
     }

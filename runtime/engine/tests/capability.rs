@@ -48,6 +48,46 @@ async fn a_model_that_is_not_granted_is_refused_and_the_agent_goes_on() {
 }
 
 #[tokio::test]
+async fn vectors_without_a_model_named_are_of_the_default_embedding_model_which_has_to_be_granted()
+{
+    let report = granted(r#""models":["m"]"#, "embed").await;
+    let Outcome::Failed(error) = &report.outcome else {
+        panic!("{:?}", report.outcome)
+    };
+    assert!(
+        error
+            .sentence()
+            .contains(r#"the model "other" is not granted"#),
+        "{}",
+        error.sentence()
+    );
+    assert_eq!(report.denials.len(), 1);
+    let report = granted(r#""models":["other"]"#, "embed").await;
+    assert!(reply(&report).starts_with("[[0.6"), "{}", reply(&report));
+    assert_eq!(replay(&report).await.verdict, ReplayVerdict::Identical);
+}
+
+#[tokio::test]
+async fn where_no_model_makes_vectors_an_agent_is_told_why_and_nothing_was_denied() {
+    let mut start = start("embed");
+    start.services.inference = Arc::new(Scripted {
+        without_vectors: true,
+        ..Scripted::default()
+    });
+    let report = ENGINE.run(&plan("").await, start).await.unwrap();
+    let Outcome::Failed(error) = &report.outcome else {
+        panic!("{:?}", report.outcome)
+    };
+    assert!(
+        error.sentence().contains("no embedding model here"),
+        "{}",
+        error.sentence()
+    );
+    assert!(report.denials.is_empty(), "{:?}", report.denials);
+    assert_eq!(replay(&report).await.verdict, ReplayVerdict::Identical);
+}
+
+#[tokio::test]
 async fn nothing_is_allowed_by_default() {
     for command in [
         "emit x",

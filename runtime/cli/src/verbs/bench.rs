@@ -143,7 +143,7 @@ fn with_models(
     let embedding = LocalEmbedder::find(args.embedding.as_deref(), runtime.handle())?;
     let home = Home::open()?;
     let key = Arc::new(home.node_key()?);
-    let models = runtime.block_on(setup::models(&home, &key, None))?;
+    let models = runtime.block_on(setup::models(&home, &key, None, None))?;
     let name = args.model.as_deref().map(|model| model.to_string_lossy());
     let chat = LocalChat::new(
         models.service.clone(),

@@ -19,7 +19,7 @@ use tally_engine::contract::{Attachment, Input};
 use tally_engine::{Engine, JournalTo, Outcome as Ended, Plan, ReplayOptions, Start, inspect};
 use tally_inference::ModelKind;
 use tally_journal::Journal;
-use tally_receipt::{Context, Receipt, Status, verify_bytes};
+use tally_receipt::{Context, Operation, Receipt, Status, verify_bytes};
 use tally_vault::Place;
 
 use crate::failure::{Failure, OrFail, Outcome};
@@ -44,11 +44,16 @@ pub(crate) struct Args {
     /// The model; else this machine's default, else the one that comes with the program.
     #[arg(long)]
     model: Option<String>,
+    /// The embedding model: a name, or `none` for words alone; else the default one, or the only one there is.
+    #[arg(long, value_name = "MODEL", env = "TALLY_EMBEDDING")]
+    embedding: Option<String>,
 }
 
 const QUESTION: &str = "When does the museum in Ghent open?";
 const DOCUMENT: &str = include_str!("demo/museum.md");
 const AGENT: &str = "answer-with-sources.wasm";
+/// What the agent says where vectors took part in its search.
+const BY_MEANING: &str = "words and meaning";
 
 pub(crate) fn run(args: &Args, json: bool) -> Outcome {
     crate::runtime()?.block_on(story(args, json))
@@ -83,6 +88,8 @@ async fn story(args: &Args, json: bool) -> Outcome {
     }
 
     let model_name = ready_model(&home, args.model.as_deref()).await?;
+    let asked = args.embedding.as_deref();
+    let embedding = memory::embedding(&home, asked).await?;
     tell(&format!(
         "\n2  It answers with a model on this machine ({model_name}), through a journal.\n"
     ));
@@ -96,7 +103,7 @@ async fn story(args: &Args, json: bool) -> Outcome {
         std::collections::BTreeMap::new(),
     )
     .or_misuse("grant the agent what it asks for")?;
-    let live = setup::live(&home, Some(&model_name)).await?;
+    let live = setup::live(&home, Some(&model_name), asked).await?;
     let journal_path = run::fresh_journal(&home)?;
     let screen = Screen::new(true);
     let progress = Progress::spinner("the model reads and writes");
@@ -130,7 +137,8 @@ async fn story(args: &Args, json: bool) -> Outcome {
     let ended = match result {
         Ok(report) => {
             let folder = journal_path.with_extension("vault");
-            in_a_vault(&engine, &home, &agent, folder, &live, &model_name, &keep)
+            let models = (model_name.as_str(), &embedding);
+            in_a_vault(&engine, &home, &agent, folder, &live, models, &keep)
                 .await
                 .map(|kept| (report, kept))
         }
@@ -151,6 +159,14 @@ async fn story(args: &Args, json: bool) -> Outcome {
     };
     for line in reply.text.lines() {
         tell(&format!("   {}", printable(line)));
+    }
+    let searched = searched(reply.data_json.as_deref());
+    match &embedding {
+        Ok(model) if searched == BY_MEANING => tell(&format!(
+            "   (its passages were found by words and with the embedding model {})",
+            model.name
+        )),
+        _ => tell("   (its passages were found by words alone)"),
     }
 
     tell(
@@ -274,6 +290,7 @@ async fn story(args: &Args, json: bool) -> Outcome {
                 "vault": shared.as_ref().map(vault::Shown::to_json),
                 "memory": remembered.to_json(),
                 "answer": reply.text,
+                "searched": searched,
                 "model": model_name,
                 "journal": journal_path,
                 "receipts": receipts.len(),
@@ -325,7 +342,7 @@ async fn in_a_vault(
     agent: &Path,
     folder: PathBuf,
     live: &Live,
-    model: &str,
+    (model, embedding): (&str, &memory::Embedding),
     tell: &dyn Fn(&str),
 ) -> Result<InAVault, Failure> {
     let place = vault::make(home, folder)?;
@@ -336,7 +353,7 @@ async fn in_a_vault(
         }
         _ => None,
     };
-    let remembered = memory::step(home, &place, live, model).await?;
+    let remembered = memory::step(&place, live, model, embedding).await?;
     Ok(InAVault {
         place,
         shared,
@@ -381,13 +398,25 @@ async fn ready_model(home: &Home, named: Option<&str>) -> Result<String, Failure
         })
 }
 
+/// What the agent says its passages were found by.
+fn searched(data: Option<&str>) -> String {
+    let data: serde_json::Value =
+        serde_json::from_str(data.unwrap_or_default()).unwrap_or_default();
+    data["searched"].as_str().unwrap_or_default().to_owned()
+}
+
 fn describe(receipt: &Receipt) -> String {
     match receipt.as_inference() {
         Some(inference) => format!(
-            "{}…  {} + {} tokens  weights {}…",
+            "{}…  {}  weights {}…",
             short(&receipt.digest().to_string()),
-            inference.prompt.count,
-            inference.output.count,
+            match inference.operation {
+                Operation::Embed => format!("{} tokens as vectors", inference.prompt.count),
+                Operation::Chat | Operation::Rank => format!(
+                    "{} + {} tokens",
+                    inference.prompt.count, inference.output.count
+                ),
+            },
             short(&inference.model.weights.to_string()),
         ),
         None => short(&receipt.digest().to_string()).to_owned(),

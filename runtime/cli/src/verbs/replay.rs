@@ -262,7 +262,7 @@ async fn branch(journal: &Arc<Journal>, agent: &Path, at: Seq, args: &Args, json
     let engine = setup::engine(Some(&home))?;
     let settings = journal.genesis().terms.settings.iter().cloned().collect();
     let plan = run::plan(&engine, agent, &args.given, settings).await?;
-    let mut live = setup::live(&home, args.model.as_deref()).await?;
+    let mut live = setup::live(&home, args.model.as_deref(), args.shared.embedding()).await?;
     args.shared.give(&plan, &home, &mut live)?;
     let screen = Screen::new(json);
     let start = Start {

@@ -72,12 +72,18 @@ pub(crate) struct Shared {
     /// Which of this machine's agents it is to the vault; else the name in its manifest.
     #[arg(long = "as", value_name = "AGENT", requires = "vault")]
     identity: Option<String>,
-    /// The embedding model to search memories with: a name, or `none` for words alone; else the default one, or the only one there is.
+    /// The embedding model of the agent where it names none, and of the memories that it searches: a name, or `none` for words alone;
+    /// else the default one, or the only one there is.
     #[arg(long, value_name = "MODEL", env = "TALLY_EMBEDDING")]
     embedding: Option<String>,
 }
 
 impl Shared {
+    /// The embedding model that is asked for.
+    pub(crate) fn embedding(&self) -> Option<&str> {
+        self.embedding.as_deref()
+    }
+
     /// Gives it to a run. The vault is opened with the agent's own key; without a folder it is the one of commands that name none.
     pub(crate) fn give(&self, plan: &Plan, home: &Home, live: &mut Live) -> Result<(), Failure> {
         let Some(folder) = &self.vault else {
@@ -128,7 +134,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
         let settings = args.settings.iter().cloned().collect();
         let plan = plan(&engine, &args.agent, &args.given, settings).await?;
         let input = setup::input(&args.input, &args.attach)?;
-        let mut live = setup::live(&home, args.model.as_deref()).await?;
+        let mut live = setup::live(&home, args.model.as_deref(), args.shared.embedding()).await?;
         args.shared.give(&plan, &home, &mut live)?;
         let receipts = args.receipts.as_deref().map(new_folder).transpose()?;
         let settling = args.settling.of_run(&home)?;

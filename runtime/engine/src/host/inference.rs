@@ -138,6 +138,16 @@ fn resolve(host: &Host, name: &str) -> String {
     }
 }
 
+/// The model that a guest's name means for vectors; the empty name means the default embedding model. An error says why there is none,
+/// which nobody has denied.
+fn resolve_embedding(host: &Host, name: &str) -> Result<String, String> {
+    if name.is_empty() {
+        host.shared.services.inference.embedding_model()
+    } else {
+        Ok(name.to_owned())
+    }
+}
+
 fn ask_model<'a>(host: &'a Host, resolved: &'a str) -> Verdict<'a> {
     if resolved.is_empty() {
         return Verdict::Denied("a default model: no model is both granted and present".into());
@@ -520,17 +530,14 @@ async fn embed(
     let step = step(cx.data());
     let live = cx.data().session.lock().is_live();
     let resolved = if live {
-        resolve(cx.data(), &model)
+        resolve_embedding(cx.data(), &model)
     } else {
-        String::new()
+        Ok(String::new())
     };
     let leaves = live
-        && cx
-            .data()
-            .shared
-            .services
-            .inference
-            .leaves_machine(&resolved);
+        && resolved
+            .as_ref()
+            .is_ok_and(|model| cx.data().shared.services.inference.leaves_machine(model));
     let arguments = EmbedArguments {
         model: &model,
         texts: &texts,
@@ -539,7 +546,10 @@ async fn embed(
         &mut cx,
         &INFERENCE_EMBED,
         &arguments,
-        |host| ask_model(host, &resolved),
+        |host| match &resolved {
+            Ok(model) => ask_model(host, model),
+            Err(_) => Verdict::given(host),
+        },
         leaves,
     )?;
     let pending = match begun {
@@ -558,8 +568,14 @@ async fn embed(
         Err(Error::Exhausted(ResourceKind::Tokens))
     } else {
         let shared = host.shared.clone();
-        let call = shared.services.inference.embed(&resolved, texts, context);
-        match within(host.call_wall, "the model", call).await {
+        let given = match &resolved {
+            Ok(model) => {
+                let call = shared.services.inference.embed(model, texts, context);
+                within(host.call_wall, "the model", call).await
+            }
+            Err(why) => Err(Error::Unavailable(why.clone())),
+        };
+        match given {
             Err(error) => Err(error),
             Ok(embeddings) if !sound(&embeddings.vectors, wanted) => Err(Error::Failed(
                 "the model gave vectors that are not one finite vector for each text".into(),

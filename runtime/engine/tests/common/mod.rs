@@ -64,12 +64,14 @@ pub static TOOL: LazyLock<Component> =
 
 /// A model that says the words of the prompt, one event for each.
 ///
-/// `hang` never answers, `hang-later` not after the first word, `boom` fails.
+/// `hang` never answers, `hang-later` not after the first word, `boom` fails. Vectors are made by `other`, and words by `m`, where no model is named.
 #[derive(Default)]
 pub struct Scripted {
     pub calls: Mutex<Vec<(ChatRequest, CallContext)>>,
     pub running: Arc<AtomicUsize>,
     pub leaves: bool,
+    /// Whether no model makes vectors.
+    pub without_vectors: bool,
 }
 
 struct Script {
@@ -142,6 +144,13 @@ impl Inference for Scripted {
             ("m".into(), Digest::of(b"m")),
             ("other".into(), Digest::of(b"other")),
         ]
+    }
+
+    fn embedding_model(&self) -> Result<String, String> {
+        if self.without_vectors {
+            return Err("no embedding model here".into());
+        }
+        Ok("other".into())
     }
 
     fn leaves_machine(&self, _model: &str) -> bool {

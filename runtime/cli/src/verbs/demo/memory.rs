@@ -6,6 +6,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use tally_inference::ModelRecord;
 use tally_memory::profile::Entry;
 use tally_memory::verify::Trust as Believed;
 use tally_memory::{
@@ -92,26 +93,38 @@ pub(super) struct Shown {
     verified: Option<(MemoryId, Verdict)>,
 }
 
+/// The embedding model of the demo, or why words are all that is searched by.
+pub(super) type Embedding = Result<ModelRecord, String>;
+
+/// The embedding model that is asked for, else the one of this machine; see [`chosen`].
+pub(super) async fn embedding(home: &Home, asked: Option<&str>) -> Result<Embedding, Failure> {
+    match (chosen(&setup::store(home).await?, asked).await, asked) {
+        (Ok(Some(record)), _) => Ok(Ok(record)),
+        (Ok(None), None) => Ok(Err(NO_EMBEDDING_MODEL.to_owned())),
+        (Ok(None), Some(_)) => Ok(Err(setup::no_embedding_model(asked).to_owned())),
+        // Several and no default; the message says how to choose one.
+        (Err(failure), None) if !failure.is_environment() => Ok(Err(failure.message().to_owned())),
+        (Err(failure), _) => Err(failure),
+    }
+}
+
 /// Tells the memory in `place` what there is to tell, learns with `model`, and asks.
 pub(super) async fn step(
-    home: &Home,
     place: &Place,
     live: &Live,
     model: &str,
+    embedding: &Embedding,
 ) -> Result<Shown, Failure> {
     let (service, handle) = (live.models.service.clone(), Handle::current());
-    let (by, embedder) = match chosen(&setup::store(home).await?, None).await {
-        Ok(Some(record)) => {
-            let embedder = LocalEmbedder::new(service.clone(), &record, handle.clone());
+    let (by, embedder) = match embedding {
+        Ok(record) => {
+            let embedder = LocalEmbedder::new(service.clone(), record, handle.clone());
             (
                 SearchedBy::Meaning(record.name.to_string()),
                 Some(Arc::new(embedder) as SharedEmbedder),
             )
         }
-        Ok(None) => (SearchedBy::Words(NO_EMBEDDING_MODEL.to_owned()), None),
-        Err(failure) if failure.is_environment() => return Err(failure),
-        // Several and no default; the message says how to choose one.
-        Err(failure) => (SearchedBy::Words(failure.message().to_owned()), None),
+        Err(why) => (SearchedBy::Words(why.clone()), None),
     };
     let chat = LocalChat::new(service, model, handle);
     let (policy, _) = Trust::default().policy()?;

@@ -282,7 +282,7 @@ fn chat_model(
     let key = Arc::new(home.node_key()?);
     // A name that no model has is said now, and not once everything is embedded.
     let asked = Some(name).filter(|name| !name.is_empty());
-    let models = runtime.block_on(setup::models(&home, &key, asked))?;
+    let models = runtime.block_on(setup::models(&home, &key, asked, None))?;
     let chat = LocalChat::new(models.service.clone(), name, runtime.handle().clone());
     Ok((chat, models))
 }
