@@ -6,9 +6,10 @@ its grant. What the model says is believed only where one note has all its words
 
 import re
 
-from tally_agent import Error, Reply, agent, chat, emit, namespace
+from tally_agent import Error, Reply, agent, chat, embed, emit, log, namespace
 
 SHOWN = 12
+COMPARED, CHARACTERS = 45, 300  # notes whose vectors are asked for, and how much of each: most of the run's tokens are left to answer
 UNKNOWN = "I don't know: the notes do not say."
 
 
@@ -17,10 +18,7 @@ def handle(input):
     question = input.text.strip()
     if not question:
         raise Error("invalid", "ask something about the trips")
-    notes = list(namespace("trips").items("text/"))
-    asked = words(question)
-    notes.sort(key=lambda note: -len(asked & words(note.text)))
-    notes = notes[:SHOWN]
+    notes, searched = choose(question, list(namespace("trips").items("text/")))
     if not notes:
         return Reply("There are no notes about trips yet.", {"answered": False, "notes": 0})
 
@@ -38,8 +36,32 @@ def handle(input):
     emit(text + "\n")
     return Reply(text, {
         "answered": believed, "notes": len(notes), "note": best.id if believed else None,
-        "author": best.author if believed else None, "receipt": answer.receipt.digest,
+        "author": best.author if believed else None, "searched": searched, "receipt": answer.receipt.digest,
     })
+
+
+def choose(question, notes):
+    """The notes to read and what they were found by. Few are read all; of many, those that share words with the question and,
+    where the run has an embedding model, those that mean something similar."""
+    asked = words(question)
+    notes.sort(key=lambda note: -len(asked & words(note.text)))
+    if len(notes) <= SHOWN:
+        return notes, "words"
+    compared = notes[:COMPARED]
+    try:
+        question_vector, *vectors = embed([question] + [note.text[:CHARACTERS] for note in compared])
+    except Error as error:
+        if error.kind in ("exhausted", "cancelled"):
+            raise
+        log(f"searched by words alone: {error}")
+        return notes[:SHOWN], "words"
+    scores = {note.id: len(asked & words(note.text)) + 2 * dot(question_vector, vector) for note, vector in zip(compared, vectors)}
+    compared.sort(key=lambda note: -scores[note.id])
+    return compared[:SHOWN], "words and meaning"
+
+
+def dot(a, b):
+    return sum(x * y for x, y in zip(a, b))
 
 
 def words(text):

@@ -61,6 +61,30 @@ class BriefTest(unittest.TestCase):
         reply = app.handle(Input("Which seat?"))
         self.assertEqual((reply.text, reply.data["answered"]), (app.UNKNOWN, False))
 
+    def test_of_many_notes_those_that_mean_the_same_are_read_where_a_model_knows_what_words_mean(self):
+        for number in range(app.SHOWN):
+            self.note(f"bring sock {number}")
+        self.note("the cabin is heated by wood")
+        self.says = "by wood [1]"
+        host.inference.embed = lambda model, texts: [[1.0, 0.0]] + [[0.9, 0.4] if "heated" in text else [0.0, 1.0] for text in texts[1:]]
+        reply = app.handle(Input("Will it be warm?"))
+        self.assertEqual(reply.data["searched"], "words and meaning")
+        self.assertEqual(reply.data["note"], self.notes[-1].id)
+        self.assertTrue(self.prompt.startswith("Context:\n[1] the cabin is heated by wood\n"), self.prompt)
+
+    def test_without_an_embedding_model_words_are_searched_by_and_the_log_says_why(self):
+        for number in range(app.SHOWN + 1):
+            self.note(f"bring sock {number}")
+        self.says, logged = "sock 3 [1]", []
+
+        def no_model(model, texts):
+            raise fakes.Err(host.types.Error_Unavailable("no embedding model"))
+
+        host.inference.embed, host.env.log = no_model, lambda level, message: logged.append(message)
+        reply = app.handle(Input("Which sock?"))
+        self.assertEqual((reply.data["searched"], reply.data["notes"]), ("words", app.SHOWN))
+        self.assertIn("no embedding model", logged[0])
+
     def test_without_notes_no_model_is_asked(self):
         host.inference.chat = fakes._none("chat")
         self.assertEqual(app.handle(Input("Which seat?")).data, {"answered": False, "notes": 0})

@@ -13,24 +13,28 @@ const DOCUMENT: &str = "# Opening hours\n\nThe library opens at nine on weekdays
 
 /// Runs the document agent once; gives its journal and the JSON it printed.
 fn run_once(machine: &Machine, name: &str) -> (PathBuf, serde_json::Value) {
+    run_once_with(machine, name, &[])
+}
+
+/// The same, with more on the command line.
+fn run_once_with(machine: &Machine, name: &str, more: &[&str]) -> (PathBuf, serde_json::Value) {
     let agent = component("answer-with-sources");
     let document = machine.file("hours.md", DOCUMENT);
     let journal = machine.path(name);
-    let said = machine
-        .tally([
-            OsStr::new("run"),
-            agent.as_os_str(),
-            "--input".as_ref(),
-            "When does the library open on Saturday?".as_ref(),
-            "--attach".as_ref(),
-            document.as_os_str(),
-            "--grant-asked".as_ref(),
-            "--journal".as_ref(),
-            journal.as_os_str(),
-            "--json".as_ref(),
-        ])
-        .ok()
-        .json();
+    let mut args = vec![
+        OsStr::new("run"),
+        agent.as_os_str(),
+        "--input".as_ref(),
+        "When does the library open on Saturday?".as_ref(),
+        "--attach".as_ref(),
+        document.as_os_str(),
+        "--grant-asked".as_ref(),
+        "--journal".as_ref(),
+        journal.as_os_str(),
+        "--json".as_ref(),
+    ];
+    args.extend(more.iter().map(OsStr::new));
+    let said = machine.tally(args).ok().json();
     (journal, said)
 }
 
@@ -120,6 +124,72 @@ fn a_run_has_receipts_and_a_journal_that_verifies_and_replays_without_the_model(
     assert!(
         !elsewhere.path("home/keys/node.key").exists(),
         "a replay needs no key and makes none"
+    );
+}
+
+#[test]
+fn an_agent_searches_by_meaning_where_a_model_can_and_its_vectors_have_a_receipt() {
+    let machine = Machine::with_model();
+    machine.add_embedding_model("meaning", 1);
+    let (journal, said) = run_once(&machine, "run.tally");
+    assert_eq!(said["outcome"], "replied", "{said:#}");
+    let data = &said["reply"]["data"];
+    assert_eq!(data["searched"], "words and meaning", "{said:#}");
+    assert_eq!(data["words_alone"], serde_json::Value::Null, "{said:#}");
+    let receipts = said["receipts"].as_array().expect("receipts are listed");
+    assert_eq!(receipts.len(), 2, "of the vectors and of the answer");
+    assert_eq!(said["denied"], serde_json::json!([]), "{said:#}");
+
+    let verdict = verify(&machine, &journal).ok().json();
+    let words = checks_of(&verdict, "journal-words");
+    assert_eq!(words.len(), 2, "{verdict:#}");
+    for check in words {
+        assert_eq!(check["status"], "pass", "{check:#}");
+    }
+    // Elsewhere there is no model of either kind.
+    let elsewhere = Machine::bare();
+    let again = replay(&elsewhere, &journal, &component("answer-with-sources"))
+        .ok()
+        .json();
+    assert_eq!(again["identical"], true, "{again:#}");
+}
+
+#[test]
+fn an_agent_searches_by_words_where_no_model_makes_vectors_and_says_why() {
+    let machine = Machine::with_model();
+    let why = |said: &serde_json::Value| {
+        let data = &said["reply"]["data"];
+        assert_eq!(data["searched"], "words", "{said:#}");
+        assert_eq!(said["denied"], serde_json::json!([]), "{said:#}");
+        let receipts = said["receipts"].as_array().expect("receipts are listed");
+        assert_eq!(receipts.len(), 1, "of the answer");
+        data["words_alone"].as_str().expect("a reason").to_owned()
+    };
+    let (journal, said) = run_once(&machine, "none.tally");
+    let said = why(&said);
+    assert!(
+        said.contains("this machine has no embedding model"),
+        "{said}"
+    );
+    // The answer is the journal's, whatever the machine has by then.
+    machine.add_embedding_model("meaning", 1);
+    replay(&machine, &journal, &component("answer-with-sources")).ok();
+
+    let (_, said) = run_once_with(&machine, "asked.tally", &["--embedding", "none"]);
+    let said = why(&said);
+    assert!(said.contains("no embedding model was asked for"), "{said}");
+    let (_, said) = run_once_with(&machine, "set.tally", &["--set", "embedder=none"]);
+    let said = why(&said);
+    assert!(said.contains("no embedding model was asked for"), "{said}");
+
+    machine.add_embedding_model("other", 2);
+    let (_, said) = run_once(&machine, "several.tally");
+    let said = why(&said);
+    assert!(said.contains("meaning") && said.contains("other"), "{said}");
+    let (_, said) = run_once_with(&machine, "named.tally", &["--embedding", "other"]);
+    assert_eq!(
+        said["reply"]["data"]["searched"], "words and meaning",
+        "{said:#}"
     );
 }
 

@@ -1,8 +1,8 @@
 //! Answers a question from the attached documents, citing the lines that say so.
 //!
 //! The model reads the sentences that resemble the question and answers with the number of one. Code does the rest:
-//! it ranks, and it believes a sentence of the answer only where the cited text has its words and all its numbers.
-//! What is not believed is not shown as an answer.
+//! it ranks, by words and, where the run has an embedding model, by meaning; and it believes a sentence of the answer only
+//! where the cited text has its words and all its numbers. What is not believed is not shown as an answer.
 
 mod text;
 
@@ -26,15 +26,26 @@ fn handle(input: Input) -> Result<Reply> {
         ));
     }
     let passages: Vec<Passage> = input.attachments.iter().flat_map(text::passages).collect();
-    let shown = choose(&input.text, &passages)?;
+    let (shown, words_alone) = choose(&input.text, &passages)?;
+    let searched = match words_alone {
+        None => "words and meaning",
+        Some(_) => "words",
+    };
     log!(
         Info,
-        "{} of {} passages resemble the question",
+        "{} of {} passages resemble the question, searched by {searched}{}",
         shown.len(),
-        passages.len()
+        passages.len(),
+        match &words_alone {
+            None => String::new(),
+            Some(why) => format!(" alone: {why}"),
+        }
     );
     if shown.is_empty() {
-        return reply(DO_NOT_KNOW, json!({ "answered": false, "citations": [] }));
+        return reply(
+            DO_NOT_KNOW,
+            json!({ "answered": false, "citations": [], "searched": searched, "words_alone": words_alone }),
+        );
     }
 
     let context: String = shown
@@ -81,7 +92,8 @@ fn handle(input: Input) -> Result<Reply> {
         }
     };
     let data = json!({ "answered": !lines.is_empty(), "citations": citations, "unsupported": unsupported,
-        "receipt": answer.receipt.digest, "tokens": answer.usage.prompt_tokens + answer.usage.completion_tokens });
+        "searched": searched, "words_alone": words_alone, "receipt": answer.receipt.digest,
+        "tokens": answer.usage.prompt_tokens + answer.usage.completion_tokens });
     reply(&text, data)
 }
 
@@ -90,37 +102,54 @@ fn reply(text: &str, data: tally_agent::json::Value) -> Result<Reply> {
     Reply::new(text).data(&data)
 }
 
-/// The passages to show, in the documents' order: those that share words with the question and, where an embedding
-/// model is set (`--set embedder=NAME`) and granted, those that mean something similar.
-fn choose<'a>(question: &str, passages: &'a [Passage]) -> Result<Vec<&'a Passage>> {
+/// The passages to show, in the documents' order: those that share words with the question, and those that mean something similar;
+/// and if meaning took no part, why.
+///
+/// The vectors are the default embedding model's, or those of `--set embedder=NAME`; `none` asks for none.
+fn choose<'a>(
+    question: &str,
+    passages: &'a [Passage],
+) -> Result<(Vec<&'a Passage>, Option<String>)> {
     let mut scores = text::rank(question, passages);
-    if let Some(model) = setting("embedder") {
-        // The contract takes 256 texts at once; the question is one of them.
-        let texts: Vec<String> = core::iter::once(question)
-            .chain(passages.iter().take(255).map(|p| p.text.as_str()))
-            .map(String::from)
-            .collect();
-        match embed(&model, &texts) {
-            Ok(vectors) => {
-                for (score, vector) in scores.iter_mut().zip(&vectors[1..]) {
-                    *score += 2.0
-                        * vector
-                            .iter()
-                            .zip(&vectors[0])
-                            .map(|(a, b)| a * b)
-                            .sum::<f32>()
-                            .max(0.0);
-                }
-            }
-            Err(error) if matches!(error, Error::Exhausted(_) | Error::Cancelled) => {
-                return Err(error);
-            }
-            Err(error) => log!(Warn, "ranking by words alone: {error}"),
-        }
-    }
+    let words_alone = match setting("embedder").unwrap_or_default().as_str() {
+        "none" => Some("no embedding model was asked for".to_owned()),
+        model => add_meaning(model, question, passages, &mut scores)?,
+    };
     let mut best: Vec<usize> = (0..passages.len()).filter(|&at| scores[at] > 0.0).collect();
     best.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]).then(a.cmp(&b)));
     best.truncate(SHOWN);
     best.sort_unstable();
-    Ok(best.into_iter().map(|at| &passages[at]).collect())
+    Ok((
+        best.into_iter().map(|at| &passages[at]).collect(),
+        words_alone,
+    ))
+}
+
+/// Adds to the scores how near each passage is to the question in meaning; or says why that could not be known.
+fn add_meaning(
+    model: &str,
+    question: &str,
+    passages: &[Passage],
+    scores: &mut [f32],
+) -> Result<Option<String>> {
+    let Some(compared) = text::to_compare(question, passages, scores) else {
+        return Ok(Some("the question is too long to compare".to_owned()));
+    };
+    let texts: Vec<String> = core::iter::once(question)
+        .chain(compared.iter().map(|&at| passages[at].text.as_str()))
+        .map(String::from)
+        .collect();
+    match embed(model, &texts) {
+        Ok(vectors) => {
+            let (asked, rest) = vectors
+                .split_first()
+                .ok_or_else(|| Error::failed("the host gave no vectors"))?;
+            for (&at, vector) in compared.iter().zip(rest) {
+                scores[at] += text::nearness(asked, vector);
+            }
+            Ok(None)
+        }
+        Err(error @ (Error::Exhausted(_) | Error::Cancelled)) => Err(error),
+        Err(error) => Ok(Some(error.to_string())),
+    }
 }

@@ -8,6 +8,12 @@ use tally_agent::Attachment;
 const MAX_PASSAGE_CHARACTERS: usize = 300;
 /// A document is read this far.
 const MAX_PASSAGES: usize = 5_000;
+/// The contract takes 256 texts at once; the question is one of them.
+const MAX_COMPARED: usize = 255;
+/// No tokenizer makes more tokens than bytes, but for a few at each text's ends: of the manifest's 20,000 tokens enough are left to answer.
+const MAX_COMPARED_BYTES: usize = 14_000;
+/// Below this cosine a passage counts as not near. Chosen, not measured.
+const NEAR: f32 = 0.3;
 /// Words that say nothing about what a sentence is about.
 const EMPTY: &str = " a an and are as at be by can do does did for from had has have he her his how i in is it its may me my \
     no not of on or our she so that the their them there they this to was we were what when where which who whom why will \
@@ -150,6 +156,35 @@ pub fn rank(question: &str, passages: &[Passage]) -> Vec<f32> {
     split.iter().map(score).collect()
 }
 
+/// The passages whose vectors are asked for: those that the words rank highest first, and of equals the earlier, as far as the contract
+/// and the run's tokens go. None if the question alone is beyond that.
+pub fn to_compare(question: &str, passages: &[Passage], scores: &[f32]) -> Option<Vec<usize>> {
+    let mut bytes = MAX_COMPARED_BYTES.checked_sub(question.len())?;
+    let mut order: Vec<usize> = (0..passages.len()).collect();
+    order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]).then(a.cmp(&b)));
+    let fits = |&at: &usize| match bytes.checked_sub(passages[at].text.len()) {
+        Some(left) => {
+            bytes = left;
+            true
+        }
+        None => false,
+    };
+    Some(
+        order
+            .into_iter()
+            .take(MAX_COMPARED)
+            .take_while(fits)
+            .collect(),
+    )
+}
+
+/// What two unit vectors add to a score: twice their cosine where they are near, and nothing where they are not, so that a question
+/// that nothing resembles is not answered from what is least far.
+pub fn nearness(asked: &[f32], passage: &[f32]) -> f32 {
+    let cosine: f32 = asked.iter().zip(passage).map(|(a, b)| a * b).sum();
+    if cosine < NEAR { 0.0 } else { 2.0 * cosine }
+}
+
 /// Words in small letters, without their commonest endings, so that "opens" meets "open".
 fn words(text: &str) -> impl Iterator<Item = String> {
     text.split(|c: char| !c.is_alphanumeric() && c != ':')
@@ -219,13 +254,41 @@ mod tests {
         assert!(support("Bananas grow in warm countries", passage) < 0.5);
     }
 
-    #[test]
-    fn the_passage_with_the_rare_words_ranks_first() {
-        let make = |text: &str| Passage {
+    fn make(text: &str) -> Passage {
+        Passage {
             name: "d".into(),
             line: 1,
             text: text.into(),
-        };
+        }
+    }
+
+    #[test]
+    fn what_is_compared_fits_the_contract_and_the_tokens_and_begins_with_the_best() {
+        let passages: Vec<Passage> = (0..300).map(|_| make("word")).collect();
+        let mut scores = vec![0.0; 300];
+        scores[299] = 1.0;
+        let compared = to_compare("Which?", &passages, &scores).unwrap();
+        assert_eq!(compared.len(), MAX_COMPARED);
+        assert_eq!(compared[..3], [299, 0, 1]);
+
+        let long: Vec<Passage> = (0..60).map(|_| make(&"x".repeat(300))).collect();
+        let compared = to_compare("Which?", &long, &[0.0; 60]).unwrap();
+        assert_eq!(compared.len(), (MAX_COMPARED_BYTES - 6) / 300);
+        assert_eq!(
+            to_compare(&"x".repeat(MAX_COMPARED_BYTES + 1), &long, &[0.0; 60]),
+            None
+        );
+    }
+
+    #[test]
+    fn only_what_is_near_counts() {
+        assert_eq!(nearness(&[1.0, 0.0], &[0.2, 0.9]), 0.0);
+        assert_eq!(nearness(&[1.0, 0.0], &[-1.0, 0.0]), 0.0);
+        assert_eq!(nearness(&[1.0, 0.0], &[0.5, 0.8]), 1.0);
+    }
+
+    #[test]
+    fn the_passage_with_the_rare_words_ranks_first() {
         let passages = [
             "The library opens at nine.",
             "On Saturday the library opens at ten.",

@@ -57,6 +57,16 @@ impl Machine {
         machine
     }
 
+    /// Adds an embedding model with weights of this seed, under this name.
+    pub(crate) fn add_embedding_model(&self, name: &str, seed: u64) {
+        let file = self.file(
+            &format!("{name}.gguf"),
+            tally_seed_model::embedding_model(seed),
+        );
+        let file = file.to_str().expect("the path is UTF-8");
+        self.tally(["model", "add", file, "--name", name]).ok();
+    }
+
     /// Where receipts are settled unasked, as anywhere.
     pub(crate) fn settling(mut self) -> Self {
         self.settles = true;
@@ -85,6 +95,7 @@ impl Machine {
             .env_remove("HF_ENDPOINT")
             .env_remove("HF_TOKEN")
             .env_remove("TALLY_NETWORK")
+            .env_remove("TALLY_EMBEDDING")
             .env_remove("TALLY_SETTLE")
             .stdin(Stdio::null());
         if !self.settles {
