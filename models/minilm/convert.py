@@ -1,10 +1,10 @@
 """Converts all-MiniLM-L6-v2 (safetensors and WordPiece vocabulary) to GGUF, architecture `bert`.
 
-    python convert.py WHEEL OUT_FOLDER
+    python convert.py WHEEL OUT_FOLDER [FILE]
     python convert.py WHEEL OUT_FOLDER tally-recall|tally-rerank DELTA.safetensors
 
 writes `all-minilm-l6-v2`, with what `tune.py` learnt added to its matrices `tally-recall`, and with what `rank.py` learnt `tally-rerank`, each as
-`.f16.gguf` and `.q8_0.gguf`, and compares their BLAKE3 with `BLAKE3SUMS` beside this file. With a DELTA of your own only that model is written, and not compared. Matrices are stored in the named type; biases, norms, positions and token types stay float32, as llama.cpp
+`.f16.gguf` and `.q8_0.gguf`, or only FILE, which is one of them, and compares their BLAKE3 with `BLAKE3SUMS` beside this file. With a DELTA of your own only that model is written, and not compared. Matrices are stored in the named type; biases, norms, positions and token types stay float32, as llama.cpp
 adds them to activations.
 """
 
@@ -142,10 +142,14 @@ def main():
     out.mkdir(parents=True, exist_ok=True)
     expected = dict(reversed(line.split()) for line in (HERE / "BLAKE3SUMS").read_text().splitlines() if line)
     config, vocab, tensors = read_wheel(wheel)
-    own = sys.argv[3:5]
+    only, own = (sys.argv[3:], []) if len(sys.argv) == 4 else ([], sys.argv[3:5])
+    if only and only[0] not in expected:
+        raise SystemExit(f"{only[0]} is none of {', '.join(expected)}")
     models = [(own[0], added(tensors, own[1]))] if own else [(BASE, tensors)] + [(name, added(tensors, path)) for name, path in DELTAS.items()]
     for (name, weights), kind in itertools.product(models, TYPES):
         path = out / f"{name.lower()}.{kind}.gguf"
+        if only and path.name != only[0]:
+            continue
         part = path.with_suffix(".part")
         write(part, kind, config, vocab, weights, name)
         got = blake3.blake3(part.read_bytes()).hexdigest()

@@ -2,8 +2,11 @@
 
 mod support;
 
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Stdio};
+
 use serde_json::Value;
-use support::{Machine, component};
+use support::{Ended, Machine, checkout, component};
 
 /// `tally demo` on this machine, with every agent that it can show.
 fn demo(machine: &Machine) -> Value {
@@ -49,14 +52,64 @@ fn what_a_person_says_is_learnt_from_proved_and_found_with_the_models_that_are_t
     let found = memory["found"][0]["text"].as_str().expect("it is found");
     assert!(found.contains("allergic to peanuts"), "{memory:#}");
 
-    let model = machine.file(
-        "meaning.gguf",
-        tally_seed_model::embedding_model(tally_seed_model::SEED),
-    );
-    let model = model.to_str().expect("the path is UTF-8");
-    machine
-        .tally(["model", "add", model, "--name", "meaning"])
-        .ok();
-    let memory = &demo(&machine)["memory"];
+    assert_eq!(shown["searched"], "words", "{shown:#}");
+
+    machine.add_embedding_model("meaning", tally_seed_model::SEED);
+    let shown = demo(&machine);
+    let memory = &shown["memory"];
     assert_eq!(memory["embedding"], "meaning", "{memory:#}");
+    assert_eq!(shown["searched"], "words and meaning", "{shown:#}");
+    assert_eq!(shown["receipts"], 2, "of the vectors and of the answer");
+}
+
+/// What `make demo` does about an embedding model on this machine, with a Python that has no venv.
+fn embedding_model_script(machine: &Machine) -> Ended {
+    let tools = machine.path("tools");
+    std::fs::create_dir_all(&tools).expect("the temporary folder can be written");
+    let python = machine.file("tools/python3", "#!/bin/sh\nexit 1\n");
+    std::fs::set_permissions(&python, std::fs::Permissions::from_mode(0o755))
+        .expect("a file of ours");
+    let path = std::env::var("PATH").expect("programs are found by PATH");
+    let mut command = Command::new(checkout().join("scripts/embedding-model.sh"));
+    command
+        .arg(env!("CARGO_BIN_EXE_tally"))
+        .arg(machine.path("models"))
+        .env("TALLY_HOME", machine.path("home"))
+        .env("TALLY_SETTLE", "none")
+        .env("PATH", format!("{}:{path}", tools.display()))
+        .env_remove("TALLY_EMBEDDING")
+        .stdin(Stdio::null());
+    Ended::of(command)
+}
+
+#[test]
+fn a_machine_that_cannot_make_the_embedding_model_is_told_what_is_searched_by_and_goes_on() {
+    let machine = Machine::bare();
+    embedding_model_script(&machine)
+        .ok()
+        .says("memory is searched by words alone, because there is no Python 3 with venv");
+}
+
+#[test]
+fn an_embedding_model_that_was_made_is_added_and_a_machine_that_has_one_is_left_alone() {
+    let machine = Machine::bare();
+    std::fs::create_dir(machine.path("models")).expect("the temporary folder can be written");
+    machine.file(
+        "models/tally-recall.q8_0.gguf",
+        tally_seed_model::embedding_model(1),
+    );
+    embedding_model_script(&machine).ok();
+    let listed = machine.tally(["model", "list", "--json"]).ok().json();
+    let kinds: Vec<&str> = listed["models"]
+        .as_array()
+        .expect("models are listed")
+        .iter()
+        .filter(|model| model["name"] == "tally-recall.q8_0")
+        .filter_map(|model| model["kind"].as_str())
+        .collect();
+    assert_eq!(kinds, ["embedding"], "{listed:#}");
+
+    std::fs::remove_file(machine.path("models/tally-recall.q8_0.gguf")).expect("it is there");
+    let again = embedding_model_script(&machine).ok();
+    assert_eq!(again.stderr(), "", "there is nothing to do");
 }
