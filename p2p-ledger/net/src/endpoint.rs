@@ -288,6 +288,20 @@ fn open_search(
 mod tests {
     use super::*;
 
+    /// The text shows what the library would ask beside the system's servers, as it does for its own default.
+    #[tokio::test]
+    async fn no_name_server_is_asked_but_the_systems() {
+        let asks_others =
+            |resolver: &DnsResolver| !format!("{resolver:?}").contains("fallback_nameservers: []");
+        assert!(asks_others(&DnsResolver::new()));
+        let config = Config::new((Ipv4Addr::LOCALHOST, 0).into());
+        let endpoint = Endpoint::bind(&Secret::derive(&[65; 32]), config)
+            .await
+            .unwrap();
+        assert!(!asks_others(endpoint.inner.dns_resolver().unwrap()));
+        endpoint.close().await;
+    }
+
     #[test]
     fn no_relay_is_used_but_the_one_that_is_configured() {
         let config = Config::new((Ipv4Addr::LOCALHOST, 0).into());

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use iroh::address_lookup::pkarr::{PkarrPublisher, PkarrResolver};
+use iroh::dns::{DnsResolver, FallbackMode};
 use iroh::endpoint::{
     BindOpts, ConnectError, ConnectWithOptsError, PortmapperConfig, QuicTransportConfig, VarInt,
     presets,
@@ -49,6 +50,13 @@ impl Link {
             .secret_key(secret.to_iroh())
             .alpns(vec![ALPN.to_vec()])
             .transport_config(transport)
+            // A server's name is asked of this machine's own servers only: by default public ones are asked where these fail.
+            .dns_resolver(
+                DnsResolver::builder()
+                    .with_system_defaults()
+                    .with_fallback_mode(FallbackMode::Never)
+                    .build(),
+            )
             // The feature is not compiled in; should another crate of the workspace turn it on, it stays off here.
             .portmapper_config(PortmapperConfig::Disabled)
             .clear_ip_transports();
@@ -238,4 +246,22 @@ impl Incoming {
 
 fn server(url: &str) -> Result<RelayUrl, BindError> {
     url.parse().map_err(|_| BindError::Server(url.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The text shows what the library would ask beside the system's servers, as it does for its own default.
+    #[tokio::test]
+    async fn no_name_server_is_asked_but_the_systems() {
+        let asks_others =
+            |resolver: &DnsResolver| !format!("{resolver:?}").contains("fallback_nameservers: []");
+        assert!(asks_others(&DnsResolver::new()));
+        let link = Link::bind(&NodeSecret::derive(&[20; 32]), Config::loopback())
+            .await
+            .unwrap();
+        assert!(!asks_others(link.endpoint.dns_resolver().unwrap()));
+        link.close().await;
+    }
 }

@@ -7,8 +7,9 @@
 //! * [`Link::nearby`] names nodes of the local network, if [`Config::lan`] asks for it.
 //!
 //! Invariants: nobody is contacted but the node that is dialled, unless the [`Config`] names a relay or a directory, or
-//! turns the local network on. There is no port mapping, no probe, no default server. A channel's [`Channel::peer`] is
-//! the key that TLS authenticated; what that node may have is decided above, by member keys, never by node keys.
+//! turns the local network on. There is no port mapping, no probe, no default server, and no name server but
+//! the system's. A channel's [`Channel::peer`] is the key that TLS authenticated; what that node may have is decided above,
+//! by member keys, never by node keys.
 //!
 //! Out of scope: what is said on a channel (`tally-vault-sync`), who is a member (`tally-vault-state`).
 
