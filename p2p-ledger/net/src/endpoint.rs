@@ -1,6 +1,6 @@
 //! The socket of a node.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use iroh::endpoint::{
     Connection, IdleTimeout, PortmapperConfig, QuicTransportConfig, VarInt, presets,
 };
 use iroh::{EndpointAddr, RelayMode, RelayUrl};
+use tally_lan::{Lan, Search, Seeker};
 
-use crate::lan::{Lan, Own, Search, Seeker};
 use crate::{EndpointId, Secret};
 
 /// What validators speak among themselves.
@@ -19,6 +19,12 @@ pub const MESH_ALPN: &[u8] = b"tally/ledger/mesh/1";
 
 /// What everybody else speaks with a node.
 pub const CALL_ALPN: &[u8] = b"tally/ledger/call/1";
+
+/// How nodes find each other on the local network.
+pub(crate) const LAN: tally_lan::Protocol = tally_lan::Protocol {
+    group: SocketAddrV4::new(Ipv4Addr::new(239, 255, 76, 68), 24410),
+    begin: b"tally/ledger/lan/1",
+};
 
 /// Somebody to dial or to expect.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -199,7 +205,7 @@ impl Endpoint {
         Way {
             id,
             addresses,
-            seeker: self.search.as_ref().map(|search| search.seek(id)),
+            seeker: self.search.as_ref().map(|search| search.seek(id.to_iroh())),
         }
     }
 
@@ -274,14 +280,10 @@ fn open_search(
     listen: Ipv4Addr,
     inner: &iroh::Endpoint,
 ) -> std::io::Result<Search> {
-    let own = (config.lan == Lan::FindAndBeFound).then(|| {
-        let bound = inner.bound_sockets();
-        Own {
-            secret: secret.to_iroh(),
-            port: bound.first().map_or(config.listen.port(), SocketAddr::port),
-        }
-    });
-    Search::open(listen, own)
+    let bound = inner.bound_sockets();
+    let port = bound.first().map_or(config.listen.port(), SocketAddr::port);
+    let own = (config.lan == Lan::FindAndBeFound).then(|| secret.to_iroh());
+    Search::open(LAN, &[SocketAddrV4::new(listen, port)], own)
 }
 
 #[cfg(test)]

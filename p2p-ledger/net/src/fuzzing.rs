@@ -11,6 +11,7 @@ use commonware_codec::{Copying, DecodeExt as _};
 use commonware_cryptography::ed25519::PublicKey;
 use iroh::endpoint::ReadExactError;
 
+use crate::endpoint::LAN;
 use crate::frame::{Source, head, read};
 use crate::mesh::Opened;
 use crate::{EndpointId, FrameError};
@@ -104,7 +105,7 @@ pub fn keys(bytes: &[u8]) {
 
 /// A packet of the local network is ignored, or it is the one that is written for what was read of it.
 pub fn lan(bytes: &[u8]) {
-    crate::lan::read_back(bytes);
+    tally_lan::fuzzing::read_back(&LAN, bytes);
 }
 
 /// Good bytes for each target, by its name: where a fuzzer begins.
@@ -115,7 +116,7 @@ pub fn samples() -> Vec<(&'static str, Vec<u8>)> {
         messages.iter().flat_map(one).collect()
     };
     let id = crate::Secret::derive(&[1; 32]).id();
-    let [question, announcement] = crate::lan::samples();
+    let [question, announcement] = tally_lan::fuzzing::samples(&LAN);
     vec![
         ("frames", framed(&[])),
         ("frames", framed(&[b""])),

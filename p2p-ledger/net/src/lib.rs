@@ -28,7 +28,6 @@ mod endpoint;
 mod frame;
 #[cfg(any(feature = "fuzzing", test))]
 pub mod fuzzing;
-mod lan;
 mod mesh;
 mod secret;
 
@@ -40,6 +39,6 @@ pub use channel::{ChannelReceiver, ChannelSender, ReceiveError};
 pub use endpoint::{BindError, CALL_ALPN, Config, Endpoint, MESH_ALPN, Peer};
 pub use frame::{FrameError, MAX_FRAME};
 pub use iroh::RelayUrl;
-pub use lan::Lan;
 pub use mesh::{ChannelConfig, Mesh, MeshBlocker, Stats};
 pub use secret::{EndpointId, Secret};
+pub use tally_lan::Lan;

@@ -189,6 +189,49 @@ async fn who_does_not_search_reaches_nobody_by_a_key_alone() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_not_told_to_be_found_says_nothing_to_the_network() {
+    for (seed, lan) in [(66, Lan::Off), (67, Lan::Find), (68, Lan::FindAndBeFound)] {
+        let listener = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP)).expect("socket");
+        listener.set_reuse_address(true).expect("a shared port");
+        listener
+            .bind(&SocketAddr::from(GROUP).into())
+            .expect("the group's port");
+        listener
+            .join_multicast_v4(&GROUP.0, &Ipv4Addr::LOCALHOST)
+            .expect("multicast on loopback");
+        listener
+            .set_multicast_if_v4(&Ipv4Addr::LOCALHOST)
+            .expect("the loopback");
+        listener.set_nonblocking(true).expect("a socket of tokio's");
+        let listener = tokio::net::UdpSocket::from_std(listener.into()).expect("a socket");
+
+        let secret = Secret::derive(&[seed; 32]);
+        let endpoint = endpoint(&secret, lan).await;
+        listener
+            .send_to(b"tally/ledger/lan/1\x01", GROUP)
+            .await
+            .expect("multicast on loopback");
+        let begin = [&b"tally/ledger/lan/1\x02"[..], secret.id().as_bytes()].concat();
+        let announced = async {
+            let mut packet = [0; 200];
+            loop {
+                let (length, _) = listener.recv_from(&mut packet).await.expect("a packet");
+                if packet[..length].starts_with(&begin) {
+                    return [packet[begin.len() + 12], packet[begin.len() + 13]];
+                }
+            }
+        };
+        let announced = tokio::time::timeout(Duration::from_secs(2), announced).await;
+        let is_told = lan == Lan::FindAndBeFound;
+        assert_eq!(announced.is_ok(), is_told, "{lan:?}");
+        if let Ok(port) = announced {
+            assert_eq!(u16::from_be_bytes(port), endpoint.sockets()[0].port());
+        }
+        endpoint.close().await;
+    }
+}
+
 #[tokio::test]
 async fn a_search_needs_an_address_of_ipv4() {
     let mut config = Config::new((Ipv6Addr::LOCALHOST, 0).into());

@@ -3,17 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-/// What an endpoint does on the local network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Lan {
-    /// Nothing.
-    #[default]
-    Off,
-    /// It listens and asks for others, and is silent about itself.
-    Find,
-    /// It also answers with its node id and addresses, which everybody on that network can read.
-    FindAndBeFound,
-}
+pub use tally_lan::Lan;
 
 /// How an endpoint is opened.
 #[derive(Debug, Clone)]
@@ -26,7 +16,7 @@ pub struct Config {
     pub relays: Vec<String>,
     /// A directory (the URL of a pkarr relay) where the endpoint publishes and finds addresses of nodes.
     pub directory: Option<String>,
-    /// The local network.
+    /// What it does on the local network, which is searched by IPv4: of [`Self::listen`], those addresses count.
     pub lan: Lan,
     /// How long dialling may take, and how long a caller may take for its handshake.
     pub handshake: Duration,

@@ -1,6 +1,7 @@
 //! Opening, dialling, accepting, closing.
 
-use std::net::SocketAddr;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
 use iroh::address_lookup::pkarr::{PkarrPublisher, PkarrResolver};
 use iroh::dns::{DnsResolver, FallbackMode};
@@ -9,7 +10,8 @@ use iroh::endpoint::{
     presets,
 };
 use iroh::{Endpoint, EndpointAddr, RelayMode, RelayUrl};
-use iroh_mdns_address_lookup::MdnsAddressLookup;
+use tally_lan::Search;
+use tokio::time::Instant;
 
 use crate::{
     AcceptError, Address, BindError, Channel, Config, DialError, Lan, MAX_ADDRESSES, Nearby,
@@ -19,14 +21,17 @@ use crate::{
 /// What is spoken on a channel.
 pub const ALPN: &[u8] = b"tally/vault-sync/1";
 
-/// The name under which nodes find each other on a local network.
-const SERVICE: &str = "tally";
+/// How nodes find each other on a local network.
+const LAN: tally_lan::Protocol = tally_lan::Protocol {
+    group: SocketAddrV4::new(Ipv4Addr::new(239, 255, 86, 83), 24411),
+    begin: b"tally/vault-sync/lan/1",
+};
 
 /// The endpoint of this device.
 #[derive(Debug)]
 pub struct Link {
     endpoint: Endpoint,
-    lan: Option<MdnsAddressLookup>,
+    lan: Option<Search>,
     node: NodeId,
     relays: Vec<RelayUrl>,
     config: Config,
@@ -35,6 +40,9 @@ pub struct Link {
 impl Link {
     /// Opens the endpoint.
     pub async fn bind(secret: &NodeSecret, config: Config) -> Result<Self, BindError> {
+        if config.lan != Lan::Off && !config.listen.iter().any(SocketAddr::is_ipv4) {
+            return Err(BindError::LanByV6);
+        }
         // One stream each way for a connection, none beside: what a peer can make this side hold is one stream's window.
         let idle = config
             .idle
@@ -84,19 +92,11 @@ impl Link {
             .bind()
             .await
             .map_err(|e| BindError::Bind(e.into()))?;
-        let lan = match config.lan {
-            Lan::Off => None,
-            Lan::Find | Lan::FindAndBeFound => {
-                let lookup = MdnsAddressLookup::builder()
-                    .service_name(SERVICE)
-                    .advertise(config.lan == Lan::FindAndBeFound)
-                    .build(endpoint.id())
-                    .map_err(|e| BindError::Lan(e.into()))?;
-                endpoint
-                    .address_lookup()
-                    .map_err(|e| BindError::Lan(e.into()))?
-                    .add(lookup.clone());
-                Some(lookup)
+        let lan = match open_search(secret, config.lan, &endpoint).transpose() {
+            Ok(lan) => lan,
+            Err(error) => {
+                endpoint.close().await;
+                return Err(BindError::Lan(error.into()));
             }
         };
         let node = NodeId::from_iroh(endpoint.id());
@@ -135,7 +135,8 @@ impl Link {
     }
 
     /// Dials the node of a ticket and opens a channel. The peer learns of the channel with its first byte, so whoever
-    /// dialled speaks first.
+    /// dialled speaks first. A ticket without an address leads to where the node is heard of on the local network, if that is
+    /// searched and no directory is configured.
     pub async fn dial(&self, ticket: &Ticket) -> Result<Channel, DialError> {
         let node = ticket.node;
         if node == self.node {
@@ -156,6 +157,17 @@ impl Link {
                     }
                 }
             }
+        }
+        let deadline = Instant::now() + self.config.handshake;
+        if let Some(lan) = &self.lan
+            && address.is_empty()
+            && self.config.directory.is_none()
+        {
+            let seeker = lan.seek(node.to_iroh());
+            let heard = tokio::time::timeout_at(deadline, seeker.first())
+                .await
+                .map_err(|_| DialError::NoAddress(node))?;
+            address = address.with_ip_addr(heard);
         }
         let opening = async {
             let connection =
@@ -184,7 +196,7 @@ impl Link {
                 source: error.into(),
             })
         };
-        tokio::time::timeout(self.config.handshake, opening)
+        tokio::time::timeout_at(deadline, opening)
             .await
             .map_err(|_| DialError::Timeout(node))?
     }
@@ -203,11 +215,13 @@ impl Link {
     /// The nodes of the local network; none if the configuration leaves it alone.
     pub async fn nearby(&self) -> Option<Nearby> {
         let lan = self.lan.as_ref()?;
-        Some(Nearby(Box::pin(lan.subscribe().await)))
+        Some(Nearby(lan.nearby()))
     }
 
     /// Closes every connection and tells the peers. The sockets go with the last channel that is dropped.
     pub async fn close(self) {
+        // Whoever still listens for others hears that there is an end.
+        drop(self.lan);
         self.endpoint.close().await;
     }
 }
@@ -242,6 +256,24 @@ impl Incoming {
     pub fn refuse(self) {
         self.incoming.refuse();
     }
+}
+
+/// The search of the local network; none if it is off.
+fn open_search(secret: &NodeSecret, lan: Lan, endpoint: &Endpoint) -> Option<io::Result<Search>> {
+    let own = match lan {
+        Lan::Off => return None,
+        Lan::Find => None,
+        Lan::FindAndBeFound => Some(secret.to_iroh()),
+    };
+    let listen: Vec<SocketAddrV4> = endpoint
+        .bound_sockets()
+        .into_iter()
+        .filter_map(|socket| match socket {
+            SocketAddr::V4(socket) => Some(socket),
+            SocketAddr::V6(_) => None,
+        })
+        .collect();
+    Some(Search::open(LAN, &listen, own))
 }
 
 fn server(url: &str) -> Result<RelayUrl, BindError> {

@@ -36,6 +36,9 @@ pub enum BindError {
     /// The addresses to listen on are taken, or are not of this machine.
     #[error("the endpoint could not be bound")]
     Bind(#[source] Source),
+    /// The local network is searched by IPv4, and of that there is no address to listen on.
+    #[error("the local network is searched by IPv4, and the endpoint has none of its addresses")]
+    LanByV6,
     /// The local network does not let this process listen for others.
     #[error("the local network cannot be searched")]
     Lan(#[source] Source),

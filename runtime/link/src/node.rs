@@ -7,8 +7,9 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 /// Separates the node's key from every other key that is derived from a device's seed.
 const CONTEXT: &str = "tally vault v1 2026-11-21 link seed";
 
-/// The secret key of an endpoint. It authenticates the transport and signs nothing else: a member's own keys never
-/// meet TLS.
+/// The secret key of an endpoint. It authenticates the transport, and says where the endpoint is: on a local network, to a
+/// relay and to a directory, where these are configured. A member's own keys never meet TLS. No bytes mean two of these: what
+/// TLS 1.3 signs begins with 64 spaces (RFC 8446, 4.4.3), what is said on the local network with `tally/vault-sync/lan/1`.
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub struct NodeSecret([u8; 32]);
 

@@ -1,8 +1,12 @@
 //! Two real endpoints on this machine.
 
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use tally_link::{Address, Channel, Config, DialError, Lan, Link, NodeSecret, Sighting, Ticket};
+use socket2::{Domain, Protocol, Socket, Type};
+use tally_link::{
+    Address, BindError, Channel, Config, DialError, Lan, Link, NodeSecret, Sighting, Ticket,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 async fn link(seed: u8) -> Link {
@@ -219,4 +223,123 @@ async fn nodes_of_one_network_find_each_other_by_multicast() {
     assert_eq!(far.peer(), silent.node());
     silent.close().await;
     open.close().await;
+}
+
+async fn on_the_lan(seed: u8, lan: Lan) -> Link {
+    let config = Config {
+        lan,
+        ..Config::loopback()
+    };
+    Link::bind(&NodeSecret::derive(&[seed; 32]), config)
+        .await
+        .expect("a free port, and multicast on loopback")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_of_which_only_the_key_is_known_is_found_on_the_local_network() {
+    let (silent, open) = (
+        on_the_lan(13, Lan::Find).await,
+        on_the_lan(14, Lan::FindAndBeFound).await,
+    );
+    let ticket = Ticket {
+        addresses: Vec::new(),
+        ..open.ticket(None)
+    };
+    let serving = async { open.accept().await.expect("open").open().await };
+    let (near, far) = tokio::join!(
+        async {
+            let mut near = silent.dial(&ticket).await.expect("it is found");
+            near.write_all(b"x").await.expect("the stream is open");
+            near
+        },
+        serving
+    );
+    assert_eq!(near.peer(), open.node());
+    assert_eq!(far.expect("the caller is honest").peer(), silent.node());
+    silent.close().await;
+    open.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_looks_around_sees_a_node_once_and_nothing_after_the_end() {
+    let (silent, open) = (
+        on_the_lan(15, Lan::Find).await,
+        on_the_lan(16, Lan::FindAndBeFound).await,
+    );
+    let mut nearby = silent.nearby().await.expect("it searches");
+    let mut seen = Vec::new();
+    // It says where it is several times meanwhile, since others ask too.
+    let _ = tokio::time::timeout(Duration::from_secs(3), async {
+        while let Some(sighting) = nearby.next().await {
+            match sighting {
+                Sighting::Here(ticket) if ticket.node == open.node() => seen.push(ticket),
+                Sighting::Here(ticket) => assert_ne!(ticket.node, silent.node()),
+                Sighting::Gone(_) => {}
+            }
+        }
+    })
+    .await;
+    let here = Ticket {
+        node: open.node(),
+        vault: None,
+        addresses: vec![Address::Direct(open.sockets()[0])],
+    };
+    assert_eq!(seen, [here]);
+    silent.close().await;
+    let end = async { while nearby.next().await.is_some() {} };
+    tokio::time::timeout(Duration::from_secs(10), end)
+        .await
+        .expect("who looks around learns that the endpoint is closed");
+    open.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_not_told_to_be_found_says_nothing_to_the_network() {
+    const GROUP: (Ipv4Addr, u16) = (Ipv4Addr::new(239, 255, 86, 83), 24411);
+    for (seed, lan) in [(17, Lan::Off), (18, Lan::Find), (19, Lan::FindAndBeFound)] {
+        let listener = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP)).expect("socket");
+        listener.set_reuse_address(true).expect("a shared port");
+        listener
+            .bind(&SocketAddr::from(GROUP).into())
+            .expect("the group's port");
+        listener
+            .join_multicast_v4(&GROUP.0, &Ipv4Addr::LOCALHOST)
+            .expect("multicast on loopback");
+        listener
+            .set_multicast_if_v4(&Ipv4Addr::LOCALHOST)
+            .expect("the loopback");
+        listener.set_nonblocking(true).expect("a socket of tokio's");
+        let listener = tokio::net::UdpSocket::from_std(listener.into()).expect("a socket");
+
+        let link = on_the_lan(seed, lan).await;
+        listener
+            .send_to(b"tally/vault-sync/lan/1\x01", GROUP)
+            .await
+            .expect("multicast on loopback");
+        let begin = [&b"tally/vault-sync/lan/1\x02"[..], link.node().as_bytes()].concat();
+        let announced = async {
+            let mut packet = [0; 200];
+            loop {
+                let (length, _) = listener.recv_from(&mut packet).await.expect("a packet");
+                if packet[..length].starts_with(&begin) {
+                    return;
+                }
+            }
+        };
+        let announced = tokio::time::timeout(Duration::from_secs(2), announced).await;
+        let is_told = lan == Lan::FindAndBeFound;
+        assert_eq!(announced.is_ok(), is_told, "{lan:?}");
+        link.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_search_needs_an_address_of_ipv4() {
+    let config = Config {
+        listen: vec![(Ipv6Addr::LOCALHOST, 0).into()],
+        lan: Lan::Find,
+        ..Config::default()
+    };
+    let bound = Link::bind(&NodeSecret::derive(&[21; 32]), config).await;
+    assert!(matches!(bound, Err(BindError::LanByV6)), "{bound:?}");
 }
