@@ -500,10 +500,12 @@ impl MemoryService for VaultMemory {
         let forgot = answering.memory.forget(&ids, "", at).map_err(change)?;
         let mut notes: Vec<String> = forgot.remains.iter().map(|&it| it.to_owned()).collect();
         if !forgot.unproved.is_empty() {
-            notes.push(format!(
-                "{} other facts stay and can no longer be verified: their receipts showed what is gone",
-                forgot.unproved.len()
-            ));
+            notes.push(match forgot.unproved.len() {
+                1 => "1 other fact stays and can no longer be verified: its receipt showed what is gone".to_owned(),
+                several => format!(
+                    "{several} other facts stay and can no longer be verified: their receipts showed what is gone"
+                ),
+            });
         }
         Ok(Forgotten {
             forgotten: forgot.memories.iter().map(ToString::to_string).collect(),
@@ -592,7 +594,11 @@ impl MemoryService for VaultMemory {
                     .count();
                 described_call(
                     call,
-                    format!("{taken} sentences taken, {} not taken", bio.not_taken.len()),
+                    format!(
+                        "{} taken, {} not taken",
+                        counted(taken as u64, "sentence"),
+                        bio.not_taken.len()
+                    ),
                 )
             }),
         })
@@ -633,7 +639,11 @@ impl MemoryService for VaultMemory {
                 let refused: u32 = call.refused.values().sum();
                 described_call(
                     call,
-                    format!("{learnt} facts kept, {refused} proposals refused"),
+                    format!(
+                        "{} kept, {} refused",
+                        counted(learnt as u64, "fact"),
+                        counted(refused.into(), "proposal")
+                    ),
                 )
             })
             .collect())
@@ -655,15 +665,20 @@ impl VaultMemory {
         let mut notes = Vec::new();
         if !kept.secrets.is_empty() {
             notes.push(format!(
-                "{} secrets in it were not kept",
-                kept.secrets.len()
+                "{} in it {} not kept",
+                counted(kept.secrets.len() as u64, "secret"),
+                if kept.secrets.len() == 1 {
+                    "was"
+                } else {
+                    "were"
+                }
             ));
         }
         if kept.forgotten > 0 {
-            notes.push(format!(
-                "{} were forgotten before and stay so",
-                kept.forgotten
-            ));
+            notes.push(match kept.forgotten {
+                1 => "1 was forgotten before and stays so".to_owned(),
+                several => format!("{several} were forgotten before and stay so"),
+            });
         }
         if !kept.new.is_empty() {
             notes.extend(self.learn_soon(patience));
@@ -702,6 +717,12 @@ fn not_kept(error: RememberError) -> ServiceError {
         RememberError::Embed { .. } => ServiceError::Busy(error.to_string()),
         other => ServiceError::Failed(other.to_string()),
     }
+}
+
+/// So many things whose name takes an `s`.
+fn counted(number: u64, thing: &str) -> String {
+    let s = if number == 1 { "" } else { "s" };
+    format!("{number} {thing}{s}")
 }
 
 fn speaker(role: Role) -> &'static str {

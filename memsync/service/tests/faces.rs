@@ -99,7 +99,7 @@ fn what_is_said_is_kept_learnt_and_shown_with_evidence_and_receipt() {
     let calls = service.calls(10).unwrap();
     assert_eq!(
         (calls.len(), &*calls[0].outcome),
-        (1, "1 facts kept, 0 proposals refused")
+        (1, "1 fact kept, 0 proposals refused")
     );
     assert_eq!(calls[0].receipt, fact.receipt);
     let profile = service.profile().unwrap();
@@ -172,6 +172,48 @@ fn a_fact_is_corrected_confirmed_and_forgotten_with_what_it_rests_on() {
     let again = service.remember(said(&["I live in Ghent."])).unwrap();
     assert_eq!((again.episodes, again.facts.len()), (0, 0));
     assert!(again.note.unwrap().contains("forgotten"));
+}
+
+#[test]
+fn one_is_told_in_the_singular_and_several_in_the_plural() {
+    let (_computer, vault) = Computer::new();
+    let service = service(&vault, signing());
+    for (texts, note) in [
+        (
+            &["my password is hunter2"][..],
+            "1 secret in it was not kept",
+        ),
+        (
+            &["the PIN is 4711", "my passcode is 1234"],
+            "2 secrets in it were not kept",
+        ),
+    ] {
+        let kept = service.remember(said(texts)).unwrap();
+        assert_eq!(kept.note.as_deref(), Some(note));
+    }
+    let kept = service
+        .remember(said(&["I live in Ghent.", "I like figs very much."]))
+        .unwrap();
+    let calls = service.calls(10).unwrap();
+    assert!(
+        calls
+            .iter()
+            .any(|call| call.outcome.starts_with("2 facts kept, ")),
+        "{calls:?}"
+    );
+    let episode = &kept.facts[0].evidence[0].episode;
+    let forgotten = service.forget(episode, false).unwrap();
+    assert!(
+        forgotten
+            .note
+            .is_some_and(|note| note.contains("1 other fact stays"))
+    );
+    // Of the two one was forgotten, and the other is known.
+    let again = said(&["I live in Ghent.", "I like figs very much."]);
+    assert_eq!(
+        service.remember(again).unwrap().note.as_deref(),
+        Some("1 was forgotten before and stays so")
+    );
 }
 
 #[test]
