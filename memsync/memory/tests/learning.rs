@@ -478,6 +478,41 @@ fn a_correction_that_denies_an_answer_does_not_become_the_answer() {
 }
 
 #[test]
+fn a_correction_that_was_corrected_says_so() {
+    let (_computer, vault) = Computer::new();
+    let mut memory = memory(&vault);
+    learn(&mut memory, &[says(0, "I live in Gent.")]);
+    let fact = memory.facts()[0];
+    let mut correct = |id: &MemoryId, text, day| {
+        memory
+            .correct(id, text, None, None, "", at(day))
+            .expect("corrected")
+    };
+    let first = correct(&fact, "I live in Bruges", 101);
+    let second = correct(&first, "I live in Ghent", 102);
+    let by = |id| memory.show(id).expect("it is there").corrected_by;
+    assert_eq!(
+        (by(&fact), by(&first), by(&second)),
+        (Some(second), Some(second), None)
+    );
+    for id in [&fact, &first, &second] {
+        let said: Vec<String> = memory
+            .history(id)
+            .expect("known")
+            .into_iter()
+            .filter(|event| event.what == "corrected")
+            .map(|event| event.sentence)
+            .collect();
+        for sentence in [
+            "corrected to: I live in Bruges; corrected again",
+            "corrected to: I live in Ghent",
+        ] {
+            assert!(said.iter().any(|one| one == sentence), "{said:?}");
+        }
+    }
+}
+
+#[test]
 fn the_owner_corrects_confirms_and_sees_what_became_of_it() {
     let (computer, vault) = Computer::new();
     let mut first = memory(&vault);

@@ -21,10 +21,9 @@ use tally_import::Item;
 use tally_memory::profile::{Entry, Length};
 use tally_memory::recall::Arm;
 use tally_memory::record::Call;
-use tally_memory::timeline::Standing;
 use tally_memory::{
-    AskError, By, Category, ChangeError, ChatModel, Cited, EpisodeId, FactId, FindError, LoadError,
-    Memory, MemoryId, Mode, Moment, RecallError, RememberError, Role, Search, SharedVault, Turn,
+    AskError, By, Category, ChangeError, ChatModel, Cited, EpisodeId, FindError, LoadError, Memory,
+    MemoryId, Mode, Moment, RecallError, RememberError, Role, Search, SharedVault, Turn,
 };
 use tally_vault::Vault;
 
@@ -461,7 +460,7 @@ impl MemoryService for VaultMemory {
         let before = answering
             .memory
             .show(&id)
-            .map_or(id, |shown| in_place_of(&answering.memory, shown.original));
+            .map_or(id, |shown| shown.corrected_by.unwrap_or(id));
         let new = answering
             .memory
             .correct(&id, text, None, None, "", at)
@@ -780,11 +779,9 @@ fn described(memory: &Memory, id: &MemoryId, at: Moment) -> Option<tally_gateway
     }
     let shown = memory.show(id)?;
     let is_correction = matches!(id, MemoryId::Correction(_));
-    let status = match shown.place.map(|place| place.standing) {
-        Some(Standing::Corrected(_)) => Status::Corrected,
-        // Of several corrections only the last one has a place.
-        None if is_correction && in_place_of(memory, shown.original) != *id => Status::Corrected,
-        _ if shown.place.is_some_and(|place| !place.stands_at(at)) => Status::Past,
+    let status = match shown.place {
+        _ if shown.corrected_by.is_some() => Status::Corrected,
+        Some(place) if !place.stands_at(at) => Status::Past,
         _ => Status::Current,
     };
     let first = shown.evidence.first();
@@ -827,16 +824,6 @@ fn described(memory: &Memory, id: &MemoryId, at: Moment) -> Option<tally_gateway
         receipt: shown.receipt.filter(|_| !is_correction),
         text: shown.fact.text,
     })
-}
-
-/// What stands in the place of a fact: its last correction, or else the fact.
-fn in_place_of(memory: &Memory, fact: FactId) -> MemoryId {
-    let id = MemoryId::Fact(fact);
-    let place = memory.show(&id).and_then(|shown| shown.place);
-    match place.map(|place| place.standing) {
-        Some(Standing::Corrected(by)) => by,
-        _ => id,
-    }
 }
 
 fn evidence(cited: &Cited) -> Evidence {

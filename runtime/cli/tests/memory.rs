@@ -145,6 +145,26 @@ fn the_owner_corrects_confirms_forgets_and_exports() {
         .ok()
         .says("corrected")
         .says("slip");
+    let last = memory(&machine, &["correct", id, "I'm allergic to hazelnuts"])
+        .ok()
+        .stdout();
+    memory(&machine, &["show", &right[..12]])
+        .ok()
+        .says("corrected to: I'm allergic to hazelnuts")
+        .says(&last.trim()[..12]);
+    let shown = memory(&machine, &["show", &right[..12], "--json"])
+        .ok()
+        .json();
+    assert_eq!(
+        (
+            &shown["memory"]["standing"],
+            shown["memory"]["because_of"].as_str()
+        ),
+        (&"corrected".into(), Some(last.trim()))
+    );
+    memory(&machine, &["history", &right[..12]])
+        .ok()
+        .says("(slip); corrected again");
 
     let episode = told["new"][0].as_str().expect("an id");
     let gone = memory(&machine, &["forget", &episode[..12], "--json"])

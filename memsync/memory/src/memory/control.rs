@@ -101,8 +101,10 @@ pub struct Shown {
     pub fact: Fact,
     /// The fact that was extracted.
     pub original: FactId,
-    /// Where it stands in time.
+    /// Where it stands in time; none of a correction that was corrected, or that only says that the fact is wrong.
     pub place: Option<Place>,
+    /// The owner's last correction, where this is not it: it stands in the place of the fact and of every other correction.
+    pub corrected_by: Option<MemoryId>,
     /// In thousandths.
     pub confidence: u16,
     /// Whether the owner said that it is so.
@@ -158,9 +160,13 @@ impl Memory {
     #[must_use]
     pub fn show(&self, id: &MemoryId) -> Option<Shown> {
         let (original, fact) = self.state.fact_of(id)?;
+        let last = self.state.correction_of(&original);
         Some(Shown {
             original,
             place: self.state.places().get(id).copied(),
+            corrected_by: last
+                .map(|(last, _)| MemoryId::Correction(*last))
+                .filter(|last| last != id),
             confidence: self.confidence(id, &fact),
             confirmed: self.state.is_confirmed(&original),
             evidence: fact
@@ -500,9 +506,10 @@ impl Memory {
                 });
             }
         }
+        let last = self.state.correction_of(&original).map(|(last, _)| *last);
         for (correction, one) in &self.state.corrections {
             if one.value.of == original {
-                let sentence = match (one.value.text.is_empty(), one.value.why.is_empty()) {
+                let mut sentence = match (one.value.text.is_empty(), one.value.why.is_empty()) {
                     (true, true) => "said to be wrong".to_owned(),
                     (true, false) => format!("said to be wrong: {}", one.value.why),
                     (false, true) => format!("corrected to: {}", one.value.text),
@@ -510,6 +517,9 @@ impl Memory {
                         format!("corrected to: {} ({})", one.value.text, one.value.why)
                     }
                 };
+                if last != Some(*correction) {
+                    sentence.push_str("; corrected again");
+                }
                 events.push(Event {
                     by: Some(one.first.author.to_string()),
                     operation: one.ops.first().map(ToString::to_string),

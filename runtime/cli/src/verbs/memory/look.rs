@@ -2,6 +2,7 @@
 
 use clap::{Args as ClapArgs, ValueEnum};
 use tally_memory::profile::{Entry, Length};
+use tally_memory::timeline::Standing;
 use tally_memory::{
     AskError, By, Category, Cited, Hit, Layer, Memory, MemoryId, Mode, Moment, RecallError,
     Search as Question, export,
@@ -381,6 +382,13 @@ pub(crate) fn show(args: &Show, json: bool) -> Outcome {
             let until = place.until.map_or("now".to_owned(), day);
             say!("{standing}, {from} to {until}, said {} times", place.times);
         }
+        if let Some(by) = shown.corrected_by {
+            let text = memory.show(&by).map(|last| last.fact.text);
+            match text.filter(|text| !text.is_empty()) {
+                Some(text) => say!("corrected to: {}  {}", printable(&text), short(&by)),
+                None => say!("said to be wrong  {}", short(&by)),
+            }
+        }
         for cited in &shown.evidence {
             say!(
                 "“{}” — {}, {}",
@@ -429,6 +437,10 @@ fn describe(memory: &Memory, id: &MemoryId) -> Option<serde_json::Value> {
         value["from"] = serde_json::json!(place.from.map(|at| at.to_string()));
         value["until"] = serde_json::json!(place.until.map(|at| at.to_string()));
         value["times"] = place.times.into();
+    } else if let Some(by) = shown.corrected_by {
+        let (standing, because) = export::standing(Standing::Corrected(by), None);
+        value["standing"] = standing.into();
+        value["because_of"] = serde_json::json!(because);
     }
     Some(value)
 }
