@@ -40,6 +40,9 @@ pub type Clock = Arc<dyn Fn() -> Moment + Send + Sync>;
 /// Who may use a vault, by the names that whoever opened it knows.
 pub type Grants = Arc<dyn Fn(&mut Vault) -> Result<Vec<GrantInfo>, ServiceError> + Send + Sync>;
 
+/// What this machine noted of calls of models that no vault has a record of: at most so many, newest first.
+pub type Noted = Arc<dyn Fn(usize) -> Result<Vec<CallInfo>, ServiceError> + Send + Sync>;
+
 /// A model to learn with.
 pub type Model = Box<dyn ChatModel + Send>;
 
@@ -54,6 +57,7 @@ pub struct VaultMemory {
     answering: RwLock<Answering>,
     learner: Option<Arc<Progress>>,
     phraser: Option<Phraser>,
+    noted: Option<Noted>,
 }
 
 struct Answering {
@@ -110,6 +114,7 @@ impl VaultMemory {
             }),
             learner,
             phraser: None,
+            noted: None,
         }
     }
 
@@ -117,6 +122,13 @@ impl VaultMemory {
     #[must_use]
     pub fn phrasing_with(mut self, model: Phraser) -> Self {
         self.phraser = Some(model);
+        self
+    }
+
+    /// The same, which shows beside the vault's records of calls what this machine noted.
+    #[must_use]
+    pub fn showing_noted(mut self, noted: Noted) -> Self {
+        self.noted = Some(noted);
         self
     }
 
@@ -616,7 +628,7 @@ impl MemoryService for VaultMemory {
 
     fn calls(&self, limit: usize) -> Result<Vec<CallInfo>, ServiceError> {
         let answering = self.answering()?;
-        Ok(answering
+        let mut calls: Vec<CallInfo> = answering
             .memory
             .log()
             .into_iter()
@@ -645,7 +657,13 @@ impl MemoryService for VaultMemory {
                     ),
                 )
             })
-            .collect())
+            .collect();
+        drop(answering);
+        if let Some(noted) = &self.noted {
+            calls.extend(noted(limit)?);
+            calls.sort_by_key(|call| std::cmp::Reverse(call.at));
+        }
+        Ok(calls)
     }
 }
 
@@ -849,6 +867,7 @@ fn described_call(call: &Call, outcome: String) -> CallInfo {
         took_ms: call.took_ms,
         outcome,
         receipt: call.receipt.as_deref().and_then(receipt_digest),
+        is_noted: false,
     }
 }
 

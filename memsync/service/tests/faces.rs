@@ -217,6 +217,36 @@ fn one_is_told_in_the_singular_and_several_in_the_plural() {
 }
 
 #[test]
+fn calls_that_the_machine_noted_stand_between_those_of_the_vault() {
+    let (_computer, vault) = Computer::new();
+    let noted = |limit: usize| {
+        let call = |day| tally_gateway::CallInfo {
+            at: UnixMs(at(day).unix_ms()),
+            purpose: "embed".to_owned(),
+            is_noted: true,
+            ..Default::default()
+        };
+        Ok::<Vec<_>, ServiceError>([3, 1, 0].map(call).into_iter().take(limit).collect())
+    };
+    let unreadable = |_: usize| {
+        Err::<Vec<tally_gateway::CallInfo>, _>(ServiceError::Failed("the disk".to_owned()))
+    };
+    let broken = service(&vault, None).showing_noted(Arc::new(unreadable));
+    let service = service(&vault, signing()).showing_noted(Arc::new(noted));
+    service.remember(said(&["I live in Ghent."])).unwrap();
+    let shown: Vec<(String, bool)> = service
+        .calls(2)
+        .unwrap()
+        .into_iter()
+        .map(|call| (call.purpose, call.is_noted))
+        .collect();
+    // So many searches as there are, none hides what was learnt from.
+    let noted = ("embed".to_owned(), true);
+    assert_eq!(shown, [noted.clone(), ("extract".to_owned(), false), noted]);
+    assert!(matches!(broken.calls(2), Err(ServiceError::Failed(_))));
+}
+
+#[test]
 fn a_correction_names_the_one_that_held_before_it() {
     let (_computer, vault) = Computer::new();
     let days = AtomicI64::new(1);

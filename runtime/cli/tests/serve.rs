@@ -246,6 +246,23 @@ fn a_memory_is_kept_found_corrected_and_forgotten_over_rest() {
             reply.body
         );
     }
+    // So does what this machine noted of calls, as `tally memory log` does.
+    std::fs::create_dir_all(machine.path("home/calls")).expect("a folder");
+    let line = json!({
+        "at": 1_795_000_000_000_u64, "purpose": "rank", "model": "letters", "texts": 3, "prompt_tokens": 5, "output_tokens": 0,
+        "took_ms": 2, "receipt": null, "error": "operator",
+    });
+    std::fs::write(machine.path("home/calls/log.jsonl"), line.to_string()).expect("written");
+    let models = send(
+        address,
+        "GET",
+        "/console/models",
+        &[("Cookie", &*cookie)],
+        "",
+    );
+    for words in ["letters", "failed: operator", "this machine"] {
+        assert!(models.body.contains(words), "{}", models.body);
+    }
     drop(running);
 
     // The key is there after a restart, as a hash, and no second one is made.

@@ -58,7 +58,8 @@ pub trait MemoryService: Send + Sync + 'static {
     /// Who may read or write the memory.
     fn grants(&self) -> Result<Vec<GrantInfo>, ServiceError>;
 
-    /// Calls of models, newest first, at most `limit`.
+    /// Calls of models, newest first: at most `limit` of those that the memory has records of, and as many of those that only this
+    /// machine noted.
     fn calls(&self, limit: usize) -> Result<Vec<CallInfo>, ServiceError>;
 }
 
@@ -468,4 +469,7 @@ pub struct CallInfo {
     pub outcome: String,
     /// The digest of its receipt.
     pub receipt: Option<String>,
+    /// Whether only this machine noted it, for whichever memory it was. For the console.
+    #[serde(skip)]
+    pub is_noted: bool,
 }

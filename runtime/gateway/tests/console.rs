@@ -188,6 +188,21 @@ async fn every_page_shows_what_memory_says_as_text_and_runs_no_script() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_only_this_machine_noted_is_marked_as_its_own() {
+    let bench = bench();
+    let cookie = bench.cookie().await;
+    let page = bench.page(&cookie, "/console/models").await.text;
+    let row = |model: &str| {
+        page.split("<tr>")
+            .find(|row| row.contains(model))
+            .unwrap_or_else(|| panic!("{model} in {page}"))
+            .contains(">this machine<")
+    };
+    assert!(row("letters"));
+    assert!(!row("tally-nano"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_memory_is_corrected_confirmed_and_forgotten_by_forms_of_the_session() {
     let bench = bench();
     bench.fill();

@@ -11,7 +11,8 @@ use std::sync::{Arc, Mutex};
 
 use clap::Args as ClapArgs;
 use tally_gateway::{
-    Config, FileReader, Gateway, GrantInfo, KeyKeeper, KeyRing, Scope, ServiceError, UnixMs,
+    CallInfo, Config, FileReader, Gateway, GrantInfo, KeyKeeper, KeyRing, Scope, ServiceError,
+    UnixMs,
 };
 use tally_memory::{Memory, Moment, Options, SharedVault};
 use tally_memory_service::{Model, VaultMemory};
@@ -19,6 +20,7 @@ use tally_vault::Vault;
 use tally_vault::format::{GrantId, Time};
 use tally_vault::state::GrantStanding;
 
+use crate::calls::Calls;
 use crate::explorer::{Verifier, Watched};
 use crate::failure::{Failure, OrFail, Outcome};
 use crate::home::Home;
@@ -244,6 +246,7 @@ pub(crate) fn open(
     let memories::Opened {
         memory,
         models,
+        calls,
         runtime,
         ..
     } = opened;
@@ -255,7 +258,8 @@ pub(crate) fn open(
             Arc::new(|| Moment::of_clock(now_ms())),
             Arc::new(grants),
         )
-        .phrasing_with(Arc::new(phraser)),
+        .phrasing_with(Arc::new(phraser))
+        .showing_noted(Arc::new(move |limit| noted(&calls, limit))),
         Open {
             _models: models,
             _runtime: runtime,
@@ -359,6 +363,33 @@ fn grants(vault: &mut Vault) -> Result<Vec<GrantInfo>, ServiceError> {
                 .map(|end| UnixMs(i64::try_from(end.millis()).unwrap_or(i64::MAX))),
             revoked: row.standing != GrantStanding::Valid
                 || row.expires.is_some_and(|end| end < now),
+        })
+        .collect())
+}
+
+/// What this machine noted of calls, as the console shows it: the newest first.
+fn noted(calls: &Calls, limit: usize) -> Result<Vec<CallInfo>, ServiceError> {
+    let (noted, _) = calls.read().map_err(|error| {
+        ServiceError::Failed(format!("read what this machine noted of calls: {error}"))
+    })?;
+    Ok(noted
+        .into_iter()
+        .rev()
+        .take(limit)
+        .map(|call| CallInfo {
+            at: UnixMs(i64::try_from(call.at).unwrap_or(i64::MAX)),
+            purpose: call.purpose,
+            model: call.model,
+            prompt_tokens: call.prompt_tokens.into(),
+            output_tokens: call.output_tokens.into(),
+            took_ms: call.took_ms,
+            outcome: match (call.error, call.texts) {
+                (Some(class), _) => format!("failed: {class}"),
+                (None, 1) => "1 text".to_owned(),
+                (None, several) => format!("{several} texts"),
+            },
+            receipt: call.receipt,
+            is_noted: true,
         })
         .collect())
 }

@@ -182,6 +182,9 @@ pub(crate) async fn models(
     let body = html! {
         h1 { "Models" }
         p.hint { "Every call of a model that memory made, what it cost, and its receipt." }
+        @if calls.iter().any(|call| call.is_noted) {
+            p.hint { "Those of “this machine” are in no vault: searches, dry runs and failures, noted where they were made, for whichever vault." }
+        }
         @if calls.is_empty() { p.empty { "No model was asked. Without one, memory keeps what is said and finds it again; it learns no facts." } }
         @else {
             div.scroll {
@@ -191,7 +194,7 @@ pub(crate) async fn models(
                         @for call in &calls {
                             tr {
                                 td data-label="When" { time datetime=(call.at) { (call.at.date()) " " (call.at.clock()) } }
-                                td data-label="What for" { (call.purpose) }
+                                td data-label="What for" { (call.purpose) @if call.is_noted { " " span.mark { "this machine" } } }
                                 td data-label="Model" { (call.model) }
                                 td.number data-label="Tokens" { (call.prompt_tokens) ", " (call.output_tokens) }
                                 td.number data-label="Took" { (call.took_ms) " ms" }

@@ -421,8 +421,17 @@ impl MemoryService for Notebook {
             took_ms: 900,
             outcome: "1 fact kept, 2 refused".to_owned(),
             receipt: Some("cd".repeat(32)),
+            is_noted: false,
         };
-        Ok(vec![call].into_iter().take(limit).collect())
+        let noted = CallInfo {
+            purpose: "embed".to_owned(),
+            model: "letters".to_owned(),
+            outcome: "failed: operator".to_owned(),
+            receipt: None,
+            is_noted: true,
+            ..call.clone()
+        };
+        Ok(vec![noted, call].into_iter().take(2 * limit).collect())
     }
 }
 
