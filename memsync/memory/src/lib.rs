@@ -58,7 +58,7 @@ pub use memory::{
     Recalled, Refused, RememberError, Remembered, Search, Sentence, SharedEmbedder, SharedReranker,
     Shown, Turn, TurnError,
 };
-pub use model::{Answer, Ask, ChatModel, Dialect, Form, Message, ModelError, ReceiptParts};
+pub use model::{Answer, Ask, ChatModel, Dialect, Form, Message, ModelError, ReceiptParts, Unused};
 pub use moment::{Moment, MomentError};
 pub use phrase::{SHAPE as PHRASE_SHAPE, Stop};
 pub use record::{Category, Episode, Fact, Kind, Modality, Role};

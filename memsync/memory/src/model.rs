@@ -67,6 +67,17 @@ pub struct ModelError {
     pub is_transient: bool,
 }
 
+/// Why an answer is thrown away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unused {
+    /// Its receipt does not hold, or is of something else.
+    Receipt,
+    /// A call that belongs to it failed, and what both brought would have been kept together.
+    Label,
+    /// The vault was not written.
+    Vault,
+}
+
 /// What a model has to be told before it is asked for facts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Dialect {
@@ -90,6 +101,9 @@ pub trait ChatModel {
     /// # Errors
     /// [`ModelError`]; memory asks again where that may help.
     fn ask(&self, ask: &Ask) -> Result<Answer, ModelError>;
+
+    /// Told of an answer of it that is thrown away, so that no record names the call and what it cost.
+    fn thrown_away(&self, _answer: &Answer, _why: Unused) {}
 }
 
 /// Bytes as a record of a call holds them.

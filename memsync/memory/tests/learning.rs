@@ -12,7 +12,7 @@ use tally_memory::speech::recalled;
 use tally_memory::verify::{Trust, codes};
 use tally_memory::{
     Category, ChangeError, Dialect, Fact, GATES_NUMBER, Gate, Layer, LearnError, Memory, MemoryId,
-    Modality, Mode, Options, Role, Search, Turn,
+    Modality, Mode, Options, Role, Search, Turn, Unused,
 };
 use tally_receipt::{Label, Policy, Role as KeyRole, Status, Timestamp, TrustedKey, Verdict};
 use tally_vault::{Change, NewContent, NewRecord};
@@ -833,6 +833,86 @@ fn an_answer_whose_receipt_is_of_another_answer_is_not_used() {
         .expect_err("it lies");
     assert!(matches!(error, LearnError::Receipt(_)), "{error}");
     assert_eq!(memory.counts().facts, 0);
+    assert_eq!(
+        *liar.unused.lock().expect("no panic"),
+        [(Unused::Receipt, 30)]
+    );
+}
+
+#[test]
+fn a_model_is_told_of_answers_that_the_vault_did_not_take() {
+    let (computer, vault) = Computer::new();
+    let mut first = memory(&vault);
+    first
+        .remember(&[says(0, "I play the cello.")])
+        .expect("remembered");
+    drop((first, vault));
+    let mut memory = memory(&computer.open_to_read());
+    computer.lose_the_vault();
+    let parrot = Parrot::default();
+    let error = memory
+        .learn(&parrot, at(0), usize::MAX, |_| ())
+        .expect_err("the vault is gone");
+    assert!(matches!(error, LearnError::Load(_)), "{error}");
+    assert_eq!(
+        *parrot.unused.lock().expect("no panic"),
+        [(Unused::Vault, 30)]
+    );
+}
+
+/// Finds what the parrot finds, and labels nothing: it dies.
+#[derive(Default)]
+struct NoLabeller(Parrot);
+
+impl tally_memory::ChatModel for NoLabeller {
+    fn name(&self) -> &str {
+        "no-labeller"
+    }
+
+    fn dialect(&self) -> Dialect {
+        Dialect::Nano
+    }
+
+    fn ask(
+        &self,
+        ask: &tally_memory::Ask,
+    ) -> Result<tally_memory::Answer, tally_memory::ModelError> {
+        if ask.messages[0].content.starts_with("Extract") {
+            return self.0.ask(ask);
+        }
+        Err(tally_memory::ModelError {
+            message: "the worker is gone".into(),
+            is_transient: false,
+        })
+    }
+
+    fn thrown_away(&self, answer: &tally_memory::Answer, why: Unused) {
+        self.0.thrown_away(answer, why);
+    }
+}
+
+#[test]
+fn a_model_is_told_of_an_answer_whose_facts_could_not_be_labelled() {
+    let (_computer, vault) = Computer::new();
+    let options = Options {
+        relate: true,
+        ..Options::default()
+    };
+    let mut memory = Memory::open(vault.clone(), "memory", options).expect("it opens");
+    learn(&mut memory, &[says(0, "I eat no meat at all.")]);
+    memory
+        .remember(&[says(30, "I eat meat again.")])
+        .expect("remembered");
+    let model = NoLabeller::default();
+    let error = memory
+        .learn(&model, at(40), usize::MAX, |_| ())
+        .expect_err("it dies");
+    assert!(matches!(error, LearnError::Model(_)), "{error}");
+    assert_eq!(
+        *model.0.unused.lock().expect("no panic"),
+        [(Unused::Label, 30)]
+    );
+    assert_eq!(memory.counts().facts, 1);
 }
 
 #[test]

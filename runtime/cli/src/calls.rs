@@ -1,4 +1,5 @@
-//! Calls of models that leave no record in a vault: embeddings, rankings, bios in a model's words, and calls that failed.
+//! Calls of models that leave no record in a vault: embeddings, rankings, bios in a model's words, calls that failed, and answers that
+//! were thrown away while learning.
 //!
 //! A call that something was learnt from is a record of the vault, beside what it brought (`docs/memory.md`). A question brings nothing,
 //! and may be asked with a key that writes nothing; so what it cost is noted here, by this machine for itself:
@@ -46,7 +47,7 @@ pub(crate) struct Noted {
     pub(crate) took_ms: u64,
     /// BLAKE3 of its receipt's envelope.
     pub(crate) receipt: Option<String>,
-    /// Who has to act, if it failed.
+    /// Who has to act, if it failed; why, if its answer was thrown away.
     pub(crate) error: Option<String>,
 }
 
@@ -71,8 +72,11 @@ impl Sum {
     }
 }
 
-/// What came of a call: tokens read, tokens written and the receipt's envelope; or who has to act.
-pub(crate) type Ended<'a> = Result<(u32, u32, Option<&'a [u8]>), &'static str>;
+/// What a call cost: tokens read, tokens written and the receipt's envelope.
+pub(crate) type Spent<'a> = (u32, u32, Option<&'a [u8]>);
+
+/// What came of a call: what it cost, or who has to act.
+pub(crate) type Ended<'a> = Result<Spent<'a>, &'static str>;
 
 /// Where calls are noted: in a folder, or nowhere.
 #[derive(Clone, Debug, Default)]
@@ -93,20 +97,25 @@ impl Calls {
         began: Instant,
         ended: Ended<'_>,
     ) {
+        let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let spent = ended.unwrap_or_default();
+        self.put(noted(purpose, model, texts, took_ms, spent, ended.err()));
+    }
+
+    /// Notes an answer that came, and that nothing was learnt from because it was thrown away: with what it cost.
+    pub(crate) fn note_thrown_away(
+        &self,
+        model: &str,
+        took_ms: u64,
+        spent: Spent<'_>,
+        why: &'static str,
+    ) {
+        self.put(noted(LEARN, model, 1, took_ms, spent, Some(why)));
+    }
+
+    fn put(&self, call: Noted) {
         let Some(folder) = &self.0 else {
             return;
-        };
-        let (prompt_tokens, output_tokens, receipt) = ended.unwrap_or_default();
-        let call = Noted {
-            at: now_ms(),
-            purpose: purpose.to_owned(),
-            model: model.to_owned(),
-            texts,
-            prompt_tokens,
-            output_tokens,
-            took_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
-            receipt: receipt.map(|envelope| blake3::hash(envelope).to_hex().to_string()),
-            error: ended.err().map(str::to_owned),
         };
         if let Err(error) = append(folder, &call, FILE_MAX) {
             tracing::warn!(%error, "a call of a model is not noted");
@@ -127,6 +136,31 @@ impl Calls {
         Ok((calls, gone(folder)?))
     }
 }
+
+/// A line for a call that ended now.
+fn noted(
+    purpose: &str,
+    model: &str,
+    texts: usize,
+    took_ms: u64,
+    (prompt_tokens, output_tokens, receipt): Spent<'_>,
+    error: Option<&str>,
+) -> Noted {
+    Noted {
+        at: now_ms(),
+        purpose: purpose.to_owned(),
+        model: model.to_owned(),
+        texts,
+        prompt_tokens,
+        output_tokens,
+        took_ms,
+        receipt: receipt.map(|envelope| blake3::hash(envelope).to_hex().to_string()),
+        error: error.map(str::to_owned),
+    }
+}
+
+/// What calls while learning are noted as, of which nothing came.
+pub(crate) const LEARN: &str = "learn";
 
 /// Who has to act on this failure of a call.
 pub(crate) fn class(error: &InferenceError) -> &'static str {
@@ -251,6 +285,34 @@ mod tests {
         let texts: Vec<usize> = kept.iter().map(|one| one.texts).collect();
         assert_eq!(texts, [3, 4, 5, 6]);
         assert_eq!((gone.calls, gone.failed, gone.prompt_tokens), (3, 1, 9));
+    }
+
+    #[test]
+    fn an_answer_that_was_thrown_away_is_noted_with_its_cost_and_why() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let calls = Calls(Some(Arc::from(folder.path())));
+        calls.note_thrown_away(
+            "parrot",
+            7,
+            (10, 20, Some(b"envelope")),
+            "vault-not-written",
+        );
+        let (kept, _) = calls.read().expect("read");
+        let digest = blake3::hash(b"envelope").to_hex().to_string();
+        assert_eq!(
+            kept,
+            [Noted {
+                at: kept[0].at,
+                purpose: "learn".to_owned(),
+                model: "parrot".to_owned(),
+                texts: 1,
+                prompt_tokens: 10,
+                output_tokens: 20,
+                took_ms: 7,
+                receipt: Some(digest),
+                error: Some("vault-not-written".to_owned()),
+            }]
+        );
     }
 
     #[test]

@@ -10,7 +10,7 @@ use clap::Args as ClapArgs;
 use tally_inference as service;
 use tally_memory::{
     Answer, Ask, ChatModel, Dialect, Form, LoadError, Memory, ModelError, Moment, Options,
-    ReceiptParts, SharedEmbedder, SharedVault,
+    ReceiptParts, SharedEmbedder, SharedVault, Unused,
 };
 use tally_vault::Vault;
 use tokio::runtime::Handle;
@@ -264,7 +264,7 @@ impl LocalChat {
         self
     }
 
-    /// The same, whose calls are noted there: those that fail.
+    /// The same, whose calls are noted there: those that fail, and those whose answers are thrown away.
     pub(crate) fn noting(mut self, calls: Calls) -> Self {
         self.calls = calls;
         self
@@ -272,7 +272,7 @@ impl LocalChat {
 
     /// Notes a call that has just ended.
     fn note(&self, model: &str, began: Instant, ended: calls::Ended<'_>) {
-        let purpose = self.notes.unwrap_or("learn");
+        let purpose = self.notes.unwrap_or(calls::LEARN);
         self.calls.note(purpose, model, 1, began, ended);
     }
 
@@ -395,6 +395,21 @@ impl ChatModel for LocalChat {
             self.note(&answer.model, began, Ok((tokens.0, tokens.1, receipt)));
         }
         Ok(answer)
+    }
+
+    fn thrown_away(&self, answer: &Answer, why: Unused) {
+        // One that no record was to name is noted already.
+        if self.notes.is_none() {
+            let receipt = answer.receipt.as_ref().map(|one| one.envelope.as_slice());
+            let spent = (answer.prompt_tokens, answer.output_tokens, receipt);
+            let why = match why {
+                Unused::Receipt => "receipt-refused",
+                Unused::Label => "label-failed",
+                Unused::Vault => "vault-not-written",
+            };
+            self.calls
+                .note_thrown_away(&answer.model, answer.took_ms, spent, why);
+        }
     }
 }
 

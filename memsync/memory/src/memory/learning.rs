@@ -15,7 +15,7 @@ use crate::gates::{self, Gate};
 use crate::ids::{CallId, EpisodeId, FactId, MemoryId, SpanHash};
 use crate::memory::remembering::{Remembered, TurnError};
 use crate::memory::{Memory, Turn, index};
-use crate::model::{self, Answer, Ask, ChatModel, ModelError};
+use crate::model::{self, Answer, Ask, ChatModel, ModelError, Unused};
 use crate::moment::Moment;
 use crate::record::{Call, Episode, Fact, Kind, Line, Link, Purpose, Record};
 use crate::relate;
@@ -296,10 +296,22 @@ impl Memory {
             Err(error) => (Vec::new(), Some(error)),
         };
         let embedded = self.stop_known(&mut judged, embedded);
-        let mut labelled: Vec<Call> = Vec::new();
+        let (mut labelled, mut labels): (Vec<Call>, Vec<Answer>) = (Vec::new(), Vec::new());
         if self.options.relate {
             for fact in &mut judged.facts {
-                labelled.extend(self.relate(fact, model, now)?);
+                match self.relate(fact, model, now) {
+                    Ok(None) => {}
+                    Ok(Some((call, answer))) => {
+                        labelled.push(call);
+                        labels.push(answer);
+                    }
+                    Err(error) => {
+                        for answer in std::iter::once(&judged.answer).chain(&labels) {
+                            model.thrown_away(answer, Unused::Label);
+                        }
+                        return Err(error);
+                    }
+                }
             }
         }
         let mut refused: BTreeMap<String, u32> = BTreeMap::new();
@@ -358,7 +370,16 @@ impl Memory {
         // The call comes last: it says that the lines are done with.
         let call = Record::Call(call);
         records.push((call.record_type(), call.encode(), digest));
-        self.store.turn()?.append(&records)?;
+        let written = match self.store.turn() {
+            Ok(mut turn) => turn.append(&records).map_err(LearnError::from),
+            Err(error) => Err(error.into()),
+        };
+        if let Err(error) = written {
+            for answer in std::iter::once(&judged.answer).chain(&labels) {
+                model.thrown_away(answer, Unused::Vault);
+            }
+            return Err(error);
+        }
         self.look()?;
         report.facts.extend(facts);
         report.refused.append(&mut judged.refused);
@@ -410,7 +431,7 @@ impl Memory {
         fact: &mut Fact,
         model: &dyn ChatModel,
         now: Moment,
-    ) -> Result<Option<Call>, LearnError> {
+    ) -> Result<Option<(Call, Answer)>, LearnError> {
         let words = |text: &str| -> BTreeSet<String> {
             text.to_lowercase()
                 .split(|character: char| !character.is_alphanumeric())
@@ -467,7 +488,7 @@ impl Memory {
                 refused.insert("unreadable".to_owned(), 1);
             }
         }
-        Ok(Some(Call {
+        let call = Call {
             // What was shown of the new fact, so that forgetting it finds this call.
             lines: fact
                 .evidence
@@ -481,7 +502,8 @@ impl Memory {
             facts: near.iter().map(|(_, id, _)| *id).collect(),
             refused,
             ..call(Purpose::Label, relate::SHAPE, &answer, now)
-        }))
+        };
+        Ok(Some((call, answer)))
     }
 
     /// Refuses what is known already, within the answer too, and what was forgotten. Of the facts' vectors, if there are any, gives
@@ -657,8 +679,11 @@ pub(super) fn answer(model: &dyn ChatModel, ask: &Ask) -> Result<Answer, AskErro
             Err(error) => return Err(error.into()),
         }
     };
-    if let Some(receipt) = &answer.receipt {
-        verify::fresh(receipt, ask, &answer.text).map_err(AskError::Receipt)?;
+    if let Some(receipt) = &answer.receipt
+        && let Err(reason) = verify::fresh(receipt, ask, &answer.text)
+    {
+        model.thrown_away(&answer, Unused::Receipt);
+        return Err(AskError::Receipt(reason));
     }
     Ok(answer)
 }

@@ -8,7 +8,7 @@ use serde_json::json;
 use tally_memory::recall::{EmbedError, Embedder, Embedding, TokenVectors};
 use tally_memory::{
     Answer, Ask, ChatModel, Dialect, Form, Memory, ModelError, Moment, Options, ReceiptParts, Role,
-    SharedEmbedder, SharedVault, Turn,
+    SharedEmbedder, SharedVault, Turn, Unused,
 };
 use tally_receipt as receipt;
 use tally_vault::format::SlotCost;
@@ -53,13 +53,25 @@ impl Computer {
     }
 
     pub(crate) fn open(&self) -> SharedVault {
-        let vault = Vault::open(
-            Environment::of_this_computer(),
-            &self.place(),
-            Open::writing(Key::Passphrase(PASSPHRASE)),
-        )
-        .expect("it opens");
+        self.open_by(Open::writing(Key::Passphrase(PASSPHRASE)))
+    }
+
+    /// Not held: each write takes the vault for itself.
+    pub(crate) fn open_to_read(&self) -> SharedVault {
+        self.open_by(Open::reading(Key::Passphrase(PASSPHRASE)))
+    }
+
+    fn open_by(&self, open: Open<'_>) -> SharedVault {
+        let vault =
+            Vault::open(Environment::of_this_computer(), &self.place(), open).expect("it opens");
         Arc::new(Mutex::new(vault))
+    }
+
+    /// A file where the vault was: nothing can be written there any more.
+    pub(crate) fn lose_the_vault(&self) {
+        let place = self.place().folder;
+        std::fs::remove_dir_all(&place).expect("it can be removed");
+        std::fs::write(&place, "lost").expect("it can be written");
     }
 
     /// Whether the bytes of any file hold this.
@@ -118,6 +130,8 @@ pub(crate) struct Parrot {
     pub(crate) signs: bool,
     /// Signs another answer than it gives.
     pub(crate) lies: bool,
+    /// Why answers of it were thrown away, and what they had cost.
+    pub(crate) unused: Mutex<Vec<(Unused, u32)>>,
 }
 
 impl ChatModel for Parrot {
@@ -164,6 +178,11 @@ impl ChatModel for Parrot {
             is_cut: false,
             text,
         })
+    }
+
+    fn thrown_away(&self, answer: &Answer, why: Unused) {
+        let cost = answer.prompt_tokens + answer.output_tokens;
+        self.unused.lock().expect("no panic").push((why, cost));
     }
 }
 
