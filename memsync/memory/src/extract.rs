@@ -4,7 +4,7 @@
 //! A model is shown lines `SPEAKER: words`, at most [`LINES_PER_CALL`] of one conversation and [`BYTES_PER_CALL`] bytes, and answers with spans
 //! that it copies from them. Line feeds in a turn become spaces, byte for byte, so that a span in a line is a span in the turn. What stands before
 //! the lines depends on whom is asked ([`Dialect`]): tally-nano reads the short prompt of `models/nano/FORMAT.md` and no other, every other
-//! model is told what is wanted (`instructions.txt`) and shown [`EXAMPLES`].
+//! model is told what is wanted (`instructions.txt`) and shown [`EXAMPLES`]; a large one also that a fact may be of several categories.
 //!
 //! What a model is never shown: what was recalled or quoted (`speech.rs`), secrets (`secrets.rs`), words of models, tools and
 //! documents.
@@ -12,15 +12,19 @@
 use std::ops::Range;
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use crate::ids::EpisodeId;
 use crate::model::{Ask, Dialect, Form, Message};
+use crate::quotations::Labels;
 use crate::record::{Category, Episode, Kind, Line, Role};
 use crate::{quotations, secrets, speech};
 
 /// The name of the shape that any model is asked in, in records of calls. Its words are part of it: other words, another number.
 pub const SHAPE: &str = "tally-extract/1";
-/// The shape that tally-nano is asked in. In both the answer is held to quotations (`quotations.rs`).
+/// The shape that a large model is asked in: a fact may be of several categories.
+pub const LARGE_SHAPE: &str = "tally-extract/2";
+/// The shape that tally-nano is asked in. In all three the answer is held to quotations (`quotations.rs`).
 pub const NANO_SHAPE: &str = "tally-nano/2";
 /// The same question, whose answer was only held to the schema. No longer asked; records of it are verified.
 const BY_SCHEMA: &str = "tally-nano/1";
@@ -31,7 +35,14 @@ pub(crate) const BYTES_PER_CALL: usize = 1_000;
 /// Most tokens of one answer: eight facts.
 const MAX_TOKENS: u32 = 512;
 
+/// Most categories of one fact; fewer say more.
+const CATEGORIES_MAX: usize = 3;
+
 const INSTRUCTIONS: &str = include_str!("instructions.txt");
+/// What stands in [`INSTRUCTIONS`], and what stands in its place where a fact may be of several categories.
+const ONE_CATEGORY: &str = "\"category\": identity";
+const CATEGORIES: &str =
+    "\"categories\": one, or up to three where it says something about each: identity";
 /// Lines and what is to be answered.
 const EXAMPLES: [(&str, &str); 3] = [
     (
@@ -47,23 +58,80 @@ const EXAMPLES: [(&str, &str); 3] = [
         r#"{"facts":[{"basis":"We moved to Oslo last year","category":"identity","kind":"episodic","subject":"Tom"},{"basis":"My brother flies there on Friday","category":"travel","kind":"episodic","subject":"brother"}]}"#,
     ),
 ];
+/// The answers to the same lines where a fact may be of several categories.
+const ANSWERS_OF_LARGE: [&str; 3] = [
+    r#"{"facts":[{"basis":"I'm allergic to peanuts","categories":["health"],"kind":"semantic","subject":"user"},{"basis":"my sister Lena works as a nurse in Ghent","categories":["career","relationships"],"kind":"semantic","subject":"Lena"}]}"#,
+    r#"{"facts":[]}"#,
+    r#"{"facts":[{"basis":"We moved to Oslo last year","categories":["identity"],"kind":"episodic","subject":"Tom"},{"basis":"My brother flies there on Friday","categories":["relationships","travel"],"kind":"episodic","subject":"brother"}]}"#,
+];
 const NANO_SYSTEM: &str = "Extract memories as JSON.";
 const SCHEMA: &str = r#"{"type":"object","properties":{"facts":{"type":"array","maxItems":8,"items":{"type":"object","properties":{"basis":{"type":"string"},"category":{"enum":["identity","career","interests","relationships","health","finance","learning","travel","productivity","private"]},"kind":{"enum":["semantic","episodic"]},"subject":{"type":"string"}},"required":["basis","category","kind","subject"],"additionalProperties":false}}},"required":["facts"],"additionalProperties":false}"#;
 
 /// A fact as a model proposes it.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Candidate {
     pub(crate) basis: String,
-    pub(crate) category: Category,
+    /// Ascending, each once, at least one.
+    pub(crate) categories: Vec<Category>,
     pub(crate) kind: Kind,
     pub(crate) subject: String,
 }
 
+/// An answer.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Proposal {
-    facts: Vec<Candidate>,
+struct Proposal<F> {
+    facts: Vec<F>,
+}
+
+/// A fact of an answer.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OfOne {
+    basis: String,
+    category: Category,
+    kind: Kind,
+    subject: String,
+}
+
+/// The same where it may be of several categories.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OfSeveral {
+    basis: String,
+    categories: Vec<Category>,
+    kind: Kind,
+    subject: String,
+}
+
+impl From<OfOne> for Candidate {
+    fn from(fact: OfOne) -> Self {
+        Self {
+            basis: fact.basis,
+            categories: vec![fact.category],
+            kind: fact.kind,
+            subject: fact.subject,
+        }
+    }
+}
+
+impl TryFrom<OfSeveral> for Candidate {
+    type Error = String;
+
+    fn try_from(fact: OfSeveral) -> Result<Self, String> {
+        let mut categories = fact.categories;
+        if categories.is_empty() || categories.len() > CATEGORIES_MAX {
+            return Err(format!("a fact of {} categories", categories.len()));
+        }
+        categories.sort_unstable();
+        categories.dedup();
+        Ok(Self {
+            basis: fact.basis,
+            categories,
+            kind: fact.kind,
+            subject: fact.subject,
+        })
+    }
 }
 
 /// The lines of an episode: what its speaker said in their own words, in pieces that fit a prompt. None for those that are
@@ -181,6 +249,7 @@ pub(crate) fn line_text(episode: &Episode, line: &Line) -> Option<String> {
 pub(crate) fn shape(dialect: Dialect) -> &'static str {
     match dialect {
         Dialect::Any => SHAPE,
+        Dialect::Large => LARGE_SHAPE,
         Dialect::Nano => NANO_SHAPE,
     }
 }
@@ -195,11 +264,22 @@ pub(crate) fn asked(shape: &str, lines: &[String]) -> Option<Ask> {
                 messages.push(said("user", lines));
                 messages.push(said("assistant", answer));
             }
-            Form::Grammar(quotations::grammar(lines))
+            Form::Grammar(quotations::grammar(lines, Labels::OneCategory))
+        }
+        LARGE_SHAPE => {
+            let instructions = INSTRUCTIONS
+                .trim_end()
+                .replacen(ONE_CATEGORY, CATEGORIES, 1);
+            messages.push(said("system", &instructions));
+            for ((lines, _), answer) in EXAMPLES.into_iter().zip(ANSWERS_OF_LARGE) {
+                messages.push(said("user", lines));
+                messages.push(said("assistant", answer));
+            }
+            Form::Grammar(quotations::grammar(lines, Labels::Categories))
         }
         NANO_SHAPE => {
             messages.push(said("system", NANO_SYSTEM));
-            Form::Grammar(quotations::grammar(lines))
+            Form::Grammar(quotations::grammar(lines, Labels::OneCategory))
         }
         BY_SCHEMA => {
             messages.push(said("system", NANO_SYSTEM));
@@ -222,11 +302,23 @@ fn said(role: &'static str, content: &str) -> Message {
     }
 }
 
-/// Reads an answer. One that is not of the form is an error, not an empty list.
-pub(crate) fn read(answer: &str) -> Result<Vec<Candidate>, String> {
-    serde_json::from_str::<Proposal>(answer)
-        .map(|proposal| proposal.facts)
-        .map_err(|error| error.to_string())
+/// Reads the answer to a call of some shape. One that is not of the form is an error, not an empty list.
+pub(crate) fn read(shape: &str, answer: &str) -> Result<Vec<Candidate>, String> {
+    fn facts<F: DeserializeOwned>(answer: &str) -> Result<Vec<F>, String> {
+        serde_json::from_str::<Proposal<F>>(answer)
+            .map(|proposal| proposal.facts)
+            .map_err(|error| error.to_string())
+    }
+    if shape == LARGE_SHAPE {
+        return facts::<OfSeveral>(answer)?
+            .into_iter()
+            .map(Candidate::try_from)
+            .collect();
+    }
+    Ok(facts::<OfOne>(answer)?
+        .into_iter()
+        .map(Candidate::from)
+        .collect())
 }
 
 fn offset(at: usize) -> u32 {
@@ -287,16 +379,43 @@ mod tests {
     #[test]
     fn the_schema_is_json_and_an_answer_without_its_form_is_an_error() {
         assert!(serde_json::from_str::<serde_json::Value>(SCHEMA).is_ok());
-        assert_eq!(read(r#"{"facts":[]}"#), Ok(vec![]));
-        assert!(read("").is_err());
-        assert!(read(r#"{"facts":[{"basis":"x"}]}"#).is_err());
+        for shape in [SHAPE, LARGE_SHAPE, NANO_SHAPE, BY_SCHEMA] {
+            assert_eq!(read(shape, r#"{"facts":[]}"#), Ok(vec![]));
+            assert!(read(shape, "").is_err());
+            assert!(read(shape, r#"{"facts":[{"basis":"x"}]}"#).is_err());
+        }
+    }
+
+    #[test]
+    fn a_fact_of_a_large_model_is_of_one_to_three_categories_in_their_order() {
+        let answer = |labels: &str| {
+            format!(r#"{{"facts":[{{"basis":"x",{labels},"kind":"semantic","subject":"user"}}]}}"#)
+        };
+        let read = |shape, labels| read(shape, &answer(labels));
+        let several = r#""categories":["health","identity","health"]"#;
+        let one = r#""category":"health""#;
+        let found = read(LARGE_SHAPE, several).expect("of the form");
+        assert_eq!(found[0].categories, [Category::Identity, Category::Health]);
+        assert!(read(SHAPE, several).is_err());
+        assert!(read(LARGE_SHAPE, one).is_err());
+        let found = read(SHAPE, one).expect("of the form");
+        assert_eq!(found[0].categories, [Category::Health]);
+        for labels in [
+            r#""categories":[]"#,
+            r#""categories":["health","travel","career","finance"]"#,
+        ] {
+            assert!(read(LARGE_SHAPE, labels).is_err(), "{labels}");
+        }
     }
 
     #[test]
     fn the_examples_quote_their_lines_and_are_of_the_form() {
-        for (lines, answer) in EXAMPLES {
+        let small = EXAMPLES.map(|(lines, answer)| (SHAPE, lines, answer));
+        let large = EXAMPLES.into_iter().zip(ANSWERS_OF_LARGE);
+        let large = large.map(|((lines, _), answer)| (LARGE_SHAPE, lines, answer));
+        for (shape, lines, answer) in small.into_iter().chain(large) {
             let lines: Vec<&str> = lines.lines().collect();
-            for fact in read(answer).expect("of the form") {
+            for fact in read(shape, answer).expect("of the form") {
                 let line = lines
                     .iter()
                     .find(|line| line.contains(&fact.basis))
@@ -311,13 +430,17 @@ mod tests {
     fn a_model_is_asked_in_the_shape_that_its_record_names() {
         let lines = ["user: I live in Ghent.".to_owned()];
         let ask = |shape| asked(shape, &lines).expect("a shape of this kind");
-        for dialect in [Dialect::Any, Dialect::Nano] {
+        for dialect in [Dialect::Any, Dialect::Large, Dialect::Nano] {
             let ask = ask(shape(dialect));
             assert_eq!(ask.messages.last().map(|one| &one.content), lines.first());
             assert!(matches!(ask.form, Form::Grammar(_)));
         }
         assert_eq!(ask(NANO_SHAPE).messages.len(), 2);
         assert_eq!(ask(SHAPE).messages.len(), 8);
+        assert_eq!(ask(LARGE_SHAPE).messages.len(), 8);
+        let told = |shape: &'static str| ask(shape).messages[0].content.clone();
+        assert!(told(SHAPE).contains(ONE_CATEGORY) && !told(LARGE_SHAPE).contains(ONE_CATEGORY));
+        assert!(told(LARGE_SHAPE).contains(CATEGORIES));
         assert_eq!(ask(BY_SCHEMA).messages, ask(NANO_SHAPE).messages);
         assert_eq!(asked("tally-label/1", &lines), None);
     }

@@ -163,7 +163,7 @@ pub(crate) fn judge(
         text: words.to_owned(),
         subject,
         kind,
-        categories: vec![candidate.category],
+        categories: candidate.categories.clone(),
         modality,
         entities: names(words, sentence),
         said_by: episode.speaker.clone(),
@@ -300,7 +300,7 @@ mod tests {
     fn proposal(basis: &str, subject: &str) -> Candidate {
         Candidate {
             basis: basis.to_owned(),
-            category: Category::Identity,
+            categories: vec![Category::Identity],
             kind: Kind::Semantic,
             subject: subject.to_owned(),
         }

@@ -49,7 +49,7 @@ pub mod timeline;
 mod vectors;
 pub mod verify;
 
-pub use extract::{NANO_SHAPE, SHAPE};
+pub use extract::{LARGE_SHAPE, NANO_SHAPE, SHAPE};
 pub use gates::{Gate, NUMBER as GATES_NUMBER};
 pub use ids::{CallId, EpisodeId, FactId, MemoryId, ParseIdError, RemarkId, SpanHash};
 pub use memory::{

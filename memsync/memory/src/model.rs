@@ -84,6 +84,8 @@ pub enum Dialect {
     /// What a fact is, with examples: any chat model.
     #[default]
     Any,
+    /// The same, and that a fact may be of several categories: a chat model of more than a billion parameters.
+    Large,
     /// Nothing: tally-nano, which was trained on its own short prompt and reads no other.
     Nano,
 }

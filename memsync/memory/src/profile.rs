@@ -4,6 +4,8 @@
 //! categories hold both, about the owner and about people around them. The same facts give the same profile, to the byte;
 //! no model takes part. One may put the facts of a bio into words, where somebody asks for that ([`Memory::draft`]).
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use crate::ids::{EpisodeId, MemoryId};
@@ -178,15 +180,20 @@ impl Memory {
     /// What a bio says, in its order.
     pub(crate) fn bio_entries(&self, length: Length, now: Moment) -> Vec<Entry> {
         let profile = self.profile(now);
+        // What is private is in no summary, whatever else it is.
+        let private: BTreeSet<MemoryId> = profile
+            .categories
+            .iter()
+            .filter(|(category, _)| *category == Category::Private)
+            .flat_map(|(_, entries)| entries.iter().map(|entry| entry.id))
+            .collect();
         let mut columns: Vec<std::collections::VecDeque<Entry>> = profile
             .categories
             .into_iter()
-            // What is private is in no summary.
-            .filter(|(category, _)| *category != Category::Private)
             .map(|(_, entries)| {
                 entries
                     .into_iter()
-                    .filter(|entry| entry.subject == "user")
+                    .filter(|entry| entry.subject == "user" && !private.contains(&entry.id))
                     .collect()
             })
             .collect();

@@ -12,8 +12,17 @@ use crate::record::Category;
 /// What is left out behind the last word of a quotation.
 const STOPS: &[char] = &['.', ',', ';', ':', '!', '?', '"', '\'', ')', ']', '}', '…'];
 
+/// What each fact is labelled with, beside its kind and subject.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Labels {
+    /// A category.
+    OneCategory,
+    /// One to three categories.
+    Categories,
+}
+
 /// The grammar of answers about lines `SPEAKER: words`, as GBNF.
-pub(crate) fn grammar(lines: &[String]) -> String {
+pub(crate) fn grammar(lines: &[String], labels: Labels) -> String {
     let categories: Vec<String> = Category::ALL
         .iter()
         .map(|category| literal(category.as_str()))
@@ -22,6 +31,14 @@ pub(crate) fn grammar(lines: &[String]) -> String {
         format!("category ::= {}", categories.join(" | ")),
         r#"kind ::= "semantic" | "episodic""#.to_owned(),
     ];
+    let (before, named, behind) = match labels {
+        Labels::OneCategory => (r#"","category":""#, "category", r#"","kind":""#),
+        Labels::Categories => {
+            rules.push(r#"another ::= "\",\"" category"#.to_owned());
+            rules.push("categories ::= category ( another ( another )? )?".to_owned());
+            (r#"","categories":[""#, "categories", r#""],"kind":""#)
+        }
+    };
     let count: usize = lines.iter().map(|line| words(said(line).1).len()).sum();
     let mut at = 0;
     for (number, line) in lines.iter().enumerate() {
@@ -33,9 +50,9 @@ pub(crate) fn grammar(lines: &[String]) -> String {
             .collect();
         rules.push(format!("subject{number} ::= {}", subjects.join(" | ")));
         rules.push(format!(
-            "labels{number} ::= {} category {} kind {} subject{number} {}",
-            literal(r#"","category":""#),
-            literal(r#"","kind":""#),
+            "labels{number} ::= {} {named} {} kind {} subject{number} {}",
+            literal(before),
+            literal(behind),
             literal(r#"","subject":""#),
             literal(r#""}"#),
         ));
@@ -179,7 +196,7 @@ mod tests {
 
     #[test]
     fn the_grammar_of_one_word_is_this() {
-        let text = grammar(&["user: Tea.".to_owned()]);
+        let text = grammar(&["user: Tea.".to_owned()], Labels::OneCategory);
         let rest: Vec<&str> = text.lines().skip(2).collect();
         assert_eq!(
             rest,
@@ -194,14 +211,29 @@ mod tests {
             ]
         );
         assert_eq!(
-            grammar(&["user: ".to_owned()]),
+            grammar(&["user: ".to_owned()], Labels::OneCategory),
             r#"root ::= "{\"facts\":[]}""#
         );
     }
 
     #[test]
+    fn one_to_three_categories_are_labelled_by_these_rules() {
+        let text = grammar(&["user: Tea.".to_owned()], Labels::Categories);
+        let rules: Vec<&str> = text.lines().skip(2).take(4).collect();
+        assert_eq!(
+            rules,
+            [
+                r#"another ::= "\",\"" category"#,
+                "categories ::= category ( another ( another )? )?",
+                r#"subject0 ::= "user" | "Tea""#,
+                r#"labels0 ::= "\",\"categories\":[\"" categories "\"],\"kind\":\"" kind "\",\"subject\":\"" subject0 "\"}""#,
+            ]
+        );
+    }
+
+    #[test]
     fn what_has_a_meaning_in_json_or_in_the_grammar_is_escaped_for_both() {
-        let text = grammar(&["user: a\"b c\\d".to_owned()]);
+        let text = grammar(&["user: a\"b c\\d".to_owned()], Labels::OneCategory);
         assert!(text.contains(r#"word0 ::= "a\\\"b""#), "{text}");
         assert!(text.contains(r#"word1 ::= "c\\\\d""#), "{text}");
     }

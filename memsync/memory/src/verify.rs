@@ -249,7 +249,7 @@ impl Memory {
                 "the call that is named did not show these words to the model".to_owned(),
             )
         });
-        let candidates = extract::read(&call.answer).unwrap_or_default();
+        let candidates = extract::read(&call.shape, &call.answer).unwrap_or_default();
         let judged = |candidate: &Candidate| {
             gates::judge(
                 candidate,

@@ -717,6 +717,7 @@ fn a_fact_is_checked_by_the_shape_that_its_model_was_asked_in() {
     let asked = [
         (Dialect::Any, "I play the cello."),
         (Dialect::Nano, "I like figs very much."),
+        (Dialect::Large, "I collect old stamps."),
     ];
     for (day, (dialect, text)) in (0..).zip(asked) {
         memory.remember(&[says(day, text)]).expect("remembered");
@@ -730,11 +731,32 @@ fn a_fact_is_checked_by_the_shape_that_its_model_was_asked_in() {
             .expect("learnt");
     }
     let facts = memory.facts();
-    assert_eq!(facts.len(), 2);
+    assert_eq!(facts.len(), 3);
     for fact in facts {
         let verdict = memory.verify(&fact, &trust).expect("it is there");
         assert!(verdict.is_verified(), "{verdict}");
     }
+}
+
+#[test]
+fn a_fact_of_several_categories_is_in_each_and_in_no_bio_if_one_is_private() {
+    let (_computer, vault) = Computer::new();
+    let mut memory = memory(&vault);
+    memory
+        .remember(&[says(0, "I collect old stamps.")])
+        .expect("remembered");
+    let large = Parrot {
+        dialect: Dialect::Large,
+        ..Parrot::default()
+    };
+    memory
+        .learn(&large, at(0), usize::MAX, |_| ())
+        .expect("learnt");
+    let profile = memory.profile(at(1));
+    let categories: Vec<Category> = profile.categories.iter().map(|(one, _)| *one).collect();
+    assert_eq!(categories, [Category::Interests, Category::Private]);
+    assert_eq!(memory.bio(Length::Long, at(1)).text, "");
+    assert_eq!(memory.log()[0].1.shape, tally_memory::LARGE_SHAPE);
 }
 
 /// The verdict on a fact that was learnt, as a program whose gates have this number, and made that of it, would have written it.

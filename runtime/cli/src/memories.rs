@@ -234,6 +234,18 @@ async fn embedder(
 /// What the file of the model that comes with the program calls itself (`general.name`), under whatever name the store has it.
 const NANO: &str = "tally-nano";
 
+/// A model of more parameters than these is told that a fact may be of several categories.
+const LARGE: u64 = 1_000_000_000;
+
+/// How a model is asked whose file calls itself this and has so many parameters.
+fn dialect_of(name: Option<&str>, parameters: u64) -> Dialect {
+    match name {
+        Some(NANO) => Dialect::Nano,
+        _ if parameters > LARGE => Dialect::Large,
+        _ => Dialect::Any,
+    }
+}
+
 /// A chat model of this machine.
 pub(crate) struct LocalChat {
     service: service::Service,
@@ -370,11 +382,9 @@ impl ChatModel for LocalChat {
     fn dialect(&self) -> Dialect {
         // A model that is not there is asked in whatever way, and the refusal says so.
         let record = self.handle.block_on(self.service.record(&self.name));
-        let name = record.ok().and_then(|record| record.header.name);
-        match name.as_deref() {
-            Some(NANO) => Dialect::Nano,
-            _ => Dialect::Any,
-        }
+        record.map_or(Dialect::Any, |record| {
+            dialect_of(record.header.name.as_deref(), record.header.parameters)
+        })
     }
 
     fn ask(&self, ask: &Ask) -> Result<Answer, ModelError> {
@@ -417,4 +427,22 @@ fn nonce() -> Result<service::ClientNonce, getrandom::Error> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes)?;
     Ok(service::ClientNonce::from_bytes(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_model_of_more_than_a_billion_parameters_is_asked_for_several_categories() {
+        for (name, parameters, dialect) in [
+            (Some(NANO), 60_000_000, Dialect::Nano),
+            (Some("Qwen2.5 0.5B Instruct"), 494_032_768, Dialect::Any),
+            (None, LARGE, Dialect::Any),
+            (Some("Qwen2.5 3B Instruct"), 3_085_938_688, Dialect::Large),
+            (None, LARGE + 1, Dialect::Large),
+        ] {
+            assert_eq!(dialect_of(name, parameters), dialect);
+        }
+    }
 }

@@ -454,7 +454,8 @@ impl Memory {
             })
             .map(|(id, other)| {
                 let common = words(&other.value.text).intersection(&own).count();
-                let category = other.value.categories == fact.categories;
+                let categories = &other.value.categories;
+                let category = categories.iter().any(|one| fact.categories.contains(one));
                 (
                     common * 2 + usize::from(category),
                     *id,
@@ -642,7 +643,7 @@ fn ask_about(
     let shape = extract::shape(model.dialect());
     let ask = extract::asked(shape, &prompt).expect("a dialect's shape asks for facts");
     let answer = answer(model, &ask)?;
-    let (candidates, is_readable) = match extract::read(&answer.text) {
+    let (candidates, is_readable) = match extract::read(shape, &answer.text) {
         Ok(candidates) => (candidates, true),
         Err(_) => (Vec::new(), false),
     };

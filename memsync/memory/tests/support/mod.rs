@@ -163,8 +163,13 @@ impl ChatModel for Parrot {
         facts.extend(self.always.iter().cloned());
         let facts: Vec<_> = facts
             .into_iter()
-            .map(|(basis, subject)| {
-                json!({"basis": basis, "category": "identity", "kind": "semantic", "subject": subject})
+            .map(|(basis, subject)| match self.dialect {
+                Dialect::Large => json!({
+                    "basis": basis, "categories": ["private", "interests"], "kind": "semantic", "subject": subject,
+                }),
+                Dialect::Any | Dialect::Nano => json!({
+                    "basis": basis, "category": "identity", "kind": "semantic", "subject": subject,
+                }),
             })
             .collect();
         let text = json!({ "facts": facts }).to_string();
