@@ -16,7 +16,7 @@ use tally_recall::{Embedder, ExactVectors, Reranker, VectorIndex};
 use tally_vault::format::RunId;
 
 use crate::ids::{EpisodeId, FactId, MemoryId, RemarkId};
-use crate::secrets::Secrets;
+use crate::secrets::{Identifiers, Secrets};
 use crate::similar::Known;
 use crate::state::State;
 use crate::store::{Damaged, LoadError, SharedVault, Store};
@@ -44,6 +44,8 @@ pub type MakeVectors = Arc<dyn Fn() -> Box<dyn VectorIndex + Send + Sync> + Send
 pub struct Options {
     /// What is done with secrets that somebody says.
     pub secrets: Secrets,
+    /// What is done with numbers and addresses by which a person is known.
+    pub identifiers: Identifiers,
     /// Whether the chat model is also asked what new facts are to known ones. Without it rules know the questions that have one
     /// answer at a time (where somebody lives, works, …). A small model's labels are worse than none.
     pub relate: bool,

@@ -1,12 +1,23 @@
-//! What must never be searchable: card numbers, bank accounts, keys, passwords.
+//! What must never be searchable: card numbers, bank accounts, keys, passwords; and what the owner may not want kept: how to reach
+//! somebody.
 //!
 //! A finder marks bytes; [`Secrets::drop_from`] takes them out before anything is stored, [`mask`] hides them from indexes and
 //! models where the owner keeps them. The finders are deterministic, so the same turn is stored in the same words each time.
 //!
-//! What is found: card numbers (13 to 19 digits with a valid Luhn digit and a network's first digits), IBANs (ISO 13616, with their
-//! check digits), United States social security numbers, private keys in PEM, keys with a known prefix and JSON web tokens, long
-//! random words, and whatever follows a label like "password is" on its line. What is not: secrets without a form that nobody
-//! labels as such.
+//! Three classes, by what is done with them:
+//!
+//! * *secrets*: card numbers (13 to 19 digits with a valid Luhn digit and a network's first digits), private keys in PEM, keys with a
+//!   known prefix and JSON web tokens, long random words, and whatever follows a label like "password is" on its line;
+//! * *numbers* that a bank or a state gave a person: IBANs (ISO 13616, with their country's length and their check digits), national
+//!   numbers with a form of their own and, where they have any, check digits (`national.rs`), and passport, licence, tax, social security and
+//!   account numbers behind their names;
+//! * *contacts*: e-mail addresses, telephone numbers, street addresses. People want them remembered, so they are searched and learnt
+//!   as other words are, unless [`Identifiers::Drop`] takes them out (`contacts.rs`).
+//!
+//! What is not found: what has no form and that nobody names.
+
+mod contacts;
+mod national;
 
 use std::ops::Range;
 use std::sync::LazyLock;
@@ -23,6 +34,18 @@ pub enum Secrets {
     Keep,
 }
 
+/// What is done with numbers and addresses by which a person is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Identifiers {
+    /// Numbers that a bank or a state gave are dealt with as secrets are; contacts are words like any others.
+    #[default]
+    ByKind,
+    /// Numbers stay in the encrypted episode, and nowhere else; contacts are words like any others.
+    Keep,
+    /// Both are replaced by a word for what they were, before anything is stored.
+    Drop,
+}
+
 /// What a secret is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[expect(missing_docs, reason = "the words are the documentation")]
@@ -33,6 +56,9 @@ pub enum SecretKind {
     PrivateKey,
     ApiKey,
     Password,
+    Phone,
+    Email,
+    Address,
 }
 
 impl SecretKind {
@@ -46,6 +72,23 @@ impl SecretKind {
             Self::PrivateKey => "private key",
             Self::ApiKey => "key",
             Self::Password => "password",
+            Self::Phone => "phone number",
+            Self::Email => "e-mail address",
+            Self::Address => "street address",
+        }
+    }
+
+    /// Whether it is taken out.
+    const fn is_dropped(self, secrets: Secrets, identifiers: Identifiers) -> bool {
+        let is_secret_dropped = matches!(secrets, Secrets::Drop);
+        match self {
+            Self::Card | Self::PrivateKey | Self::ApiKey | Self::Password => is_secret_dropped,
+            Self::BankAccount | Self::NationalId => match identifiers {
+                Identifiers::ByKind => is_secret_dropped,
+                Identifiers::Keep => false,
+                Identifiers::Drop => true,
+            },
+            Self::Phone | Self::Email | Self::Address => matches!(identifiers, Identifiers::Drop),
         }
     }
 }
@@ -59,9 +102,14 @@ pub struct Secret {
     pub bytes: Range<usize>,
 }
 
-/// Every secret in a text, ascending and apart from one another.
+/// Everything in a text that is never searched, shown to a model or rendered, ascending and apart from one another: secrets and
+/// numbers. Contacts are not among it.
 #[must_use]
 pub fn find(text: &str) -> Vec<Secret> {
+    apart(secrets_and_numbers(text))
+}
+
+fn secrets_and_numbers(text: &str) -> Vec<Secret> {
     let mut found: Vec<Secret> = Vec::new();
     let mut push = |kind, bytes| found.push(Secret { kind, bytes });
     for pem in PEM.find_iter(text) {
@@ -82,6 +130,10 @@ pub fn find(text: &str) -> Vec<Secret> {
             push(SecretKind::Password, value.range());
         }
     }
+    // What follows has five digits at the least.
+    if text.bytes().filter(u8::is_ascii_digit).nth(4).is_none() {
+        return found;
+    }
     for number in DIGITS.find_iter(text) {
         if is_card(number.as_str()) {
             push(SecretKind::Card, number.range());
@@ -95,9 +147,21 @@ pub fn find(text: &str) -> Vec<Secret> {
             );
         }
     }
-    for number in SOCIAL.find_iter(text) {
-        push(SecretKind::NationalId, number.range());
+    for named in NAMED_ACCOUNT.captures_iter(text) {
+        if let Some(value) = named.name("value")
+            && !is_date(value.as_str())
+        {
+            push(SecretKind::BankAccount, value.range());
+        }
     }
+    for number in national::find(text) {
+        push(SecretKind::NationalId, number);
+    }
+    found
+}
+
+/// Ascending, and those that overlap as one.
+fn apart(mut found: Vec<Secret>) -> Vec<Secret> {
     found.sort_by_key(|one| (one.bytes.start, std::cmp::Reverse(one.bytes.end)));
     let mut apart: Vec<Secret> = Vec::with_capacity(found.len());
     for one in found {
@@ -114,11 +178,13 @@ pub fn find(text: &str) -> Vec<Secret> {
 impl Secrets {
     /// The text as it is stored, and what was taken out of it.
     #[must_use]
-    pub fn drop_from(self, text: &str) -> (String, Vec<SecretKind>) {
-        let found = match self {
-            Self::Drop => find(text),
-            Self::Keep => Vec::new(),
-        };
+    pub fn drop_from(self, identifiers: Identifiers, text: &str) -> (String, Vec<SecretKind>) {
+        let mut found = secrets_and_numbers(text);
+        if identifiers == Identifiers::Drop {
+            found.extend(contacts::find(text));
+        }
+        found.retain(|one| one.kind.is_dropped(self, identifiers));
+        let found = apart(found);
         let mut stored = String::with_capacity(text.len());
         let mut at = 0;
         for one in &found {
@@ -133,7 +199,7 @@ impl Secrets {
     }
 }
 
-/// The text without its secrets, for whoever searches or reads it.
+/// The text without its secrets and numbers, for whoever searches or reads it.
 #[must_use]
 pub fn mask(text: &str) -> String {
     let mut masked = String::with_capacity(text.len());
@@ -178,7 +244,21 @@ static LABELLED: LazyLock<Regex> = LazyLock::new(|| {
 static DIGITS: LazyLock<Regex> = LazyLock::new(|| regex(r"\b[0-9](?:[ \x{a0}-]?[0-9]){12,18}\b"));
 static ACCOUNT: LazyLock<Regex> =
     LazyLock::new(|| regex(r"\b[A-Z]{2}[0-9]{2}(?:[ \x{a0}]?[A-Z0-9]){11,30}"));
-static SOCIAL: LazyLock<Regex> = LazyLock::new(|| regex(r"\b[0-8][0-9]{2}-[0-9]{2}-[0-9]{4}\b"));
+static NAMED_ACCOUNT: LazyLock<Regex> = LazyLock::new(|| {
+    regex(
+        r"(?ix)\b(?:(?:bank\ )?account\ (?:number|no\.?|nr\.?)|routing\ (?:number|no\.?)|sort\ code|kontonummer|rekeningnummer
+            |num[ée]ro\ de\ compte|n[úu]mero\ de\ cuenta|numero\ di\ conto|n[úu]mero\ da\ conta)
+          \s*(?:(?:\bis\b|\bist\b|\best\b|\bes\b|è|é|=|:)\s*:?\s*)?(?P<value>[0-9](?:[\ .-]?[0-9]){5,19})\b",
+    )
+});
+static DATE: LazyLock<Regex> = LazyLock::new(|| {
+    regex(r"^(?:[0-9]{4}[./-][0-9]{1,2}[./-][0-9]{1,2}|[0-9]{1,2}[./-][0-9]{1,2}[./-][0-9]{4})\b")
+});
+
+/// Whether a number begins as a date is written.
+fn is_date(number: &str) -> bool {
+    DATE.is_match(number)
+}
 
 /// "my password is too long" names no password.
 fn is_no_password(value: &str) -> bool {
@@ -273,33 +353,63 @@ fn is_card(text: &str) -> bool {
     sum.is_multiple_of(10)
 }
 
-/// How many bytes of the text are an IBAN: the longest beginning whose check digits hold.
+/// How many bytes of the text are an IBAN: as many characters as those of its country have, if the check digits hold.
 fn iban_len(text: &str) -> Option<usize> {
-    let mut ends: Vec<usize> = text
-        .char_indices()
-        .filter(|(_, character)| character.is_ascii_alphanumeric())
-        .map(|(at, _)| at + 1)
+    let len = iban_chars(text.as_bytes().get(..2)?)?;
+    let characters: Vec<(usize, u8)> = text
+        .bytes()
+        .enumerate()
+        .filter(|(_, byte)| byte.is_ascii_alphanumeric())
+        .take(len)
         .collect();
-    ends.truncate(34);
-    while ends.len() >= 15 {
-        let end = *ends.last()?;
-        let characters: Vec<u8> = text[..end]
-            .bytes()
-            .filter(u8::is_ascii_alphanumeric)
-            .collect();
-        let remainder = characters[4..]
-            .iter()
-            .chain(&characters[..4])
-            .fold(0_u32, |rest, byte| match byte {
-                b'0'..=b'9' => (rest * 10 + u32::from(byte - b'0')) % 97,
-                letter => (rest * 100 + u32::from(letter - b'A') + 10) % 97,
-            });
-        if remainder == 1 {
-            return Some(end);
-        }
-        ends.pop();
+    if characters.len() < len {
+        return None;
     }
-    None
+    let end = characters.last()?.0 + 1;
+    // Nothing of a longer word.
+    if text
+        .as_bytes()
+        .get(end)
+        .is_some_and(u8::is_ascii_alphanumeric)
+    {
+        return None;
+    }
+    let (head, tail) = characters.split_at(4);
+    let remainder = tail
+        .iter()
+        .chain(head)
+        .fold(0_u32, |rest, (_, byte)| match byte {
+            b'0'..=b'9' => (rest * 10 + u32::from(byte - b'0')) % 97,
+            letter => (rest * 100 + u32::from(letter - b'A') + 10) % 97,
+        });
+    (remainder == 1).then_some(end)
+}
+
+/// How many characters the IBANs of a country have, by the registry of ISO 13616, and of some that use them outside it.
+fn iban_chars(country: &[u8]) -> Option<usize> {
+    Some(match country {
+        b"NO" => 15,
+        b"BE" => 16,
+        b"DK" | b"FI" | b"FK" | b"FO" | b"GL" | b"NL" | b"SD" => 18,
+        b"MK" | b"SI" => 19,
+        b"AT" | b"BA" | b"EE" | b"KZ" | b"LT" | b"LU" | b"MN" | b"XK" => 20,
+        b"CH" | b"HR" | b"LI" | b"LV" => 21,
+        b"BG" | b"BH" | b"CR" | b"DE" | b"GB" | b"GE" | b"IE" | b"ME" | b"RS" | b"VA" => 22,
+        b"AE" | b"GI" | b"IL" | b"IQ" | b"OM" | b"SO" | b"TL" => 23,
+        b"AD" | b"CZ" | b"ES" | b"MD" | b"PK" | b"RO" | b"SA" | b"SE" | b"SK" | b"TN" | b"VG" => 24,
+        b"AO" | b"CV" | b"GW" | b"LY" | b"MZ" | b"PT" | b"ST" => 25,
+        b"DZ" | b"IR" | b"IS" | b"TR" => 26,
+        b"BI" | b"CF" | b"CG" | b"CM" | b"DJ" | b"FR" | b"GA" | b"GQ" | b"GR" | b"IT" | b"KM"
+        | b"MC" | b"MG" | b"MR" | b"SM" | b"TD" => 27,
+        b"AL" | b"AZ" | b"BF" | b"BJ" | b"BY" | b"CI" | b"CY" | b"DO" | b"GT" | b"HN" | b"HU"
+        | b"LB" | b"MA" | b"ML" | b"NE" | b"NI" | b"PL" | b"SN" | b"SV" | b"TG" => 28,
+        b"BR" | b"EG" | b"PS" | b"QA" | b"UA" => 29,
+        b"JO" | b"KW" | b"MU" | b"YE" => 30,
+        b"MT" | b"SC" => 31,
+        b"LC" => 32,
+        b"RU" => 33,
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
@@ -326,6 +436,16 @@ mod tests {
                 "pay [hidden] please",
             ),
             ("GB82WEST12345698765432.", K::BankAccount, "[hidden]."),
+            (
+                "to BE68 5390 0754 7034 BY FRIDAY",
+                K::BankAccount,
+                "to [hidden] BY FRIDAY",
+            ),
+            (
+                "my account number is 12345678 now",
+                K::BankAccount,
+                "my account number is [hidden] now",
+            ),
             ("ssn 078-05-1120", K::NationalId, "ssn [hidden]"),
             (
                 "use sk-abcdefghij0123456789XYZ now",
@@ -380,6 +500,11 @@ mod tests {
             "I forgot my PIN again",
             "see https://example.org/a-very-long-path-with-many-words/2026",
             "DE89 3704 0044 0532 0130 02 has a wrong check digit",
+            "DE89 3704 0044 0532 0130 00X is of no German length",
+            "parcel ZZ12 3456 7890 1234 5678 90 is of no country",
+            "my account number is 4 and its date 2026-11-21",
+            "account number: 2026-11-21",
+            "write to anna@example.org or call +32 470 12 34 56 at Kerkstraat 5",
             "supercalifragilisticexpialidocious",
         ] {
             assert_eq!(kinds(text), [], "{text}");
@@ -388,11 +513,65 @@ mod tests {
 
     #[test]
     fn dropping_says_what_was_there_and_does_it_the_same_way_each_time() {
-        let (stored, dropped) = Secrets::Drop.drop_from("pay with 4111111111111111 or 4242");
+        let by_kind = Identifiers::ByKind;
+        let (stored, dropped) =
+            Secrets::Drop.drop_from(by_kind, "pay with 4111111111111111 or 4242");
         assert_eq!(stored, "pay with [card number not kept] or 4242");
         assert_eq!(dropped, [SecretKind::Card]);
-        assert_eq!(Secrets::Drop.drop_from(&stored), (stored.clone(), vec![]));
+        assert_eq!(
+            Secrets::Drop.drop_from(by_kind, &stored),
+            (stored.clone(), vec![])
+        );
         let kept = "pay with 4111111111111111";
-        assert_eq!(Secrets::Keep.drop_from(kept), (kept.to_owned(), vec![]));
+        assert_eq!(
+            Secrets::Keep.drop_from(by_kind, kept),
+            (kept.to_owned(), vec![])
+        );
+    }
+
+    #[test]
+    fn identifiers_are_kept_or_dropped_by_their_own_policy() {
+        use SecretKind as K;
+        let text = "Card 4111111111111111, account DE89 3704 0044 0532 0130 00, ssn 078-05-1120, phone +32 470 12 34 56, \
+                    mail anna@example.org, home 10 Downing Street.";
+        let (secrets, numbers) = ([K::Card], [K::BankAccount, K::NationalId]);
+        let contacts = [K::Phone, K::Email, K::Address];
+        for (policy, identifiers, dropped) in [
+            (
+                Secrets::Drop,
+                Identifiers::ByKind,
+                [&secrets[..], &numbers[..]].concat(),
+            ),
+            (Secrets::Drop, Identifiers::Keep, secrets.to_vec()),
+            (
+                Secrets::Drop,
+                Identifiers::Drop,
+                [&secrets[..], &numbers[..], &contacts[..]].concat(),
+            ),
+            (Secrets::Keep, Identifiers::ByKind, vec![]),
+            (Secrets::Keep, Identifiers::Keep, vec![]),
+            (
+                Secrets::Keep,
+                Identifiers::Drop,
+                [&numbers[..], &contacts[..]].concat(),
+            ),
+        ] {
+            let (stored, found) = policy.drop_from(identifiers, text);
+            assert_eq!(found, dropped, "{policy:?}, {identifiers:?}: {stored}");
+            // What stands in their places is none itself.
+            assert_eq!(
+                policy.drop_from(identifiers, &stored),
+                (stored.clone(), vec![])
+            );
+        }
+        // Whatever is kept: numbers are searched by nobody, contacts are.
+        let masked = mask(text);
+        assert!(
+            !masked.contains("DE89") && !masked.contains("078-05"),
+            "{masked}"
+        );
+        for contact in ["+32 470 12 34 56", "anna@example.org", "10 Downing Street"] {
+            assert!(masked.contains(contact), "{masked}");
+        }
     }
 }

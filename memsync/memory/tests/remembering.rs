@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use support::{Computer, Letters, Parrot, at, memory, memory_with, says, turn};
-use tally_memory::secrets::{SecretKind, Secrets};
+use tally_memory::secrets::{Identifiers, SecretKind, Secrets};
 use tally_memory::speech::recalled;
 use tally_memory::{
     Layer, Memory, Options, RecallError, RememberError, Role, Search, Turn, TurnError,
@@ -134,6 +134,41 @@ fn a_turn_that_cannot_be_kept_is_named_and_nothing_of_the_rest_is_lost_silently(
         memory.recall(&Search::new(" "), at(0)),
         Err(RecallError::Empty)
     ));
+}
+
+#[test]
+fn identifiers_are_kept_or_dropped_by_kind_unless_the_owner_says_otherwise() {
+    let text = "My passport number is X1234567. My phone number is 0470 12 34 56.";
+    for (identifiers, passport, phone) in [
+        (Identifiers::ByKind, false, true),
+        (Identifiers::Keep, true, true),
+        (Identifiers::Drop, false, false),
+    ] {
+        let (_computer, vault) = Computer::new();
+        let options = Options {
+            identifiers,
+            ..Options::default()
+        };
+        let mut memory = Memory::open(vault.clone(), "memory", options).expect("it opens");
+        let report = memory.remember(&[says(0, text)]).expect("remembered");
+        let kept = &memory.episode(&report.new[0]).expect("it is there").0.text;
+        assert_eq!(
+            (kept.contains("X1234567"), kept.contains("0470")),
+            (passport, phone),
+            "{kept}"
+        );
+        // A number is shown to no model, whatever is kept; a way to reach somebody is.
+        let parrot = Parrot::default();
+        memory
+            .learn(&parrot, at(0), usize::MAX, |_| ())
+            .expect("learnt");
+        let seen = parrot.seen.lock().expect("no panic").clone();
+        assert_eq!(
+            (seen.contains("X1234567"), seen.contains("0470")),
+            (false, phone),
+            "{seen}"
+        );
+    }
 }
 
 #[test]

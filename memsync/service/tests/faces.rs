@@ -184,7 +184,7 @@ fn one_is_told_in_the_singular_and_several_in_the_plural() {
             "1 secret in it was not kept",
         ),
         (
-            &["the PIN is 4711", "my passcode is 1234"],
+            &["the PIN is 4711", "my passcode is 1234"][..],
             "2 secrets in it were not kept",
         ),
     ] {

@@ -6,8 +6,9 @@
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use clap::Args as ClapArgs;
+use clap::{Args as ClapArgs, ValueEnum};
 use tally_inference as service;
+use tally_memory::secrets::Identifiers;
 use tally_memory::{
     Answer, Ask, ChatModel, Dialect, Form, LoadError, Memory, ModelError, Moment, Options,
     ReceiptParts, SharedEmbedder, SharedVault, Unused,
@@ -45,6 +46,40 @@ pub(crate) struct WhichMemory {
         default_value = "exact"
     )]
     pub(crate) vectors: Vectors,
+}
+
+/// What is kept of how a person is known.
+#[derive(ClapArgs, Clone, Copy, Debug)]
+pub(crate) struct Keeping {
+    /// What is done with personal identifiers. `by-kind`: numbers that a bank or a state gave (accounts, passports, social security) are
+    /// dealt with as secrets are, and phone numbers, e-mail and street addresses are kept. `keep`: the numbers are kept too, in the
+    /// encrypted episode and nowhere else. `drop`: none of either is kept.
+    #[arg(
+        long,
+        value_name = "POLICY",
+        env = "TALLY_IDENTIFIERS",
+        value_enum,
+        default_value = "by-kind"
+    )]
+    identifiers: IdentifierPolicy,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum IdentifierPolicy {
+    ByKind,
+    Keep,
+    Drop,
+}
+
+impl Keeping {
+    /// As memory takes it.
+    pub(crate) const fn identifiers(self) -> Identifiers {
+        match self.identifiers {
+            IdentifierPolicy::ByKind => Identifiers::ByKind,
+            IdentifierPolicy::Keep => Identifiers::Keep,
+            IdentifierPolicy::Drop => Identifiers::Drop,
+        }
+    }
 }
 
 /// Whether what was found is read again.

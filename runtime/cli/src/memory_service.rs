@@ -17,6 +17,7 @@ use tally_engine::{BoxFuture, Services};
 use tally_inference::Service;
 use tally_journal::EntryHash;
 use tally_memory::profile::{Entry, Length};
+use tally_memory::secrets::Identifiers;
 use tally_memory::{
     ChangeError, FindError, LoadError, Memory, MemoryId, Mode, Moment, Options, RecallError,
     RememberError, Role, Search, SharedEmbedder, SharedVault,
@@ -48,6 +49,7 @@ pub(crate) fn give(
     home: Home,
     service: Service,
     embedding: Option<String>,
+    identifiers: Identifiers,
 ) {
     let vault: SharedVault = Arc::new(Mutex::new(vault));
     services.vault = AgentVault::new(vault.clone());
@@ -61,7 +63,7 @@ pub(crate) fn give(
             Arc::new(embedder.noting(Calls::of(&home))) as SharedEmbedder
         }))
     });
-    services.memory = AgentMemory::new(vault, agent, find);
+    services.memory = AgentMemory::new(vault, agent, find, identifiers);
 }
 
 /// The memories in a vault that was opened with an agent's key.
@@ -72,6 +74,7 @@ struct Inner {
     /// What the agent is to the vault.
     agent: String,
     find: FindEmbedder,
+    identifiers: Identifiers,
     opened: Mutex<Opened>,
 }
 
@@ -83,11 +86,17 @@ struct Opened {
 
 impl AgentMemory {
     /// Memories in the vault of the agent of this name.
-    fn new(vault: SharedVault, agent: String, find: FindEmbedder) -> Arc<Self> {
+    fn new(
+        vault: SharedVault,
+        agent: String,
+        find: FindEmbedder,
+        identifiers: Identifiers,
+    ) -> Arc<Self> {
         Arc::new(Self(Arc::new(Inner {
             vault,
             agent,
             find,
+            identifiers,
             opened: Mutex::default(),
         })))
     }
@@ -134,7 +143,10 @@ impl Inner {
             let memory = Memory::open_with(
                 self.vault.clone(),
                 namespace,
-                Options::default(),
+                Options {
+                    identifiers: self.identifiers,
+                    ..Options::default()
+                },
                 opened.embedder.clone().flatten(),
             )
             .map_err(load)?;

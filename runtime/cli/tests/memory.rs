@@ -190,6 +190,50 @@ fn the_owner_corrects_confirms_forgets_and_exports() {
 }
 
 #[test]
+fn identifiers_are_kept_by_kind_or_as_the_owner_says() {
+    let machine = machine();
+    let text =
+        "My passport number is X1234567; write to anna@example.org or call +32 470 12 34 56.";
+    for (thread, policy, dropped) in [
+        ("a", "by-kind", &["national id"][..]),
+        ("b", "keep", &[""; 0][..]),
+        (
+            "c",
+            "drop",
+            &["national id", "e-mail address", "phone number"][..],
+        ),
+    ] {
+        let told = memory(
+            &machine,
+            &[
+                "add",
+                text,
+                "--no-learn",
+                "--thread",
+                thread,
+                "--identifiers",
+                policy,
+                "--json",
+            ],
+        )
+        .ok()
+        .says(if dropped.len() > 1 {
+            "an e-mail address was not kept"
+        } else {
+            "new"
+        })
+        .json();
+        assert_eq!(texts(&told["secrets"], "kind"), dropped, "{told}");
+    }
+    // A number that is kept is found by nobody.
+    let found = memory(&machine, &["search", "passport", "--json"])
+        .ok()
+        .stdout();
+    assert!(!found.contains("X1234567"), "{found}");
+    assert!(found.contains("anna@example.org"), "{found}");
+}
+
+#[test]
 fn files_of_turns_and_of_other_programs_are_taken_once() {
     let machine = machine();
     let turns = machine.file(

@@ -11,8 +11,8 @@ use tally_vault::WriteError;
 use tally_vault::format::OpId;
 
 use crate::ids::{CallId, EpisodeId, FactId, MemoryId, RemarkId, SpanHash};
-use crate::memory::Memory;
 use crate::memory::recalling::Cited;
+use crate::memory::{Memory, Options};
 use crate::moment::Moment;
 use crate::record::{
     Call, Confirmation, Correction, Fact, Forgotten, Line, Provenance, Purpose, Record, RecordError,
@@ -231,7 +231,12 @@ impl Memory {
         now: Moment,
     ) -> Result<MemoryId, ChangeError> {
         let of = self.fact_named(id)?;
-        let (text, _) = self.options.secrets.drop_from(text.trim());
+        let Options {
+            secrets,
+            identifiers,
+            ..
+        } = self.options;
+        let (text, _) = secrets.drop_from(identifiers, text.trim());
         let correction = Correction {
             of,
             text,

@@ -6,7 +6,7 @@ use tally_recall::EmbedError;
 use tally_vault::WriteError;
 
 use crate::ids::EpisodeId;
-use crate::memory::{Memory, index};
+use crate::memory::{Memory, Options, index};
 use crate::moment::Moment;
 use crate::record::{Episode, Record, RecordError, Role, TEXT_MAX};
 use crate::secrets::SecretKind;
@@ -46,7 +46,7 @@ pub struct Remembered {
     pub forgotten: usize,
     /// Turns without any words.
     pub empty: usize,
-    /// Secrets that were taken out, by the turn's number from zero.
+    /// Secrets and identifiers that were taken out, by the turn's number from zero.
     pub secrets: Vec<(usize, SecretKind)>,
     /// Episodes that were given vectors.
     pub embedded: usize,
@@ -122,7 +122,7 @@ impl Memory {
     pub const TURNS_MAX: usize = 100_000;
 
     /// Takes in turns. Those that are known add nothing, however often they come; secrets are dealt with by
-    /// [`Options::secrets`](crate::Options::secrets) before anything is stored.
+    /// [`Options::secrets`] and [`Options::identifiers`] before anything is stored.
     ///
     /// When this returns they are on the disk, and found by [`recall`](Self::recall).
     ///
@@ -232,6 +232,11 @@ impl Memory {
         if turns.len() > Self::TURNS_MAX {
             return Err(TurnError::TooMany { found: turns.len() });
         }
+        let Options {
+            secrets,
+            identifiers,
+            ..
+        } = self.options;
         let mut new: Vec<(EpisodeId, Episode)> = Vec::new();
         let mut here: BTreeSet<EpisodeId> = BTreeSet::new();
         // Turns that are equal in everything are told apart by which of them they are.
@@ -243,7 +248,7 @@ impl Memory {
                     found: turn.text.len(),
                 });
             }
-            let (text, dropped) = self.options.secrets.drop_from(&turn.text);
+            let (text, dropped) = secrets.drop_from(identifiers, &turn.text);
             report
                 .secrets
                 .extend(dropped.into_iter().map(|kind| (at, kind)));

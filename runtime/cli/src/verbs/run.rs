@@ -15,6 +15,7 @@ use tally_journal::{CreateError, FileSink};
 
 use crate::failure::{Failure, OrFail, Outcome};
 use crate::home::Home;
+use crate::memories::Keeping;
 use crate::memory_service;
 use crate::settling::Asked;
 use crate::setup::{self, Consent, Live, Screen, ToolArg};
@@ -76,6 +77,8 @@ pub(crate) struct Shared {
     /// else the default one, or the only one there is.
     #[arg(long, value_name = "MODEL", env = "TALLY_EMBEDDING")]
     embedding: Option<String>,
+    #[command(flatten)]
+    keeping: Keeping,
 }
 
 impl Shared {
@@ -103,6 +106,7 @@ impl Shared {
             home.clone(),
             live.models.service.clone(),
             self.embedding.clone(),
+            self.keeping.identifiers(),
         );
         Ok(())
     }

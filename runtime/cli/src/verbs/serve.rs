@@ -25,7 +25,7 @@ use crate::explorer::{Verifier, Watched};
 use crate::failure::{Failure, OrFail, Outcome};
 use crate::home::Home;
 use crate::keeper::{Keeper, Receipts};
-use crate::memories::{self, Rerank, WhichMemory, loading};
+use crate::memories::{self, Keeping, Rerank, WhichMemory, loading};
 use crate::network::Network;
 use crate::own::{self, Host};
 use crate::reading;
@@ -62,6 +62,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     learning: Learning,
     #[command(flatten)]
+    keeping: Keeping,
+    #[command(flatten)]
     which: WhichMemory,
     #[command(flatten)]
     rerank: Rerank,
@@ -96,7 +98,13 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
     let home = Home::open()?;
     let keeper = args.settling.of_server(&home)?;
     let receipts = Receipts::of(keeper.as_ref());
-    let (service, _open) = open(&args.which, &args.rerank, &args.learning, receipts)?;
+    let (service, _open) = open(
+        &args.which,
+        &args.rerank,
+        &args.learning,
+        args.keeping,
+        receipts,
+    )?;
     let mut config = Config::default();
     config.names.extend(args.name.iter().cloned());
     config.names.extend(own_name(args.listen.ip()));
@@ -223,11 +231,16 @@ pub(crate) fn open(
     which: &WhichMemory,
     rerank: &Rerank,
     learning: &Learning,
+    keeping: Keeping,
     receipts: Receipts,
 ) -> Result<(VaultMemory, Open), Failure> {
+    let options = Options {
+        identifiers: keeping.identifiers(),
+        ..Options::default()
+    };
     // Opened for reading: each write takes the vault's lock for itself, so that other programs go on.
     let vault: SharedVault = Arc::new(Mutex::new(which.vault.read()?));
-    let mut opened = which.open_shared(Arc::clone(&vault), Options::default(), receipts)?;
+    let mut opened = which.open_shared(Arc::clone(&vault), options, receipts)?;
     opened.rerank(rerank)?;
     let learner = if learning.no_learn {
         None
@@ -235,7 +248,7 @@ pub(crate) fn open(
         let second = Memory::open_with(
             Arc::clone(&vault),
             &which.namespace,
-            Options::default(),
+            options,
             opened.embedder.clone(),
         )
         .map_err(loading)?;

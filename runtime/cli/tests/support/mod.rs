@@ -97,6 +97,7 @@ impl Machine {
             .env_remove("TALLY_NETWORK")
             .env_remove("TALLY_EMBEDDING")
             .env_remove("TALLY_SETTLE")
+            .env_remove("TALLY_IDENTIFIERS")
             .stdin(Stdio::null());
         if !self.settles {
             command.env("TALLY_SETTLE", "none");

@@ -11,7 +11,7 @@ use tally_memory::{
 };
 
 use crate::failure::{Failure, OrFail, Outcome};
-use crate::memories::{self, Opened, WhichMemory};
+use crate::memories::{self, Keeping, Opened, WhichMemory};
 use crate::ui::{Progress, grouped, printable, say};
 use crate::vaults;
 
@@ -45,6 +45,8 @@ pub(crate) struct Add {
     /// Keep secrets that are found in it, in the encrypted episode and nowhere else. Otherwise they are not kept.
     #[arg(long)]
     keep_secrets: bool,
+    #[command(flatten)]
+    keeping: Keeping,
     /// Do not learn from it now.
     #[arg(long, conflicts_with = "dry_run")]
     no_learn: bool,
@@ -109,6 +111,7 @@ pub(crate) fn add(args: &Add, json: bool) -> Outcome {
     };
     let mut opened = args.which.write(Options {
         secrets,
+        identifiers: args.keeping.identifiers(),
         relate: args.relate,
     })?;
     let now = memories::now()?;
@@ -128,7 +131,9 @@ pub(crate) fn add(args: &Add, json: bool) -> Outcome {
         Some(learning(&mut opened.memory, &model, now, usize::MAX)?)
     };
     for (turn, kind) in &report.secrets {
-        eprintln!("turn {}: a {} was not kept", turn + 1, kind.as_str());
+        let kind = kind.as_str();
+        let a = if kind.starts_with('e') { "an" } else { "a" };
+        eprintln!("turn {}: {a} {kind} was not kept", turn + 1);
     }
     if json {
         let mut answer = serde_json::json!({

@@ -5,7 +5,7 @@ use tally_memory::{ChangeError, MemoryId, Moment, Options};
 
 use super::look::{day, find, short};
 use crate::failure::{Failure, OrFail, Outcome};
-use crate::memories::{self, WhichMemory};
+use crate::memories::{self, Keeping, WhichMemory};
 use crate::ui::{Progress, printable, say};
 use crate::vaults;
 
@@ -29,6 +29,8 @@ pub(crate) struct Correct {
     /// Why; it stays in the history.
     #[arg(long, default_value = "")]
     why: String,
+    #[command(flatten)]
+    keeping: Keeping,
     #[command(flatten)]
     which: WhichMemory,
 }
@@ -83,7 +85,10 @@ fn changing(error: ChangeError) -> Failure {
 pub(crate) fn correct(args: &Correct, json: bool) -> Outcome {
     let from = args.from.as_deref().map(memories::moment).transpose()?;
     let until = args.until.as_deref().map(memories::moment).transpose()?;
-    let mut opened = args.which.write(Options::default())?;
+    let mut opened = args.which.write(Options {
+        identifiers: args.keeping.identifiers(),
+        ..Options::default()
+    })?;
     let id = find(&opened.memory, &args.id)?;
     let text = args.text.as_deref().unwrap_or_default();
     if text.trim().is_empty() && !args.wrong {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args as ClapArgs;
 use tally_import::{DateOrder, Format, Offset, Options, Report};
-use tally_memory::secrets::{SecretKind, Secrets, mask};
+use tally_memory::secrets::{Identifiers, SecretKind, Secrets, mask};
 use tally_memory::{EpisodeId, Memory, RememberError, Remembered, Turn};
 use tally_memory_service::{PIECE, in_pieces, turns_of};
 
@@ -50,6 +50,8 @@ pub(crate) struct Import {
     /// Keep secrets that are found, in the encrypted episodes and nowhere else.
     #[arg(long)]
     keep_secrets: bool,
+    #[command(flatten)]
+    keeping: Keeping,
     /// Learn from it now. It can take long; `tally memory learn` does it later, and goes on where it stopped.
     #[arg(long)]
     learn: bool,
@@ -127,6 +129,7 @@ pub(crate) fn import(args: &Import, json: bool) -> Outcome {
     };
     let keeping = tally_memory::Options {
         secrets,
+        identifiers: args.keeping.identifiers(),
         ..tally_memory::Options::default()
     };
     let mut opened = if args.dry_run {
@@ -287,7 +290,8 @@ fn keep(
 
 /// A secret of a turn as it can be shown: by the words that are kept.
 fn secret(turn: &Turn, kind: SecretKind) -> Secret {
-    let (stored, _) = Secrets::Drop.drop_from(&turn.text);
+    // Whatever else is kept is not for the screen.
+    let (stored, _) = Secrets::Drop.drop_from(Identifiers::Drop, &turn.text);
     let mark = format!("[{} not kept]", kind.as_str());
     let at = stored.find(&mark).unwrap_or_default();
     // The words before it say what it was of.

@@ -4,7 +4,7 @@ use clap::Args as ClapArgs;
 
 use crate::failure::{Failure, Outcome};
 use crate::keeper::Receipts;
-use crate::memories::{Rerank, WhichMemory};
+use crate::memories::{Keeping, Rerank, WhichMemory};
 use crate::verbs::serve::{self, Learning};
 
 /// Serve one MCP client over standard streams.
@@ -12,6 +12,8 @@ use crate::verbs::serve::{self, Learning};
 pub(crate) struct Mcp {
     #[command(flatten)]
     learning: Learning,
+    #[command(flatten)]
+    keeping: Keeping,
     #[command(flatten)]
     which: WhichMemory,
     #[command(flatten)]
@@ -28,6 +30,7 @@ pub(crate) fn run(args: &Mcp, json: bool) -> Outcome {
         &args.which,
         &args.rerank,
         &args.learning,
+        args.keeping,
         Receipts::default(),
     )?;
     let gateway = serve::private_gateway(service);
