@@ -130,7 +130,7 @@ impl Calls {
         if !folder.is_dir() {
             return Ok((Vec::new(), Sum::default()));
         }
-        let _turn = turn(folder)?;
+        let _turn = readers_turn(folder)?;
         let mut calls = lines(&folder.join(OLDER))?;
         calls.extend(lines(&folder.join(NEWER))?);
         Ok((calls, gone(folder)?))
@@ -201,6 +201,7 @@ fn append(folder: &Path, call: &Noted, most: u64) -> io::Result<()> {
         // A crash between the two counts what a file cost twice; no line is lost by it.
         let mut file = tempfile::NamedTempFile::new_in(folder)?;
         serde_json::to_writer(&mut file, &sum)?;
+        file.as_file().sync_all()?;
         file.persist(folder.join(GONE))?;
         std::fs::rename(&newer, &older)?;
     }
@@ -215,6 +216,18 @@ fn turn(folder: &Path) -> io::Result<File> {
     let file = open(&folder.join("lock"))?;
     file.lock()?;
     Ok(file)
+}
+
+/// The same for whoever only reads, as far as there is something to lock: a folder may be one that cannot be written, or be read
+/// before anything was written.
+fn readers_turn(folder: &Path) -> io::Result<Option<File>> {
+    match File::open(folder.join("lock")) {
+        Ok(file) => {
+            file.lock_shared()?;
+            Ok(Some(file))
+        }
+        Err(_) => Ok(None),
+    }
 }
 
 fn open(path: &Path) -> io::Result<File> {
@@ -238,9 +251,13 @@ fn lines(path: &Path) -> io::Result<Vec<Noted>> {
         .collect())
 }
 
+/// What calls cost whose lines are gone. A sum that is damaged is lost, and ends nothing else.
 fn gone(folder: &Path) -> io::Result<Sum> {
     match std::fs::read(folder.join(GONE)) {
-        Ok(bytes) => Ok(serde_json::from_slice(&bytes)?),
+        Ok(bytes) => Ok(serde_json::from_slice(&bytes).unwrap_or_else(|error| {
+            tracing::warn!(%error, "what older calls cost is damaged, and counted from zero again");
+            Sum::default()
+        })),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Sum::default()),
         Err(error) => Err(error),
     }
@@ -313,6 +330,33 @@ mod tests {
                 error: Some("vault-not-written".to_owned()),
             }]
         );
+    }
+
+    #[test]
+    fn a_sum_that_is_damaged_is_counted_from_zero_and_ends_no_log() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let calls = Calls(Some(Arc::from(folder.path())));
+        for damaged in ["", "{\"calls\":", "7"] {
+            std::fs::write(folder.path().join(GONE), damaged).expect("written");
+            assert_eq!(calls.read().expect("read").1, Sum::default(), "{damaged}");
+            // Each line fills a file, so from the third on what they cost is summed.
+            for texts in 0..3 {
+                append(folder.path(), &call(texts, None), 1).expect("noted");
+            }
+            assert!(calls.read().expect("read").1.calls > 0, "{damaged}");
+        }
+    }
+
+    #[test]
+    fn whoever_only_reads_writes_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut line = serde_json::to_vec(&call(5, None)).expect("JSON");
+        line.push(b'\n');
+        std::fs::write(folder.path().join(NEWER), line).expect("written");
+        let calls = Calls(Some(Arc::from(folder.path())));
+        assert_eq!(calls.read().expect("read").0, [call(5, None)]);
+        let files = std::fs::read_dir(folder.path()).expect("a folder");
+        assert_eq!(files.count(), 1);
     }
 
     #[test]
