@@ -392,13 +392,26 @@ fn a_dry_run_of_an_import_says_what_would_be_taken_and_learnt_and_keeps_nothing(
     assert_eq!(dry["learnt"], Value::Null);
     assert_eq!(episodes(&machine).len(), 0);
     memory(&machine, &["show"]).ok().says("no facts");
-    // The same file twice in one run is taken once.
+    // The same file twice in one run is taken once, and asked about once.
+    let twice = memory(&machine, &[&import[..], &[file, "--dry-run"]].concat());
+    let twice = twice.ok().json();
+    let twice = texts(&twice["would_learn"]["facts"], "text").join("; ");
+    assert_eq!(twice, facts);
     memory(&machine, &["import", file, file, "--dry-run"])
         .ok()
         .says("0 new, 1 known already")
         .says("dry run");
 
     memory(&machine, &["import", file, "--me", "Anna"]).ok();
+    // What is known is not learnt from again, so nobody is asked about it, however often it comes.
+    let more: [&[&str]; 2] = [&[], &[file]];
+    for files in more {
+        let dry = memory(&machine, &[&import[..], files, &["--dry-run"]].concat())
+            .ok()
+            .json();
+        assert_eq!(dry["files"][files.len()]["known"], 1, "{dry}");
+        assert_eq!(dry["would_learn"]["calls"], 0, "{dry}");
+    }
     let dry = memory(&machine, &["learn", "--dry-run", "--json"])
         .ok()
         .json();

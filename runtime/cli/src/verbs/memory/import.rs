@@ -98,7 +98,7 @@ struct Secret {
 struct Dry {
     /// What would have been kept by now.
     seen: BTreeSet<EpisodeId>,
-    /// Turns, where it is asked what would be learnt from them.
+    /// The turns that are new, where it is asked what would be learnt from them.
     turns: Option<Vec<Turn>>,
 }
 
@@ -109,7 +109,14 @@ impl Dry {
         all.new.retain(|id| self.seen.insert(*id));
         all.known += new - all.new.len();
         if let Some(kept) = &mut self.turns {
-            kept.extend_from_slice(turns);
+            // A turn that is equal to an earlier one would be told apart from that, and asked about once more.
+            let new: BTreeSet<EpisodeId> = all.new.iter().copied().collect();
+            for turn in turns {
+                let its = memory.remember_dry(std::slice::from_ref(turn))?.new;
+                if its.iter().any(|id| new.contains(id)) {
+                    kept.push(turn.clone());
+                }
+            }
         }
         Ok(all)
     }
