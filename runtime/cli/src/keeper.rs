@@ -5,12 +5,14 @@
 //!                         └── wakes ──▶ `Keeper::settle`, a task beside the server
 //! ```
 //!
-//! Invariants: an answer whose receipt is not durable is not given. Nobody who asks waits for the ledger; while it is away
+//! Invariants: an answer whose receipt is not durable is not given, unless nobody asked for receipts to be settled: then it is said
+//! once. Nobody who asks waits for the ledger; while it is away
 //! receipts wait in the outbox, and what is there is settled by whoever comes next, this server or another program.
 //!
 //! Out of scope: receipts of `tally run`, which ends (`settling`).
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -21,6 +23,7 @@ use tokio::sync::Notify;
 use crate::failure::{Failure, OrFail};
 use crate::home::Home;
 use crate::network::Network;
+use crate::settling;
 use crate::ui::{grouped, printable};
 use crate::verbs::ledger;
 
@@ -54,6 +57,10 @@ impl Receipts {
 pub(crate) struct Keeper {
     network: Network,
     form: Form,
+    /// Whether somebody asked for it.
+    is_asked: bool,
+    /// Whether it was said that a receipt was not kept.
+    is_loss_said: AtomicBool,
     outbox: Outbox,
     kept: Notify,
     /// Why the last try to settle failed, if it did.
@@ -62,11 +69,18 @@ pub(crate) struct Keeper {
 
 impl Keeper {
     /// Over this machine's outbox for a network. Contacts nobody.
-    pub(crate) fn new(network: Network, form: Form, home: &Home) -> Result<Self, Failure> {
+    pub(crate) fn new(
+        network: Network,
+        form: Form,
+        is_asked: bool,
+        home: &Home,
+    ) -> Result<Self, Failure> {
         Ok(Self {
             outbox: network.outbox(home)?,
             network,
             form,
+            is_asked,
+            is_loss_said: AtomicBool::new(false),
             kept: Notify::new(),
             trouble: Mutex::default(),
         })
@@ -90,18 +104,29 @@ impl Keeper {
             form: self.form,
             receipt: envelope.to_vec(),
         };
-        self.outbox.append(&[record]).map_err(|error| {
-            let kind = match &error {
-                AppendError::Disk(error) => error.kind(),
-                _ => io::ErrorKind::StorageFull,
-            };
-            io::Error::new(
-                kind,
-                format!("cannot write the receipt to the outbox: {error}"),
-            )
-        })?;
-        self.kept.notify_one();
-        Ok(())
+        match self.outbox.append(&[record]) {
+            Ok(()) => {
+                self.kept.notify_one();
+                Ok(())
+            }
+            // Nobody does without an answer for what nobody asked for.
+            Err(error) if !self.is_asked => {
+                if !self.is_loss_said.swap(true, Ordering::Relaxed) {
+                    settling::say_unkept(&error);
+                }
+                Ok(())
+            }
+            Err(error) => {
+                let kind = match &error {
+                    AppendError::Disk(error) => error.kind(),
+                    _ => io::ErrorKind::StorageFull,
+                };
+                Err(io::Error::new(
+                    kind,
+                    format!("cannot write the receipt to the outbox: {error}"),
+                ))
+            }
+        }
     }
 
     /// Settles what is in the outbox: what is found there, then whatever is kept, and again after a pause where it fails.

@@ -5,7 +5,8 @@
 //!   genesis.toml      the network of commands that name none: `tally ledger use FILE` puts it here
 //!   peers             where validators are that genesis does not tell of, KEY@ADDRESS, one a line: `--peer` of that command
 //!   reach             how validators are found by their keys, `lan` or `relay URL`, one a line: `--lan` and `--relay` of it
-//!   outbox/           receipts that wait to be settled (`tally_node::Outbox`), one folder for each chain
+//!   outbox/           receipts that wait to be settled (`tally_node::Outbox`), one folder for each chain; CHAIN.trouble beside it
+//!                     says why settling in the background failed the last time, and goes once nothing waits
 //!   own/              the ledger of this machine alone, where none is named (`own`)
 //! ```
 //!
@@ -25,7 +26,7 @@ use tally_net::{Endpoint, Lan, RelayUrl, Secret};
 use tally_node::{Client, Outbox, Peer};
 use tally_receipt::PublicKey;
 
-use crate::failure::{Failure, OrFail};
+use crate::failure::{Failure, OrFail, Outcome};
 use crate::home::Home;
 use crate::own::{self, Own};
 
@@ -180,7 +181,7 @@ pub(crate) struct Way {
 const ANSWER: Duration = Duration::from_secs(25);
 
 impl Which {
-    /// The network, if one is named.
+    /// The network, if one is named. Without one, a way to validators is a way to nobody.
     pub(crate) fn find(&self, home: &Home) -> Result<Option<Network>, Failure> {
         let (file, peers, reach) = match (&self.network, std::env::var_os("TALLY_NETWORK")) {
             (Some(file), _) => (file.clone(), Vec::new(), Reach::default()),
@@ -189,7 +190,7 @@ impl Which {
                 let folder = home.path().join("ledger");
                 let file = folder.join("genesis.toml");
                 if !file.exists() {
-                    return Ok(None);
+                    return self.names_no_way().map(|()| None);
                 }
                 let peers = read_peers(&folder.join("peers"))?;
                 (file, peers, Reach::read(&folder.join("reach"))?)
@@ -198,7 +199,9 @@ impl Which {
         let mut network = Network::read(&file)?;
         network.peers.extend(peers);
         network.peers.extend(&self.peers);
-        network.own = Some(Own::of(home)).filter(|own| own.is(&file));
+        network.own = Some(Own::of(home))
+            .filter(|own| own.is(&file))
+            .map(|own| own.beginning_with(&network.genesis));
         network.reach = self.reach.clone().or(reach);
         Ok(Some(network))
     }
@@ -209,10 +212,30 @@ impl Which {
             Some(network) => network,
             None => Own::of(home).make(home)?,
         };
-        if network.own.is_some() {
-            eprintln!("{}", own::ALONE);
+        Ok(network.saying_what_it_is())
+    }
+
+    /// The same for whoever only looks at what is there: nothing is made for that.
+    pub(crate) fn existing(&self, home: &Home) -> Result<Network, Failure> {
+        let network = match self.find(home)? {
+            Some(network) => Some(network),
+            None => Own::of(home).existing()?,
+        };
+        let network = network.ok_or_else(|| {
+            Failure::misuse("no network is named, and this machine has no ledger of its own yet")
+                .advise("name the network: --network FILE, or `tally ledger use FILE`")
+        })?;
+        Ok(network.saying_what_it_is())
+    }
+
+    fn names_no_way(&self) -> Outcome {
+        if self.peers.is_empty() && self.reach == Reach::default() {
+            return Ok(());
         }
-        Ok(network)
+        Err(
+            Failure::misuse("--peer, --lan and --relay lead to a network, and none is named")
+                .advise("name it: --network FILE, or `tally ledger use FILE`"),
+        )
     }
 }
 
@@ -222,12 +245,11 @@ impl Way {
         self.own.as_ref().is_some_and(|own| !own.runs_it())
     }
 
-    /// Closes what was opened, and stops what was started for it.
-    pub(crate) async fn close(self) {
+    /// Closes what was opened, and stops what was started for it. Why this machine's own node had ended by then, if it ran here
+    /// and had: that is also why nobody answered, if nobody did.
+    pub(crate) async fn close(self) -> Option<Failure> {
         self.endpoint.close().await;
-        if let Some(own) = self.own {
-            own.end().await;
-        }
+        self.own?.end().await
     }
 }
 
@@ -280,6 +302,14 @@ impl Network {
             own: None,
             reach: Reach::default(),
         })
+    }
+
+    /// Tells who uses it what it is, where that is the ledger of this machine alone.
+    fn saying_what_it_is(self) -> Self {
+        if self.own.is_some() {
+            eprintln!("{}", own::ALONE);
+        }
+        self
     }
 
     /// Makes it the network of commands that name none.
@@ -346,6 +376,32 @@ impl Network {
     pub(crate) fn outbox_folder(&self, home: &Home) -> PathBuf {
         let chain = self.genesis.chain().to_string();
         home.path().join("ledger").join("outbox").join(chain)
+    }
+
+    fn trouble_file(&self, home: &Home) -> PathBuf {
+        self.outbox_folder(home).with_extension("trouble")
+    }
+
+    /// Why settling in the background failed the last time, if it did and something waits since.
+    pub(crate) fn trouble(&self, home: &Home) -> Option<String> {
+        let text = std::fs::read_to_string(self.trouble_file(home)).ok()?;
+        Some(text.trim_end().to_owned()).filter(|reason| !reason.is_empty())
+    }
+
+    /// Puts down for whoever looks why settling in the background failed, or that nothing waits any more. Where the folder is gone
+    /// it is not made for this.
+    pub(crate) fn note_trouble(&self, home: &Home, failure: Option<&Failure>) {
+        let file = self.trouble_file(home);
+        let noted = match failure {
+            Some(failure) => std::fs::write(&file, format!("{}\n", failure.message())),
+            None => match std::fs::remove_file(&file) {
+                Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+                removed => removed,
+            },
+        };
+        if let Err(error) = noted {
+            tracing::debug!(%error, "how settling went is not noted");
+        }
     }
 
     /// Where somebody listens who only calls: by the protocol that the validators' addresses are of. The local network is searched

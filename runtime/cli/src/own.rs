@@ -8,14 +8,15 @@
 //!   data/           the node's (`tally_node`)
 //!   running         locked by whoever runs the node; where that listens, or did the last time
 //!   used            locked by everybody who uses the node, together; by whoever stops it, alone
+//!   turn            locked for a moment by whoever makes the ledger, begins to run the node, or clears what is left of one
 //! ```
 //!
 //! The node is a thread of a process that needs it: of the one that settles in the background, of a server, of a command. The
 //! first of them runs it, the others call it where the first says that it listens. Whoever runs it for a time waits for the
 //! others before it stops it; a [`Host`] does not, and takes over what another one has stopped.
 //!
-//! Invariants: one process at a time runs the node. Whoever finds `own/` gone stops, and makes nothing anew there: who removes
-//! it loses this chain, and nothing else.
+//! Invariants: one process at a time runs the node. Whoever finds `own/` gone stops, and what its node still wrote there goes with
+//! it: who removes the folder loses this chain, and nothing else. Whoever knows a chain uses no other that was begun in its place.
 //!
 //! Out of scope: receipts that wait to be settled, which are in the outbox of this chain as of any other (`network`).
 
@@ -27,9 +28,9 @@ use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use tally_ledger::{Genesis, Name, Parameters, Validator, ValidatorSet};
+use tally_ledger::{ChainId, Genesis, Name, Parameters, Validator, ValidatorSet};
 use tally_net::Lan;
-use tally_node::{Config, Pace, Running, Timing};
+use tally_node::{Config, Handle, Pace, Running, Timing};
 use tally_receipt::SigningKey;
 use tokio::sync::oneshot;
 
@@ -37,6 +38,7 @@ use crate::failure::{Failure, OrFail};
 use crate::home::{self, Home};
 use crate::network::Network;
 use crate::trust;
+use crate::ui::printable;
 use crate::verbs::node;
 
 /// What everybody is told who uses it.
@@ -44,6 +46,8 @@ pub(crate) const ALONE: &str = "the ledger of this machine alone: one validator,
 
 /// How long its node may take to start, or another process to say where it listens.
 const STARTS: Duration = Duration::from_secs(30);
+/// How long it is waited for the node to read its disk. One that takes longer is used as soon as it answers.
+const READS: Duration = Duration::from_secs(5);
 /// How long whoever stops the node waits for others who use it.
 const OTHERS: Duration = Duration::from_secs(30);
 /// How often it is looked whether somebody has come, or gone.
@@ -52,16 +56,33 @@ const LOOKS: Duration = Duration::from_millis(20);
 const GONE: Duration = Duration::from_millis(100);
 /// How often a server looks whether somebody else's node has ended.
 const TAKE_OVER: Duration = Duration::from_secs(1);
-/// The pause after it could not start the node itself.
-const TRY_AGAIN: Duration = Duration::from_secs(30);
+/// A node that ran for less has not begun to work: each time, the pause before it is started again is twice as long, up to the
+/// longest.
+const WORKS: Duration = Duration::from_secs(30);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// Where it is, made or not.
 #[derive(Clone, Debug)]
-pub(crate) struct Own(PathBuf);
+pub(crate) struct Own {
+    folder: PathBuf,
+    /// The chain of it that whoever has this knows, if any.
+    chain: Option<ChainId>,
+}
 
 impl Own {
     pub(crate) fn of(home: &Home) -> Self {
-        Self(home.path().join("ledger").join("own"))
+        Self {
+            folder: home.path().join("ledger").join("own"),
+            chain: None,
+        }
+    }
+
+    /// The same for whoever knows how its chain begins, and uses no other.
+    pub(crate) fn beginning_with(self, genesis: &Genesis) -> Self {
+        Self {
+            chain: Some(genesis.chain()),
+            ..self
+        }
     }
 
     /// Whether this genesis file is its own.
@@ -79,9 +100,21 @@ impl Own {
         }
         let network = Network::read(&self.genesis())?;
         Ok(Some(Network {
-            own: Some(self.clone()),
+            own: Some(self.clone().beginning_with(&network.genesis)),
             ..network
         }))
+    }
+
+    /// Where the chain begins.
+    fn read(&self) -> Result<Genesis, Failure> {
+        let genesis = Network::read(&self.genesis())?.genesis;
+        match self.chain {
+            Some(chain) if chain != genesis.chain() => Err(Failure::environment(format_args!(
+                "another ledger was begun here: start again ({})",
+                self.folder.display()
+            ))),
+            _ => Ok(genesis),
+        }
     }
 
     /// The network that it is, with a key and a genesis that are made now if they are not there.
@@ -90,6 +123,21 @@ impl Own {
             return Ok(network);
         }
         home.own_ledger()?;
+        let _turn = self.turn(true).or_environment(self.locking())?;
+        if let Some(network) = self.existing()? {
+            return Ok(network);
+        }
+        if self.named().exists() {
+            return Err(Failure::environment(format_args!(
+                "{} is missing, and {} is of its chain: bring it back, or remove {}",
+                self.genesis().display(),
+                self.data().display(),
+                self.folder.display()
+            )));
+        }
+        // With votes of another chain in it, which a new key would take for its own.
+        self.remove_data()
+            .or_environment(format_args!("remove {}", self.data().display()))?;
         let seed = home::seed_or_new(&self.key())?;
         let genesis = genesis(&seed)?;
         self.put(&genesis.to_toml())
@@ -97,9 +145,47 @@ impl Own {
         self.existing()?.ok_or_else(|| {
             Failure::environment(format_args!(
                 "{} vanished while it was made",
-                self.0.display()
+                self.folder.display()
             ))
         })
+    }
+
+    /// The moment for what one process at a time does. The file for it is made by whoever makes the ledger, and where one is.
+    fn turn(&self, is_made: bool) -> io::Result<File> {
+        let turn = lockable(&self.folder.join("turn"), is_made)?;
+        turn.lock()?;
+        Ok(turn)
+    }
+
+    /// Fits after "cannot".
+    fn locking(&self) -> String {
+        format!("lock files in {}", self.folder.display())
+    }
+
+    /// Removes the data that a node still wrote while `own/` was removed, and the folders that came with it. Data that has its
+    /// name is somebody's who misses a genesis.
+    fn clear(&self) -> io::Result<()> {
+        let _turn = match self.turn(false) {
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            turn => Some(turn?),
+        };
+        if self.genesis().exists() || self.named().exists() {
+            return Ok(());
+        }
+        self.remove_data()?;
+        // Others have something in them, and stay.
+        let _ = std::fs::remove_dir(&self.folder);
+        if let Some(ledger) = self.folder.parent() {
+            let _ = std::fs::remove_dir(ledger);
+        }
+        Ok(())
+    }
+
+    fn remove_data(&self) -> io::Result<()> {
+        match std::fs::remove_dir_all(self.data()) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        }
     }
 
     /// Writes the genesis whole or not at all. Of two that are made at once, one counts.
@@ -117,38 +203,41 @@ impl Own {
             });
         let removed = std::fs::remove_file(&draft);
         written.and(removed)?;
-        File::open(&self.0)?.sync_all()
+        File::open(&self.folder)?.sync_all()
     }
 
     pub(crate) fn genesis(&self) -> PathBuf {
-        self.0.join("genesis.toml")
+        self.folder.join("genesis.toml")
     }
 
     /// Where its node leaves evidence.
     pub(crate) fn evidence(&self) -> PathBuf {
-        self.0.join("data").join("evidence")
+        self.data().join("evidence")
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
+    /// What the node's data has before anything else (`tally_node::guard`).
+    fn named(&self) -> PathBuf {
+        self.data().join("name")
     }
 
     fn key(&self) -> PathBuf {
-        self.0.join("vote.key")
+        self.folder.join("vote.key")
     }
 
-    /// A file to lock. The folder is not made for it.
+    /// A file to lock. Where there is no genesis it is not made: the folder is being removed.
     fn file(&self, name: &str) -> Result<File, Failure> {
-        let path = self.0.join(name);
-        OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
+        let path = self.folder.join(name);
+        lockable(&path, self.genesis().exists())
             .or_environment(format_args!("open {}", path.display()))
     }
 
     /// Where the node listens, or did the last time.
     fn noted(&self) -> Option<SocketAddr> {
-        let text = std::fs::read_to_string(self.0.join("running")).ok()?;
+        let text = std::fs::read_to_string(self.folder.join("running")).ok()?;
         text.strip_suffix('\n')?.parse().ok()
     }
 
@@ -167,12 +256,13 @@ impl Own {
     fn silent(&self) -> Failure {
         Failure::environment(format_args!(
             "another process runs the node of {}, and does not say where it listens",
-            self.0.display()
+            self.folder.display()
         ))
     }
 
     /// Uses the node: runs it here if nobody does.
     pub(crate) async fn reach(&self, home: &Home) -> Result<Use, Failure> {
+        self.read()?;
         let begun = Instant::now();
         loop {
             let used = self.file("used")?;
@@ -195,8 +285,7 @@ impl Own {
                 // Whoever runs it is about to stop it.
                 Err(TryLockError::WouldBlock) => {}
                 Err(TryLockError::Error(error)) => {
-                    return Err(error)
-                        .or_environment(format_args!("lock files in {}", self.0.display()));
+                    return Err(error).or_environment(self.locking());
                 }
             }
             if begun.elapsed() > STARTS {
@@ -211,23 +300,25 @@ impl Own {
         let (own, home) = (self.clone(), home.clone());
         let mut node = Node::start(&own, &home).await?;
         Ok(Host(tokio::spawn(async move {
+            let (mut restarts, mut begun) = (Restarts::new(), Instant::now());
             loop {
-                if let Some(node) = node.take() {
-                    node.ended().await;
+                if let Some(node) = node.take()
+                    && let Some(reason) = node.ended().await
+                {
+                    restarts.say(begun.elapsed(), &reason);
                 }
-                tokio::time::sleep(TAKE_OVER).await;
+                tokio::time::sleep(restarts.pause).await;
                 if !own.genesis().exists() {
                     return;
                 }
                 node = match Node::start(&own, &home).await {
                     Ok(node) => node,
                     Err(failure) => {
-                        let reason = failure.message();
-                        tracing::warn!(%reason, "the node of this machine's own ledger does not start");
-                        tokio::time::sleep(TRY_AGAIN).await;
+                        restarts.say(Duration::ZERO, failure.message());
                         None
                     }
                 };
+                begun = Instant::now();
             }
         })))
     }
@@ -236,9 +327,9 @@ impl Own {
     fn config(&self, home: &Home, listen: SocketAddr) -> Result<Config, Failure> {
         let anew = format!(
             "bring the right files back, never an older copy of them; or move {} away: then another ledger is begun, and of this one only the proofs are left that were taken",
-            self.0.display()
+            self.folder.display()
         );
-        let genesis = Network::read(&self.genesis())?.genesis;
+        let genesis = self.read()?;
         let key_file = self.key();
         let seed = home::read_seed(&key_file)?
             .filter(|seed| {
@@ -253,7 +344,7 @@ impl Own {
                 ))
                 .advise(&anew)
             })?;
-        let data = self.0.join("data");
+        let data = self.data();
         match std::fs::create_dir(&data) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             made => made.or_environment(format_args!("create {}", data.display()))?,
@@ -277,6 +368,16 @@ impl Own {
             delay: Duration::ZERO,
         })
     }
+}
+
+fn lockable(path: &Path, is_made: bool) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(is_made)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
 }
 
 /// A genesis with the one validator who has this seed.
@@ -326,11 +427,13 @@ impl Use {
         self.node.as_ref().is_some_and(|node| !node.has_ended())
     }
 
-    /// Stops the node if it runs here, once nobody else uses it, or has used it for long enough.
-    pub(crate) async fn end(self) {
-        let Some(node) = self.node else {
-            return;
-        };
+    /// Stops the node if it runs here, once nobody else uses it, or has used it for long enough. Why it had ended by then, if it
+    /// had.
+    pub(crate) async fn end(self) -> Option<Failure> {
+        let node = self.node?;
+        if node.has_ended() {
+            return node.ended().await.map(|reason| cannot_run(&reason));
+        }
         drop(self.used);
         let begun = Instant::now();
         let mut alone = None;
@@ -344,6 +447,7 @@ impl Use {
         }
         node.stop().await;
         drop(alone);
+        None
     }
 }
 
@@ -354,6 +458,44 @@ pub(crate) struct Host(tokio::task::JoinHandle<()>);
 impl Drop for Host {
     fn drop(&mut self) {
         self.0.abort();
+    }
+}
+
+/// When a server starts a node again that has ended or did not start, and whether it says why.
+#[derive(Debug)]
+struct Restarts {
+    pause: Duration,
+    is_said: bool,
+}
+
+impl Restarts {
+    fn new() -> Self {
+        Self {
+            pause: TAKE_OVER,
+            is_said: false,
+        }
+    }
+
+    /// Takes in that the node has ended after so long. Whether that is news.
+    fn ended_after(&mut self, ran: Duration) -> bool {
+        if ran < WORKS {
+            self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        } else {
+            *self = Self::new();
+        }
+        !std::mem::replace(&mut self.is_said, true)
+    }
+
+    /// The same, and says it if it is.
+    fn say(&mut self, ran: Duration, reason: &str) {
+        let is_news = self.ended_after(ran);
+        tracing::debug!(reason, pause = ?self.pause, "the node of this machine's own ledger has ended");
+        if is_news {
+            eprintln!(
+                "tally: the node of this machine's own ledger does not run, and is started again meanwhile: {}",
+                printable(reason)
+            );
+        }
     }
 }
 
@@ -369,38 +511,46 @@ struct Node {
 impl Node {
     /// Starts it; none if it runs already.
     async fn start(own: &Own, home: &Home) -> Result<Option<Self>, Failure> {
-        let running = own.file("running")?;
-        match running.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Ok(None),
-            Err(TryLockError::Error(error)) => {
-                return Err(error)
-                    .or_environment(format_args!("lock files in {}", own.0.display()));
+        let (running, listen) = {
+            // Whoever sees that it is run by another one sees no address of an earlier start.
+            let is_there = own.genesis().exists();
+            let _turn = own.turn(is_there).or_environment(own.locking())?;
+            let running = own.file("running")?;
+            match running.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Ok(None),
+                Err(TryLockError::Error(error)) => {
+                    return Err(error).or_environment(own.locking());
+                }
             }
-        }
-        // Where it was, so that whoever has its address from then finds it; unless another program is there by now.
-        let listen = own
-            .noted()
-            .filter(|before| UdpSocket::bind(before).is_ok())
-            .unwrap_or_else(|| (Ipv4Addr::LOCALHOST, 0).into());
-        running.set_len(0).or_environment("note an address")?;
+            // Where it was, so that whoever has its address from then finds it; unless another program is there by now.
+            let listen = own
+                .noted()
+                .filter(|before| UdpSocket::bind(before).is_ok())
+                .unwrap_or_else(|| (Ipv4Addr::LOCALHOST, 0).into());
+            running.set_len(0).or_environment("note an address")?;
+            (running, listen)
+        };
         let config = own.config(home, listen)?;
         let (stop, stopped) = oneshot::channel::<()>();
         let (end, ended) = oneshot::channel::<()>();
-        let (say, said) = oneshot::channel::<io::Result<SocketAddr>>();
-        let genesis = own.genesis();
+        let (say, said) = oneshot::channel::<io::Result<(SocketAddr, Handle)>>();
+        let its = own.clone();
         let thread = std::thread::Builder::new()
             .name("ledger".into())
             .spawn(move || {
                 let started = |node: Running| {
                     let noted = match node.sockets.first() {
-                        Some(address) => note(&running, *address).map(|()| *address),
+                        Some(address) => {
+                            note(&running, *address).map(|()| (*address, node.handle))
+                        }
                         None => Err(io::Error::other("it has no socket")),
                     };
                     // Whoever waited for it may be gone, and then it stops.
                     let _ = say.send(noted);
                 };
-                let stop = async move {
+                let genesis = its.genesis();
+                let stop = async {
                     tokio::select! {
                         _ = stopped => {}
                         () = gone(&genesis) => {}
@@ -408,8 +558,10 @@ impl Node {
                 };
                 let outcome =
                     tally_node::run(config, started, stop).map_err(|error| error.to_string());
-                if let Err(reason) = &outcome {
-                    tracing::warn!(%reason, "the node of this machine's own ledger has stopped");
+                if !genesis.exists()
+                    && let Err(error) = its.clear()
+                {
+                    tracing::debug!(%error, "nothing is cleared where this machine's own ledger was");
                 }
                 // In this order: whoever waits for its end may start it again.
                 drop(running);
@@ -417,25 +569,28 @@ impl Node {
                 outcome
             })
             .or_environment("start a thread")?;
-        match said.await {
-            Ok(Ok(address)) => Ok(Some(Self {
-                address,
-                stop,
-                ended,
-                thread,
-            })),
-            Ok(Err(error)) => Err(error).or_environment("note an address"),
+        let (address, handle) = match tokio::time::timeout(STARTS, said).await {
+            Ok(Ok(Ok(said))) => said,
+            Ok(Ok(Err(error))) => return Err(error).or_environment("note an address"),
             // It ends, and says why.
+            Ok(Err(_)) => return Err(cannot_run(&reason(thread).unwrap_or_else(at_once))),
             Err(_) => {
-                let reason = match thread.join() {
-                    Ok(Ok(())) => "it ended as soon as it was started".to_owned(),
-                    Ok(Err(reason)) => reason,
-                    Err(_) => "a part of it panicked".to_owned(),
-                };
-                Err(Failure::environment(format_args!(
-                    "cannot run the node of this machine's own ledger: {reason}"
-                )))
+                let seconds = STARTS.as_secs();
+                return Err(cannot_run(&format!(
+                    "it has not started after {seconds} seconds"
+                )));
             }
+        };
+        let node = Self {
+            address,
+            stop,
+            ended,
+            thread,
+        };
+        // Its socket is open before its disk is read.
+        match tokio::time::timeout(READS, handle.status()).await {
+            Ok(Err(_)) => Err(cannot_run(&node.ended().await.unwrap_or_else(at_once))),
+            _ => Ok(Some(node)),
         }
     }
 
@@ -443,10 +598,18 @@ impl Node {
         self.thread.is_finished()
     }
 
-    /// Waits for its end, which nobody here brings about.
-    async fn ended(mut self) {
+    /// Waits for its end, which nobody here brings about, and says why it came; nothing if `own/` is gone.
+    async fn ended(self) -> Option<String> {
+        let Self {
+            stop,
+            ended,
+            thread,
+            ..
+        } = self;
         // Its other side is dropped then.
-        let _ = (&mut self.ended).await;
+        let _ = ended.await;
+        drop(stop);
+        reason(thread)
     }
 
     async fn stop(self) {
@@ -456,7 +619,89 @@ impl Node {
     }
 }
 
+/// Why a node's thread, which is about to end, does so; nothing if it was told to.
+fn reason(thread: JoinHandle<Result<(), String>>) -> Option<String> {
+    match thread.join() {
+        Ok(outcome) => outcome.err(),
+        Err(_) => Some("a part of it panicked".to_owned()),
+    }
+}
+
+fn at_once() -> String {
+    "it ended as soon as it was started".to_owned()
+}
+
+fn cannot_run(reason: &str) -> Failure {
+    Failure::environment(format_args!(
+        "cannot run the node of this machine's own ledger: {reason}"
+    ))
+}
+
 /// Says to others where the node listens.
 fn note(mut running: &File, address: SocketAddr) -> io::Result<()> {
     running.write_all(format!("{address}\n").as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn begun(folder: &Path, seed: u8) -> Own {
+        let own = Own {
+            folder: folder.to_owned(),
+            chain: None,
+        };
+        let text = genesis(&[seed; 32]).expect("a genesis").to_toml();
+        own.put(&text).expect("a disk");
+        own
+    }
+
+    #[test]
+    fn a_node_that_ends_young_is_started_again_ever_more_rarely_and_that_is_said_once() {
+        let mut restarts = Restarts::new();
+        let mut news = Vec::new();
+        let mut pauses = Vec::new();
+        for ran in [0, 1, 1, 29, 0, 0, 3600, 0] {
+            news.push(restarts.ended_after(Duration::from_secs(ran)));
+            pauses.push(restarts.pause.as_secs());
+        }
+        assert_eq!(pauses, [2, 4, 8, 16, 30, 30, 1, 2]);
+        assert_eq!(news, [true, false, false, false, false, false, true, false]);
+    }
+
+    #[test]
+    fn whoever_knows_a_chain_takes_no_other_that_was_begun_in_its_place() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let own = begun(folder.path(), 1);
+        let known = own.existing().expect("it is one").expect("it is there");
+        let known = known.own.expect("it is this machine's");
+        known.read().expect("it is the same");
+        std::fs::remove_file(own.genesis()).expect("it is there");
+        let other = begun(folder.path(), 2);
+        let failure = known.read().expect_err("it is another");
+        assert!(
+            failure.message().contains("another ledger was begun here"),
+            "{failure:?}"
+        );
+        other.read().expect("whoever knows none takes it");
+    }
+
+    #[test]
+    fn what_a_node_wrote_while_its_folder_was_removed_goes_and_what_somebody_may_miss_stays() {
+        let home = tempfile::tempdir().expect("a folder");
+        let ledger = home.path().join("ledger");
+        let folder = ledger.join("own");
+        let remains = folder.join("data/store/votes-0");
+        std::fs::create_dir_all(&remains).expect("a disk");
+        let own = begun(&folder, 1);
+        own.clear().expect("nothing to do");
+        assert!(remains.exists(), "it is a ledger's");
+        std::fs::remove_file(own.genesis()).expect("it is there");
+        std::fs::write(own.named(), "0\n").expect("a disk");
+        own.clear().expect("nothing to do");
+        assert!(remains.exists(), "its genesis may come back");
+        std::fs::remove_file(own.named()).expect("it is there");
+        own.clear().expect("it is cleared");
+        assert!(!ledger.exists());
+    }
 }

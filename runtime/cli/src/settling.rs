@@ -4,6 +4,7 @@
 //!
 //! What `tally serve` does with its own is in `keeper`.
 
+use std::ffi::OsStr;
 use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
@@ -12,7 +13,7 @@ use std::thread::JoinHandle;
 
 use clap::{Args as ClapArgs, ValueEnum};
 use tally_engine::RunReport;
-use tally_node::{Form as RecordForm, Outbox, Record};
+use tally_node::{AppendError, Form as RecordForm, Outbox, Record};
 
 use crate::failure::{Failure, OrFail};
 use crate::home::Home;
@@ -20,39 +21,45 @@ use crate::keeper::Keeper;
 use crate::network::{Network, Which};
 use crate::own::Own;
 use crate::setup::Live;
-use crate::ui::printable;
+use crate::ui::{grouped, printable};
 
 /// Whether receipts are settled, and where.
 #[derive(ClapArgs)]
 pub(crate) struct Asked {
     /// How the receipts of models and runs are settled on the ledger, in the background: by their digests, which is the default, in
-    /// full for everybody to see, or not at all. Where no network is configured (`tally ledger use`), the ledger is that of this
-    /// machine alone, which tolerates nobody: whoever believes its proofs believes this machine.
-    #[arg(long, value_enum, value_name = "FORM", env = "TALLY_SETTLE")]
+    /// full for everybody to see, or not at all; else as TALLY_SETTLE says. Where no network is configured (`tally ledger use`), the
+    /// ledger is that of this machine alone, which tolerates nobody: whoever believes its proofs believes this machine.
+    #[arg(long, value_enum, value_name = "FORM")]
     settle: Option<Form>,
     #[command(flatten)]
     pub(crate) network: Which,
 }
 
 impl Asked {
-    /// What settles as was asked for: on the network that is configured, else on the ledger of this machine alone.
+    /// What settles as was asked for: on the network that is configured, else on the ledger of this machine alone. It is told
+    /// whether somebody asked for it: by the form, or by a network.
     fn chosen<T>(
         &self,
         home: &Home,
-        make: impl FnOnce(Network, RecordForm) -> Result<T, Failure>,
+        make: impl FnOnce(Network, RecordForm, bool) -> Result<T, Failure>,
     ) -> Result<Option<T>, Failure> {
-        let form = match self.settle {
+        let said = match self.settle {
+            Some(form) => Some(form),
+            None => Form::said(std::env::var_os("TALLY_SETTLE").as_deref())?,
+        };
+        let form = match said {
             Some(Form::None) => return Ok(None),
             Some(Form::Full) => RecordForm::Full,
             Some(Form::Hash) | None => RecordForm::Hash,
         };
         if let Some(network) = self.network.find(home)? {
-            return make(network, form).map(Some);
+            let is_asked = said.is_some() || network.own.is_none();
+            return make(network, form, is_asked).map(Some);
         }
         let own = Own::of(home).make(home);
-        match own.and_then(|network| make(network, form)) {
+        match own.and_then(|network| make(network, form, said.is_some())) {
             // Nobody asked for it, and nobody does without an answer for it.
-            Err(failure) if self.settle.is_none() => {
+            Err(failure) if said.is_none() => {
                 let reason = printable(failure.message());
                 eprintln!("tally: nothing is settled on this machine's own ledger: {reason}");
                 Ok(None)
@@ -63,15 +70,23 @@ impl Asked {
 
     /// For a run.
     pub(crate) fn of_run(&self, home: &Home) -> Result<Option<Settling>, Failure> {
-        self.chosen(home, |network, form| Settling::new(network, form, home))
+        self.chosen(home, |network, form, is_asked| {
+            Settling::new(network, form, is_asked, home)
+        })
     }
 
     /// For a server.
     pub(crate) fn of_server(&self, home: &Home) -> Result<Option<Arc<Keeper>>, Failure> {
-        self.chosen(home, |network, form| {
-            Keeper::new(network, form, home).map(Arc::new)
+        self.chosen(home, |network, form, is_asked| {
+            Keeper::new(network, form, is_asked, home).map(Arc::new)
         })
     }
+}
+
+/// Says that receipts are not kept, where nobody asked for it and so nothing else comes of it.
+pub(crate) fn say_unkept(error: &AppendError) {
+    let reason = printable(&error.to_string());
+    eprintln!("tally: receipts are not kept for this machine's own ledger: {reason}");
 }
 
 /// How receipts are settled.
@@ -85,10 +100,30 @@ pub(crate) enum Form {
     Full,
 }
 
+impl Form {
+    /// As the environment says. Nothing is said by nothing.
+    fn said(text: Option<&OsStr>) -> Result<Option<Self>, Failure> {
+        let Some(text) = text.filter(|text| !text.is_empty()) else {
+            return Ok(None);
+        };
+        text.to_str()
+            .and_then(|text| Self::from_str(text, false).ok())
+            .map(Some)
+            .ok_or_else(|| {
+                Failure::misuse(format_args!(
+                    "TALLY_SETTLE is {}, which is neither none nor hash nor full",
+                    text.display()
+                ))
+            })
+    }
+}
+
 /// A run whose receipts will be settled.
 pub(crate) struct Settling {
     network: Network,
     form: RecordForm,
+    /// Whether somebody asked for it.
+    is_asked: bool,
     outbox: Outbox,
     settler: Option<Settler>,
 }
@@ -104,7 +139,12 @@ pub(crate) struct Kept {
 struct Settler(JoinHandle<io::Result<Child>>);
 
 impl Settling {
-    fn new(network: Network, form: RecordForm, home: &Home) -> Result<Self, Failure> {
+    fn new(
+        network: Network,
+        form: RecordForm,
+        is_asked: bool,
+        home: &Home,
+    ) -> Result<Self, Failure> {
         let outbox = network.outbox(home)?;
         // Before anything is done whose receipt could not be kept.
         outbox
@@ -118,13 +158,14 @@ impl Settling {
         Ok(Self {
             network,
             form,
+            is_asked,
             outbox,
             settler,
         })
     }
 
-    /// Puts a run's receipts into the outbox.
-    pub(crate) fn keep(self, live: &Live, report: &RunReport) -> Result<Kept, Failure> {
+    /// Puts a run's receipts into the outbox. None are there if it does not take them and nobody asked for it.
+    pub(crate) fn keep(self, live: &Live, report: &RunReport) -> Result<Option<Kept>, Failure> {
         let form = self.form;
         let mut records: Vec<Record> = live
             .models
@@ -140,14 +181,18 @@ impl Settling {
             form,
             receipt: proof.receipt.to_json(),
         }));
-        self.outbox
-            .append(&records)
-            .or_environment("write the receipts to the outbox")?;
-        Ok(Kept {
+        match self.outbox.append(&records) {
+            Err(error) if !self.is_asked => {
+                say_unkept(&error);
+                return Ok(None);
+            }
+            kept => kept.or_environment("write the receipts to the outbox")?,
+        }
+        Ok(Some(Kept {
             network: self.network,
             outbox: self.outbox,
             settler: self.settler,
-        })
+        }))
     }
 }
 
@@ -156,6 +201,17 @@ impl Kept {
     pub(crate) fn say_where(&self) {
         if self.network.own.is_some() {
             eprintln!("ledger  this machine's own, which tolerates nobody");
+        }
+    }
+
+    /// Says what keeps receipts from being settled, as far as it is known: whoever settled in the background had nobody to tell.
+    pub(crate) fn say_trouble(&self, home: &Home) {
+        if let (Some(reason), Ok(waiting)) = (self.network.trouble(home), self.outbox.waiting()) {
+            eprintln!(
+                "tally: receipts wait to be settled (now: {}); the last try in the background failed: {}",
+                grouped(waiting),
+                printable(&reason)
+            );
         }
     }
 
@@ -200,5 +256,23 @@ impl Settler {
                 .process_group(0)
                 .spawn()
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_variable_asks_for_nothing_and_a_word_that_is_no_form_is_misuse() {
+        let said = |text: Option<&str>| Form::said(text.map(OsStr::new)).ok();
+        assert_eq!(said(None), Some(None));
+        assert_eq!(said(Some("")), Some(None));
+        assert_eq!(said(Some("none")), Some(Some(Form::None)));
+        assert_eq!(said(Some("hash")), Some(Some(Form::Hash)));
+        assert_eq!(said(Some("full")), Some(Some(Form::Full)));
+        for wrong in ["Hash", "all", " "] {
+            assert_eq!(said(Some(wrong)), None, "{wrong}");
+        }
     }
 }

@@ -383,6 +383,9 @@ fn what_a_run_made_is_in_the_outbox_when_it_ends_unless_nothing_is_to_be_settled
     let mut by_variable = agent_run(&machine, &[]);
     by_variable.env("TALLY_SETTLE", "none");
     Ended::of(by_variable).ok();
+    let mut wrong = agent_run(&machine, &[]);
+    wrong.env("TALLY_SETTLE", "all");
+    Ended::of(wrong).exits(2).says("TALLY_SETTLE");
     for folder in ["outbox", "own"] {
         assert!(!machine.path("home/ledger").join(folder).exists());
     }
@@ -789,11 +792,16 @@ impl<'a> OwnLedger<'a> {
     }
 
     /// Once it was made.
-    fn outbox(&self) -> Outbox {
+    fn chain(&self) -> String {
         let genesis = std::fs::read_to_string(&self.genesis).expect("it was made");
-        let chain = Genesis::parse(&genesis).expect("a genesis").chain();
+        let genesis = Genesis::parse(&genesis).expect("a genesis");
+        genesis.chain().to_string()
+    }
+
+    /// Once it was made.
+    fn outbox(&self) -> Outbox {
         let outbox = self.machine.path("home/ledger/outbox");
-        Outbox::open(&outbox.join(chain.to_string())).expect("an outbox")
+        Outbox::open(&outbox.join(self.chain())).expect("an outbox")
     }
 
     fn settles(&self) {
@@ -909,7 +917,6 @@ fn without_a_network_a_run_settles_on_this_machines_own_ledger_which_tolerates_n
 
     // The others find the node that is there, and run one where none is.
     let status = || machine.tally(["ledger", "status", "--json"]);
-    assert!(own.has_node());
     status().ok();
     own.settlers.kill();
     own.rests();
@@ -964,12 +971,12 @@ fn two_runs_at_once_share_one_ledger_and_one_node() {
         assert!(run.wait().expect("it ends").success());
     }
     own.settles();
+    assert!(own.has_node());
     let begun = Instant::now();
     while own.settlers.all().len() > 1 {
         assert!(begun.elapsed() < Duration::from_secs(30), "two attend");
         std::thread::sleep(Duration::from_millis(20));
     }
-    assert!(own.has_node());
     let chains = std::fs::read_dir(machine.path("home/ledger/outbox")).expect("outboxes");
     assert_eq!(chains.count(), 1);
     // It goes by itself once nothing has come for a while.
@@ -984,14 +991,145 @@ fn what_settles_in_the_background_ends_when_the_data_directory_is_gone() {
     own.settles();
     assert!(own.has_node());
     let begun = Instant::now();
+    let ledger = machine.path("home/ledger");
     // A node that still runs may put a file there meanwhile.
-    while std::fs::remove_dir_all(machine.path("home/ledger")).is_err() {
+    while ledger.exists() {
+        let _ = std::fs::remove_dir_all(&ledger);
         assert!(begun.elapsed() < Duration::from_secs(10), "it stays");
     }
     while !own.settlers.all().is_empty() {
         assert!(begun.elapsed() < Duration::from_secs(10), "one is left");
         std::thread::sleep(Duration::from_millis(20));
     }
+    assert!(!ledger.exists(), "something was made there anew");
+    // Data without its name, with votes that no key of today cast, is what was left of a folder that was removed.
+    let votes = ledger.join("own/data/store/votes-0");
+    std::fs::create_dir_all(&votes).expect("a folder");
+    std::fs::write(votes.join("left"), "a vote").expect("a disk");
+    machine.tally(["ledger", "settle"]).ok();
+    assert!(ledger.join("own/data/name").exists());
+    assert!(!votes.join("left").exists());
+    // Without its genesis the data is somebody's who may bring that back.
+    std::fs::remove_file(&own.genesis).expect("it was made");
+    machine
+        .tally(["ledger", "settle"])
+        .exits(3)
+        .says("genesis.toml is missing");
+    assert!(ledger.join("own/data/name").exists());
+}
+
+#[test]
+fn why_an_own_ledger_cannot_go_on_is_said_by_whoever_asks_it_and_by_the_next_run() {
+    let machine = Machine::bare().settling();
+    let own = OwnLedger::of(&machine);
+    let receipt = machine.file("one.receipt.json", receipt("valid"));
+    let submit = ["ledger", "submit", receipt.to_str().unwrap()];
+    machine.tally(submit).ok();
+    // Where the node has its blocks there is something else.
+    let blocks = machine.path("home/ledger/own/data/store/blocks");
+    let kept = machine.path("blocks");
+    std::fs::rename(&blocks, &kept).expect("it is there");
+    std::fs::write(&blocks, "no folder").expect("a disk");
+    const REASON: &str = "cannot run the node of this machine's own ledger: the disk";
+    for verb in ["status", "settle", "account"] {
+        machine.tally(["ledger", verb]).exits(3).says(REASON);
+    }
+    // Nobody waits for the process in the background, and nobody sees what it says.
+    Ended::of(agent_run(&machine, &[])).ok();
+    let chain = own.chain();
+    let trouble = machine.path("home/ledger/outbox");
+    let trouble = trouble.join(format!("{chain}.trouble"));
+    let begun = Instant::now();
+    while !trouble.exists() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "not noted");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ended::of(agent_run(&machine, &[]))
+        .ok()
+        .says("the last try in the background failed")
+        .says(REASON);
+    own.settlers.kill();
+    std::fs::remove_file(&blocks).expect("it is there");
+    std::fs::rename(&kept, &blocks).expect("it is there");
+    machine.tally(["ledger", "settle"]).ok();
+    assert_eq!(own.outbox().waiting().expect("an outbox"), 0);
+    assert!(!trouble.exists());
+}
+
+#[test]
+fn a_run_that_nobody_asked_to_settle_answers_although_its_receipts_cannot_be_kept() {
+    let machine = Machine::bare().settling();
+    let own = OwnLedger::of(&machine);
+    // There is room when it begins, and not for a receipt.
+    let run = |settle: &[&str]| {
+        let mut command = agent_run(&machine, settle);
+        command.env("TALLY_OUTBOX_BYTES", "10");
+        Ended::of(command)
+    };
+    let said = run(&[]).ok().says("receipts are not kept").json();
+    assert_eq!(said["outcome"], "replied", "{said}");
+    run(&["--settle", "hash"])
+        .exits(3)
+        .says("write the receipts to the outbox");
+    assert_eq!(own.outbox().waiting().expect("an outbox"), 0);
+}
+
+#[test]
+fn a_way_to_validators_of_no_network_is_misuse_and_begins_no_ledger() {
+    let machine = Machine::bare().settling();
+    let peer = format!("{}@127.0.0.1:4410", seed_key(1).public_key());
+    let ways: [&[&str]; 3] = [
+        &["--lan"],
+        &["--peer", &peer],
+        &["--relay", "https://relay.example"],
+    ];
+    for way in ways {
+        machine
+            .tally([&["ledger", "status"][..], way].concat())
+            .exits(2)
+            .says("none is named");
+        Ended::of(agent_run(&machine, way))
+            .exits(2)
+            .says("none is named");
+    }
+    let own = machine.path("home/ledger/own");
+    assert!(!own.exists());
+    machine.tally(["ledger", "settle"]).ok();
+    let genesis = own.join("genesis.toml").display().to_string();
+    for way in ways {
+        machine
+            .tally([&["ledger", "use", &genesis][..], way].concat())
+            .exits(2)
+            .says("the ledger of this machine alone");
+    }
+    machine.tally(["ledger", "use", &genesis]).ok();
+}
+
+#[test]
+fn whoever_only_looks_at_files_begins_no_ledger_and_is_told_to_name_a_network() {
+    let machine = Machine::bare().settling();
+    let genesis = two_validators();
+    let root = leaf_hash(b"one");
+    let one = machine.file("one", cosigned(&genesis, 5, root, &[1]));
+    let one = one.to_str().unwrap();
+    let looks: [&[&str]; 5] = [
+        &["backup", "chain.tally", "--check"],
+        &["restore", "chain.tally", "--data", "data"],
+        &["policy"],
+        &["decide", "show", "decision.toml"],
+        &["evidence", one, one],
+    ];
+    for look in looks {
+        machine
+            .tally([&["ledger"][..], look].concat())
+            .exits(2)
+            .says("--network FILE");
+    }
+    assert!(!machine.path("home/ledger").exists());
+    // Once there is one, it is the one that is looked at.
+    machine.tally(["ledger", "settle"]).ok();
+    let said = machine.tally(["ledger", "policy"]).ok();
+    assert!(said.says("tolerates nobody").stdout().contains("own"));
 }
 
 #[test]

@@ -726,3 +726,24 @@ fn nothing_is_learnt_from_an_answer_whose_receipt_the_outbox_does_not_take() {
     let listed = caller.call("GET", "/v1/memories?level=fact", &json!({}));
     assert_eq!(listed["memories"], json!([]));
 }
+
+#[test]
+fn a_server_that_nobody_asked_to_settle_learns_although_its_receipts_cannot_be_kept() {
+    let machine = Machine::bare().settling();
+    init(&machine, &["memory"]);
+    // The ledger of this machine alone, and its outbox.
+    machine.tally(["ledger", "settle"]).ok();
+    let genesis = machine.path("home/ledger/own/genesis.toml");
+    let genesis = std::fs::read_to_string(genesis).expect("it was made");
+    let chain = Genesis::parse(&genesis).expect("a genesis").chain();
+    let outbox = machine.path("home/ledger/outbox").join(chain.to_string());
+    // No file can be opened there, whoever tries.
+    std::fs::create_dir_all(outbox.join("append")).expect("a folder");
+    let (_running, said) = serve(&machine, &[]);
+    assert_eq!(said["own_ledger"], true);
+    let caller = Caller::of(&said);
+    caller.tells(TOLD);
+    caller.facts();
+    let outbox = Outbox::open(&outbox).expect("an outbox");
+    assert_eq!(outbox.waiting().expect("an outbox"), 0);
+}

@@ -33,7 +33,10 @@ pub(crate) struct Restore {
 }
 
 pub(crate) fn back_up(args: &BackUp, home: &Home, json: bool) -> Outcome {
-    let network = args.which.get(home)?;
+    let network = match args.check {
+        true => args.which.existing(home)?,
+        false => args.which.get(home)?,
+    };
     let progress = Progress::bytes("checking the backup", 0);
     let show = |done, total| progress.at_of(done, total);
     let extent = if args.check {
@@ -79,12 +82,12 @@ async fn catch_up(network: &Network, home: &Home, backup: &mut Backup) -> Outcom
             ));
         })
         .await;
-    endpoint.close().await;
-    done.map_err(failure)
+    let ended = endpoint.close().await;
+    done.map_err(|error| ended.unwrap_or_else(|| failure(error)))
 }
 
 pub(crate) fn restore(args: &Restore, home: &Home, json: bool) -> Outcome {
-    let network = args.which.get(home)?;
+    let network = args.which.existing(home)?;
     readable(&args.file)?;
     let progress = Progress::bytes("checking the backup", 0);
     let extent = tally_node::restore(&args.file, &network.genesis, &args.data, |done, total| {

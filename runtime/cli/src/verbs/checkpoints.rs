@@ -59,7 +59,7 @@ fn read(path: &Path) -> Result<SignedCheckpoint, Failure> {
 pub(crate) fn evidence(args: &EvidenceOf, home: &Home, json: bool) -> Outcome {
     let (one, other) = (read(&args.one)?, read(&args.other)?);
     let signers = if args.keys.is_empty() {
-        args.which.get(home)?.genesis.checkpoint_signers()
+        args.which.existing(home)?.genesis.checkpoint_signers()
     } else {
         let keys = args.keys.iter().map(|text| {
             text.parse::<VerifierKey>()

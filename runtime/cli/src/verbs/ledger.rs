@@ -207,6 +207,11 @@ fn use_network(args: &Use, home: &Home, json: bool) -> Outcome {
             network.keep(home)?;
             network
         }
+        _ if !args.peers.is_empty() || args.reach != Reach::default() => {
+            return Err(Failure::misuse(
+                "--peer, --lan and --relay lead to a network, and this is the ledger of this machine alone",
+            ));
+        }
         _ => {
             Network::forget(home)?;
             Own::of(home).make(home)?
@@ -254,7 +259,8 @@ async fn status(args: &Status, home: &Home, json: bool) -> Outcome {
     let refused = reasons(&refused);
     let (endpoint, client) = network.client(home).await?;
     let statuses = client.statuses().await;
-    endpoint.close().await;
+    let ended = endpoint.close().await;
+    let trouble = network.trouble(home).filter(|_| waiting > 0);
     let reached = statuses.iter().filter(|(_, status)| status.is_ok()).count();
     let chain = network.genesis.chain();
     // Who validates now is what the newest of them says; genesis has the first ones.
@@ -294,7 +300,7 @@ async fn status(args: &Status, home: &Home, json: bool) -> Outcome {
             "{}",
             serde_json::json!({
                 "chain": chain.to_string(), "tolerates": tolerated, "own": network.own.is_some(),
-                "outbox": waiting, "outbox_bytes": waiting_bytes, "validators": validators,
+                "outbox": waiting, "outbox_bytes": waiting_bytes, "trouble": trouble, "validators": validators,
                 "refused": refused.iter().map(|(reason, count)| serde_json::json!({
                     "reason": reason, "receipts": count,
                 })).collect::<Vec<_>>(),
@@ -330,6 +336,12 @@ async fn status(args: &Status, home: &Home, json: bool) -> Outcome {
             grouped(waiting),
             grouped(waiting_bytes)
         );
+        if let Some(reason) = trouble {
+            say!(
+                "the last try to settle them in the background failed: {}",
+                printable(&reason)
+            );
+        }
         for (reason, count) in &refused {
             say!(
                 "set aside on this machine, refused for good: {}: {}",
@@ -342,7 +354,7 @@ async fn status(args: &Status, home: &Home, json: bool) -> Outcome {
         return Err(if json {
             Failure::reported()
         } else {
-            Failure::environment("no validator answered")
+            ended.unwrap_or_else(|| Failure::environment("no validator answered"))
         });
     }
     Ok(())
@@ -387,13 +399,17 @@ async fn submit(args: &Submit, home: &Home, json: bool) -> Outcome {
 async fn settle(args: &Settle, home: &Home, json: bool) -> Outcome {
     if args.background {
         std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).or_environment("wait")?;
-        return match args.which.find(home)? {
-            // Nobody is there to be told: what is not settled stays in the outbox.
-            Some(network) => attend(&network, home)
-                .await
-                .map_err(|_| Failure::reported()),
-            None => Ok(()),
+        let Some(network) = args.which.find(home)? else {
+            return Ok(());
         };
+        let attended = attend(&network, home).await;
+        // Nobody is there to be told: what is not settled stays in the outbox, and the next run says why.
+        match &attended {
+            Err(failure) => network.note_trouble(home, Some(failure)),
+            Ok(true) => network.note_trouble(home, None),
+            Ok(false) => {}
+        }
+        return attended.map(|_| ()).map_err(|_| Failure::reported());
     }
     let network = args.which.get(home)?;
     let outbox = network.outbox(home)?;
@@ -413,33 +429,36 @@ const LOOKS: Duration = Duration::from_millis(100);
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// Settles what is in an outbox and what comes until none has been settled for a while. Returns at once if another process does,
-/// and as soon as the outbox is gone: whoever removes a data directory waits for nobody.
-async fn attend(network: &Network, home: &Home) -> Outcome {
+/// and as soon as the outbox is gone: whoever removes a data directory waits for nobody. Whether nothing is left.
+async fn attend(network: &Network, home: &Home) -> Result<bool, Failure> {
     let outbox = network.outbox(home)?;
     let folder = network.outbox_folder(home);
-    tokio::select! {
-        outcome = attend_to(&outbox, network, home) => outcome,
-        () = own::gone(&folder) => Ok(()),
-    }
-}
-
-async fn attend_to(outbox: &Outbox, network: &Network, home: &Home) -> Outcome {
     let waits = || outbox.waiting().or_environment("look at the outbox");
     while let Some(attending) = outbox.attend().or_environment("lock the outbox")? {
         let mut reached = network.client(home).await?;
-        let is_stuck = tend(outbox, network, home, &mut reached).await;
+        let tended = tokio::select! {
+            tended = tend(&outbox, network, home, &mut reached) => Some(tended),
+            () = own::gone(&folder) => None,
+        };
         // While it is still this process that attends: another one would find a node that is about to stop.
-        reached.0.close().await;
+        let ended = reached.0.close().await;
         drop(attending);
+        let Some(tended) = tended else {
+            return Ok(false);
+        };
+        let is_stuck = tended.map_err(|failure| ended.unwrap_or(failure))?;
         // Whoever appended a moment ago may have seen this process attend.
-        if is_stuck? || waits()? == 0 {
+        if is_stuck || waits()? == 0 {
             break;
         }
     }
-    Ok(())
+    Ok(waits()? == 0)
 }
 
 /// Settles what comes until none has been settled for a while. Whether something is left that could not be.
+///
+/// # Errors
+/// The last failure, if nothing was settled since.
 async fn tend(
     outbox: &Outbox,
     network: &Network,
@@ -448,17 +467,19 @@ async fn tend(
 ) -> Result<bool, Failure> {
     let key = home.node_key()?;
     let (mut since, mut pause, mut is_stuck) = (Instant::now(), PAUSE, false);
+    let mut failed = None;
     while since.elapsed() < ATTENDS {
         if outbox.waiting().or_environment("look at the outbox")? > 0 {
             match settle_all(network, outbox, &reached.1, &key).await {
-                Ok(0) => is_stuck = true,
+                Ok(0) => (is_stuck, failed) = (true, None),
                 Ok(_) => {
-                    (since, pause, is_stuck) = (Instant::now(), PAUSE, false);
+                    (since, pause, is_stuck, failed) = (Instant::now(), PAUSE, false, None);
                 }
                 // Runs that end meanwhile rely on this process; a network may come back.
                 Err(failure) if failure.is_environment() => {
+                    failed = Some(failure);
                     tokio::time::sleep(pause).await;
-                    (pause, is_stuck) = (pause * 2, true);
+                    pause *= 2;
                     if reached.0.may_have_moved() {
                         let anew = network.client(home).await?;
                         std::mem::replace(reached, anew).0.close().await;
@@ -469,16 +490,33 @@ async fn tend(
         }
         tokio::time::sleep(LOOKS).await;
     }
-    Ok(is_stuck)
+    match failed {
+        Some(failure) => Err(failure),
+        None => Ok(is_stuck),
+    }
 }
 
-/// Settles everything that waits in an outbox.
+/// Settles everything that waits in an outbox. Where another process ran this machine's own node, and may have stopped it
+/// meanwhile, it is tried once more.
 pub(crate) async fn empty(network: &Network, outbox: &Outbox, home: &Home) -> Result<u64, Failure> {
     let key = home.node_key()?;
-    let (endpoint, client) = network.client(home).await?;
-    let settled = settle_all(network, outbox, &client, &key).await;
-    endpoint.close().await;
-    settled
+    let mut is_second = false;
+    loop {
+        let (way, client) = network.client(home).await?;
+        let settled = settle_all(network, outbox, &client, &key).await;
+        let may_have_moved = way.may_have_moved();
+        let ended = way.close().await;
+        match settled {
+            Ok(settled) => {
+                network.note_trouble(home, None);
+                return Ok(settled);
+            }
+            Err(failure) if failure.is_environment() && may_have_moved && !is_second => {
+                is_second = true;
+            }
+            Err(failure) => return Err(ended.unwrap_or(failure)),
+        }
+    }
 }
 
 /// Settles everything that waits in an outbox; waits its turn if another process does.
@@ -543,12 +581,12 @@ async fn prove(args: &Prove, home: &Home, json: bool) -> Outcome {
         true => client.prove_cosigned(digest, wait).await,
         false => client.prove(digest, wait).await,
     };
-    endpoint.close().await;
+    let ended = endpoint.close().await;
     let proof = proof.map_err(|error| match &error {
         ClientError::Nobody(AskError::Refused(refused)) if refused.code == RefusedCode::NotYet => {
             Failure::no(&error).advise("`tally ledger submit` settles a receipt")
         }
-        _ => Failure::environment(&error),
+        _ => ended.unwrap_or_else(|| Failure::environment(&error)),
     })?;
     std::fs::write(&out, &proof).or_environment(format_args!("write {}", out.display()))?;
     if json {
@@ -593,7 +631,7 @@ async fn explore(args: &ExplorerArgs, home: &Home, json: bool) -> Outcome {
 }
 
 fn policy(args: &PolicyOf, home: &Home, json: bool) -> Outcome {
-    let policy = args.which.get(home)?.genesis.log_policy_text();
+    let policy = args.which.existing(home)?.genesis.log_policy_text();
     if json {
         say!("{}", serde_json::json!({ "policy": policy }));
     } else {
@@ -613,9 +651,11 @@ async fn account(args: &Account, home: &Home, json: bool) -> Outcome {
     let (endpoint, client) = network.client(home).await?;
     let account = client.account(AccountId::new(key)).await;
     let node = client.node(tally_ledger::NodeId::new(key)).await;
-    endpoint.close().await;
-    let account = account.or_environment("ask the network")?;
-    let node = node.or_environment("ask the network")?;
+    let ended = endpoint.close().await;
+    let answered = account.and_then(|account| Ok((account, node?)));
+    let (account, node) = answered
+        .or_environment("ask the network")
+        .map_err(|failure| ended.unwrap_or(failure))?;
     if json {
         say!(
             "{}",

@@ -162,14 +162,16 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
         if let Some(folder) = receipts {
             write_receipts(&folder, &live, &report)?;
         }
-        let settling = settling
-            .map(|settling| settling.keep(&live, &report))
-            .transpose()?;
+        let settling = match settling {
+            Some(settling) => settling.keep(&live, &report)?,
+            None => None,
+        };
         let ended = finish(&report, &journal, &screen, json);
         if let Some(settling) = settling {
             if !json {
                 settling.say_where();
             }
+            settling.say_trouble(&home);
             settling.begin();
         }
         ended

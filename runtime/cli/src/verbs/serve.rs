@@ -120,6 +120,11 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
     let is_own = network
         .as_ref()
         .is_some_and(|network| network.own.is_some());
+    // Before a node is waited for: an address that is taken is said at once.
+    let listener = runtime
+        .block_on(tokio::net::TcpListener::bind(args.listen))
+        .or_environment(format_args!("listen on {}", args.listen))
+        .map_err(|failure| failure.advise("name another port: --listen 127.0.0.1:PORT"))?;
     let (mut endpoint, mut _node) = (None, None);
     if let Some(network) = network {
         match runtime.block_on(watch(&network, keeper.clone(), &home)) {
@@ -153,10 +158,6 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
         .sign_in_secret()
         .or_environment("make a sign-in link")?;
     runtime.block_on(async {
-        let listener = tokio::net::TcpListener::bind(args.listen)
-            .await
-            .or_environment(format_args!("listen on {}", args.listen))
-            .map_err(|failure| failure.advise("name another port: --listen 127.0.0.1:PORT"))?;
         let address = listener.local_addr().or_environment("listen")?;
         let base = format!("http://{}", shown(address));
         let link = format!("{base}/console/sign-in?secret={secret}");

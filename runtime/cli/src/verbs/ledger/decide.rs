@@ -104,7 +104,7 @@ pub(crate) async fn run(verb: Verb, home: &Home, json: bool) -> Outcome {
 }
 
 async fn draft(args: &Draft, home: &Home, json: bool) -> Outcome {
-    let network = args.which.get(home)?;
+    let network = args.which.existing(home)?;
     let text = read(&args.description)?;
     let description = Description::parse(&text).or_misuse(format_args!(
         "use {} as a description",
@@ -139,7 +139,7 @@ async fn draft(args: &Draft, home: &Home, json: bool) -> Outcome {
 }
 
 async fn show(args: &Show, home: &Home, json: bool) -> Outcome {
-    let network = args.which.get(home)?;
+    let network = args.which.existing(home)?;
     let file = decision(&args.file, &network)?;
     let governance = governance(&network, home).await?;
     is_next(&file, &governance)?;
@@ -148,7 +148,7 @@ async fn show(args: &Show, home: &Home, json: bool) -> Outcome {
 }
 
 async fn sign(args: &Sign, home: &Home, json: bool) -> Outcome {
-    let network = args.which.get(home)?;
+    let network = args.which.existing(home)?;
     let mut file = decision(&args.file, &network)?;
     let key = vote_key(&node::key_file(args.key.as_deref(), home)?)?;
     let governance = governance(&network, home).await?;
@@ -165,7 +165,7 @@ async fn sign(args: &Sign, home: &Home, json: bool) -> Outcome {
 }
 
 async fn submit(args: &Submit, home: &Home, json: bool) -> Outcome {
-    let mut network = args.which.get(home)?;
+    let mut network = args.which.existing(home)?;
     let mut all = args.files.iter();
     let first = all.next().expect("clap requires one");
     let mut file = decision(first, &network)?;
@@ -180,8 +180,8 @@ async fn submit(args: &Submit, home: &Home, json: bool) -> Outcome {
         .extend(new.iter().map(|(_, located)| *located));
     let (endpoint, client) = network.client(home).await?;
     let made = hand_in(&file, &client).await;
-    endpoint.close().await;
-    let governance = made?;
+    let ended = endpoint.close().await;
+    let governance = made.map_err(|failure| ended.unwrap_or(failure))?;
     if json {
         say!(
             "{}",
@@ -241,8 +241,10 @@ const WHO: &str = "learn from the network who votes and what was decided";
 async fn governance(network: &Network, home: &Home) -> Result<Governance, Failure> {
     let (endpoint, client) = network.client(home).await?;
     let governance = client.governance().await;
-    endpoint.close().await;
-    governance.or_environment(WHO)
+    let ended = endpoint.close().await;
+    governance
+        .or_environment(WHO)
+        .map_err(|failure| ended.unwrap_or(failure))
 }
 
 fn read(path: &Path) -> Result<String, Failure> {
