@@ -23,6 +23,7 @@ use crate::store::{Damaged, LoadError, SharedVault, Store};
 
 pub use control::{ChangeError, Event, FindError, Forgot, Shown};
 pub use learning::{AskError, DryRun, LearnError, Learnt, Refused};
+pub(crate) use phrasing::assemble;
 pub use phrasing::{By, Draft, NotTaken, Phrased, Sentence};
 pub use recalling::{Cited, Hit, Layer, Mode, RecallError, Recalled, Search};
 pub use remembering::{RememberError, Remembered, Turn, TurnError};

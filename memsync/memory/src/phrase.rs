@@ -2,16 +2,16 @@
 //!
 //! A model is shown facts about the owner by small numbers from 1, and answers with sentences, each with the numbers that it
 //! rests on. It may order and join them, and no more: a sentence is the words of its facts, each fact whole and in its order,
-//! about the owner in the third person ("they" for "I"), with [`JOINERS`] between. So every name, number and date in it was
-//! said, and nothing is denied, or said of somebody, that was not. A sentence that is anything else is stopped by one of
-//! [`Stop`], and code's own rendering takes its place (`memory/phrasing.rs`).
+//! about the owner in the third person ("they" for "I"), with [`JOINERS`] between. Only facts that begin with "I" are joined, each
+//! with its own "they" behind a mark, so that nothing is denied, or said of somebody, by what stands beside it. What is given
+//! out has the capitals and marks of the facts, whatever the model wrote. A sentence that is anything else is stopped by one
+//! of [`Stop`], and code's own rendering takes its place (`memory/phrasing.rs`).
 
 use std::ops::Range;
 
 use serde::Deserialize;
 
 use crate::model::{Ask, Form, Message};
-use crate::record::Modality;
 use crate::{secrets, speech};
 
 /// The name of this shape, in records of calls. Its words are part of it: other words, another number.
@@ -24,18 +24,25 @@ const SENTENCE_MAX: usize = 600;
 const TOKENS: (u32, u32) = (128, 48);
 const TOKENS_MAX: u32 = 1_536;
 
-const SYSTEM: &str = "Write a short biography of a person from numbered facts that they stated. Answer with JSON: sentences, each with the numbers of the facts that it says. Take the words of each fact whole and in their order, and only turn them into the third person: they for I, them for me, their for my, they are for I'm. Put facts that belong together into one sentence, with commas, \"and\" or \"also\" between them; after the first of them \"they\" may be left out. Add no other word: no name, no number, no explanation. Say each fact once.";
+const SYSTEM: &str = "Write a short biography of a person from numbered facts that they stated. Answer with JSON: sentences, each with the numbers of the facts that it says. Take the words of each fact whole and in their order, and only turn them into the third person: they for I, them for me, their for my, they are for I'm. Facts that begin with I and belong together may stand in one sentence, each with its own \"they\" after a comma and \"and\"; every other fact is a sentence of its own. Add no other word: no name, no number, no explanation. Say each fact once.";
 /// Facts, and what is to be answered.
 const EXAMPLE_FACTS: [&str; 3] = [
     "I live in Ghent",
     "my dog is called Rex",
     "I'm allergic to peanuts",
 ];
-const EXAMPLE_ANSWER: &str = r#"{"sentences":[{"facts":[1,3],"sentence":"They live in Ghent and are allergic to peanuts."},{"facts":[2],"sentence":"Their dog is called Rex."}]}"#;
+const EXAMPLE_ANSWER: &str = r#"{"sentences":[{"facts":[1,3],"sentence":"They live in Ghent, and they are allergic to peanuts."},{"facts":[2],"sentence":"Their dog is called Rex."}]}"#;
 const SCHEMA: &str = r#"{"type":"object","properties":{"sentences":{"type":"array","maxItems":64,"items":{"type":"object","properties":{"facts":{"type":"array","minItems":1,"maxItems":8,"items":{"type":"integer","minimum":1,"maximum":64}},"sentence":{"type":"string"}},"required":["facts","sentence"],"additionalProperties":false}}},"required":["sentences"],"additionalProperties":false}"#;
 
-/// Words that may stand between those of facts. None of them denies, asks, supposes or says when.
-const JOINERS: [&str; 5] = ["and", "also", "too", "furthermore", "moreover"];
+/// Words that may stand between those of facts. None of them denies, asks, supposes, weighs or says when, and none means anything
+/// else before the words of a fact.
+const JOINERS: [&str; 4] = ["and", "also", "furthermore", "moreover"];
+/// Marks of which one ends each fact of a sentence but the last: without it, "They hope so" and "they live in Ghent" were one.
+const JOINTS: [&str; 3] = [",", ";", "."];
+/// Marks behind a word that are no part of it.
+const MARKS: [char; 6] = ['.', ',', ';', ':', '!', '…'];
+/// Words for others than the owner that would be taken for the owner's.
+const OTHERS: [&str; 6] = ["they", "them", "their", "theirs", "themselves", "they'd"];
 
 /// A sentence as a model proposes it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -49,14 +56,6 @@ pub(crate) struct Proposed {
 #[serde(deny_unknown_fields)]
 struct Proposal {
     sentences: Vec<Proposed>,
-}
-
-/// A fact as a sentence may say it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Told<'a> {
-    pub(crate) text: &'a str,
-    /// Whether it was planned.
-    pub(crate) planned: bool,
 }
 
 /// Why a model's sentence was not taken.
@@ -76,7 +75,9 @@ pub enum Stop {
     NotSaid,
     /// Words of its facts are missing.
     LeftOut,
-    /// It reads as if a fact were denied or planned that is not, or the other way round.
+    /// A fact that does not begin with "I" stands beside another: it is not clear whose "they" and "their" are.
+    Whose,
+    /// It reads as if a fact were denied that is not.
     Denial,
 }
 
@@ -92,6 +93,7 @@ impl Stop {
             Self::Secret => "secret",
             Self::NotSaid => "not-said",
             Self::LeftOut => "left-out",
+            Self::Whose => "whose",
             Self::Denial => "denial",
         }
     }
@@ -131,75 +133,112 @@ pub(crate) fn read(answer: &str) -> Option<Vec<Proposed>> {
     Some(read.sentences)
 }
 
+/// Whether a sentence can say a fact: one in English, as the third person is English, in which nobody else is "they".
+pub(crate) fn may_say(fact: &str) -> bool {
+    Clause::of(fact).is_some()
+}
+
 /// The sentence as it is given out, if it says these facts and nothing else.
-pub(crate) fn judge(sentence: &str, facts: &[Told<'_>]) -> Result<String, Stop> {
+pub(crate) fn judge(sentence: &str, facts: &[&str]) -> Result<String, Stop> {
     if facts.is_empty() {
         return Err(Stop::NoFacts);
     }
     if sentence.len() > SENTENCE_MAX {
         return Err(Stop::TooLong);
     }
-    let sentence = sentence.split_whitespace().collect::<Vec<_>>().join(" ");
-    if !secrets::find(&sentence).is_empty() {
+    let clauses: Vec<Clause> = facts
+        .iter()
+        .map(|fact| Clause::of(fact).ok_or(Stop::NotSaid))
+        .collect::<Result<_, Stop>>()?;
+    let runs = runs(&words(sentence), clauses)?;
+    if runs.len() > 1 && !runs.iter().all(|run| run.clause.is_owners) {
+        return Err(Stop::Whose);
+    }
+    let (text, ranges) = rendered(&runs);
+    if !secrets::find(&text).is_empty() {
         return Err(Stop::Secret);
     }
-    let runs = runs(&words(&sentence), facts)?;
-    let is_plain =
-        |one: &Told<'_>| !one.planned && speech::modality(one.text, one.text) == Modality::Asserted;
-    let are_plain = facts.iter().all(is_plain);
-    for run in &runs {
-        // Without its subject a clause goes on with the one before: "They don't study and work at Google".
-        if (run.goes_on && !are_plain)
-            || speech::leaves_a_denial_out(&sentence[run.bytes.clone()], &sentence)
-        {
-            return Err(Stop::Denial);
-        }
+    if ranges
+        .into_iter()
+        .any(|range| speech::leaves_a_denial_out(&text[range], &text))
+    {
+        return Err(Stop::Denial);
     }
-    let mut sentence = sentence.trim_end_matches([',', ';', ':', ' ']).to_owned();
-    if !sentence.ends_with(['.', '!', '…']) {
-        sentence.push('.');
-    }
-    Ok(sentence)
+    Ok(text)
 }
 
-/// The words of one fact in a sentence.
+/// Facts in their order, as a sentence; and where each stands in it.
+fn rendered(runs: &[Run]) -> (String, Vec<Range<usize>>) {
+    let mut text = String::new();
+    let mut ranges = Vec::with_capacity(runs.len());
+    for run in runs {
+        let mut told = run.clause.text.clone();
+        match run.mark.as_str() {
+            "" | "." => {
+                if !text.is_empty() {
+                    text.push_str(". ");
+                }
+                told = capital(&told);
+            }
+            mark => {
+                text.push_str(mark);
+                text.push_str(&run.joiners);
+                text.push(' ');
+            }
+        }
+        ranges.push(text.len()..text.len() + told.len());
+        text.push_str(&told);
+    }
+    text.push('.');
+    (text, ranges)
+}
+
+/// A text with its first letter large.
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| {
+        first.to_uppercase().chain(letters).collect()
+    })
+}
+
+/// A fact in a sentence.
 struct Run {
-    bytes: Range<usize>,
-    /// Whether it has no subject of its own: that of the run before it is meant.
-    goes_on: bool,
+    /// What ends the one before it; nothing before the first.
+    mark: String,
+    /// Words between that mark and this fact, a space before each.
+    joiners: String,
+    clause: Clause,
 }
 
 /// The words of a sentence as those of its facts, each once, with nothing but joiners between.
-fn runs(said: &[Word], facts: &[Told<'_>]) -> Result<Vec<Run>, Stop> {
-    let mut left: Vec<Vec<String>> = facts.iter().map(|one| third_person(one.text)).collect();
+fn runs(said: &[Word<'_>], mut left: Vec<Clause>) -> Result<Vec<Run>, Stop> {
     let mut runs: Vec<Run> = Vec::new();
-    let mut is_owner = false;
+    let (mut mark, mut joiners) = ("", String::new());
     let mut rest = said;
     while let Some(first) = rest.first() {
         // Of several that fit the longest: the others may be the beginning of it.
         let next = left
             .iter()
             .enumerate()
-            .filter_map(|(at, fact)| {
-                if begins(rest, fact) {
-                    return Some((fact.len(), at, false));
-                }
-                let (subject, predicate) = fact.split_first()?;
-                let goes_on = is_owner && subject == "they" && !predicate.is_empty();
-                (goes_on && begins(rest, predicate)).then_some((predicate.len(), at, true))
-            })
+            .filter(|(_, clause)| clause.begins(rest))
+            .map(|(at, clause)| (clause.words.len(), at))
             .max();
         match next {
-            Some((len, at, goes_on)) => {
+            Some(_) if !runs.is_empty() && !JOINTS.contains(&mark) => return Err(Stop::NotSaid),
+            Some((len, at)) => {
                 runs.push(Run {
-                    bytes: first.bytes.start..rest[len - 1].bytes.end,
-                    goes_on,
+                    mark: mark.to_owned(),
+                    joiners: std::mem::take(&mut joiners),
+                    clause: left.swap_remove(at),
                 });
-                let fact = left.swap_remove(at);
-                is_owner = fact.first().is_some_and(|subject| subject == "they");
+                mark = rest[len - 1].marks.as_str();
                 rest = &rest[len..];
             }
-            None if JOINERS.contains(&first.text.as_str()) => rest = &rest[1..],
+            None if JOINERS.contains(&first.text.as_str()) => {
+                joiners.push(' ');
+                joiners.push_str(&first.text);
+                rest = &rest[1..];
+            }
             None => return Err(Stop::NotSaid),
         }
     }
@@ -210,31 +249,30 @@ fn runs(said: &[Word], facts: &[Told<'_>]) -> Result<Vec<Run>, Stop> {
     }
 }
 
-/// Whether words begin with these, of which there is at least one.
-fn begins(said: &[Word], fact: &[String]) -> bool {
-    !fact.is_empty()
-        && said.len() >= fact.len()
-        && said.iter().zip(fact).all(|(said, word)| said.text == *word)
-}
-
-struct Word {
+struct Word<'a> {
     /// In lower case, without the marks behind it.
     text: String,
-    bytes: Range<usize>,
+    /// As it was written, without the marks behind it.
+    written: &'a str,
+    /// The marks behind it.
+    marks: String,
 }
 
 /// The words of a text. Marks of sentences behind a word are no part of it; every other character is, so that `5%`, `-5` and
 /// `Ghent?` are none of `5` and `Ghent`. Of "I'm" and its like the two words.
-fn words(text: &str) -> Vec<Word> {
-    let mut found = Vec::new();
-    let mut at = 0;
+fn words(text: &str) -> Vec<Word<'_>> {
+    let mut found: Vec<Word<'_>> = Vec::new();
     for part in text.split_whitespace() {
-        let start = text[at..].find(part).map_or(at, |from| at + from);
-        at = start + part.len();
-        let bare = part.trim_end_matches(['.', ',', ';', ':', '!', '…']);
-        let lower = bare.replace('’', "'").to_lowercase();
+        let written = part.trim_end_matches(MARKS);
+        let marks = &part[written.len()..];
+        let lower = written.replace('’', "'").to_lowercase();
         let two = match lower.as_str() {
-            "" => continue,
+            "" => {
+                if let Some(before) = found.last_mut() {
+                    before.marks.push_str(marks);
+                }
+                continue;
+            }
             "i'm" => Some(("i", "am")),
             "i've" => Some(("i", "have")),
             "i'll" => Some(("i", "will")),
@@ -243,56 +281,95 @@ fn words(text: &str) -> Vec<Word> {
             "they'll" => Some(("they", "will")),
             _ => None,
         };
-        let texts = match two {
-            Some((first, second)) => vec![first.to_owned(), second.to_owned()],
-            None => vec![lower],
+        let (text, written) = match two {
+            Some((subject, verb)) => {
+                found.push(Word {
+                    text: subject.to_owned(),
+                    written: subject,
+                    marks: String::new(),
+                });
+                (verb.to_owned(), verb)
+            }
+            None => (lower, written),
         };
-        found.extend(texts.into_iter().map(|text| Word {
+        found.push(Word {
             text,
-            bytes: start..start + bare.len(),
-        }));
+            written,
+            marks: marks.to_owned(),
+        });
     }
     found
 }
 
 /// What the owner says, as it is said of them.
-fn third_person(text: &str) -> Vec<String> {
-    let own = words(text);
-    let mut told = Vec::with_capacity(own.len());
-    let mut is_after_i = false;
-    for word in own {
-        let other = match word.text.as_str() {
-            "i" => "they",
-            "me" => "them",
-            "my" => "their",
-            "mine" => "theirs",
-            "myself" => "themselves",
-            "i'd" => "they'd",
-            "am" if is_after_i => "are",
-            "was" if is_after_i => "were",
-            "wasn't" if is_after_i => "weren't",
-            same => same,
+struct Clause {
+    /// What a sentence has to say, in lower case and without marks.
+    words: Vec<String>,
+    /// The same as it is given out, with the capitals and the marks of the fact, but for the marks at its end.
+    text: String,
+    /// Whether it begins with "I".
+    is_owners: bool,
+}
+
+impl Clause {
+    /// None of a fact that no sentence can say.
+    fn of(fact: &str) -> Option<Self> {
+        let own = words(fact);
+        if own.is_empty()
+            || own.iter().any(|word| OTHERS.contains(&word.text.as_str()))
+            || !speech::is_english(fact)
+        {
+            return None;
+        }
+        let is_owners = matches!(own[0].text.as_str(), "i" | "i'd");
+        let mut clause = Self {
+            words: Vec::with_capacity(own.len()),
+            text: String::with_capacity(fact.len()),
+            is_owners,
         };
-        told.push(other.to_owned());
-        is_after_i = word.text == "i";
+        let (mut is_after_i, mut marks) = (false, "");
+        for word in &own {
+            let told = match word.text.as_str() {
+                "i" => "they",
+                "me" => "them",
+                "my" => "their",
+                "mine" => "theirs",
+                "myself" => "themselves",
+                "i'd" => "they'd",
+                "am" if is_after_i => "are",
+                "was" if is_after_i => "were",
+                "wasn't" if is_after_i => "weren't",
+                same => same,
+            };
+            if !clause.words.is_empty() {
+                clause.text.push_str(marks);
+                clause.text.push(' ');
+            }
+            clause.text.push_str(if told == word.text {
+                word.written
+            } else {
+                told
+            });
+            clause.words.push(told.to_owned());
+            marks = &word.marks;
+            is_after_i = word.text == "i";
+        }
+        Some(clause)
     }
-    told
+
+    /// Whether words begin with those of this one.
+    fn begins(&self, said: &[Word<'_>]) -> bool {
+        said.len() >= self.words.len()
+            && said
+                .iter()
+                .zip(&self.words)
+                .all(|(said, word)| said.text == *word)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn judged(sentence: &str, facts: &[&str]) -> Result<String, Stop> {
-        let facts: Vec<Told<'_>> = facts
-            .iter()
-            .map(|&text| Told {
-                text,
-                planned: false,
-            })
-            .collect();
-        judge(sentence, &facts)
-    }
 
     #[test]
     fn the_example_is_of_the_form_and_says_its_facts() {
@@ -303,7 +380,7 @@ mod tests {
                 .iter()
                 .map(|number| EXAMPLE_FACTS[*number as usize - 1])
                 .collect();
-            assert_eq!(judged(&one.sentence, &facts), Ok(one.sentence));
+            assert_eq!(judge(&one.sentence, &facts), Ok(one.sentence));
         }
         let ask = asked(SHAPE, &["I eat\nmeat".to_owned()]).expect("of this shape");
         assert_eq!(
@@ -319,7 +396,7 @@ mod tests {
     fn a_sentence_joins_facts_in_the_third_person_and_does_nothing_else() {
         for (sentence, facts) in [
             (
-                "They are a nurse, live in Ghent and also have two cats.",
+                "They are a nurse, they live in Ghent, and also they have two cats.",
                 &["I live in Ghent", "I've two cats", "I'm a nurse"][..],
             ),
             ("Their boss hates them.", &["My boss hates me"][..]),
@@ -328,16 +405,19 @@ mod tests {
                 &["I live in Ghent", "I don't eat meat"][..],
             ),
             ("They were a baker.", &["I was a baker"][..]),
-            ("Ich wohne in Gent.", &["Ich wohne in Gent"][..]),
+            (
+                "They refuse to drink alcohol; they eat meat. They were a baker.",
+                &["I eat meat", "I was a baker", "I refuse to drink alcohol"][..],
+            ),
         ] {
             assert_eq!(
-                judged(sentence, facts).as_deref(),
+                judge(sentence, facts).as_deref(),
                 Ok(sentence),
                 "{sentence}"
             );
         }
         assert_eq!(
-            judged("They live\nin  Ghent,", &["I live in Ghent"]).as_deref(),
+            judge("They live\nin  Ghent,", &["I live in Ghent"]).as_deref(),
             Ok("They live in Ghent.")
         );
     }
@@ -379,39 +459,146 @@ mod tests {
                 Stop::NotSaid,
             ),
             (
-                "They don't study and work at Initech.",
+                "They don't study, also they work at Initech.",
                 &["I don't study", "I work at Initech"][..],
                 Stop::Denial,
             ),
         ] {
-            assert_eq!(judged(sentence, facts), Err(stop), "{sentence}");
+            assert_eq!(judge(sentence, facts), Err(stop), "{sentence}");
         }
         let long = "and ".repeat(200);
-        assert_eq!(judged(&long, live), Err(Stop::TooLong));
+        assert_eq!(judge(&long, live), Err(Stop::TooLong));
         let card = "They pay with 4111 1111 1111 1111.";
         assert_eq!(
-            judged(card, &["I pay with 4111 1111 1111 1111"]),
+            judge(card, &["I pay with 4111 1111 1111 1111"]),
             Err(Stop::Secret)
         );
     }
 
     #[test]
-    fn a_plan_does_not_spread_to_what_is_so() {
-        let facts = [
-            Told {
-                text: "I'm moving to Rome",
-                planned: true,
-            },
-            Told {
-                text: "I work at Initech",
-                planned: false,
-            },
-        ];
+    fn no_fact_of_a_sentence_goes_on_with_the_one_before() {
+        for (joined, apart, facts) in [
+            (
+                "They refuse to drink alcohol and eat meat.",
+                "They refuse to drink alcohol, and they eat meat.",
+                ["I refuse to drink alcohol", "I eat meat"],
+            ),
+            (
+                "They have a sister who was in prison and worked at Initech.",
+                "They have a sister who was in prison, and they worked at Initech.",
+                ["I have a sister who was in prison", "I worked at Initech"],
+            ),
+            (
+                "They don't study and work at Initech.",
+                "They don't study, and they work at Initech.",
+                ["I don't study", "I work at Initech"],
+            ),
+            (
+                "They are moving to Rome and work at Initech.",
+                "They are moving to Rome, and they work at Initech.",
+                ["I'm moving to Rome", "I work at Initech"],
+            ),
+            // Its own subject alone is not enough.
+            (
+                "They think they have a cold and they work at Initech.",
+                "They think they have a cold, and they work at Initech.",
+                ["I think I have a cold", "I work at Initech"],
+            ),
+            (
+                "They hope so they live in Ghent.",
+                "They hope so, they live in Ghent.",
+                ["I hope so", "I live in Ghent"],
+            ),
+        ] {
+            assert_eq!(judge(joined, &facts), Err(Stop::NotSaid), "{joined}");
+            assert_eq!(judge(apart, &facts).as_deref(), Ok(apart));
+        }
+    }
+
+    #[test]
+    fn they_are_the_owner_and_nobody_else() {
+        for (sentence, facts) in [
+            (
+                "They live in Ghent and fired them.",
+                &["I live in Ghent", "They fired me"][..],
+            ),
+            ("They fired them.", &["They fired me"][..]),
+            ("They like their dog.", &["I like their dog"][..]),
+            ("They think they'd win.", &["I think they'd win"][..]),
+        ] {
+            assert_eq!(judge(sentence, facts), Err(Stop::NotSaid), "{sentence}");
+        }
+        for (sentence, facts) in [
+            (
+                "Their parents are divorced, and they live in Rome.",
+                ["My parents are divorced", "I live in Rome"],
+            ),
+            (
+                "They have two sisters, and their dog is Rex.",
+                ["I have two sisters", "my dog is Rex"],
+            ),
+            (
+                "Their parents are divorced, and their dog is Rex.",
+                ["My parents are divorced", "my dog is Rex"],
+            ),
+        ] {
+            assert_eq!(judge(sentence, &facts), Err(Stop::Whose), "{sentence}");
+        }
+    }
+
+    #[test]
+    fn the_marks_and_capitals_of_a_fact_are_its_own() {
+        for (sentence, facts, given) in [
+            (
+                "Their sister, says their boss, is a liar.",
+                &["My sister says my boss is a liar"][..],
+                "Their sister says their boss is a liar.",
+            ),
+            (
+                "they live in the us. also they have a cat",
+                &["I live in the US", "I have a cat!"][..],
+                "They live in the US. They have a cat.",
+            ),
+            (
+                "They live in Ghent not in Brussels.",
+                &["I live in Ghent, not in Brussels"][..],
+                "They live in Ghent, not in Brussels.",
+            ),
+            (
+                "They ARE a nurse .",
+                &["I'm a nurse"][..],
+                "They are a nurse.",
+            ),
+            (
+                "Also, they live in Ghent,",
+                &["I live in Ghent"][..],
+                "They live in Ghent.",
+            ),
+        ] {
+            assert_eq!(judge(sentence, facts).as_deref(), Ok(given), "{sentence}");
+        }
+    }
+
+    #[test]
+    fn a_joiner_is_no_word_of_what_follows_it() {
         assert_eq!(
-            judge("They are moving to Rome and work at Initech.", &facts),
-            Err(Stop::Denial)
+            judge(
+                "They love Ghent, too much of their salary goes to their ex.",
+                &["I love Ghent", "much of my salary goes to my ex"]
+            ),
+            Err(Stop::NotSaid)
         );
-        let apart = "They are moving to Rome, and they work at Initech.";
-        assert_eq!(judge(apart, &facts).as_deref(), Ok(apart));
+    }
+
+    #[test]
+    fn what_is_said_in_another_language_is_not_put_into_the_third_person_of_english() {
+        for (sentence, fact) in [
+            ("Them gusta el café.", "Me gusta el café"),
+            ("Ich wohne in Gent.", "Ich wohne in Gent"),
+        ] {
+            assert!(!may_say(fact), "{fact}");
+            assert_eq!(judge(sentence, &[fact]), Err(Stop::NotSaid));
+        }
+        assert!(may_say("I live in Ghent"));
     }
 }

@@ -108,6 +108,11 @@ pub fn begins_with_the_speaker(text: &str) -> bool {
     BEGINS_WITH_I.is_match(text.trim_start())
 }
 
+/// Whether a text is in English, by its short words, and in no other language that is known here.
+pub(crate) fn is_english(text: &str) -> bool {
+    languages::of(text).is_empty()
+}
+
 /// Whether this tells a machine what to do rather than somebody what is so.
 #[must_use]
 pub fn is_command(span: &str, sentence: &str) -> bool {
@@ -332,6 +337,16 @@ mod tests {
             .map(|part| &open[part])
             .collect();
         assert_eq!(left, ["a"]);
+    }
+
+    #[test]
+    fn a_text_is_english_if_it_is_in_no_other_language() {
+        for text in ["I live in Ghent", "I've two cats", "my dog is called Rex"] {
+            assert!(is_english(text), "{text}");
+        }
+        for text in ["Me gusta el café", "Ich wohne in Gent", "Xyzzy"] {
+            assert!(!is_english(text), "{text}");
+        }
     }
 
     #[test]

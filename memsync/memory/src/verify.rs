@@ -4,6 +4,7 @@
 //! episodes and held against the one; the model's proposal is put through the gates anew and held against the fact. Gates change: where
 //! the call's record names others than those of this program, another outcome is not a failure.
 
+use serde::Deserialize;
 use serde_json::Value;
 use tally_receipt::{
     Check, CommittedValue, Context, Digest, Field, Openings, Policy, Receipt, Status, Timestamp,
@@ -12,8 +13,8 @@ use tally_receipt::{
 
 use crate::extract::{self, Candidate};
 use crate::gates;
-use crate::ids::{FactId, MemoryId, SpanHash};
-use crate::memory::Memory;
+use crate::ids::{MemoryId, SpanHash};
+use crate::memory::{Memory, Phrased, Sentence, assemble};
 use crate::model::{self, Ask, Form, ReceiptParts};
 use crate::moment::Moment;
 use crate::record::{Call, Episode, Fact, Line};
@@ -40,6 +41,8 @@ pub mod codes {
     pub const ANSWER: &str = "answer";
     /// The owner said so.
     pub const OWNER: &str = "owner";
+    /// The bio says what the answer and the facts make, and says whose each sentence is.
+    pub const SENTENCES: &str = "sentences";
 }
 
 /// What the verifying side knows.
@@ -51,6 +54,34 @@ pub struct Trust<'a> {
     pub policy: Option<&'a Policy>,
     /// The weights that should have been used.
     pub weights: Option<Digest>,
+}
+
+/// A bio in a model's words, as it was printed.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct PrintedBio {
+    /// All of it.
+    pub bio: String,
+    /// Its sentences, in order.
+    pub sentences: Vec<Sentence>,
+    /// What the citations name.
+    pub citations: Vec<(u32, String)>,
+    /// The call; none if no model was asked.
+    pub call: Option<Call>,
+}
+
+impl From<&Phrased> for PrintedBio {
+    fn from(bio: &Phrased) -> Self {
+        Self {
+            bio: bio.text(),
+            sentences: bio.sentences.clone(),
+            citations: bio
+                .citations
+                .iter()
+                .map(|(number, id)| (*number, id.to_string()))
+                .collect(),
+            call: bio.call.clone(),
+        }
+    }
 }
 
 /// A memory that cannot be checked.
@@ -100,24 +131,25 @@ impl Memory {
         }
     }
 
-    /// Checks again a call that put facts into words ([`Phrased::call`](crate::Phrased)): that its receipt holds, and is of the
-    /// question that these facts make and of the answer that the record has.
-    pub fn verify_phrase(&self, call: &Call, trust: &Trust<'_>) -> Verdict {
-        let facts: Option<Vec<String>> = call
-            .facts
-            .iter()
-            .map(|id| self.told_at(id, call.at))
-            .collect();
-        let checks = match facts {
-            Some(facts) => {
-                let ask = phrase::asked(&call.shape, &facts);
-                check_receipt(call, ask.as_ref(), "facts", trust)
-            }
+    /// Checks again a bio in a model's words, and the call behind it: that the receipt holds and is of the question that these facts
+    /// make and of the answer that the record has, and that the bio says what that answer and these facts make, to the byte.
+    pub fn verify_phrase(&self, printed: &PrintedBio, trust: &Trust<'_>) -> Verdict {
+        let checks = match &printed.call {
             None => vec![Check::not_established(
-                codes::PROMPT,
-                "fact-gone",
-                "a fact that the model was shown is not here any more, so the prompt cannot be made again".to_owned(),
+                codes::RECEIPT,
+                "no-call",
+                "no model was asked".to_owned(),
             )],
+            Some(call) => match self.told_by(printed, call) {
+                Ok(texts) => {
+                    let shown = &texts[..call.facts.len()];
+                    let ask = phrase::asked(&call.shape, shown);
+                    let mut checks = check_receipt(call, ask.as_ref(), "facts", trust);
+                    checks.push(check_sentences(printed, call, &texts));
+                    checks
+                }
+                Err(check) => vec![check],
+            },
         };
         Verdict::new(
             METHOD,
@@ -127,26 +159,45 @@ impl Memory {
                 code::SIGNER_TRUSTED,
                 codes::PROMPT,
                 codes::ANSWER,
+                codes::SENTENCES,
             ],
             checks,
             vec![
                 "that what was said is true".into(),
                 "that these weights gave this answer: the signer says so".into(),
+                "that it says all that was to be said: what no model was shown may have been left out".into(),
             ],
         )
     }
 
-    /// What a fact said at a moment, as a bio shows it: itself, or what the owner had put in its place.
-    fn told_at(&self, id: &FactId, at: Moment) -> Option<String> {
-        let fact = &self.state.facts.get(id)?.value;
-        let correction = self
-            .state
-            .corrections
-            .iter()
-            .filter(|(_, one)| one.value.of == *id && one.value.at <= at)
-            .max_by_key(|(id, one)| (one.value.at, **id));
-        let text = correction.map_or(&fact.text, |(_, one)| &one.value.text);
-        Some(secrets::mask(text))
+    /// What a bio is to say, by its numbers: what each memory says that it cites. The first are the facts that the model was shown, each
+    /// as it says or as a correction of it does, whichever was in place then.
+    fn told_by(&self, printed: &PrintedBio, call: &Call) -> Result<Vec<String>, Check> {
+        let other = |sentence: &str| Check::fail(codes::SENTENCES, "other", sentence.to_owned());
+        let mut told = Vec::with_capacity(printed.citations.len());
+        for (expected, (number, name)) in (1..).zip(&printed.citations) {
+            if *number != expected {
+                return Err(other("its citations are not numbered in their order"));
+            }
+            let cited = self.find(name).ok();
+            let cited = cited.and_then(|id| self.state.fact_of(&id));
+            let Some((fact, said)) = cited else {
+                return Err(Check::not_established(
+                    codes::PROMPT,
+                    "fact-gone",
+                    "a fact that it cites is not here any more, so neither the prompt nor the bio can be made again"
+                        .to_owned(),
+                ));
+            };
+            if call.facts.get(told.len()).is_some_and(|id| *id != fact) {
+                return Err(other("it cites other facts than the model was shown"));
+            }
+            told.push(secrets::mask(&said.text));
+        }
+        if told.len() < call.facts.len() {
+            return Err(other("it cites fewer facts than the model was shown"));
+        }
+        Ok(told)
     }
 
     fn verify_fact(&self, fact: &Fact, trust: &Trust<'_>) -> Verdict {
@@ -292,6 +343,31 @@ impl Memory {
             .any(|candidate| judged(candidate).is_ok_and(|made| made == plain));
         checks.push(check_gates(passes, call.judged_by()));
         checks
+    }
+}
+
+/// Whether a bio is the one that a call's answer makes of these texts.
+fn check_sentences(printed: &PrintedBio, call: &Call, texts: &[String]) -> Check {
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let made = assemble(&texts, call.facts.len(), Some(&call.answer));
+    let all: Vec<&str> = printed
+        .sentences
+        .iter()
+        .map(|one| one.text.as_str())
+        .collect();
+    if made.sentences == printed.sentences && all.join(" ") == printed.bio {
+        Check::pass(
+            codes::SENTENCES,
+            "the bio is what the answer and the facts make, and each sentence is whose it says"
+                .to_owned(),
+        )
+    } else {
+        Check::fail(
+            codes::SENTENCES,
+            "other",
+            "the bio is not what the answer and the facts make: it was changed since, or made by another version of this program"
+                .to_owned(),
+        )
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use support::{Computer, Parrot, at, key, memory, says, sign};
 use tally_memory::profile::Length;
-use tally_memory::verify::{Trust, codes};
+use tally_memory::verify::{PrintedBio, Trust, codes};
 use tally_memory::{
     Answer, Ask, AskError, By, ChatModel, Dialect, Memory, MemoryId, ModelError, PHRASE_SHAPE,
     Phrased, Stop,
@@ -123,7 +123,7 @@ fn a_model_joins_facts_and_code_quotes_what_it_did_not_say() {
     let (_computer, mut memory) = known();
     let model = Scripted::saying(&[(
         &["<I live in Ghent>", "<I've been a nurse since 2019>"],
-        "They live in Ghent and have been a nurse since 2019.",
+        "They live in Ghent, and they have been a nurse since 2019.",
     )]);
     let bio = phrased(&memory, &model);
     says_all(&bio);
@@ -132,7 +132,7 @@ fn a_model_joins_facts_and_code_quotes_what_it_did_not_say() {
     assert!(
         first
             .text
-            .starts_with("They live in Ghent and have been a nurse since 2019. ["),
+            .starts_with("They live in Ghent, and they have been a nurse since 2019. ["),
         "{}",
         first.text
     );
@@ -147,7 +147,7 @@ fn a_model_joins_facts_and_code_quotes_what_it_did_not_say() {
     assert_eq!(shown.lines().count(), 3);
     assert!(!shown.contains("last month"), "{shown}");
 
-    let call = bio.call.expect("it was asked");
+    let call = bio.call.as_ref().expect("it was asked");
     assert_eq!((call.shape.as_str(), call.facts.len()), (PHRASE_SHAPE, 3));
     let policy = policy();
     let trust = Trust {
@@ -155,26 +155,79 @@ fn a_model_joins_facts_and_code_quotes_what_it_did_not_say() {
         policy: Some(&policy),
         weights: None,
     };
-    let verdict = memory.verify_phrase(&call, &trust);
+    let printed = PrintedBio::from(&bio);
+    let verdict = memory.verify_phrase(&printed, &trust);
     assert!(verdict.is_verified(), "{verdict}");
-    let mut other = call.clone();
-    other.answer.push(' ');
+    let mut other = printed.clone();
+    called(&mut other).answer.push(' ');
     let verdict = memory.verify_phrase(&other, &trust);
     assert_eq!(verdict.status_of(codes::ANSWER), Some(Status::Fail));
-    let mut other = call.clone();
-    other.facts.reverse();
-    let verdict = memory.verify_phrase(&other, &trust);
-    assert_eq!(verdict.status_of(codes::PROMPT), Some(Status::Fail));
     // The vault was not written, and what is forgotten cannot be shown again.
     assert_eq!(memory.log().len(), 1);
     memory
         .forget(&[MemoryId::Fact(call.facts[0])], "", at(5))
         .expect("forgotten");
-    let verdict = memory.verify_phrase(&call, &trust);
+    let verdict = memory.verify_phrase(&printed, &trust);
     assert_eq!(
         verdict.status_of(codes::PROMPT),
         Some(Status::NotEstablished)
     );
+}
+
+fn called(printed: &mut PrintedBio) -> &mut tally_memory::record::Call {
+    printed.call.as_mut().expect("it was asked")
+}
+
+#[test]
+fn a_bio_that_was_changed_after_it_was_printed_is_not_true() {
+    let (_computer, memory) = known();
+    let bio = phrased(
+        &memory,
+        &Scripted::saying(&[(&["<I live in Ghent>"], "They live in Ghent.")]),
+    );
+    let policy = policy();
+    let trust = Trust {
+        now: at(4),
+        policy: Some(&policy),
+        weights: None,
+    };
+    let printed = PrintedBio::from(&bio);
+    assert!(memory.verify_phrase(&printed, &trust).is_verified());
+    let changes: [fn(&mut PrintedBio); 7] = [
+        |it| it.bio = it.bio.replace("They live in Ghent", "They live in Rome"),
+        |it| {
+            it.sentences[0].text = it.sentences[0].text.replace("Ghent", "Rome");
+            it.bio = it.bio.replace("They live in Ghent", "They live in Rome");
+        },
+        |it| it.sentences[1].by = By::Model,
+        |it| it.sentences[0].citations = vec![4],
+        |it| {
+            it.sentences.pop();
+            let all: Vec<&str> = it.sentences.iter().map(|one| one.text.as_str()).collect();
+            it.bio = all.join(" ");
+        },
+        |it| it.citations.swap(0, 1),
+        |it| called(it).facts.reverse(),
+    ];
+    for (at, change) in changes.into_iter().enumerate() {
+        let mut other = printed.clone();
+        change(&mut other);
+        let verdict = memory.verify_phrase(&other, &trust);
+        assert_eq!(
+            verdict.status_of(codes::SENTENCES),
+            Some(Status::Fail),
+            "{at}: {verdict}"
+        );
+        assert!(!verdict.is_verified(), "{at}");
+    }
+    // The facts in another order are another prompt.
+    let mut other = printed;
+    let (first, second) = (other.citations[0].1.clone(), other.citations[1].1.clone());
+    other.citations[0].1 = second;
+    other.citations[1].1 = first;
+    called(&mut other).facts.swap(0, 1);
+    let verdict = memory.verify_phrase(&other, &trust);
+    assert_eq!(verdict.status_of(codes::PROMPT), Some(Status::Fail));
 }
 
 #[test]
@@ -206,6 +259,11 @@ fn a_sentence_that_does_not_say_its_facts_is_replaced_by_them() {
         (
             &["<I don't eat meat>", "<I live in Ghent>"][..],
             "They don't eat meat and live in Ghent.",
+            Stop::NotSaid,
+        ),
+        (
+            &["<I don't eat meat>", "<I live in Ghent>"][..],
+            "They don't eat meat, also they live in Ghent.",
             Stop::Denial,
         ),
         (&["99"][..], "They live in Ghent.", Stop::UnknownFact),
@@ -303,9 +361,29 @@ fn an_answer_under_a_receipt_of_another_is_not_used() {
 }
 
 #[test]
-fn a_correction_is_what_is_put_into_words_and_checked_again() {
+fn what_no_sentence_can_say_is_not_shown_to_a_model() {
     let (_computer, mut memory) = known();
-    let fact = memory
+    let fact = living_in_ghent(&memory);
+    for text in ["Me gusta el café", "I like their dog"] {
+        memory
+            .correct(&fact, text, None, None, "", at(2))
+            .expect("corrected");
+        let model = Scripted::saying(&[]);
+        let bio = phrased(&memory, &model);
+        says_all(&bio);
+        assert!(
+            bio.text().contains(&format!("“{text}” [")),
+            "{}",
+            bio.text()
+        );
+        let asked = model.asked.lock().expect("no panic");
+        let shown = &asked[0].messages.last().expect("a question").content;
+        assert_eq!(shown.lines().count(), 2, "{shown}");
+    }
+}
+
+fn living_in_ghent(memory: &Memory) -> MemoryId {
+    memory
         .facts()
         .into_iter()
         .find(|id| {
@@ -313,9 +391,16 @@ fn a_correction_is_what_is_put_into_words_and_checked_again() {
                 .show(id)
                 .is_some_and(|shown| shown.fact.text == "I live in Ghent")
         })
-        .expect("it was learnt");
+        .expect("it was learnt")
+}
+
+#[test]
+fn a_correction_is_what_is_put_into_words_and_checked_again() {
+    let (_computer, mut memory) = known();
+    let fact = living_in_ghent(&memory);
+    // Written by a computer whose clock is ahead of that of whoever asks.
     memory
-        .correct(&fact, "I live in Rome", None, None, "", at(2))
+        .correct(&fact, "I live in Rome", None, None, "", at(10))
         .expect("corrected");
     let model = Scripted::saying(&[(&["<I live in Rome>"], "They live in Rome.")]);
     let bio = phrased(&memory, &model);
@@ -324,19 +409,28 @@ fn a_correction_is_what_is_put_into_words_and_checked_again() {
         "{}",
         bio.text()
     );
-    let call = bio.call.expect("it was asked");
+    let printed = PrintedBio::from(&bio);
     let policy = policy();
     let trust = Trust {
         now: at(4),
         policy: Some(&policy),
         weights: None,
     };
-    let verdict = memory.verify_phrase(&call, &trust);
+    let verdict = memory.verify_phrase(&printed, &trust);
     assert!(verdict.is_verified(), "{verdict}");
-    // Another correction since does not change what was asked then.
-    memory
-        .correct(&fact, "I live in Oslo", None, None, "", at(5))
-        .expect("corrected");
-    let verdict = memory.verify_phrase(&call, &trust);
-    assert!(verdict.is_verified(), "{verdict}");
+    // Other corrections, whenever they say they were made, do not change what was asked then.
+    for day in [5, 12] {
+        memory
+            .correct(
+                &fact,
+                &format!("I live in Oslo {day}"),
+                None,
+                None,
+                "",
+                at(day),
+            )
+            .expect("corrected");
+        let verdict = memory.verify_phrase(&printed, &trust);
+        assert!(verdict.is_verified(), "{verdict}");
+    }
 }

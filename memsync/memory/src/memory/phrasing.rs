@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::dates;
 use crate::ids::{FactId, MemoryId};
@@ -16,7 +16,7 @@ use crate::memory::Memory;
 use crate::memory::learning::{AskError, answer, call};
 use crate::model::{ChatModel, Dialect};
 use crate::moment::Moment;
-use crate::phrase::{self, FACTS_MAX, Stop, Told};
+use crate::phrase::{self, FACTS_MAX, Stop};
 use crate::profile::{Entry, Length, quoted};
 use crate::record::{Call, Purpose};
 
@@ -30,7 +30,7 @@ pub struct Draft {
 }
 
 /// Whose a sentence is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum By {
     /// A model's: it was held against the facts that it cites.
@@ -40,7 +40,7 @@ pub enum By {
 }
 
 /// A sentence of a bio.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sentence {
     /// What it says, with its citations in brackets.
     pub text: String,
@@ -102,7 +102,8 @@ impl Memory {
     }
 }
 
-/// Whether a sentence can say it today: nothing in it is hidden, and no date in it counts from when it was said.
+/// Whether a sentence can say it today: in its language one can, nothing in it is hidden, and no date in it counts from when it was
+/// said.
 fn may_be_phrased(entry: &Entry) -> bool {
     let text = &entry.text;
     let counts_from_then = |part: &str| {
@@ -115,6 +116,7 @@ fn may_be_phrased(entry: &Entry) -> bool {
         .any(|at| counts_from_then(&text[at..]))
         && !text.contains("[hidden]")
         && !text.contains(" not kept]")
+        && phrase::may_say(text)
 }
 
 impl Draft {
@@ -130,7 +132,12 @@ impl Draft {
                 .collect(),
             ..Phrased::default()
         };
-        let mut said: BTreeSet<u32> = BTreeSet::new();
+        let texts: Vec<&str> = self
+            .lines
+            .iter()
+            .map(|(entry, _)| entry.text.as_str())
+            .collect();
+        let mut answered = None;
         if self.shown == 0 {
             if !self.lines.is_empty() {
                 bio.note = Some("none of this is put into other words than it was said in");
@@ -140,108 +147,124 @@ impl Draft {
                 "tally-nano finds facts and was not trained to phrase them: these are the facts as they were said; another chat model phrases them",
             );
         } else {
-            self.ask(model, now, &mut bio, &mut said)?;
+            let shown: Vec<String> = texts[..self.shown]
+                .iter()
+                .map(|&text| text.to_owned())
+                .collect();
+            let ask = phrase::asked(phrase::SHAPE, &shown).expect("it is the shape's own name");
+            answered = Some(answer(model, &ask)?);
         }
-        self.quote(1..=number(self.lines.len()), &mut bio, &mut said);
+        let made = assemble(
+            &texts,
+            self.shown,
+            answered.as_ref().map(|answer| answer.text.as_str()),
+        );
+        bio.sentences = made.sentences;
+        bio.not_taken = made.not_taken;
+        if let Some(answer) = &answered {
+            if !bio.sentences.iter().any(|one| one.by == By::Model) {
+                bio.note = Some(
+                    "the model gave no sentence that says these facts and nothing else: these are the facts as they were said",
+                );
+            }
+            bio.call = Some(Call {
+                facts: self.lines[..self.shown]
+                    .iter()
+                    .map(|(_, fact)| *fact)
+                    .collect(),
+                refused: made.refused,
+                ..call(Purpose::Phrase, phrase::SHAPE, answer, now)
+            });
+        }
         Ok(bio)
     }
+}
 
-    fn ask(
-        &self,
-        model: &dyn ChatModel,
-        now: Moment,
-        bio: &mut Phrased,
-        said: &mut BTreeSet<u32>,
-    ) -> Result<(), AskError> {
-        let shown = &self.lines[..self.shown];
-        let texts: Vec<String> = shown.iter().map(|(entry, _)| entry.text.clone()).collect();
-        let ask = phrase::asked(phrase::SHAPE, &texts).expect("it is the shape's own name");
-        let answer = answer(model, &ask)?;
-        let mut refused: BTreeMap<String, u32> = BTreeMap::new();
-        match phrase::read(&answer.text) {
-            Some(proposed) => {
-                for one in proposed {
-                    let facts: BTreeSet<u32> = one.facts.iter().copied().collect();
-                    match self.judge(&facts, &one.sentence, said) {
-                        Ok(sentence) => {
-                            said.extend(&facts);
-                            bio.sentences.push(Sentence {
-                                text: cited(&sentence, &facts),
-                                citations: facts.into_iter().collect(),
-                                by: By::Model,
-                            });
-                        }
-                        Err(stop) => {
-                            *refused.entry(stop.as_str().to_owned()).or_default() += 1;
-                            self.quote(facts, bio, said);
-                            bio.not_taken.push(NotTaken {
-                                stop,
-                                sentence: one.sentence,
-                            });
-                        }
+/// What an answer makes of a bio.
+#[derive(Default)]
+pub(crate) struct Assembled {
+    pub(crate) sentences: Vec<Sentence>,
+    not_taken: Vec<NotTaken>,
+    /// How many were not taken for which reason.
+    refused: BTreeMap<String, u32>,
+}
+
+/// The bio that an answer makes of these texts, of which the model was shown the first so many: the same of the same, so that it can
+/// be checked again. Each text is said once.
+pub(crate) fn assemble(texts: &[&str], shown: usize, answer: Option<&str>) -> Assembled {
+    let shown = &texts[..shown.min(texts.len())];
+    let mut made = Assembled::default();
+    let mut said: BTreeSet<u32> = BTreeSet::new();
+    match answer.map(phrase::read) {
+        Some(Some(proposed)) => {
+            for one in proposed {
+                let facts: BTreeSet<u32> = one.facts.iter().copied().collect();
+                match judge(shown, &facts, &one.sentence, &said) {
+                    Ok(sentence) => {
+                        said.extend(&facts);
+                        made.sentences.push(Sentence {
+                            text: cited(&sentence, &facts),
+                            citations: facts.into_iter().collect(),
+                            by: By::Model,
+                        });
+                    }
+                    Err(stop) => {
+                        *made.refused.entry(stop.as_str().to_owned()).or_default() += 1;
+                        quote(facts, texts, &mut made, &mut said);
+                        made.not_taken.push(NotTaken {
+                            stop,
+                            sentence: one.sentence,
+                        });
                     }
                 }
             }
-            None => {
-                refused.insert("unreadable".to_owned(), 1);
-            }
         }
-        if !bio.sentences.iter().any(|one| one.by == By::Model) {
-            bio.note = Some(
-                "the model gave no sentence that says these facts and nothing else: these are the facts as they were said",
-            );
+        Some(None) => {
+            made.refused.insert("unreadable".to_owned(), 1);
         }
-        bio.call = Some(Call {
-            facts: shown.iter().map(|(_, fact)| *fact).collect(),
-            refused,
-            ..call(Purpose::Phrase, phrase::SHAPE, &answer, now)
-        });
-        Ok(())
+        None => {}
     }
+    quote(1..=number(texts.len()), texts, &mut made, &mut said);
+    made
+}
 
-    /// The sentence, if it says these facts, of which none was said before.
-    fn judge(
-        &self,
-        facts: &BTreeSet<u32>,
-        sentence: &str,
-        said: &BTreeSet<u32>,
-    ) -> Result<String, Stop> {
-        let told: Vec<Told<'_>> = facts
-            .iter()
-            .map(|number| {
-                let at = (*number as usize).checked_sub(1).ok_or(Stop::UnknownFact)?;
-                let shown = &self.lines[..self.shown];
-                let (entry, _) = shown.get(at).ok_or(Stop::UnknownFact)?;
-                Ok(Told {
-                    text: &entry.text,
-                    planned: entry.planned,
-                })
-            })
-            .collect::<Result<_, Stop>>()?;
-        if !facts.is_disjoint(said) {
-            return Err(Stop::Repeated);
-        }
-        phrase::judge(sentence, &told)
+/// The sentence, if it says these facts of those that were shown, of which none was said before.
+fn judge(
+    shown: &[&str],
+    facts: &BTreeSet<u32>,
+    sentence: &str,
+    said: &BTreeSet<u32>,
+) -> Result<String, Stop> {
+    let told: Vec<&str> = facts
+        .iter()
+        .map(|number| {
+            let at = (*number as usize).checked_sub(1).ok_or(Stop::UnknownFact)?;
+            shown.get(at).copied().ok_or(Stop::UnknownFact)
+        })
+        .collect::<Result<_, Stop>>()?;
+    if !facts.is_disjoint(said) {
+        return Err(Stop::Repeated);
     }
+    phrase::judge(sentence, &told)
+}
 
-    /// Code's own rendering of what has not been said, of these numbers as far as there are such.
-    fn quote(
-        &self,
-        numbers: impl IntoIterator<Item = u32>,
-        bio: &mut Phrased,
-        said: &mut BTreeSet<u32>,
-    ) {
-        for number in numbers {
-            let at = (number as usize).checked_sub(1);
-            if let Some((entry, _)) = at.and_then(|at| self.lines.get(at))
-                && said.insert(number)
-            {
-                bio.sentences.push(Sentence {
-                    text: quoted(&entry.text, number),
-                    citations: vec![number],
-                    by: By::Code,
-                });
-            }
+/// Code's own rendering of what has not been said, of these numbers as far as there are such.
+fn quote(
+    numbers: impl IntoIterator<Item = u32>,
+    texts: &[&str],
+    made: &mut Assembled,
+    said: &mut BTreeSet<u32>,
+) {
+    for number in numbers {
+        let at = (number as usize).checked_sub(1);
+        if let Some(text) = at.and_then(|at| texts.get(at))
+            && said.insert(number)
+        {
+            made.sentences.push(Sentence {
+                text: quoted(text, number),
+                citations: vec![number],
+                by: By::Code,
+            });
         }
     }
 }

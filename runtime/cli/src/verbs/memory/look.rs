@@ -239,8 +239,9 @@ pub(crate) fn profile(args: &Profile, json: bool) -> Outcome {
 fn phrase(opened: &Opened, length: Length, at: Moment, model: Option<&str>, json: bool) -> Outcome {
     let draft = opened.memory.draft(length, at);
     let bar = Progress::spinner("asking");
+    // Whatever moment the bio is of, the model is asked now.
     let bio = draft
-        .phrase(&opened.chat_for("phrase", model), at)
+        .phrase(&opened.chat_for("phrase", model), memories::now()?)
         .map_err(|error| match error {
             AskError::Receipt(_) => Failure::no(&error),
             AskError::Model(_) => Failure::environment(&error)

@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args as ClapArgs;
 use tally_memory::MemoryId;
-use tally_memory::record::Call;
-use tally_memory::verify::Trust;
+use tally_memory::verify::{PrintedBio, Trust};
 use tally_receipt::{Digest, Status, Verdict};
 
 use super::look::find;
@@ -20,7 +19,7 @@ use crate::ui::{printable, say};
 pub(crate) struct Verify {
     /// The memories: their ids, or the beginnings of them; else every fact.
     ids: Vec<String>,
-    /// Instead, the call behind a bio: a file with what `tally memory profile --bio LENGTH --phrase --json` printed.
+    /// Instead, a bio and the call behind it: a file with what `tally memory profile --bio LENGTH --phrase --json` printed.
     #[arg(long, value_name = "FILE", conflicts_with = "ids")]
     bio: Option<PathBuf>,
     /// The weights that should have been used, BLAKE3 in hex.
@@ -73,8 +72,8 @@ pub(crate) fn run(args: &Verify, json: bool) -> Outcome {
         })
         .collect::<Result<_, Failure>>()?;
     if let Some(path) = &args.bio {
-        let call = call_of(path)?;
-        verdicts.push((call.id().to_string(), memory.verify_phrase(&call, &trust)));
+        let (id, printed) = printed_bio(path)?;
+        verdicts.push((id, memory.verify_phrase(&printed, &trust)));
     }
     let verified = verdicts
         .iter()
@@ -139,18 +138,20 @@ pub(crate) fn run(args: &Verify, json: bool) -> Outcome {
 /// Most bytes of a file with a bio.
 const BIO_MAX: u64 = 4 << 20;
 
-/// The call behind a bio that was printed.
-fn call_of(path: &Path) -> Result<Call, Failure> {
+/// A bio that was printed, with the id of the call behind it.
+fn printed_bio(path: &Path) -> Result<(String, PrintedBio), Failure> {
     let open = std::fs::File::open(path).or_misuse(format_args!("open {}", path.display()))?;
-    let printed: serde_json::Value = serde_json::from_reader(open.take(BIO_MAX))
-        .or_misuse(format_args!("read {} as JSON", path.display()))?;
-    if printed["call"].is_null() {
+    let printed: PrintedBio =
+        serde_json::from_reader(open.take(BIO_MAX)).or_misuse(format_args!(
+            "read {} as a bio that was printed with --phrase --json",
+            path.display()
+        ))?;
+    let Some(call) = &printed.call else {
         return Err(Failure::misuse(format_args!(
             "{} names no call: no model was asked",
             path.display()
         ))
         .advise("tally memory profile --bio LENGTH --phrase --json prints one that does"));
-    }
-    serde_json::from_value(printed["call"].clone())
-        .or_misuse(format_args!("read the call in {}", path.display()))
+    };
+    Ok((call.id().to_string(), printed))
 }
