@@ -70,6 +70,11 @@ impl Moment {
         Self(moved.clamp(Self::FIRST.0, Self::LAST.0))
     }
 
+    /// A millisecond later, or at the end of time.
+    pub(crate) fn just_after(self) -> Self {
+        Self((self.0 + 1).min(Self::LAST.0))
+    }
+
     fn date_time(self) -> OffsetDateTime {
         OffsetDateTime::from_unix_timestamp(self.0.div_euclid(1_000))
             .expect("the years 1 to 9999 are in the calendar")

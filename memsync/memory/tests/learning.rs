@@ -9,6 +9,7 @@ use support::{Computer, Letters, Parrot, at, key, memory, memory_with, says, tur
 use tally_memory::profile::Length;
 use tally_memory::record::Record;
 use tally_memory::speech::recalled;
+use tally_memory::timeline::Standing;
 use tally_memory::verify::{Trust, codes};
 use tally_memory::{
     Category, ChangeError, Dialect, Fact, GATES_NUMBER, Gate, Layer, LearnError, Memory, MemoryId,
@@ -578,6 +579,73 @@ fn the_owner_corrects_confirms_and_sees_what_became_of_it() {
     let name = right.to_string();
     assert_eq!(memory.find(&name[..8]).expect("by its beginning"), right);
     assert!(memory.find("zz").is_err());
+}
+
+#[test]
+fn a_correction_counts_after_one_of_a_clock_that_is_ahead() {
+    let (_computer, vault) = Computer::new();
+    let mut memory = memory(&vault);
+    learn(&mut memory, &[says(0, "I live in Gent.")]);
+    let fact = memory.facts()[0];
+    for (day, text) in [
+        (111, "I live in Bruges"),
+        (101, "I live in Ghent"),
+        (101, "I live in Antwerp"),
+    ] {
+        let right = memory
+            .correct(&fact, text, None, None, "", at(day))
+            .expect("corrected");
+        let place = memory.show(&fact).and_then(|shown| shown.place);
+        assert_eq!(
+            place.map(|place| place.standing),
+            Some(Standing::Corrected(right)),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn forgetting_that_fails_on_the_way_leaves_what_was_named_until_the_rest_is_gone() {
+    let (computer, vault) = Computer::new();
+    let mut first = memory(&vault);
+    learn(&mut first, &[says(0, "I live in Ghent.")]);
+    let fact = first.facts()[0];
+    // More operations than are destroyed at once.
+    for number in 0..70 {
+        let text = format!("I live in Ghent {number}");
+        first
+            .correct(&fact, &text, None, None, "", at(101))
+            .expect("corrected");
+    }
+    let corrections = |memory: &Memory| {
+        let events = memory.history(&fact).unwrap_or_default();
+        events.iter().filter(|it| it.what == "corrected").count()
+    };
+    assert_eq!(corrections(&first), 70);
+    // Nothing can be boxed anew without room for drafts.
+    let (drafts, away) = (
+        computer.folder.path().join("vault/tmp"),
+        computer.folder.path().join("away"),
+    );
+    std::fs::rename(&drafts, &away).expect("moved");
+    std::fs::write(&drafts, "").expect("written");
+    let fails = |memory: &mut Memory| {
+        let forgot = memory.forget(&[fact], "", at(102));
+        assert!(matches!(forgot, Err(ChangeError::Write(_))), "{forgot:?}");
+    };
+    fails(&mut first);
+    let left = corrections(&first);
+    assert!(0 < left && left < 70, "{left}");
+    assert!(first.show(&fact).is_some());
+    // Asking again goes on, and what is gone is not remembered although it failed.
+    fails(&mut first);
+    assert!(first.show(&fact).is_none());
+    assert_eq!(found(&first, "Ghent", Mode::Everything, 103), [""; 0]);
+    std::fs::remove_file(&drafts).expect("removed");
+    std::fs::rename(&away, &drafts).expect("moved back");
+    drop((first, vault));
+    let memory = memory(&computer.open());
+    assert!(memory.facts().is_empty());
 }
 
 #[test]

@@ -336,6 +336,23 @@ async fn what_could_not_be_forgotten_is_named_beside_what_was() {
     assert_eq!(deleted["failed"][0]["memory_id"], ids[1]);
     assert_eq!(deleted["failed"][0]["error"]["code"], "internal");
     assert!(!reply.text.contains("secret"), "{}", reply.text);
+    // One that is gone all the same was forgotten.
+    let slips = bench
+        .call(Method::POST, "/v1/memories", add("I slip away"))
+        .await;
+    let slips = slips.json()["memories"][0]["id"].clone();
+    let reply = forget(json!([slips])).await;
+    assert_eq!(reply.status, StatusCode::OK);
+    let deleted = reply.json();
+    assert_eq!(deleted["forgotten"], json!([slips]));
+    assert_eq!(deleted["failed"], json!([]));
+    assert!(
+        deleted["note"]
+            .as_str()
+            .is_some_and(|note| note.contains("failed on its way")),
+        "{deleted}"
+    );
+    assert!(!reply.text.contains("secret"), "{}", reply.text);
     // Where none is forgotten, it is an error as any other.
     let reply = forget(json!([ids[1]])).await;
     assert_eq!(reply.status, StatusCode::INTERNAL_SERVER_ERROR);

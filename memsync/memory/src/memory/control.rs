@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 use tally_vault::WriteError;
-use tally_vault::format::OpId;
+use tally_vault::format::{OpId, ReceiptDigest};
 
 use crate::ids::{CallId, EpisodeId, FactId, MemoryId, RemarkId, SpanHash};
 use crate::memory::recalling::Cited;
@@ -75,6 +75,29 @@ pub struct Forgot {
     pub unproved: Vec<FactId>,
     /// What the vault could not reach, in sentences.
     pub remains: Vec<&'static str>,
+}
+
+/// When an operation goes that is to be destroyed: what is derived first, so that until all else has gone what was named can be named
+/// again. Of what was named words go before a fact that brought them along, and a fact before a correction that did.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Going {
+    Derived,
+    DerivedFact,
+    Episode,
+    Fact,
+    Correction,
+}
+
+impl Going {
+    const fn of(id: &MemoryId, is_named: bool) -> Self {
+        match (id, is_named) {
+            (MemoryId::Correction(_), false) => Self::Derived,
+            (MemoryId::Fact(_), false) => Self::DerivedFact,
+            (MemoryId::Episode(_), _) => Self::Episode,
+            (MemoryId::Fact(_), true) => Self::Fact,
+            (MemoryId::Correction(_), true) => Self::Correction,
+        }
+    }
 }
 
 /// One thing that became of a memory.
@@ -217,7 +240,8 @@ impl Memory {
         self.state.calls.get(&fact.call).map(|one| &one.value)
     }
 
-    /// Puts a correction in the place of a fact, or of its correction before. An empty text says that it is simply wrong.
+    /// Puts a correction in the place of a fact, or of its correction before. An empty text says that it is simply wrong. It counts from
+    /// now; where a correction before says a later time, as a clock that is ahead makes it, from right after that one.
     ///
     /// # Errors
     /// [`ChangeError`].
@@ -237,10 +261,11 @@ impl Memory {
             ..
         } = self.options;
         let (text, _) = secrets.drop_from(identifiers, text.trim());
+        let before = self.state.correction_of(&of);
         let correction = Correction {
             of,
             text,
-            at: now,
+            at: before.map_or(now, |(_, last)| now.max(last.value.at.just_after())),
             from,
             until,
             why: why.trim().to_owned(),
@@ -266,7 +291,8 @@ impl Memory {
     /// were shown it; of a fact its corrections and its vectors, and its words are not learnt again.
     ///
     /// # Errors
-    /// [`ChangeError`]. If it fails after the first operation was written, asking again goes on.
+    /// [`ChangeError`]. If it fails on the way, what was destroyed until then is gone, and asking again goes on: what is derived from
+    /// the memories that are named goes before they do.
     pub fn forget(
         &mut self,
         ids: &[MemoryId],
@@ -301,27 +327,30 @@ impl Memory {
         }
         let mut forgot = Forgot::default();
         let mut calls: BTreeSet<CallId> = BTreeSet::new();
-        let mut ops: BTreeSet<OpId> = BTreeSet::new();
+        let named: BTreeSet<MemoryId> = ids.iter().copied().collect();
+        let mut ops: BTreeSet<(Going, OpId)> = BTreeSet::new();
         let mut note = Forgotten {
             episodes: Vec::new(),
             words: Vec::new(),
             at: now,
         };
         for id in &going {
-            match id {
+            let of = match id {
                 MemoryId::Episode(id) => {
                     note.episodes.push(*id);
-                    ops.extend(&self.state.episodes[id].ops);
+                    &self.state.episodes[id].ops
                 }
                 MemoryId::Fact(id) => {
                     let kept = &self.state.facts[id];
                     note.words.push(SpanHash::of(kept.value.text.as_bytes()));
-                    ops.extend(&kept.ops);
                     // The call holds the words too, in its answer and its openings.
                     calls.insert(kept.value.call);
+                    &kept.ops
                 }
-                MemoryId::Correction(id) => ops.extend(&self.state.corrections[id].ops),
-            }
+                MemoryId::Correction(id) => &self.state.corrections[id].ops,
+            };
+            let turn = Going::of(id, named.contains(id));
+            ops.extend(of.iter().map(|op| (turn, *op)));
         }
         let spans: BTreeSet<Line> = going
             .iter()
@@ -349,12 +378,12 @@ impl Memory {
         }
         for confirmation in self.state.confirmations.values() {
             if going.contains(&MemoryId::Fact(confirmation.value.of)) {
-                ops.extend(&confirmation.ops);
+                ops.extend(confirmation.ops.iter().map(|op| (Going::Derived, *op)));
             }
         }
         for id in &calls {
             if let Some(call) = self.state.calls.get(id) {
-                ops.extend(&call.ops);
+                ops.extend(call.ops.iter().map(|op| (Going::Derived, *op)));
             }
         }
         forgot.unproved = self
@@ -381,7 +410,7 @@ impl Memory {
             left.entries
                 .retain(|id, _| !going.iter().any(|gone| gone.as_bytes() == id));
             if left.entries.len() < held.entries.len() {
-                ops.insert(*op);
+                ops.insert((Going::Derived, *op));
                 if !left.entries.is_empty() {
                     vectors.push(left);
                 }
@@ -402,21 +431,32 @@ impl Memory {
                 .iter()
                 .map(|left| (crate::vectors::Vectors::RECORD_TYPE, left.encode(), None)),
         );
-        {
-            let mut turn = self.store.turn()?;
-            let namespace = self.store.namespace;
-            // First what keeps it from coming back, then what destroys it.
-            turn.append(&encoded)?;
-            let ops: Vec<OpId> = ops.into_iter().collect();
-            for part in ops.chunks(64) {
-                let done = turn.vault.redact(&namespace, part, reason)?;
-                forgot.remains = done.remains;
-            }
-        }
-        self.look()?;
+        let ops: Vec<OpId> = ops.into_iter().map(|(_, op)| op).collect();
+        let destroyed = self.destroy(&encoded, &ops, reason);
+        // What was destroyed before a failure is not remembered either.
+        let looked = self.look();
+        forgot.remains = destroyed?;
+        looked?;
         forgot.memories = going.into_iter().collect();
         forgot.calls = calls.into_iter().collect();
         Ok(forgot)
+    }
+
+    /// Writes what keeps memories from coming back, then destroys their operations in this order. Gives what that cannot reach.
+    fn destroy(
+        &self,
+        records: &[(&'static str, Vec<u8>, Option<ReceiptDigest>)],
+        ops: &[OpId],
+        reason: &str,
+    ) -> Result<Vec<&'static str>, ChangeError> {
+        let mut turn = self.store.turn()?;
+        turn.append(records)?;
+        let mut remains = Vec::new();
+        for part in ops.chunks(64) {
+            let done = turn.vault.redact(&self.store.namespace, part, reason)?;
+            remains = done.remains;
+        }
+        Ok(remains)
     }
 
     /// What became of a memory, oldest first.

@@ -18,6 +18,8 @@ use crate::time::UnixMs;
 
 /// Memories in one request to forget several.
 const BATCH: usize = 100;
+/// What is told of a memory that is gone although forgetting it failed.
+const UNFINISHED: &str = "forgetting failed on its way: what is named here is gone from the memory, and what files still hold of it is removed when the memory is next written to; ask again for what should have gone with it";
 
 /// A change of a memory: what it should say, or that it is so.
 #[derive(Deserialize, JsonSchema)]
@@ -122,7 +124,7 @@ pub(crate) async fn edit(
         (Some(new), None, None) | (None, Some(new), None) => {
             text("the corrected text", &new, FACT_LEN)?;
             let corrected = gateway.ask(move |memory| memory.correct(&id, &new)).await?;
-            // The same words at the same moment are the same correction.
+            // A memory may take the same words at the same moment for the same correction.
             supersedes = Some(corrected.supersedes).filter(|before| *before != corrected.memory.id);
             corrected.memory
         }
@@ -288,6 +290,14 @@ pub(crate) async fn forget_batch(
                     Ok(forgotten) => forgotten,
                     // Somebody else was here in between.
                     Err(ServiceError::NotFound) => continue,
+                    // It failed when the memory was destroyed already: it is gone, and does not come back.
+                    Err(other) if matches!(memory.get(&id), Err(ServiceError::NotFound)) => {
+                        tracing::error!("forget {id} to the end: {other}");
+                        Forgotten {
+                            forgotten: vec![id],
+                            note: Some(UNFINISHED.to_owned()),
+                        }
+                    }
                     Err(other) => {
                         failed.push((asked, id, other));
                         continue;

@@ -280,6 +280,12 @@ impl MemoryService for Notebook {
                 "write /secret/path: no space".to_owned(),
             ));
         }
+        if gone[0].text.contains("slip") {
+            kept.memories.retain(|memory| memory.id != id);
+            return Err(ServiceError::Failed(
+                "write /secret/path: no space".to_owned(),
+            ));
+        }
         if cascade {
             let episodes: Vec<String> = gone[0]
                 .evidence
