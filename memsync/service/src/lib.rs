@@ -573,8 +573,12 @@ impl MemoryService for VaultMemory {
         // Nobody who writes waits for the model: the view is let go before it is asked.
         let draft = self.answering()?.memory.draft(length, at);
         let bio = draft.phrase(&**model, at).map_err(|error| match error {
-            AskError::Model(_) => ServiceError::Busy(error.to_string()),
-            AskError::Receipt(_) => ServiceError::Failed(error.to_string()),
+            // What a model says of itself is for the log.
+            AskError::Model(failed) if failed.is_transient => {
+                tracing::warn!("put a bio into words: {failed}");
+                ServiceError::Busy("the model does not answer now; ask again".to_owned())
+            }
+            other => ServiceError::Failed(format!("put a bio into words: {other}")),
         })?;
         let named = |number: &u32| {
             let cited = bio.citations.iter().find(|(cited, _)| cited == number)?;

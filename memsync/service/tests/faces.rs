@@ -623,6 +623,45 @@ fn a_bio_is_put_into_words_while_others_change_the_memory() {
     }
 }
 
+/// Does not answer.
+struct Silent {
+    is_transient: bool,
+}
+
+impl ChatModel for Silent {
+    fn name(&self) -> &str {
+        "silent"
+    }
+
+    fn dialect(&self) -> Dialect {
+        Dialect::Any
+    }
+
+    fn ask(&self, _: &Ask) -> Result<Answer, ModelError> {
+        Err(ModelError {
+            message: "/secret/path/model.gguf is no model".into(),
+            is_transient: self.is_transient,
+        })
+    }
+}
+
+#[test]
+fn whoever_asks_for_a_bio_is_to_ask_again_only_where_that_helps() {
+    let (_computer, vault) = Computer::new();
+    let kept = service(&vault, signing()).remember(said(&["I live in Ghent."]));
+    assert!(kept.is_ok());
+    let phrase = |is_transient| {
+        let model = Arc::new(Silent { is_transient });
+        let service = service(&vault, None).phrasing_with(model);
+        service.phrase(BioLength::Short)
+    };
+    assert!(matches!(phrase(false), Err(ServiceError::Failed(_))));
+    match phrase(true) {
+        Err(ServiceError::Busy(sentence)) => assert!(!sentence.contains("secret"), "{sentence}"),
+        other => panic!("{other:?}"),
+    }
+}
+
 /// Prefers what names a place, once two questions wait for it.
 struct Judge(Barrier);
 

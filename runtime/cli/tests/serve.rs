@@ -384,6 +384,19 @@ fn an_address_that_others_reach_takes_a_flag_and_a_key() {
         .tally(["serve", "--listen", "0.0.0.0:0", "--allow-remote"])
         .exits(2)
         .says("API key");
+    // A server that learns nothing puts bios into words all the same, with the model that is named.
+    machine
+        .tally([
+            "serve",
+            "--listen",
+            "0.0.0.0:0",
+            "--allow-remote",
+            "--no-learn",
+            "--model",
+            "other",
+        ])
+        .exits(2)
+        .says("API key");
     machine
         .tally([
             "serve",

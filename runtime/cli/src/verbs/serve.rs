@@ -79,8 +79,9 @@ pub(crate) struct Learning {
     /// Keep and find what is said, and learn no facts from it.
     #[arg(long)]
     no_learn: bool,
-    /// The chat model to learn with, and to put a bio into words for whoever asks for that; else the default one.
-    #[arg(long, value_name = "MODEL", conflicts_with = "no_learn")]
+    /// The chat model to learn with, unless nothing is learnt, and to put a bio into words for whoever asks for that; else the default
+    /// one.
+    #[arg(long, value_name = "MODEL")]
     model: Option<String>,
 }
 
