@@ -1,7 +1,7 @@
 //! Who may do what: keys for programs, sessions for people.
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use subtle::ConstantTimeEq;
@@ -76,21 +76,12 @@ pub(crate) async fn by_key(
     if let Some(scope) = scope
         && let Err(error) = caller.need(scope)
     {
-        return error.into_response();
+        let left = Some(left);
+        return ApiError { left, ..error }.into_response();
     }
     request.extensions_mut().insert(caller);
     let mut response = next.run(request).await;
-    // Seconds since 1970, rounded up: then they are all there.
-    let reset_s = left.full_at.0.saturating_add(999).div_euclid(1000);
-    for (name, value) in [
-        ("x-ratelimit-limit", left.per_minute.into()),
-        ("x-ratelimit-remaining", left.requests.into()),
-        ("x-ratelimit-reset", reset_s.into()),
-    ] {
-        response
-            .headers_mut()
-            .insert(HeaderName::from_static(name), value);
-    }
+    left.write_to(response.headers_mut());
     response
 }
 

@@ -157,8 +157,12 @@ async fn signed_in(State(gateway): State<Gateway>, mut request: Request, next: N
             .into_response()
         };
     };
-    if let Err(error) = gateway.take_rate(&format!("console {}", session.csrf), Allowance::Ordinary)
-    {
+    // The overview of the ledger keeps itself new, every few seconds: that takes from nothing but its own.
+    let of = match request.uri().path() {
+        explorer::HERE => "ledger",
+        _ => "console",
+    };
+    if let Err(error) = gateway.take_rate(&format!("{of} {}", session.csrf), Allowance::Ordinary) {
         return PageError(error).into_response();
     }
     request.extensions_mut().insert(session);

@@ -10,6 +10,7 @@ use axum::{Json, extract::rejection::JsonRejection};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::rate::Left;
 use crate::service::ServiceError;
 
 /// An error as a caller sees it.
@@ -19,6 +20,8 @@ pub struct ApiError {
     pub(crate) code: &'static str,
     pub(crate) message: String,
     pub(crate) retry_after_s: Option<u64>,
+    /// What the caller has left of its requests, where that was counted.
+    pub(crate) left: Option<Left>,
 }
 
 /// The body of every error.
@@ -49,6 +52,7 @@ impl ApiError {
             code,
             message: message.into(),
             retry_after_s: None,
+            left: None,
         }
     }
 
@@ -98,6 +102,9 @@ impl IntoResponse for ApiError {
         let headers = response.headers_mut();
         if let Some(seconds) = self.retry_after_s {
             headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        if let Some(left) = self.left {
+            left.write_to(headers);
         }
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(

@@ -8,6 +8,7 @@ use std::{fmt, io};
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::http::StatusCode;
 use axum::middleware::{from_fn, from_fn_with_state};
 use tally_import::{ImportError, Item, Options, Report};
 use tokio::sync::Semaphore;
@@ -18,7 +19,7 @@ use crate::explorer::Explorer;
 use crate::jobs::Jobs;
 use crate::keys::{IssuedKey, KeyError, KeyInfo, KeyRing, Scope};
 use crate::rate::{Allowance, Left, Rates};
-use crate::service::{MemoryService, ServiceError};
+use crate::service::{BioLength, MemoryService, PhrasedBio, Profile, ServiceError};
 use crate::time::UnixMs;
 use crate::{console, guard, mcp, rest};
 
@@ -144,7 +145,11 @@ pub(crate) struct State {
     sign_in: Mutex<Option<[u8; 32]>>,
     pub(crate) jobs: Jobs,
     at_once: Arc<Semaphore>,
+    phrasing: Arc<Semaphore>,
 }
+
+/// Calls at once that wait for a model to put a bio into words: so few that the memory answers others meanwhile.
+const PHRASING_AT_ONCE: usize = 2;
 
 /// A gateway above one memory.
 #[derive(Clone)]
@@ -165,6 +170,7 @@ impl Gateway {
             state: Arc::new(State {
                 rates: Mutex::new(Rates::new(config.per_minute)),
                 at_once: Arc::new(Semaphore::new(config.at_once.max(1))),
+                phrasing: Arc::new(Semaphore::new(PHRASING_AT_ONCE)),
                 config,
                 service,
                 clock,
@@ -273,8 +279,13 @@ impl Gateway {
             .take(who, of, self.now())
             .map_err(|too_many| ApiError {
                 retry_after_s: Some(too_many.wait_s),
+                left: Some(Left {
+                    per_minute: too_many.per_minute,
+                    requests: 0,
+                    full_at: too_many.full_at,
+                }),
                 ..ApiError::new(
-                    axum::http::StatusCode::TOO_MANY_REQUESTS,
+                    StatusCode::TOO_MANY_REQUESTS,
                     "too_many_requests",
                     format!(
                         "more than {} {} a minute; wait {} s",
@@ -309,6 +320,36 @@ impl Gateway {
         })
         .await
         .unwrap_or_else(|error| Err(ServiceError::Failed(format!("memory panicked: {error}"))))
+    }
+
+    /// The profile, and a bio of this length in a model's words if one is asked for. So many at once, and the others are refused: who
+    /// waits for a model holds one of the calls of the memory.
+    pub(crate) async fn profile(
+        &self,
+        phrase: Option<BioLength>,
+    ) -> Result<(Profile, Option<PhrasedBio>), ApiError> {
+        let permit = match phrase {
+            None => None,
+            Some(_) => Some(
+                Arc::clone(&self.state.phrasing)
+                    .try_acquire_owned()
+                    .map_err(|_| ApiError {
+                        retry_after_s: Some(5),
+                        ..ApiError::new(
+                            StatusCode::SERVICE_UNAVAILABLE,
+                            "busy",
+                            "the model is putting other bios into words; ask again, or without phrase",
+                        )
+                    })?,
+            ),
+        };
+        self.ask(move |memory| {
+            // Given back when the call ends, as that of the call itself.
+            let _permit = permit;
+            let phrased = phrase.map(|length| memory.phrase(length));
+            Ok((memory.profile()?, phrased.transpose()?))
+        })
+        .await
     }
 
     pub(crate) fn service(&self) -> Arc<dyn MemoryService> {

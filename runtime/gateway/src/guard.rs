@@ -14,6 +14,10 @@ use crate::gateway::{Gateway, random};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// The id of a request, for what an answer holds beside an error of its own.
+#[derive(Clone)]
+pub(crate) struct RequestId(pub(crate) String);
+
 /// By which names and from which pages a server is called.
 pub(crate) struct Doors {
     /// Without a port.
@@ -25,13 +29,14 @@ pub(crate) struct Doors {
 /// Names a request, refuses those that a page elsewhere could have made, and puts the security headers on every answer.
 pub(crate) async fn guard(
     State(doors): State<Arc<Doors>>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
     let mut bytes = [0; 12];
     // An id that repeats harms nobody; no randomness shows where it matters, with keys.
     let _ = random(&mut bytes);
     let id = hex::encode(bytes);
+    request.extensions_mut().insert(RequestId(id.clone()));
     let mut response = match origin_is_here(&doors, &request) {
         Ok(()) => next.run(request).await,
         Err(error) => error.into_response(),
@@ -95,7 +100,17 @@ fn origin_is_here(doors: &Doors, request: &Request) -> Result<(), ApiError> {
         return refused("this server is not known by the name in the Host header");
     }
     let Some(origin) = request.headers().get(header::ORIGIN) else {
-        return Ok(());
+        // A picture or a link of a page elsewhere sends none: it reads no answer, and has us work for it. To pages of the console
+        // anybody may link.
+        let path = request.uri().path();
+        let is_api = path.starts_with("/v1/") || path == "/mcp";
+        return match request.headers().get("sec-fetch-site") {
+            // `none` is a person's own doing, as in the address bar.
+            Some(site) if is_api && site != "same-origin" && site != "none" => {
+                refused("a page of another origin may not call this server")
+            }
+            _ => Ok(()),
+        };
     };
     let origin = origin.to_str().unwrap_or_default();
     let same = ["http://", "https://"]

@@ -349,12 +349,7 @@ impl McpServer {
     ) -> Result<CallToolResult, ErrorData> {
         let outcome = async {
             self.caller(&context, Scope::ProfileRead)?;
-            self.gateway
-                .ask(move |memory| {
-                    let phrased = arguments.phrase.map(|length| memory.phrase(length));
-                    Ok((memory.profile()?, phrased.transpose()?))
-                })
-                .await
+            self.gateway.profile(arguments.phrase).await
         }
         .await;
         Ok(match outcome {

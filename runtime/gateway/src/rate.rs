@@ -3,6 +3,8 @@
 
 use std::collections::HashMap;
 
+use axum::http::{HeaderMap, HeaderName};
+
 use crate::time::UnixMs;
 
 /// Callers remembered at once. A full table forgets those whose bucket is full again, which loses nothing.
@@ -28,6 +30,21 @@ pub(crate) struct Left {
     pub(crate) full_at: UnixMs,
 }
 
+impl Left {
+    /// Puts it on an answer.
+    pub(crate) fn write_to(self, headers: &mut HeaderMap) {
+        // Seconds since 1970, rounded up: then they are all there.
+        let reset_s = self.full_at.0.saturating_add(999).div_euclid(1000);
+        for (name, value) in [
+            ("x-ratelimit-limit", self.per_minute.into()),
+            ("x-ratelimit-remaining", self.requests.into()),
+            ("x-ratelimit-reset", reset_s.into()),
+        ] {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    }
+}
+
 /// A request too many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TooMany {
@@ -35,6 +52,8 @@ pub(crate) struct TooMany {
     /// Of what there were too many.
     pub(crate) what: &'static str,
     pub(crate) wait_s: u64,
+    /// When all of them are there again.
+    pub(crate) full_at: UnixMs,
 }
 
 /// The allowances of all callers.
@@ -54,29 +73,30 @@ impl Rates {
         }
     }
 
-    /// Takes one request of `who`. Gives what is left where fewest are: so many more of its kind are let through.
+    /// Takes one request of `who`; one that is refused takes nothing. Gives what is left where fewest are: so many more of its kind are
+    /// let through.
     pub(crate) fn take(&mut self, who: &str, of: Allowance, now: UnixMs) -> Result<Left, TooMany> {
-        let too_many = |per_minute, what, wait_s| TooMany {
-            per_minute,
-            what,
-            wait_s,
+        let mut narrow = match of {
+            Allowance::Ordinary => None,
+            Allowance::Searches => Some((&mut self.searches, "searches")),
+            Allowance::Imports => Some((&mut self.imports, "imports")),
         };
-        let left = self
-            .all
-            .take(who, now)
-            .map_err(|wait_s| too_many(self.all.per_minute, "requests", wait_s))?;
-        let (narrow, what) = match of {
-            Allowance::Ordinary => return Ok(left),
-            Allowance::Searches => (&mut self.searches, "searches"),
-            Allowance::Imports => (&mut self.imports, "imports"),
+        let of_all = self.all.look(who, "requests", now)?;
+        let of_narrow = match &mut narrow {
+            Some((rate, what)) => Some(rate.look(who, *what, now)?),
+            None => None,
         };
-        let narrow = narrow
-            .take(who, now)
-            .map_err(|wait_s| too_many(narrow.per_minute, what, wait_s))?;
-        Ok(if left.requests < narrow.requests {
-            left
-        } else {
-            narrow
+        let left = self.all.keep(who, of_all, now);
+        Ok(match (narrow, of_narrow) {
+            (Some((rate, _)), Some(of_narrow)) => {
+                let narrow = rate.keep(who, of_narrow, now);
+                if left.requests < narrow.requests {
+                    left
+                } else {
+                    narrow
+                }
+            }
+            _ => left,
         })
     }
 }
@@ -102,38 +122,58 @@ impl Rate {
         }
     }
 
-    /// Takes one request of `who`; otherwise how many seconds to wait.
-    fn take(&mut self, who: &str, now: UnixMs) -> Result<Left, u64> {
-        let full = u64::from(self.per_minute) * 1000;
-        let filled = |bucket: &Bucket| {
-            let passed_ms = u64::try_from(now.0.saturating_sub(bucket.at.0)).unwrap_or(0);
-            // A minute fills it whole.
-            full.min(bucket.left + passed_ms.min(60_000) * full / 60_000)
-        };
+    fn full(&self) -> u64 {
+        u64::from(self.per_minute) * 1000
+    }
+
+    fn filled(&self, bucket: &Bucket, now: UnixMs) -> u64 {
+        let passed_ms = u64::try_from(now.0.saturating_sub(bucket.at.0)).unwrap_or(0);
+        // A minute fills it whole.
+        self.full()
+            .min(bucket.left + passed_ms.min(60_000) * self.full() / 60_000)
+    }
+
+    /// What one request more leaves of `what` to `who`, in thousandths. Nothing is taken.
+    fn look(&mut self, who: &str, what: &'static str, now: UnixMs) -> Result<u64, TooMany> {
         if self.buckets.len() >= CALLERS && !self.buckets.contains_key(who) {
-            self.buckets.retain(|_, bucket| filled(bucket) < full);
+            let mut buckets = std::mem::take(&mut self.buckets);
+            buckets.retain(|_, bucket| self.filled(bucket, now) < self.full());
+            self.buckets = buckets;
             if self.buckets.len() >= CALLERS {
-                return Err(60);
-            }
-        }
-        let bucket = self.buckets.entry(who.to_owned()).or_insert(Bucket {
-            left: full,
-            at: now,
-        });
-        let left = filled(bucket);
-        match left.checked_sub(1000) {
-            Some(left) => {
-                *bucket = Bucket { left, at: now };
-                let refill_ms = ((full - left) * 60_000).div_ceil(full);
-                Ok(Left {
+                return Err(TooMany {
                     per_minute: self.per_minute,
-                    requests: u32::try_from(left / 1000).unwrap_or(u32::MAX),
-                    full_at: UnixMs(now.0.saturating_add_unsigned(refill_ms)),
-                })
+                    what,
+                    wait_s: 60,
+                    full_at: UnixMs(now.0.saturating_add(60_000)),
+                });
             }
-            // The bucket keeps its time: asking too often does not postpone the refill.
-            None => Err(((1000 - left) * 60).div_ceil(full).max(1)),
         }
+        let left = self
+            .buckets
+            .get(who)
+            .map_or_else(|| self.full(), |bucket| self.filled(bucket, now));
+        left.checked_sub(1000).ok_or_else(|| TooMany {
+            per_minute: self.per_minute,
+            what,
+            wait_s: ((1000 - left) * 60).div_ceil(self.full()).max(1),
+            full_at: self.full_at(left, now),
+        })
+    }
+
+    /// Keeps what `who` has left. Who is refused is not kept: asking too often does not postpone the refill.
+    fn keep(&mut self, who: &str, left: u64, now: UnixMs) -> Left {
+        self.buckets
+            .insert(who.to_owned(), Bucket { left, at: now });
+        Left {
+            per_minute: self.per_minute,
+            requests: u32::try_from(left / 1000).unwrap_or(u32::MAX),
+            full_at: self.full_at(left, now),
+        }
+    }
+
+    fn full_at(&self, left: u64, now: UnixMs) -> UnixMs {
+        let refill_ms = ((self.full() - left) * 60_000).div_ceil(self.full());
+        UnixMs(now.0.saturating_add_unsigned(refill_ms))
     }
 }
 
@@ -142,7 +182,11 @@ mod tests {
     use super::*;
 
     fn take(rate: &mut Rate, who: &str, at: i64) -> Result<(), u64> {
-        rate.take(who, UnixMs(at)).map(|_| ())
+        let left = rate
+            .look(who, "requests", UnixMs(at))
+            .map_err(|too_many| too_many.wait_s)?;
+        rate.keep(who, left, UnixMs(at));
+        Ok(())
     }
 
     #[test]
@@ -189,6 +233,7 @@ mod tests {
         assert_eq!(left, 0);
         let refused = rates.take("a", Allowance::Searches, UnixMs(0)).unwrap_err();
         assert_eq!((refused.per_minute, refused.what), (50, "searches"));
+        assert_eq!(refused.full_at, UnixMs(60_000));
         for _ in 0..10 {
             assert!(rates.take("a", Allowance::Imports, UnixMs(0)).is_ok());
         }
@@ -197,14 +242,14 @@ mod tests {
             (refused.per_minute, refused.what, refused.wait_s),
             (10, "imports", 6)
         );
-        // 62 were asked for, and whoever is refused has asked.
+        // 60 were let through, and what was refused took nothing.
         let ordinary = rates.take("a", Allowance::Ordinary, UnixMs(0)).unwrap();
         assert_eq!(
             ordinary,
             Left {
                 per_minute: 100,
-                requests: 37,
-                full_at: UnixMs(37_800)
+                requests: 39,
+                full_at: UnixMs(36_600)
             }
         );
         // Of searches 22 are left, of all requests 3: so many searches are let through.

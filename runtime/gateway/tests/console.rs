@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use axum::body::Body;
 use axum::http::{Method, StatusCode};
-use common::{Bench, START_MS, bench, request};
+use common::{Bench, START_MS, bench, bench_with, request};
 use tally_gateway::Scope;
 
 /// The token in the page's forms.
@@ -22,6 +22,19 @@ async fn first_id(bench: &Bench) -> String {
         .as_str()
         .unwrap()
         .to_owned()
+}
+
+#[tokio::test]
+async fn a_ledger_that_keeps_itself_new_takes_nothing_from_the_other_pages() {
+    let bench = bench_with(|config| config.per_minute = 5);
+    let cookie = bench.cookie().await;
+    for _ in 0..5 {
+        assert_eq!(bench.page(&cookie, "/ledger").await.status, StatusCode::OK);
+    }
+    let refused = bench.page(&cookie, "/ledger").await;
+    assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS);
+    let page = bench.page(&cookie, "/console/memories").await;
+    assert_eq!(page.status, StatusCode::OK);
 }
 
 #[tokio::test]

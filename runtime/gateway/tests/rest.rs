@@ -3,14 +3,16 @@
 mod common;
 
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{Method, StatusCode};
 use common::described::{Strictness, faults, fits};
-use common::{START_MS, bench, bench_with, request};
+use common::{Notebook, START_MS, bench, bench_of, bench_with, request};
 use serde_json::{Value, json};
 use tally_gateway::{KeyRing, Scope, UnixMs, openapi};
+use tower::ServiceExt;
 
 fn add(text: &str) -> Option<Value> {
     Some(
@@ -309,6 +311,7 @@ async fn several_are_forgotten_at_once_and_what_was_not_there_is_named() {
         )
         .await;
     assert_eq!(refused.code(), "scope_missing");
+    assert_eq!(refused.headers["x-ratelimit-limit"], "10000");
 }
 
 #[tokio::test]
@@ -335,6 +338,10 @@ async fn what_could_not_be_forgotten_is_named_beside_what_was() {
     assert_eq!(deleted["failed"].as_array().unwrap().len(), 1);
     assert_eq!(deleted["failed"][0]["memory_id"], ids[1]);
     assert_eq!(deleted["failed"][0]["error"]["code"], "internal");
+    assert_eq!(
+        deleted["failed"][0]["error"]["request_id"],
+        reply.headers["x-request-id"].to_str().unwrap()
+    );
     assert!(!reply.text.contains("secret"), "{}", reply.text);
     // One that is gone all the same was forgotten.
     let slips = bench
@@ -1138,6 +1145,10 @@ async fn half_of_a_keys_requests_may_be_searches_a_tenth_imports_and_headers_say
     assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS);
     assert!(refused.text.contains("10 searches"), "{}", refused.text);
     assert_eq!(refused.headers["retry-after"], "6");
+    assert_eq!(refused.headers["x-ratelimit-limit"], "10");
+    assert_eq!(refused.headers["x-ratelimit-remaining"], "0");
+    let full_s = (START_MS + 60_000) / 1000;
+    assert_eq!(refused.headers["x-ratelimit-reset"], full_s.to_string());
     // Turns as JSON are no imports: a chat hands over each of its own.
     for text in ["I row", "I sing"] {
         let added = bench
@@ -1152,11 +1163,11 @@ async fn half_of_a_keys_requests_may_be_searches_a_tenth_imports_and_headers_say
     }
     let refused = upload(&bench, "/v1/integrations/files", &[], file).await;
     assert_eq!(refused.code(), "too_many_requests");
-    // Sixteen of the twenty were asked for.
+    // Fourteen of the twenty were let through, and what was refused took nothing.
     let listed = bench.call(Method::GET, "/v1/memories", None).await;
     assert_eq!(listed.headers["x-ratelimit-limit"], "20");
-    assert_eq!(listed.headers["x-ratelimit-remaining"], "3");
-    let full_s = (START_MS + 51_000) / 1000;
+    assert_eq!(listed.headers["x-ratelimit-remaining"], "5");
+    let full_s = (START_MS + 45_000) / 1000;
     assert_eq!(listed.headers["x-ratelimit-reset"], full_s.to_string());
 }
 
@@ -1231,6 +1242,34 @@ async fn a_request_by_another_name_or_from_another_page_goes_no_further() {
             false,
         ),
         (&[("host", "localhost:7411"), ("origin", "null")], false),
+        // What a page elsewhere loads as a picture has no origin.
+        (
+            &[("host", "localhost:7411"), ("sec-fetch-site", "cross-site")],
+            false,
+        ),
+        (
+            &[("host", "localhost:7411"), ("sec-fetch-site", "same-site")],
+            false,
+        ),
+        (
+            &[
+                ("host", "localhost:7411"),
+                ("sec-fetch-site", "same-origin"),
+            ],
+            true,
+        ),
+        (
+            &[("host", "localhost:7411"), ("sec-fetch-site", "none")],
+            true,
+        ),
+        (
+            &[
+                ("host", "localhost:7411"),
+                ("origin", "https://app.example"),
+                ("sec-fetch-site", "cross-site"),
+            ],
+            true,
+        ),
     ] {
         let reply = bench.send(with(headers)).await;
         assert_eq!(
@@ -1242,6 +1281,44 @@ async fn a_request_by_another_name_or_from_another_page_goes_no_further() {
         if !fine {
             assert!(matches!(&*reply.code(), "origin_refused" | "no_host"));
         }
+    }
+}
+
+#[tokio::test]
+async fn a_page_elsewhere_may_link_to_the_console() {
+    let bench = bench();
+    let linked = request(Method::GET, "/console/sign-in")
+        .header("sec-fetch-site", "cross-site")
+        .body(Body::empty())
+        .unwrap();
+    assert_eq!(bench.send(linked).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn bios_that_wait_for_a_model_leave_the_memory_to_others() {
+    let barrier = Arc::new(Barrier::new(3));
+    let notebook = Notebook::phrasing_behind(Arc::clone(&barrier));
+    let bench = bench_of(notebook, |config| config.at_once = 3);
+    let mut bios = tokio::task::JoinSet::new();
+    for _ in 0..3 {
+        let asked = request(Method::GET, "/v1/profile/bio?phrase=short")
+            .header("x-api-key", &bench.key)
+            .body(Body::empty())
+            .unwrap();
+        let router = bench.router.clone();
+        bios.spawn(async move { router.oneshot(asked).await.unwrap() });
+    }
+    // Two wait for the model, and one is told so.
+    let refused = bios.join_next().await.unwrap().unwrap();
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(refused.headers().contains_key("retry-after"));
+    let listed = bench.call(Method::GET, "/v1/memories", None).await;
+    assert_eq!(listed.status, StatusCode::OK);
+    tokio::task::spawn_blocking(move || barrier.wait())
+        .await
+        .unwrap();
+    while let Some(bio) = bios.join_next().await {
+        assert_eq!(bio.unwrap().status(), StatusCode::OK);
     }
 }
 

@@ -3,6 +3,7 @@
 //! A memory is not written over. What replaces it is a correction, a memory of its own, and answers carry the id of what holds
 //! now; by the id from before it can still be corrected further and forgotten.
 
+use axum::Extension;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use schemars::JsonSchema;
@@ -13,6 +14,7 @@ use super::memories::{FACT_LEN, ShownMemory};
 use super::{Answer, Input, Params, text};
 use crate::error::{ApiError, ErrorDetail};
 use crate::gateway::Gateway;
+use crate::guard::RequestId;
 use crate::service::{Forgotten, Memory, ServiceError};
 use crate::time::UnixMs;
 
@@ -255,6 +257,7 @@ pub(crate) struct NotForgotten {
 
 pub(crate) async fn forget_batch(
     State(gateway): State<Gateway>,
+    Extension(RequestId(request)): Extension<RequestId>,
     Input(batch): Input<Batch>,
 ) -> Result<Answer<BatchDeleted>, ApiError> {
     without_backup(batch.backup)?;
@@ -330,7 +333,10 @@ pub(crate) async fn forget_batch(
         .into_iter()
         .map(|(memory_id, _, error)| NotForgotten {
             memory_id,
-            error: ApiError::from(error).body().error,
+            error: ErrorDetail {
+                request_id: Some(request.clone()),
+                ..ApiError::from(error).body().error
+            },
         })
         .collect();
     Ok(Answer(

@@ -98,12 +98,7 @@ pub(crate) async fn bio(
     State(gateway): State<Gateway>,
     Params(query): Params<BioQuery>,
 ) -> Result<Answer<Bio>, ApiError> {
-    let (profile, phrased) = gateway
-        .ask(move |memory| {
-            let phrased = query.phrase.map(|length| memory.phrase(length));
-            Ok((memory.profile()?, phrased.transpose()?))
-        })
-        .await?;
+    let (profile, phrased) = gateway.profile(query.phrase).await?;
     let bio = Bio {
         phrased,
         ..profile.into()

@@ -9,7 +9,7 @@ pub(crate) mod ledger;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Barrier, Mutex};
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -24,6 +24,8 @@ pub(crate) const START_MS: i64 = 1_795_000_000_000;
 pub(crate) struct Notebook {
     kept: Mutex<Kept>,
     clock: Option<Arc<AtomicI64>>,
+    /// Where a model waits before it puts a bio into words.
+    phrasing: Option<Arc<Barrier>>,
 }
 
 #[derive(Default)]
@@ -37,6 +39,14 @@ struct Kept {
 }
 
 impl Notebook {
+    /// One whose model waits here before it puts a bio into words.
+    pub(crate) fn phrasing_behind(barrier: Arc<Barrier>) -> Self {
+        Self {
+            phrasing: Some(barrier),
+            ..Self::default()
+        }
+    }
+
     fn now(&self) -> UnixMs {
         UnixMs(
             self.clock
@@ -337,6 +347,9 @@ impl MemoryService for Notebook {
     }
 
     fn phrase(&self, length: BioLength) -> Result<PhrasedBio, ServiceError> {
+        if let Some(barrier) = &self.phrasing {
+            barrier.wait();
+        }
         let lines = self.profile()?.lasting;
         Ok(PhrasedBio {
             text: format!("A {length:?} bio.").to_lowercase(),
@@ -455,6 +468,10 @@ pub(crate) fn bench() -> Bench {
 }
 
 pub(crate) fn bench_with(change: impl FnOnce(&mut Config)) -> Bench {
+    bench_of(Notebook::default(), change)
+}
+
+pub(crate) fn bench_of(notebook: Notebook, change: impl FnOnce(&mut Config)) -> Bench {
     let clock = Arc::new(AtomicI64::new(START_MS));
     let kept_keys: Arc<Mutex<Vec<u8>>> = Arc::default();
     let (told, kept) = (Arc::clone(&clock), Arc::clone(&kept_keys));
@@ -463,7 +480,7 @@ pub(crate) fn bench_with(change: impl FnOnce(&mut Config)) -> Bench {
     change(&mut config);
     let notebook = Notebook {
         clock: Some(Arc::clone(&clock)),
-        ..Notebook::default()
+        ..notebook
     };
     let gateway = Gateway::new(
         config,
