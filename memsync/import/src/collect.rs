@@ -96,9 +96,11 @@ impl<'a> Collector<'a> {
             return;
         }
         let text = text.trim();
+        let begins = beginning(text);
         let example = Example {
             place: shown(what),
-            begins: (!text.is_empty()).then(|| beginning(text).to_owned()),
+            begins: (!text.is_empty()).then(|| begins.to_owned()),
+            is_cut: begins.len() < text.len(),
         };
         let says_something = !example.place.is_empty() || example.begins.is_some();
         if says_something && !left.examples.contains(&example) {

@@ -50,6 +50,8 @@ pub struct Example {
     /// How it begins, where somebody or something wrote it as text. **Secrets are still in it**: who shows it takes them out, and
     /// only then makes it shorter, since of a part of a secret nobody tells that it is one.
     pub begins: Option<String>,
+    /// Whether more was written than this says, so that its end may be the beginning of a secret.
+    pub is_cut: bool,
 }
 
 impl Report {

@@ -248,7 +248,8 @@ fn whatsapp_lines_go_on_and_notices_pictures_and_deletions_are_left() {
 fn of_texts_that_are_left_the_place_and_the_beginning_are_told() {
     let long = "word ".repeat(500);
     let text = format!(
-        "Exported by a phone\n\
+        "Exported by a phone\n\n\
+         on a Sunday\n\
          31.12.23, 21:40 - Anna left the group.\n\
          31.12.23, 21:41 - Anna: {long}\n\
          31.12.23, 21:42 - Ben: Hi\n"
@@ -266,7 +267,19 @@ fn of_texts_that_are_left_the_place_and_the_beginning_are_told() {
     };
     assert_eq!(
         first(Reason::Malformed),
-        ("line before the first date", "Exported by a phone")
+        (
+            "lines before the first date",
+            "Exported by a phone\n\non a Sunday"
+        )
+    );
+    assert_eq!(report.left(Reason::Malformed), 1);
+    let cut = |reason| {
+        let left = report.left_out.iter().find(|left| left.reason == reason);
+        left.expect("one was left").examples[0].is_cut
+    };
+    assert_eq!(
+        (cut(Reason::Malformed), cut(Reason::TooLong)),
+        (false, true)
     );
     assert_eq!(
         first(Reason::System),

@@ -213,6 +213,17 @@ pub fn mask(text: &str) -> String {
     masked
 }
 
+/// A name without its secrets. An id as programs make them (RFC 9562) is none, random as it looks.
+#[must_use]
+pub fn mask_name(name: &str) -> String {
+    let is_uuid = name.len() == 36
+        && name.bytes().enumerate().all(|(at, byte)| match at {
+            8 | 13 | 18 | 23 => byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        });
+    if is_uuid { name.to_owned() } else { mask(name) }
+}
+
 fn regex(pattern: &str) -> Regex {
     Regex::new(pattern).expect("the patterns of this file are tested")
 }
@@ -418,6 +429,13 @@ mod tests {
 
     fn kinds(text: &str) -> Vec<SecretKind> {
         find(text).into_iter().map(|one| one.kind).collect()
+    }
+
+    #[test]
+    fn a_name_is_shown_without_secrets_and_an_id_is_none() {
+        let id = "f47ac10b-58cc-4372-a567-0e02b2c3d479";
+        assert_eq!(mask_name(id), id);
+        assert!(!mask_name("password: hunter2.txt").contains("hunter2"));
     }
 
     #[test]

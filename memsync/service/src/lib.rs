@@ -301,6 +301,10 @@ impl MemoryService for VaultMemory {
         self.told(kept, Duration::ZERO)
     }
 
+    fn without_secrets(&self, name: &str) -> String {
+        tally_memory::secrets::mask_name(name)
+    }
+
     fn recall(&self, question: Recall) -> Result<Recalled, ServiceError> {
         let search = Search {
             text: question.query,

@@ -623,6 +623,15 @@ fn a_bio_is_put_into_words_while_others_change_the_memory() {
     }
 }
 
+#[test]
+fn names_out_of_files_are_shown_without_secrets() {
+    let (_computer, vault) = Computer::new();
+    let service = service(&vault, None);
+    let shown = service.without_secrets("password: hunter2.txt");
+    assert!(!shown.contains("hunter2"), "{shown}");
+    assert_eq!(service.without_secrets("notes.txt"), "notes.txt");
+}
+
 /// Does not answer.
 struct Silent {
     is_transient: bool,

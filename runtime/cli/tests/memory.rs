@@ -465,6 +465,24 @@ fn what_an_import_does_not_take_is_said_with_its_place_and_without_secrets() {
 }
 
 #[test]
+fn what_stands_before_a_chat_is_shown_as_one_text_without_its_secrets() {
+    let machine = machine();
+    let file = machine.file(
+        "WhatsApp Chat with Ben.txt",
+        "Password:\nhunter2\n\
+         31.12.23, 21:40 - Anna: Hi\n\
+         31.12.23, 21:41 - Ben: Ho\n",
+    );
+    let import = ["import", file.to_str().expect("UTF-8")];
+    for json in [&["--dry-run"][..], &["--dry-run", "--json"]] {
+        let told = memory(&machine, &[&import[..], json].concat()).ok();
+        let seen = format!("{}{}", told.stdout(), told.stderr());
+        assert!(seen.contains("before the first date"), "{seen}");
+        assert!(!seen.contains("hunter2"), "{seen}");
+    }
+}
+
+#[test]
 fn the_bench_of_memories_asks_vaults_of_the_sizes_it_is_told_and_leaves_nothing_behind() {
     let machine = Machine::bare();
     let folder = machine.path("bench");

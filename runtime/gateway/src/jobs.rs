@@ -219,7 +219,11 @@ fn run(
             meaning: left.reason.to_string(),
             count: left.count,
             // Names and places only: how they begin may hold secrets.
-            examples: left.examples.into_iter().map(|one| one.place).collect(),
+            examples: left
+                .examples
+                .iter()
+                .map(|one| service.without_secrets(&one.place))
+                .collect(),
         })
         .collect();
     status.assumptions = report.assumptions;

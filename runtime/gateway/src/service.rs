@@ -55,6 +55,11 @@ pub trait MemoryService: Send + Sync + 'static {
         app: Option<&str>,
     ) -> Result<Remembered, ServiceError>;
 
+    /// A name out of a file as it may be shown: without what this memory takes for a secret.
+    fn without_secrets(&self, name: &str) -> String {
+        name.to_owned()
+    }
+
     /// Who may read or write the memory.
     fn grants(&self) -> Result<Vec<GrantInfo>, ServiceError>;
 

@@ -521,6 +521,10 @@ async fn a_chat_export_is_imported_once_and_says_what_it_left_out() {
             (&json!(new), &json!(known))
         );
         assert_eq!(status["left_out"][0]["reason"], "system");
+        assert_eq!(
+            status["left_out"][0]["examples"],
+            json!(["2023-12-31T[hidden]#1"])
+        );
     }
     let other = bench
         .gateway

@@ -87,6 +87,8 @@ struct Entry<'a> {
 fn chat(bytes: &[u8], name: Option<&str>, into: &mut Collector<'_>) -> Result<(), ImportError> {
     let text = decode::text(bytes, into);
     let mut entries: Vec<Entry<'_>> = Vec::new();
+    // One text, not its lines: a password may stand below the word for it.
+    let mut before = String::new();
     for line in text.lines() {
         match Head::parse(line) {
             Some(head) => entries.push(Entry {
@@ -98,10 +100,15 @@ fn chat(bytes: &[u8], name: Option<&str>, into: &mut Collector<'_>) -> Result<()
                     entry.text.push('\n');
                     entry.text.push_str(line);
                 }
-                None if line.trim().is_empty() => {}
-                None => into.leave_text(Reason::Malformed, "line before the first date", line),
+                None => {
+                    before.push_str(line);
+                    before.push('\n');
+                }
             },
         }
+    }
+    if !before.trim().is_empty() {
+        into.leave_text(Reason::Malformed, "lines before the first date", &before);
     }
     if entries.is_empty() {
         return Err(ImportError::malformed(

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args as ClapArgs;
 use tally_import::{DateOrder, Format, Offset, Options, Report};
-use tally_memory::secrets::{Identifiers, SecretKind, Secrets, mask};
+use tally_memory::secrets::{Identifiers, SecretKind, Secrets, mask, mask_name};
 use tally_memory::{EpisodeId, Memory, RememberError, Remembered, Turn};
 use tally_memory_service::{PIECE, in_pieces, turns_of};
 
@@ -16,12 +16,14 @@ use super::add::{
     described, dry_described, dry_shown, embedding, learning, remembering, show, would_learn,
 };
 use crate::failure::{Failure, OrFail, Outcome};
-use crate::memories::{self, WhichMemory};
+use crate::memories::{self, Keeping, WhichMemory};
 use crate::ui::{Progress, grouped, printable, say};
 
 /// Secrets of a file that are shown by where they stood, and characters that are shown of what was not taken.
 const SECRETS_SHOWN: usize = 5;
 const SHOWN: usize = 80;
+/// Bytes at the end of a text that was cut of which it is not known what they are of: more than a card or a key has.
+const UNSURE: usize = 64;
 
 /// Take in exports of other programs and documents.
 #[derive(ClapArgs)]
@@ -310,14 +312,27 @@ fn secret(turn: &Turn, kind: SecretKind) -> Secret {
     let key = turn.key.as_deref().unwrap_or_default();
     Secret {
         kind,
-        place: format!("{}, {}", named(&turn.thread), named(key)),
+        place: format!("{}, {}", mask_name(&turn.thread), mask_name(key)),
         words: short(&stored[start..]),
     }
 }
 
-/// How something that was left begins, for whoever looks at the screen: without secrets, which are taken out before it is cut.
-fn beginning(text: &str) -> String {
-    short(&mask(text))
+/// How something that was left begins, for whoever looks at the screen: without secrets, which are taken out before it is made shorter.
+/// Where it was cut already, its last bytes are not shown: nobody tells that the beginning of a secret is one.
+fn beginning(text: &str, is_cut: bool) -> String {
+    let mut masked = mask(text);
+    if is_cut {
+        let mut end = masked.len().saturating_sub(UNSURE);
+        while !masked.is_char_boundary(end) {
+            end -= 1;
+        }
+        masked.truncate(end);
+    }
+    let shown = short(&masked);
+    if is_cut && !shown.ends_with('…') {
+        return format!("{shown}…");
+    }
+    shown
 }
 
 /// On one line, and cut.
@@ -327,16 +342,6 @@ fn short(text: &str) -> String {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line,
     }
-}
-
-/// A name or a place without secrets. An id as programs make them (RFC 9562) is none, random as it looks.
-fn named(name: &str) -> String {
-    let is_uuid = name.len() == 36
-        && name.bytes().enumerate().all(|(at, byte)| match at {
-            8 | 13 | 18 | 23 => byte == b'-',
-            _ => byte.is_ascii_hexdigit(),
-        });
-    if is_uuid { name.to_owned() } else { mask(name) }
 }
 
 fn file(path: &Path, taken: &Taken) -> serde_json::Value {
@@ -350,8 +355,8 @@ fn file(path: &Path, taken: &Taken) -> serde_json::Value {
                 .iter()
                 .map(|example| {
                     serde_json::json!({
-                        "place": named(&example.place),
-                        "begins": example.begins.as_deref().map(beginning),
+                        "place": mask_name(&example.place),
+                        "begins": example.begins.as_deref().map(|text| beginning(text, example.is_cut)),
                     })
                 })
                 .collect();
@@ -401,9 +406,12 @@ fn tell(path: &Path, taken: &Taken) {
     for one in &report.left_out {
         eprintln!("  left out: {} {}", one.count, one.reason);
         for example in &one.examples {
-            let place = printable(&named(&example.place));
+            let place = printable(&mask_name(&example.place));
             match &example.begins {
-                Some(text) => eprintln!("    {place}: {}", printable(&beginning(text))),
+                Some(text) => eprintln!(
+                    "    {place}: {}",
+                    printable(&beginning(text, example.is_cut))
+                ),
                 None => eprintln!("    {place}"),
             }
         }
@@ -437,13 +445,13 @@ mod tests {
         let card = "4111 1111 1111 1111";
         for before in 0..=SHOWN {
             let text = format!("{}\n{card} is my card", "x".repeat(before));
-            let shown = beginning(&text);
+            let shown = beginning(&text, false);
             assert!(!shown.contains("4111") && !shown.contains('\n'), "{shown}");
             assert!(shown.chars().count() <= SHOWN + 1, "{shown}");
         }
-        let id = "f47ac10b-58cc-4372-a567-0e02b2c3d479";
-        assert_eq!(named(id), id);
-        assert!(!named("password: hunter2.txt").contains("hunter2"));
+        // Of what was cut the end may be the beginning of one.
+        let cut = format!("hi{}4111 1111 1111", " ".repeat(1_008));
+        assert_eq!(beginning(&cut, true), "hi…");
     }
 
     #[test]
