@@ -355,7 +355,7 @@ where
         };
         let idle = proposing.since + self.pace.idle;
         let block = match self.chain.state(&proposing.slot.parent) {
-            Some(state) if !self.pool.is_empty() => {
+            Some(state) if self.pool.has_some_in_turn() => {
                 system_time(state.head().time) + self.pace.block
             }
             _ => tick,
@@ -609,18 +609,20 @@ where
             return Ok(());
         }
         let now = self.now();
+        let is_idle = now >= since + self.pace.idle;
+        // What is early by the last final state may be in turn on the parent's, which is worth one look.
+        let may_build = self.pool.has_some_in_turn() || is_idle && !self.pool.is_empty();
         let parent = self.chain.state(&slot.parent).expect("it was executed");
         let block = if parent.next_epoch() != slot.epoch {
             // The parent ends this engine's epoch: nothing but itself can follow here.
             (now >= since + self.pace.block).then_some(slot.parent)
-        } else if !self.pool.is_empty() && now >= system_time(parent.head().time) + self.pace.block
-        {
+        } else if may_build && now >= system_time(parent.head().time) + self.pace.block {
             let parent = parent.clone();
             self.build(&parent, now).await?
         } else {
             None
         };
-        let block = block.or_else(|| (now >= since + self.pace.idle).then_some(slot.parent));
+        let block = block.or_else(|| is_idle.then_some(slot.parent));
         if let (Some(block), Some(proposing)) = (block, self.proposing.take_if(|_| block.is_some()))
         {
             proposing.answer.answer(block);
@@ -634,7 +636,8 @@ where
         parent: &tally_ledger::State,
         now: SystemTime,
     ) -> Result<Option<BlockDigest>, StoreError> {
-        let offered = self.pool.offer(parent.parameters().block_bytes as usize);
+        let limit = parent.parameters().block_bytes as usize;
+        let offered = self.pool.offer(parent, limit);
         let proposed = parent.propose(timestamp(now), offered);
         if proposed.transactions.is_empty() {
             return Ok(None);
@@ -712,17 +715,23 @@ where
         if let Some((size, root)) = cosign {
             self.cosign(size, root).await?;
         }
-        if self.pool_file.stale(self.pool.bytes() as u64) {
-            // What leaves the pool's file stands in blocks from here on.
-            self.blocks.sync().await?;
-            let open = self.pool.all();
-            self.pool_file.replace(&self.context, &open).await?;
-        }
+        self.shorten_pool_file().await?;
         self.snapshot().await?;
         if epoch_ended {
             // Validators that were slower need this to leave the epoch too.
             self.say_tip();
             self.epoch().await;
+        }
+        Ok(())
+    }
+
+    /// Replaces the pool's file by what still waits, where that is much less.
+    async fn shorten_pool_file(&mut self) -> Result<(), StoreError> {
+        if self.pool_file.stale(self.pool.bytes() as u64) {
+            // What leaves the pool's file stands in blocks from here on, or was early for too long.
+            self.blocks.sync().await?;
+            let open = self.pool.all();
+            self.pool_file.replace(&self.context, &open).await?;
         }
         Ok(())
     }

@@ -4,20 +4,30 @@
 //! offered by number; lanes take turns at being first. So one busy node neither keeps another one out nor loses its own
 //! order.
 //!
+//! In turn is what could be done next in its lane, or right behind others that are in turn: by its number, by its signature and by
+//! what the account has. All else is early: behind a gap, one more for a number, more than the account can pay. What is early
+//! costs its sender nothing and may never be done, so it has little room, and not for long; and a block is offered only what is
+//! in turn on the state that it follows on.
+//!
 //! What was done is remembered for a while by name, since a submission may come twice (`tally_net::Caller`): the second time it
 //! is done already, whatever the state says to one like it.
 //!
 //! Whatever waits for long is named to peers, part after part and again from the first on; and what is missing before a number that
 //! waits can be asked for (`actor::entropy`).
 //!
-//! Bounds: [`POOL_BYTES`] in all, [`LANE_BYTES`] for one lane, [`DONE`] names.
+//! Bounds: [`POOL_BYTES`] in all, [`LANE_BYTES`] for one lane, [`EARLY_BYTES`] and [`EARLY_COUNT`] for what is early, which goes after
+//! [`EARLY_FOR`], and oldest first where there is more; [`DONE`] names.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::ops::Bound;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use tally_ledger::{AccountId, Checked, NodeId, Request, State, TransactionError, TransactionId};
+use tally_ledger::{
+    AccountId, AccountNonce, Checked, Credits, Height, NodeId, Request, Revision, Sequence, State,
+    TransactionError, TransactionId,
+};
+use tally_receipt::PublicKey;
 
 use crate::wire::{Gap, Numbered};
 
@@ -25,6 +35,11 @@ use crate::wire::{Gap, Numbered};
 const POOL_BYTES: usize = 128 * 1024 * 1024;
 /// Bytes of those of one lane.
 const LANE_BYTES: usize = 32 * 1024 * 1024;
+/// Bytes of all that are early, and how many those may be: some of the last seconds, where they came in another order.
+const EARLY_BYTES: usize = 8 * 1024 * 1024;
+const EARLY_COUNT: usize = 16_384;
+/// How long one may be early. Whoever still means it sends it again.
+const EARLY_FOR: Duration = Duration::from_secs(600);
 /// Transactions that were done last, and are known by name. They are of the last minutes even where blocks are full.
 pub(crate) const DONE: usize = 65_536;
 /// How far ahead of its turn a transaction may be: numbers within a lane.
@@ -62,10 +77,165 @@ impl Waiting {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Queue {
     turns: BTreeMap<Turn, TransactionId>,
     bytes: usize,
+    /// What follows on those that are in turn.
+    course: Course,
+    /// How many are early.
+    early: usize,
+}
+
+/// What the next transaction of a lane must be: as a state has it, and then as those before it leave it.
+#[derive(Clone, Copy, Debug)]
+enum Course {
+    /// Each stands for itself.
+    Any,
+    Account {
+        nonce: AccountNonce,
+        /// What can be spent.
+        left: Credits,
+        /// Of the block that would have it.
+        height: Height,
+    },
+    Node {
+        sequence: Sequence,
+        revision: Revision,
+        /// Who must sign.
+        key: PublicKey,
+        /// Whether it has a role, without which it settles nothing.
+        may_settle: bool,
+    },
+    /// There is no such node.
+    Nothing,
+}
+
+impl Course {
+    fn of(lane: Lane, state: &State) -> Self {
+        match lane {
+            Lane::Account(id) => {
+                let account = state.account(id);
+                Self::Account {
+                    nonce: account.nonce,
+                    left: account.balance,
+                    height: state.head().height.next(),
+                }
+            }
+            Lane::Node(id) => state.node(id).map_or(Self::Nothing, |node| Self::Node {
+                sequence: node.settled,
+                revision: node.revision.next(),
+                key: node.key,
+                may_settle: node.terms.roles.any(),
+            }),
+            Lane::Rest => Self::Any,
+        }
+    }
+
+    /// The number of the next one that has a number.
+    fn number(&self) -> Option<u64> {
+        match self {
+            Self::Account { nonce, .. } => Some(nonce.get()),
+            Self::Node { sequence, .. } => Some(sequence.get()),
+            Self::Any | Self::Nothing => None,
+        }
+    }
+
+    /// Whether something else than what is in turn here has led to where a state is.
+    fn is_behind(&self, state: &Self) -> bool {
+        if let (
+            Self::Node {
+                revision,
+                key,
+                may_settle,
+                ..
+            },
+            Self::Node {
+                revision: new,
+                key: of,
+                may_settle: may,
+                ..
+            },
+        ) = (self, state)
+            && (new > revision || key != of || may_settle != may)
+        {
+            return true;
+        }
+        state.number() > self.number()
+    }
+
+    /// Whether a transaction is the next one, and can be done as far as its own lane is concerned.
+    fn admits(&self, checked: &Checked) -> bool {
+        let pays = |left: Credits, amount: Credits| amount != Credits::ZERO && amount <= left;
+        let signed = |key: PublicKey| checked.transaction().signers().any(|signer| signer == key);
+        match (*self, checked.transaction().request()) {
+            (Self::Any, _) => true,
+            (
+                Self::Account { nonce, left, .. },
+                Request::Transfer {
+                    nonce: of, amount, ..
+                },
+            ) => nonce == *of && pays(left, *amount),
+            (
+                Self::Account {
+                    nonce,
+                    left,
+                    height,
+                },
+                Request::Reserve {
+                    nonce: of,
+                    amount,
+                    expires,
+                    ..
+                },
+            ) => nonce == *of && pays(left, *amount) && *expires > height,
+            (
+                Self::Node {
+                    sequence,
+                    key,
+                    may_settle,
+                    ..
+                },
+                Request::Settle { first, .. },
+            ) => sequence == *first && may_settle && signed(key),
+            (Self::Node { revision, key, .. }, Request::Update { revision: of, .. }) => {
+                revision == *of && signed(key)
+            }
+            _ => false,
+        }
+    }
+
+    /// Goes on behind a transaction that it admits.
+    fn pass(&mut self, checked: &Checked) {
+        match (self, checked.transaction().request()) {
+            (
+                Self::Account { nonce, left, .. },
+                Request::Transfer { amount, .. } | Request::Reserve { amount, .. },
+            ) => {
+                *nonce = AccountNonce::new(nonce.get().saturating_add(1));
+                *left = left.minus(*amount).unwrap_or_default();
+            }
+            (Self::Node { sequence, .. }, request @ Request::Settle { .. }) => {
+                *sequence = Sequence::new(after(request));
+            }
+            (
+                Self::Node {
+                    revision,
+                    key,
+                    may_settle,
+                    ..
+                },
+                Request::Update {
+                    key: next, terms, ..
+                },
+            ) => {
+                *revision = Revision::new(revision.get().saturating_add(1));
+                *key = *next;
+                *may_settle = terms.roles.any();
+            }
+            _ => {}
+        }
+    }
 }
 
 /// Why a transaction is not taken in.
@@ -99,8 +269,11 @@ pub(crate) struct Pool {
     lanes: BTreeMap<Lane, Queue>,
     bytes: usize,
     arrivals: u64,
-    /// The lane that was first the last time.
-    first: Option<Lane>,
+    /// What is early, by arrival, and its bytes.
+    early: BTreeMap<u64, TransactionId>,
+    early_bytes: usize,
+    /// Behind this lane the next offer begins: it was the first the last time or, where not all had room, the last.
+    offered: Option<Lane>,
     /// The last place that was looked at for names, and the last lane for gaps.
     named: Option<(Lane, Turn)>,
     searched: Option<Lane>,
@@ -193,6 +366,21 @@ fn far_ahead(reason: &TransactionError) -> bool {
     }
 }
 
+/// Refuses what an account without a credit would do later: it costs nobody anything to make such an account.
+fn has_credits(state: &State, checked: &Checked) -> Result<(), RefusedEntry> {
+    let (id, needed) = match checked.transaction().request() {
+        Request::Transfer { from, amount, .. } => (*from, *amount),
+        Request::Reserve { payer, amount, .. } => (*payer, *amount),
+        _ => return Ok(()),
+    };
+    let balance = state.account(id).balance;
+    if balance == Credits::ZERO {
+        let reason = TransactionError::NotEnough { balance, needed };
+        return Err(RefusedEntry::Impossible(reason));
+    }
+    Ok(())
+}
+
 impl Pool {
     /// Whether a transaction is to be taken in, given the last final state. It is not in yet.
     pub(crate) fn judge(&self, state: &State, checked: &Checked) -> Result<Entry, RefusedEntry> {
@@ -207,14 +395,15 @@ impl Pool {
             Err(reason) if reason.is_done_already() => return Ok(Entry::Done),
             Err(reason) if far_ahead(&reason) => return Err(RefusedEntry::FarAhead),
             // Its turn comes.
+            Err(reason @ TransactionError::Nonce { .. }) if reason.may_become_good() => {
+                has_credits(state, checked)?;
+            }
             Err(
-                reason @ (TransactionError::Sequence { .. }
-                | TransactionError::Nonce { .. }
-                | TransactionError::Revision { .. }
-                | TransactionError::Decision { .. }),
+                reason @ (TransactionError::Sequence { .. } | TransactionError::Decision { .. }),
             ) if reason.may_become_good() => {}
             Err(TransactionError::BlockFull | TransactionError::SecondChange) => {}
-            // What it waits for may never come; whoever sent it sends it again once it has.
+            // What it waits for may never come; whoever sent it sends it again once it has. So with a node's changes, which are
+            // rare: each is sent once the one before it was done.
             Err(reason) => return Err(RefusedEntry::Impossible(reason)),
         }
         let (lane, _) = lane(checked.transaction().request());
@@ -231,8 +420,8 @@ impl Pool {
         self.done.contains(id)
     }
 
-    /// Takes a transaction in that was judged new.
-    pub(crate) fn insert(&mut self, checked: Checked, now: SystemTime) {
+    /// Takes a transaction in that was judged new by this state.
+    pub(crate) fn insert(&mut self, state: &State, checked: Checked, now: SystemTime) {
         let id = checked.id();
         if self.waiting.contains_key(&id) {
             return;
@@ -243,11 +432,24 @@ impl Pool {
             number,
             arrival: self.arrivals,
         };
-        let queue = self.lanes.entry(lane).or_default();
+        let queue = self.lanes.entry(lane).or_insert_with(|| Queue {
+            turns: BTreeMap::new(),
+            bytes: 0,
+            course: Course::of(lane, state),
+            early: 0,
+        });
         queue.turns.insert(turn, id);
         let bytes = checked.transaction().as_bytes().len();
         queue.bytes += bytes;
         self.bytes += bytes;
+        let is_in_turn = queue.course.admits(&checked);
+        if is_in_turn {
+            queue.course.pass(&checked);
+        } else {
+            queue.early += 1;
+            self.early.insert(turn.arrival, id);
+            self.early_bytes += bytes;
+        }
         self.waiting.insert(
             id,
             Waiting {
@@ -258,6 +460,77 @@ impl Pool {
                 passed_on: false,
             },
         );
+        if is_in_turn {
+            self.follow(lane);
+        }
+        self.let_go(now);
+    }
+
+    /// Counts as in turn what was early in a lane and follows now on what is in turn.
+    fn follow(&mut self, lane: Lane) {
+        let Some(queue) = self.lanes.get_mut(&lane) else {
+            return;
+        };
+        while queue.early > 0
+            && let Some(number) = queue.course.number()
+        {
+            let first = Turn { number, arrival: 0 };
+            let last = Turn {
+                number,
+                arrival: u64::MAX,
+            };
+            let next = queue
+                .turns
+                .range(first..=last)
+                .map(|(turn, id)| (turn.arrival, &self.waiting[id].checked))
+                .find(|(arrival, checked)| {
+                    self.early.contains_key(arrival) && queue.course.admits(checked)
+                });
+            let Some((arrival, checked)) = next else {
+                return;
+            };
+            queue.course.pass(checked);
+            queue.early -= 1;
+            self.early_bytes -= checked.transaction().as_bytes().len();
+            self.early.remove(&arrival);
+        }
+    }
+
+    /// Counts anew what of a lane is in turn, and what is early.
+    fn measure(&mut self, lane: Lane, state: &State) {
+        let Some(queue) = self.lanes.get_mut(&lane) else {
+            return;
+        };
+        queue.course = Course::of(lane, state);
+        queue.early = 0;
+        for (turn, id) in &queue.turns {
+            let checked = &self.waiting[id].checked;
+            let bytes = checked.transaction().as_bytes().len();
+            if queue.course.admits(checked) {
+                queue.course.pass(checked);
+                if self.early.remove(&turn.arrival).is_some() {
+                    self.early_bytes -= bytes;
+                }
+            } else {
+                queue.early += 1;
+                if self.early.insert(turn.arrival, *id).is_none() {
+                    self.early_bytes += bytes;
+                }
+            }
+        }
+    }
+
+    /// Lets go of what has been early for too long, and of the oldest where there is too much.
+    pub(crate) fn let_go(&mut self, now: SystemTime) {
+        while let Some((_, id)) = self.early.first_key_value() {
+            let id = *id;
+            let is_late = self.waiting[&id].since + EARLY_FOR <= now;
+            let is_much = self.early_bytes > EARLY_BYTES || self.early.len() > EARLY_COUNT;
+            if !is_late && !is_much {
+                break;
+            }
+            self.remove(&id);
+        }
     }
 
     fn remove(&mut self, id: &TransactionId) {
@@ -272,6 +545,10 @@ impl Pool {
             .expect("what waits has a lane");
         queue.turns.remove(&waiting.turn);
         queue.bytes -= bytes;
+        if self.early.remove(&waiting.turn.arrival).is_some() {
+            queue.early -= 1;
+            self.early_bytes -= bytes;
+        }
         if queue.turns.is_empty() {
             self.lanes.remove(&waiting.lane);
         }
@@ -289,37 +566,55 @@ impl Pool {
         self.waiting.is_empty()
     }
 
+    /// Whether something waits that is in turn.
+    pub(crate) fn has_some_in_turn(&self) -> bool {
+        self.waiting.len() > self.early.len()
+    }
+
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Transactions for a block of about `limit` bytes, in the order in which they should be tried. The next call begins
-    /// with another lane.
-    pub(crate) fn offer(&mut self, limit: usize) -> Vec<Checked> {
-        let start = self
-            .first
-            .and_then(|last| {
-                self.lanes
-                    .range((std::ops::Bound::Excluded(last), std::ops::Bound::Unbounded))
-                    .next()
-            })
-            .or_else(|| self.lanes.iter().next())
-            .map(|(lane, _)| *lane);
-        let Some(start) = start else {
-            return Vec::new();
-        };
-        self.first = Some(start);
-        let in_turn = self.lanes.range(start..).chain(self.lanes.range(..start));
-        let mut bytes = 0;
-        let mut offered = Vec::new();
-        for id in in_turn.flat_map(|(_, queue)| queue.turns.values()) {
-            let waiting = &self.waiting[id];
-            bytes += waiting.bytes().len();
-            if bytes > limit && !offered.is_empty() {
-                break;
+    /// Transactions for a block of about `limit` bytes on a state, in the order in which they should be tried: those that are in
+    /// turn there. The next call begins with another lane.
+    pub(crate) fn offer(&mut self, parent: &State, limit: usize) -> Vec<Checked> {
+        let last = self.offered;
+        let begin = last.map_or(Bound::Unbounded, Bound::Excluded);
+        let behind = self.lanes.range((begin, Bound::Unbounded));
+        let again = self
+            .lanes
+            .iter()
+            .take_while(|(lane, _)| last.is_some_and(|last| **lane <= last));
+        let (mut offered, mut bytes, mut first) = (Vec::new(), 0, None);
+        'lanes: for (lane, queue) in behind.chain(again) {
+            let mut course = Course::of(*lane, parent);
+            let next = course.number().unwrap_or(0);
+            let at = |number| Turn { number, arrival: 0 };
+            // A node's changes have no number. Of the others, those of lower ones were done.
+            let unnumbered = queue.turns.range(..at(1));
+            let numbered = queue.turns.range(at(next.max(1))..);
+            for (turn, id) in unnumbered.chain(numbered) {
+                if course.number().is_some_and(|next| next < turn.number) {
+                    break;
+                }
+                let checked = &self.waiting[id].checked;
+                let is_change = matches!(checked.transaction().request(), Request::Update { .. });
+                // Whether a new key is another node's by now is beyond its own lane.
+                if !course.admits(checked) || is_change && parent.would_accept(checked).is_err() {
+                    continue;
+                }
+                let more = checked.transaction().as_bytes().len();
+                if bytes + more > limit && !offered.is_empty() {
+                    first = Some(*lane);
+                    break 'lanes;
+                }
+                course.pass(checked);
+                bytes += more;
+                offered.push(checked.clone());
+                first = first.or(Some(*lane));
             }
-            offered.push(waiting.checked.clone());
         }
+        self.offered = first.or(last);
         offered
     }
 
@@ -346,6 +641,7 @@ impl Pool {
         touched.sort_unstable();
         touched.dedup();
         for lane in touched {
+            let mut was_impossible = false;
             while let Some(queue) = self.lanes.get(&lane) {
                 // In a lane with numbers, the first that can still be done ends the search; in the lane of the rest,
                 // each stands for itself.
@@ -363,9 +659,19 @@ impl Pool {
                 if impossible.is_empty() {
                     break;
                 }
+                was_impossible = true;
                 for id in impossible {
                     self.remove(&id);
                 }
+            }
+            // Where all that is left was in turn and nothing else was done, it still is.
+            let is_other = |queue: &Queue| {
+                was_impossible
+                    || queue.early > 0
+                    || queue.course.is_behind(&Course::of(lane, state))
+            };
+            if lane != Lane::Rest && self.lanes.get(&lane).is_some_and(is_other) {
+                self.measure(lane, state);
             }
         }
     }
@@ -526,48 +832,106 @@ mod tests {
     use std::collections::BTreeSet;
     use std::time::UNIX_EPOCH;
 
-    use tally_ledger::{AccountNonce, Credits, Transaction};
-    use tally_receipt::SigningKey;
+    use tally_ledger::{Allocation, Genesis, Roles, Settlement, Terms, Transaction};
+    use tally_receipt::{Digest, SigningKey};
 
     use super::*;
 
     const LONG: Duration = Duration::from_secs(2);
     const ROOM: usize = 1 << 20; // bytes
 
-    fn account(seed: u8) -> AccountId {
-        AccountId::new(SigningKey::from_seed(&[seed; 32]).public_key())
+    fn key(seed: u8) -> SigningKey {
+        SigningKey::from_seed(&[seed; 32])
     }
 
-    fn transfer(from: u8, nonce: u64) -> Checked {
-        let chain = crate::fuzzing::genesis().chain();
+    fn account(seed: u8) -> AccountId {
+        AccountId::new(key(seed).public_key())
+    }
+
+    fn node(seed: u8) -> NodeId {
+        NodeId::new(key(seed).public_key())
+    }
+
+    /// Account 1 has ten credits, and nobody else has any.
+    fn genesis() -> Genesis {
+        Genesis {
+            accounts: vec![Allocation {
+                account: account(1),
+                credits: Credits::new(10),
+            }],
+            ..crate::fuzzing::genesis()
+        }
+    }
+
+    fn signed(request: Request, by: u8) -> Checked {
+        let chain = genesis().chain();
+        let signed = request.sign(chain, &[&key(by)]);
+        Checked::known_to_be_good(signed.expect("a transaction"), chain)
+    }
+
+    fn transfer_to(from: u8, nonce: u64, to: u8) -> Checked {
         let request = Request::Transfer {
             from: account(from),
             nonce: AccountNonce::new(nonce),
-            to: account(200),
+            to: account(to),
             amount: Credits::new(1),
         };
-        let signed = request.sign(chain, &[&SigningKey::from_seed(&[from; 32])]);
-        Checked::known_to_be_good(signed.expect("a transaction"), chain)
+        signed(request, from)
+    }
+
+    fn transfer(from: u8, nonce: u64) -> Checked {
+        transfer_to(from, nonce, 200)
+    }
+
+    fn settle(by: u8, first: u64, count: usize) -> Checked {
+        let request = Request::Settle {
+            node: node(by),
+            first: Sequence::new(first),
+            receipts: Settlement::Hashes(vec![Digest::of(b"a receipt"); count]),
+        };
+        signed(request, by)
+    }
+
+    /// The state in which so many are registered, from 1 on.
+    fn registered(count: u8) -> State {
+        let state = genesis().state();
+        let register = (1..=count).map(|number| {
+            let request = Request::Register {
+                owner: account(number),
+                node: node(number),
+                terms: Terms {
+                    roles: Roles::INFERENCE,
+                    evidence: None,
+                    endpoint: None,
+                    price: Credits::ZERO,
+                },
+            };
+            signed(request, number)
+        });
+        let proposed = state.propose(state.head().time, register);
+        assert_eq!(proposed.transactions.len(), usize::from(count));
+        proposed.executed.state
     }
 
     /// A pool of one account's transactions with these nonces, which came at the beginning of 1970.
     fn pool(from: u8, nonces: &[u64]) -> Pool {
+        let state = genesis().state();
         let mut pool = Pool::default();
         for nonce in nonces {
-            pool.insert(transfer(from, *nonce), UNIX_EPOCH);
+            pool.insert(&state, transfer(from, *nonce), UNIX_EPOCH);
         }
         pool
     }
 
     #[test]
     fn all_that_has_waited_is_named_in_turn_and_never_more_than_one_answer_holds() {
-        let now = UNIX_EPOCH + LONG;
+        let (state, now) = (genesis().state(), UNIX_EPOCH + LONG);
         let mut pool = pool(1, &[0, 1, 2, 3, 9]);
         for from in 2..7 {
-            pool.insert(transfer(from, 7), UNIX_EPOCH);
+            pool.insert(&state, transfer(from, 7), UNIX_EPOCH);
         }
         let old: BTreeSet<TransactionId> = pool.waiting.keys().copied().collect();
-        pool.insert(transfer(1, 5), now);
+        pool.insert(&state, transfer(1, 5), now);
         let bytes = 4 * transfer(1, 0).transaction().as_bytes().len();
         let mut named = BTreeSet::new();
         for _ in 0..3 {
@@ -590,7 +954,7 @@ mod tests {
 
     #[test]
     fn what_is_missing_before_a_number_is_asked_for_and_found_at_a_peer() {
-        let state = crate::fuzzing::genesis().state();
+        let state = genesis().state();
         let now = UNIX_EPOCH + LONG;
         let mut lacks = pool(1, &[2, 3, 6]);
         let has = pool(1, &[0, 1, 2, 4, 5]);
@@ -608,7 +972,7 @@ mod tests {
             for bytes in filled {
                 let transaction = Transaction::from_bytes(&bytes).expect("it was in a pool");
                 let checked = Checked::known_to_be_good(transaction, state.chain());
-                lacks.insert(checked, now);
+                lacks.insert(&state, checked, now);
             }
         }
         assert!(lacks.gaps(&state, now, LONG, 64).is_empty());
@@ -619,10 +983,10 @@ mod tests {
 
     #[test]
     fn lanes_with_gaps_have_their_turn_where_there_are_many() {
-        let state = crate::fuzzing::genesis().state();
+        let state = genesis().state();
         let mut pool = Pool::default();
         for from in 1..=5 {
-            pool.insert(transfer(from, 3), UNIX_EPOCH);
+            pool.insert(&state, transfer(from, 3), UNIX_EPOCH);
         }
         let mut asked = Vec::new();
         for _ in 0..5 {
@@ -634,5 +998,96 @@ mod tests {
             let of = Numbered::Account(account(from));
             assert_eq!(asked.iter().filter(|gap| gap.of == of).count(), 2);
         }
+    }
+
+    #[test]
+    fn what_is_early_keeps_nothing_out_of_a_block_however_much_of_it_there_is() {
+        let state = registered(101);
+        let mut nodes: Vec<u8> = (1..=101).collect();
+        nodes.sort_unstable_by_key(|number| node(*number));
+        let (last, others) = nodes.split_last().expect("a hundred and one");
+        let mut pool = Pool::default();
+        for number in others {
+            pool.insert(&state, settle(*number, 5, 1000), UNIX_EPOCH);
+        }
+        assert!(pool.bytes() > 3 << 20, "{}", pool.bytes());
+        assert!(!pool.has_some_in_turn());
+        let wanted = settle(*last, 0, 1);
+        pool.insert(&state, wanted.clone(), UNIX_EPOCH);
+        assert!(pool.has_some_in_turn());
+        let limit = state.parameters().block_bytes as usize;
+        for _ in 0..300 {
+            assert_eq!(pool.offer(&state, limit), [wanted.clone()]);
+        }
+    }
+
+    #[test]
+    fn what_is_early_has_little_room_and_not_for_long_and_what_is_in_turn_stays() {
+        let state = registered(1);
+        let mut pool = Pool::default();
+        let next = settle(1, 0, 1);
+        pool.insert(&state, next.clone(), UNIX_EPOCH);
+        let early = |number: u64| settle(1, number * 1000, 1000);
+        let at = |number| UNIX_EPOCH + Duration::from_secs(number);
+        for number in 1..=300 {
+            pool.insert(&state, early(number), at(number));
+        }
+        let one = early(1).transaction().as_bytes().len();
+        assert!(pool.early_bytes <= EARLY_BYTES && pool.early_bytes + one > EARLY_BYTES);
+        assert_eq!(
+            pool.bytes(),
+            pool.early_bytes + next.transaction().as_bytes().len()
+        );
+        assert!(pool.get(&early(1).id()).is_none(), "it came first");
+        assert!(pool.get(&early(300).id()).is_some(), "it came last");
+        pool.let_go(at(299) + EARLY_FOR);
+        assert!(pool.get(&early(299).id()).is_none());
+        assert!(pool.get(&early(300).id()).is_some());
+        pool.let_go(at(300) + EARLY_FOR);
+        assert_eq!((pool.len(), pool.early_bytes), (1, 0));
+        assert!(pool.get(&next.id()).is_some());
+    }
+
+    #[test]
+    fn an_account_is_in_turn_as_far_as_its_nonces_and_its_credits_go() {
+        let state = genesis().state();
+        let nonces = |offered: &[Checked]| -> Vec<u64> {
+            let number = |one: &Checked| lane(one.transaction().request()).1;
+            offered.iter().map(number).collect()
+        };
+        let mut pool = pool(1, &[2, 1]);
+        assert_eq!(pool.early.len(), 2);
+        pool.insert(&state, transfer(1, 0), UNIX_EPOCH);
+        assert_eq!(pool.early.len(), 0);
+        // Of fifteen it can pay ten.
+        for nonce in 3..15 {
+            pool.insert(&state, transfer(1, nonce), UNIX_EPOCH);
+        }
+        assert_eq!(pool.early.len(), 5);
+        pool.insert(&state, transfer_to(1, 0, 201), UNIX_EPOCH);
+        assert_eq!(pool.early.len(), 6, "one more for a nonce");
+        let offered = pool.offer(&state, ROOM);
+        assert_eq!(nonces(&offered), (0..10).collect::<Vec<_>>());
+        // A block has four of them.
+        let proposed = state.propose(state.head().time, offered[..4].to_vec());
+        assert_eq!(proposed.transactions.len(), 4);
+        let in_block: Vec<Done> = proposed.transactions.iter().map(done).collect();
+        let state = proposed.executed.state;
+        pool.settle(&state, &in_block);
+        assert_eq!((pool.len(), pool.early.len()), (11, 5));
+        let offered = pool.offer(&state, ROOM);
+        assert_eq!(nonces(&offered), (4..10).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_an_account_without_credits_would_do_later_is_refused() {
+        let (state, pool) = (genesis().state(), Pool::default());
+        assert_eq!(pool.judge(&state, &transfer(1, 5)), Ok(Entry::New));
+        let refused = pool.judge(&state, &transfer(2, 5)).unwrap_err();
+        let expected = TransactionError::NotEnough {
+            balance: Credits::ZERO,
+            needed: Credits::new(1),
+        };
+        assert_eq!(refused, RefusedEntry::Impossible(expected));
     }
 }

@@ -173,11 +173,13 @@ where
             self.metrics.submitted.inc_by(new.len() as u64);
             let now = self.now();
             for checked in new {
-                self.pool.insert(checked, now);
+                self.pool.insert(self.chain.tip(), checked, now);
             }
             self.metrics
                 .waiting
                 .set(i64::try_from(self.pool.len()).unwrap_or(i64::MAX));
+            // What is early may go without a block.
+            self.shorten_pool_file().await?;
         }
         for (answer, answers) in submitted {
             tell(answer, answers);
@@ -216,7 +218,7 @@ where
         let now = self.now();
         for checked in self.checks.check_many(transactions).into_iter().flatten() {
             if self.pool.judge(self.chain.tip(), &checked) == Ok(Entry::New) {
-                self.pool.insert(checked, now);
+                self.pool.insert(self.chain.tip(), checked, now);
             }
         }
     }
@@ -238,7 +240,7 @@ where
                 Err(reason) => reason.may_become_good(),
             };
             if possible {
-                self.pool.insert(checked, now);
+                self.pool.insert(self.chain.tip(), checked, now);
                 open += 1;
             }
         }

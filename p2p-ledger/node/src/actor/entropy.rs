@@ -113,6 +113,7 @@ where
     /// Names some of what waits, and asks for what is missing before it.
     pub(super) fn compare(&mut self) {
         let now = self.now();
+        self.pool.let_go(now);
         let names = self
             .pool
             .names(now, NAMED_AFTER, ANSWER_BYTES, wire::NAMES_COUNT);
