@@ -285,7 +285,8 @@ pub enum ClientError {
         /// Why another one did not.
         sentence: String,
     },
-    /// So many validators say that it can never be good, whatever happens, that one of them is honest. Whoever made it is at fault.
+    /// So many validators say that it can never be good, whatever happens, that one of them is honest. Whoever made it is at fault,
+    /// unless it is of a later version, or for another chain, than theirs.
     #[error("{validators} validators refused it for good: {sentence}")]
     Refused {
         /// How many did.

@@ -10,10 +10,10 @@
 //! name; that somebody else settled the same receipt, or that this node did earlier, does not count. A crash anywhere is
 //! harmless: the same records go to the same place, which makes the same transaction, however many were appended since.
 //!
-//! A receipt in full that `f + 1` validators call none, whatever the state, is set aside with their reason, so that those behind it
-//! settle; so is one that is too large for any transaction. Nothing else sets one aside: a digest is refused by nobody for what it
-//! is, and every other refusal may be another one by the next time. Where there are several in the transaction that was refused,
-//! halves of it are tried.
+//! A receipt in full is set aside, so that those behind it settle, where `f + 1` validators refuse it for good and this runner, looking
+//! at its own copy, sees that it is none or badly signed, and which one that is; so is one that is too large for any transaction.
+//! Nothing else sets one aside: a digest is refused by nobody for what it is, every other refusal may be another one by the next
+//! time, and validators of an older version, or of another chain, refuse for good what is good.
 //!
 //! Two machines with one key take each other's places. Whoever lost such a place takes a new one; nothing is lost, and each
 //! learns of it by what stands there.
@@ -21,8 +21,8 @@
 use std::time::Duration;
 
 use tally_ledger::{
-    AccountId, Credits, Genesis, NodeId, Registration, Request, Roles, Sequence, Settlement, Terms,
-    Transaction,
+    AccountId, ChainId, CheckError, Checked, Credits, Genesis, NodeId, Registration, Request,
+    Roles, Sequence, Settlement, Terms, Transaction,
 };
 use tally_receipt::limits::MAX_ENVELOPE_BYTES;
 use tally_receipt::{Digest, SigningKey};
@@ -66,11 +66,20 @@ pub async fn settle(
 ) -> Result<u64, SettleError> {
     let node = NodeId::new(key.public_key());
     let mut settled = 0;
-    // Fewer, while one that can never be settled is looked for.
-    let mut at_most = RECEIPTS;
+    // The number of one that can never be settled, and why: those before it go first.
+    let mut bad: Option<(u64, String)> = None;
     outbox.go_on()?;
     loop {
-        let (first, mut open) = outbox.open_records(at_most)?;
+        let (first, mut open) = outbox.open_records(RECEIPTS)?;
+        if let Some((number, reason)) = bad.take_if(|(number, _)| *number <= first)
+            && number == first
+        {
+            outbox.set_aside(&reason)?;
+            continue;
+        }
+        if let Some((number, _)) = &bad {
+            open.truncate(usize::try_from(number - first).unwrap_or(usize::MAX));
+        }
         let noted = outbox.sent()?;
         if let Some(sent) = noted {
             // The same records, though more have come since.
@@ -116,19 +125,19 @@ pub async fn settle(
                 first: Sequence::new(sent.sequence),
                 receipts: receipts(&open),
             };
-            match client.submit(&[signed(request, genesis, key)]).await {
-                Ok(_) => {}
-                Err(ClientError::Refused { sentence, .. }) if open[0].form == Form::Full => {
-                    // No block will have these there, so that others may take the place.
-                    outbox.set_sent(Sent { count: 0, ..sent })?;
-                    at_most = open.len() / 2;
-                    if at_most == 0 {
-                        outbox.set_aside(&sentence)?;
-                        at_most = RECEIPTS;
-                    }
-                    continue;
-                }
-                Err(error) => return Err(error.into()),
+            let transaction = signed(request, genesis, key);
+            if let Err(error) = client.submit(std::slice::from_ref(&transaction)).await {
+                let found = match &error {
+                    ClientError::Refused { .. } => bad_receipt(transaction, genesis.chain()),
+                    _ => None,
+                };
+                let Some((index, reason)) = found else {
+                    return Err(error.into());
+                };
+                // No block will have these there, so that others may take the place.
+                outbox.set_sent(Sent { count: 0, ..sent })?;
+                bad = Some((first + index as u64, reason));
+                continue;
             }
         }
         // If some of the places are taken and others are not, then not by these records, which come together or not at all.
@@ -159,6 +168,19 @@ fn receipts(records: &[Record]) -> Settlement {
                 .map(|one| one.receipt.clone().into())
                 .collect(),
         ),
+    }
+}
+
+/// The first receipt of a settlement that can never be settled in full, as this runner itself sees it, and why.
+fn bad_receipt(settlement: Transaction, chain: ChainId) -> Option<(usize, String)> {
+    match Checked::check(settlement, chain) {
+        Err(CheckError::NoReceipt { index, reason }) => {
+            Some((index, format!("it is no receipt: {reason}")))
+        }
+        Err(CheckError::BadReceipt { index }) => {
+            Some((index, "a signature of it does not hold".to_owned()))
+        }
+        _ => None,
     }
 }
 

@@ -5,10 +5,14 @@ mod network;
 use std::time::{Duration, Instant};
 
 use network::*;
-use tally_ledger::{DecisionFile, Description, NodeId, Request, Sequence, Settlement};
+use tally_ledger::{
+    DecisionFile, Description, Genesis, Name, NodeId, Request, Sequence, Settlement,
+};
 use tally_net::{Endpoint, Secret};
 use tally_node::{Client, ClientError, Form, Governance, Outbox, Peer, Record, Sent, SettleError};
-use tally_receipt::{Digest, SigningKey};
+use tally_receipt::{
+    Digest, KeyRotation, KeyRotationPredicate, Label, Receipt, SigningKey, Timestamp,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_at_any_moment_one_or_all_nothing_acknowledged_is_lost() {
@@ -110,6 +114,26 @@ fn by_hash(receipt: &[u8]) -> Record {
     }
 }
 
+/// A receipt that everybody finds good.
+fn good() -> Record {
+    let (old, new) = (
+        SigningKey::from_seed(&[1; 32]),
+        SigningKey::from_seed(&[2; 32]),
+    );
+    let rotation = KeyRotation {
+        from: old.public_key(),
+        to: new.public_key(),
+        at: Timestamp::from_unix_ms(1_790_000_000_000).expect("before the year 10000"),
+        reason: Label::new("test").expect("a label"),
+    };
+    let predicate = KeyRotationPredicate::new(rotation).expect("two keys");
+    let receipt = Receipt::sign(predicate, &[&old, &new]).expect("signed by both");
+    Record {
+        form: Form::Full,
+        receipt: receipt.to_json(),
+    }
+}
+
 /// Settles all that waits, however often the network has to be asked.
 async fn emptied(outbox: &Outbox, client: &Client, net: &Net, key: &SigningKey) {
     let begun = Instant::now();
@@ -197,6 +221,7 @@ async fn receipts_that_are_none_are_set_aside_and_those_around_them_settle() {
     let too_large = 600 * 1024;
     let records = [
         by_hash(b"a"),
+        good(),
         in_full(40),
         in_full(50),
         in_full(60),
@@ -205,13 +230,13 @@ async fn receipts_that_are_none_are_set_aside_and_those_around_them_settle() {
     ];
     outbox.append(&records).expect("written");
     emptied(&outbox, &client, &net, &key).await;
-    assert_eq!(settled_by(&client, &key).await, 2);
-    for receipt in [b"a", b"b"] {
+    assert_eq!(settled_by(&client, &key).await, 3);
+    for receipt in [&b"a"[..], &good().receipt, b"b"] {
         proven(&client, Digest::of(receipt)).await;
     }
     let refused = outbox.refused().expect("read");
     let numbers: Vec<u64> = refused.iter().map(|one| one.number).collect();
-    assert_eq!(numbers, [1, 2, 3, 4]);
+    assert_eq!(numbers, [2, 3, 4, 5]);
     for one in &refused {
         assert_eq!(
             one.record,
@@ -223,6 +248,36 @@ async fn receipts_that_are_none_are_set_aside_and_those_around_them_settle() {
         };
         assert!(one.reason.contains(reason), "{}", one.reason);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_good_receipt_in_full_waits_and_is_not_set_aside_whatever_validators_say_of_it() {
+    let mut net = Net::new(1);
+    net.start_all();
+    let client = client(&net).await;
+    let key = SigningKey::from_seed(&[83; 32]);
+    let outbox = Outbox::open(&net.folder().join("outbox")).expect("an outbox");
+    // Which registers the runner.
+    outbox.append(&[by_hash(b"a")]).expect("written");
+    emptied(&outbox, &client, &net, &key).await;
+    outbox.append(&[good()]).expect("written");
+    // As those of an older version would, validators of another chain refuse for good what is good.
+    let other = Genesis {
+        name: Name::new("another").expect("letters"),
+        ..net.genesis.clone()
+    };
+    let begun = Instant::now();
+    loop {
+        match tally_node::settle(&outbox, &client, &other, &key).await {
+            Err(SettleError::Network(ClientError::Refused { .. })) => break,
+            Err(error) => assert!(begun.elapsed() < Duration::from_secs(60), "{error}"),
+            Ok(settled) => panic!("{settled} settled on another chain"),
+        }
+    }
+    assert_eq!(outbox.waiting().expect("read"), 1);
+    assert!(outbox.refused().expect("read").is_empty());
+    emptied(&outbox, &client, &net, &key).await;
+    proven(&client, Digest::of(&good().receipt)).await;
 }
 
 async fn governance(client: &Client) -> Governance {
