@@ -19,6 +19,7 @@
 //!   has become final for a second. So validators come to the same trees without asking each other.
 
 mod answers;
+mod arrivals;
 mod entropy;
 mod history;
 mod ready;
@@ -202,6 +203,9 @@ pub(crate) struct Actor<E: Runtime, C, S> {
     verifying: Vec<Verifying>,
     history: history::History,
     entropy: entropy::Entropy,
+    arrivals: arrivals::Arrivals,
+    /// The way back of what was checked beside the loop.
+    arrived: mpsc::UnboundedSender<arrivals::Arrived>,
     waiting: HashMap<Wanted, Vec<Waiting>>,
     waiting_cosigned: HashMap<Digest, Vec<Waiting>>,
     faults: Vec<Evidence>,
@@ -252,6 +256,7 @@ where
         };
         let (snapshots, snapshot) =
             Snapshots::open(&context, &partitions, &genesis, snapshot_every, &path).await;
+        let (arrived, mut arrived_in) = mpsc::unbounded_channel();
         let mut actor = Self {
             metrics: Metrics::new(&context),
             next_tip: context.current(),
@@ -286,6 +291,8 @@ where
             verifying: Vec::new(),
             history: history::History::default(),
             entropy: entropy::Entropy::default(),
+            arrivals: arrivals::Arrivals::default(),
+            arrived,
             waiting: HashMap::new(),
             waiting_cosigned: HashMap::new(),
             faults: Vec::new(),
@@ -327,9 +334,10 @@ where
                     Err(_) => return Ok(()),
                 },
                 message = transactions_in.recv() => match message {
-                    Ok((_, message)) => actor.passed_on(message.into()),
+                    Ok((peer, message)) => actor.passed_on(&peer, message.into()),
                     Err(_) => return Ok(()),
                 },
+                Some(arrived) = arrived_in.recv() => actor.arrived(arrived),
                 () = actor.context.sleep_until(wake) => {}
             }
             actor.step().await?;
@@ -535,12 +543,9 @@ where
         if self.led.is_some_and(|led| now < led + LEADS) {
             return;
         }
-        let late = self.pool.late(
-            now,
-            PASS_ON_AFTER,
-            wire::SUBMIT_LIMIT / 2,
-            wire::SUBMIT_COUNT,
-        );
+        let late = self
+            .pool
+            .late(now, PASS_ON_AFTER, arrivals::BYTES, arrivals::SIGNATURES);
         if !late.is_empty() {
             let message = wire::encode(&Transactions(late));
             self.senders

@@ -14,6 +14,7 @@ use tally_log::{ProofFile, SignedCheckpoint};
 use tally_receipt::Digest;
 use tokio::sync::oneshot;
 
+use super::arrivals::Arrived;
 use super::{Actor, Waiting};
 use crate::Runtime;
 use crate::consensus::Consensus;
@@ -206,21 +207,38 @@ where
     }
 
     /// Transactions that a peer passed on. They are durable there, so they are only kept in memory here.
-    pub(super) fn passed_on(&mut self, message: Bytes) {
+    pub(super) fn passed_on(&mut self, peer: &PublicKey, message: Bytes) {
         let Ok(Transactions(all)) = wire::decode(message) else {
             return;
         };
-        let transactions = all
-            .iter()
-            .filter_map(|bytes| Transaction::from_bytes(bytes).ok())
-            .filter(|transaction| self.pool.get(&transaction.id()).is_none())
-            .collect();
         let now = self.now();
-        for checked in self.checks.check_many(transactions).into_iter().flatten() {
+        self.arrivals.hear(peer, all, now);
+        self.check_arrivals();
+    }
+
+    /// Has the next of them checked, on a thread that nothing else waits for.
+    fn check_arrivals(&mut self) {
+        let Some(batch) = self.arrivals.next() else {
+            return;
+        };
+        let (checks, back) = (self.checks.clone(), self.arrived.clone());
+        let context = self.context.child("arrivals").shared(true);
+        context.spawn(move |_| async move {
+            // The node may have stopped meanwhile.
+            let _ = back.send(batch.check(&checks));
+        });
+    }
+
+    /// Some of them were checked.
+    pub(super) fn arrived(&mut self, arrived: Arrived) {
+        self.arrivals.checked(&arrived);
+        let now = self.now();
+        for checked in arrived.good {
             if self.pool.judge(self.chain.tip(), &checked) == Ok(Entry::New) {
                 self.pool.insert(self.chain.tip(), checked, now);
             }
         }
+        self.check_arrivals();
     }
 
     /// Takes back what was acknowledged before this node stopped. The last final block on the disk may be older than the one

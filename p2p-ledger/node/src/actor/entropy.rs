@@ -18,7 +18,7 @@
 //! * A peer costs a fixed amount of work and of bytes in a second, whatever it says: within [`EVERY`], one message of names is
 //!   looked at, and one question of each kind is answered, with up to [`ANSWER_BYTES`]. What one peer is asked for does not depend
 //!   on what another one has named: nobody keeps others from being asked.
-//! * What comes is taken in as what is passed on: checked, and judged by the last final state.
+//! * What comes is taken in as what is passed on ([`arrivals`](super::arrivals)): checked, and judged by the last final state.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -26,9 +26,9 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use commonware_cryptography::ed25519::PublicKey;
 use commonware_p2p::{Recipients, Sender};
-use tally_ledger::{MAX_TRANSACTION_BYTES, MAX_VALIDATORS, TransactionId};
+use tally_ledger::{MAX_VALIDATORS, TransactionId};
 
-use super::Actor;
+use super::{Actor, arrivals};
 use crate::Runtime;
 use crate::consensus::Consensus;
 use crate::wire::{self, Gap, HistoryMessage, Transactions};
@@ -41,7 +41,7 @@ const EVERY: Duration = Duration::from_millis(500);
 /// A peer that named some within this time may have what is missing here.
 const HAS_SOME: Duration = Duration::from_secs(3);
 /// Bytes of the transactions in one answer: one of any length fits.
-const ANSWER_BYTES: usize = MAX_TRANSACTION_BYTES;
+const ANSWER_BYTES: usize = arrivals::BYTES;
 
 /// What peers have said, and when.
 #[derive(Debug, Default)]
@@ -157,7 +157,7 @@ where
     pub(super) fn wanted_numbers(&mut self, peer: &PublicKey, gaps: &[Gap]) {
         let now = self.now();
         if self.entropy.peer(peer).wanted_numbers.hear(now) {
-            let found = self.pool.numbered(gaps, ANSWER_BYTES, wire::SUBMIT_COUNT);
+            let found = self.pool.numbered(gaps, ANSWER_BYTES, arrivals::SIGNATURES);
             self.send_waiting(peer, found);
         }
     }
