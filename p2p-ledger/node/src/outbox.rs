@@ -203,7 +203,7 @@ impl Outbox {
     ///
     /// # Errors
     ///
-    /// [`AppendError`]; then none of them is there.
+    /// [`AppendError`]; then none of them is there, unless the disk that failed will not have them taken back either.
     pub fn append(&self, records: &[Record]) -> Result<(), AppendError> {
         let mut frames = Vec::new();
         for record in records {
@@ -230,12 +230,8 @@ impl Outbox {
             }
         }
         let mut file = self.file(&receipts(first.unwrap_or(0)))?;
-        file.seek(SeekFrom::Start(end))?;
-        file.write_all(&frames)?;
-        file.sync_all()?;
-        if end == 0 {
-            self.sync_folder()?;
-        }
+        let sync_folder = || if end == 0 { self.sync_folder() } else { Ok(()) };
+        grow(&mut file, end, &frames, sync_folder)?;
         Ok(())
     }
 
@@ -526,6 +522,42 @@ fn receipts(first: u64) -> String {
     format!("receipts-{first:020}")
 }
 
+/// A file that grows at its end.
+trait Growing: io::Write + io::Seek {
+    fn cut(&mut self, length: u64) -> io::Result<()>;
+    fn sync(&mut self) -> io::Result<()>;
+}
+
+impl Growing for File {
+    fn cut(&mut self, length: u64) -> io::Result<()> {
+        self.set_len(length)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.sync_all()
+    }
+}
+
+/// Writes bytes behind the first `end` of a file, makes them durable, and does what else they need for that. Where anything fails,
+/// they are taken back: of several frames some may be whole.
+fn grow(
+    file: &mut impl Growing,
+    end: u64,
+    bytes: &[u8],
+    finish: impl FnOnce() -> io::Result<()>,
+) -> io::Result<()> {
+    let written = file
+        .seek(SeekFrom::Start(end))
+        .and_then(|_| file.write_all(bytes))
+        .and_then(|()| file.sync())
+        .and_then(|()| finish());
+    if written.is_err() {
+        // Whoever reads the error learns more from the first one.
+        let _ = file.cut(end).and_then(|()| file.sync());
+    }
+    written
+}
+
 /// A file's bytes; none if there is no such file.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     match fs::read(path) {
@@ -641,6 +673,77 @@ mod tests {
         outbox.append(&[record(2)]).unwrap();
         let (_, open) = outbox.open_records(9).unwrap();
         assert_eq!(open, vec![record(0), record(2)]);
+    }
+
+    /// A disk that takes so many bytes more, and may not sync.
+    struct Failing {
+        file: File,
+        room: usize,
+        syncs: bool,
+    }
+
+    impl io::Write for Failing {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let fits = bytes.len().min(self.room);
+            if fits == 0 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            self.room -= fits;
+            self.file.write(&bytes[..fits])
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl io::Seek for Failing {
+        fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+            self.file.seek(to)
+        }
+    }
+
+    impl Growing for Failing {
+        fn cut(&mut self, length: u64) -> io::Result<()> {
+            self.file.set_len(length)
+        }
+
+        fn sync(&mut self) -> io::Result<()> {
+            if self.syncs {
+                return Ok(());
+            }
+            Err(io::Error::other("the disk is gone"))
+        }
+    }
+
+    #[test]
+    fn of_receipts_that_cannot_all_be_written_none_is_there() {
+        let dir = crate::scratch::Scratch::new();
+        let outbox = Outbox::open(dir.path()).unwrap();
+        outbox.append(&[record(0)]).unwrap();
+        let before = fs::read(outbox.receipts(0)).unwrap();
+        let end = before.len() as u64;
+        let mut frames = Vec::new();
+        for n in 1..4 {
+            put(&record(n).to_payload(), &mut frames);
+        }
+        let failing = |room, syncs| Failing {
+            file: outbox.file(&receipts(0)).unwrap(),
+            room,
+            syncs,
+        };
+        for room in 0..frames.len() {
+            grow(&mut failing(room, true), end, &frames, || Ok(())).unwrap_err();
+            assert_eq!(fs::read(outbox.receipts(0)).unwrap(), before, "{room}");
+        }
+        let room = frames.len();
+        grow(&mut failing(room, false), end, &frames, || Ok(())).unwrap_err();
+        assert_eq!(fs::read(outbox.receipts(0)).unwrap(), before);
+        let folder = || Err(io::Error::other("the folder is gone"));
+        grow(&mut failing(room, true), end, &frames, folder).unwrap_err();
+        assert_eq!(outbox.waiting().unwrap(), 1);
+        grow(&mut failing(room, true), end, &frames, || Ok(())).unwrap();
+        assert_eq!(outbox.waiting().unwrap(), 4);
     }
 
     #[test]
