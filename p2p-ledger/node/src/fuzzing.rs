@@ -21,7 +21,7 @@ use crate::backup::{self, BackupError, Reader, Signatures};
 use crate::bodies::Bodies;
 use crate::frames::{HEAD, put, wanted, whole};
 use crate::journal::Journal;
-use crate::outbox::{Form, Outbox, Record, SetAside};
+use crate::outbox::{Outbox, SetAside};
 use crate::scratch::Scratch;
 use crate::snapshots::{self, Snapshots};
 use crate::store::{self, Blocks, Partitions, PoolFile, StoreError};
@@ -142,10 +142,12 @@ pub fn outbox(bytes: &[u8]) {
         let waiting = payloads.iter().skip(passed_over).take_while(is_known);
         assert_eq!(written, waiting.cloned().collect::<Vec<_>>());
         // Whatever is said to be set aside stands in that file.
-        fs::write(folder.path().join("refused"), &receipts).expect(DISK);
-        for one in outbox.refused().expect(DISK) {
-            assert!(payloads.contains(&one.to_payload()));
-        }
+        fs::write(folder.path().join(format!("refused-{:020}", 0)), &receipts).expect(DISK);
+        let written = |aside: SetAside, record: &[u8]| {
+            assert!(payloads.contains(&aside.to_payload(record)));
+        };
+        outbox.each_aside(0, written).expect(DISK);
+        outbox.refused().expect(DISK);
         outbox.go_on().expect(DISK);
     }
 }
@@ -608,12 +610,8 @@ pub fn samples() -> Vec<(&'static str, Vec<u8>)> {
     let aside = SetAside {
         number: 3,
         reason: "it is none".into(),
-        record: Record {
-            form: Form::Full,
-            receipt: b"in full".to_vec(),
-        },
     };
-    samples.push(("outbox", files(&[9], &[aside.to_payload()])));
+    samples.push(("outbox", files(&[9], &[aside.to_payload(b"\x02in full")])));
     let block = |height| [&[store::BLOCK], &header(height).to_bytes()[..], b"body"].concat();
     let finality = |height| {
         let header = header(height);

@@ -4,7 +4,8 @@
 //! DIR/receipts-N   frames (`frames`), each a record: 1 (by hash) or 2 (in full) || the receipt's envelope.
 //!                  The first of the file is record N, from 0, in 20 digits
 //! DIR/settled      a frame: how many records, from the first ever, are settled or set aside, u64
-//! DIR/refused      frames, each a record that was set aside: its number u64 || length u16 || reason || 1 or 2 || envelope
+//! DIR/refused-N    frames, each a record that was set aside: its number u64 || length u16 || reason || 1 or 2 || envelope.
+//!                  None of the file has a lower number than N
 //! DIR/sent         a frame: what was last handed over ([`Sent`]), three u64
 //! DIR/append       held by whoever appends
 //! DIR/lock         held by whoever settles
@@ -12,33 +13,35 @@
 //! ```
 //!
 //! A file of receipts that has [`FILE_BYTES`] is followed by a new one, and goes once all of it is settled. So to append one
-//! or to find the next to settle is to read one file, however many wait.
+//! or to find the next to settle is to read one file, however many wait. A file of those set aside is followed by a new one, too, and
+//! stays: nobody but the operator throws a receipt away.
 //!
 //! Invariants: [`Outbox::append`] returns once the receipt is durable. A record is never altered; `settled` only grows; the
 //! last file stays, since its name tells how many there were. Several processes may append at once. What waits has no more than a
 //! limit of bytes ([`Outbox::LIMIT`] unless it is said otherwise), however long a ledger is away: beyond it nothing is taken.
 //!
-//! A record that can never be settled is set aside: with its reason into `refused`, and then `settled` goes past it. A crash in
+//! A record that can never be settled is set aside: with its reason into `refused-N`, and then `settled` goes past it. A crash in
 //! between leaves it waiting as it was, and whoever settles next goes on with that before anything else
-//! ([`Outbox::go_on`]): it is in one of both for everybody who looks, and stands in `refused` once.
+//! ([`Outbox::go_on`]): it is in one of both for everybody who looks, and stands in those files once.
 //!
 //! Out of scope: sending them, which is [`settle`](crate::settle)'s.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{self, Read as _, SeekFrom, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::frames::{HEAD, put, whole};
 
-/// Bytes after which a new file of receipts is begun.
+/// Bytes after which a new file of receipts, or of those set aside, is begun.
 const FILE_BYTES: usize = 1024 * 1024;
 
 /// Bytes of the reason for which a record is set aside. A longer one loses its end.
 const REASON_BYTES: usize = 1024;
 
-/// The file of what was set aside.
+/// What the names of both kinds of files begin with.
+const RECEIPTS: &str = "receipts";
 const REFUSED: &str = "refused";
 
 /// How often, and how long after each other, the place of whoever looks after an outbox is asked for.
@@ -83,40 +86,39 @@ impl Record {
     }
 }
 
-/// A receipt that can never be settled, and waits no more.
+/// That a receipt can never be settled, and waits no more. The receipt itself stays in its file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SetAside {
     /// Its place among all records that ever were.
     pub number: u64,
     /// Why it cannot be settled.
     pub reason: String,
-    /// The receipt.
-    pub record: Record,
 }
 
 impl SetAside {
-    /// The reason must be of no more than [`REASON_BYTES`].
-    pub(crate) fn to_payload(&self) -> Vec<u8> {
+    /// With the receipt's record. The reason must be of no more than [`REASON_BYTES`].
+    pub(crate) fn to_payload(&self, record: &[u8]) -> Vec<u8> {
         let length = u16::try_from(self.reason.len()).expect("a sentence");
         [
             &self.number.to_be_bytes()[..],
             &length.to_be_bytes(),
             self.reason.as_bytes(),
-            &self.record.to_payload(),
+            record,
         ]
         .concat()
     }
 
-    fn of(payload: &[u8]) -> Option<Self> {
+    /// And the receipt's record.
+    fn of(payload: &[u8]) -> Option<(Self, &[u8])> {
         let (number, payload) = payload.split_first_chunk()?;
         let (length, payload) = payload.split_first_chunk()?;
         let length = u16::from_be_bytes(*length).into();
         let (reason, record) = payload.split_at_checked(length)?;
-        Some(Self {
+        let aside = Self {
             number: u64::from_be_bytes(*number),
             reason: String::from_utf8(reason.to_vec()).ok()?,
-            record: Record::of(record)?,
-        })
+        };
+        matches!(record.first(), Some(1 | 2)).then_some((aside, record))
     }
 }
 
@@ -182,10 +184,12 @@ impl Outbox {
             limit: Self::LIMIT,
         };
         // Before there were several files, there was this one.
-        match fs::rename(dir.join("receipts"), outbox.receipts(0)) {
-            Ok(()) => outbox.sync_folder()?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
+        for kind in [RECEIPTS, REFUSED] {
+            match fs::rename(dir.join(kind), dir.join(numbered(kind, 0))) {
+                Ok(()) => outbox.sync_folder()?,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(outbox)
     }
@@ -212,27 +216,44 @@ impl Outbox {
         let turn = self.file("append")?;
         turn.lock()?;
         self.has_room(frames.len() as u64)?;
-        let mut first = self.firsts()?.last().copied();
-        let mut end = 0;
-        if let Some(number) = first {
-            let mut file = self.file(&receipts(number))?;
+        self.put_last(
+            RECEIPTS,
+            |last| last.map_or(0, |(first, count)| first + count),
+            &frames,
+        )?;
+        Ok(())
+    }
+
+    /// Puts frames behind the last whole one of the last file of a kind, or into a new file if that one has enough: whose name has the
+    /// number that follows on the last file's and on how many it has.
+    fn put_last(
+        &self,
+        kind: &str,
+        number: impl FnOnce(Option<(u64, u64)>) -> u64,
+        frames: &[u8],
+    ) -> io::Result<()> {
+        let last = self.firsts(kind)?.last().copied();
+        let (mut has_room, mut end, mut found) = (None, 0, None);
+        if let Some(first) = last {
+            let mut file = self.file(&numbered(kind, first))?;
             let mut bytes = Vec::new();
             file.read_to_end(&mut bytes)?;
             let (count, whole) = whole_frames(&bytes);
-            end = whole as u64;
             if whole < bytes.len() {
                 // What a crash left half was never acknowledged.
-                file.set_len(end)?;
+                file.set_len(whole as u64)?;
             }
-            if whole >= FILE_BYTES {
-                first = Some(number + count);
-                end = 0;
+            if whole < FILE_BYTES {
+                (has_room, end) = (Some(file), whole as u64);
             }
+            found = Some((first, count));
         }
-        let mut file = self.file(&receipts(first.unwrap_or(0)))?;
+        let mut file = match has_room {
+            Some(file) => file,
+            None => self.file(&numbered(kind, number(found)))?,
+        };
         let sync_folder = || if end == 0 { self.sync_folder() } else { Ok(()) };
-        grow(&mut file, end, &frames, sync_folder)?;
-        Ok(())
+        grow(&mut file, end, frames, sync_folder)
     }
 
     /// The receipts that are not settled, oldest first: at most `limit`, and no more than one file has. Also where the first
@@ -240,7 +261,7 @@ impl Outbox {
     pub fn open_records(&self, limit: usize) -> io::Result<(u64, Vec<Record>)> {
         let settled = self.settled()?;
         let mut open = Vec::new();
-        let firsts = self.firsts()?;
+        let firsts = self.firsts(RECEIPTS)?;
         let Some(first) = firsts.iter().rev().find(|first| **first <= settled) else {
             return Ok((settled, open));
         };
@@ -269,7 +290,7 @@ impl Outbox {
 
     /// How many receipts are not settled.
     pub fn waiting(&self) -> io::Result<u64> {
-        let Some(last) = self.firsts()?.last().copied() else {
+        let Some(last) = self.firsts(RECEIPTS)?.last().copied() else {
             return Ok(0);
         };
         let (count, _) = whole_frames(&read(&self.receipts(last))?);
@@ -279,7 +300,7 @@ impl Outbox {
     /// Bytes of the receipts that are not settled, with what frames them.
     pub fn waiting_bytes(&self) -> io::Result<u64> {
         let settled = self.settled()?;
-        let firsts = self.firsts()?;
+        let firsts = self.firsts(RECEIPTS)?;
         let begin = firsts
             .partition_point(|first| *first <= settled)
             .saturating_sub(1);
@@ -303,7 +324,7 @@ impl Outbox {
     /// [`AppendError::Full`] if not.
     pub fn has_room(&self, bytes: u64) -> Result<(), AppendError> {
         // The files have little that is settled: how much is only looked at where they have too much.
-        let most = self.bytes_of(&self.firsts()?)?;
+        let most = self.bytes_of(&self.firsts(RECEIPTS)?)?;
         if most.saturating_add(bytes) <= self.limit {
             return Ok(());
         }
@@ -358,7 +379,7 @@ impl Outbox {
     /// Puts down that the first `count` receipts of all that ever were are settled, and lets go of files that have no others.
     pub fn set_settled(&self, count: u64) -> io::Result<()> {
         self.replace("settled", &count.to_be_bytes())?;
-        for pair in self.firsts()?.windows(2) {
+        for pair in self.firsts(RECEIPTS)?.windows(2) {
             if pair[1] <= count {
                 fs::remove_file(self.receipts(pair[0]))?;
             }
@@ -375,20 +396,10 @@ impl Outbox {
         let aside = SetAside {
             number,
             reason: reason[..reason.floor_char_boundary(REASON_BYTES)].to_owned(),
-            record,
         };
-        let mut file = self.file(REFUSED)?;
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes)?;
-        // What a crash left half was not set aside: it waits.
-        let (_, end) = whole_frames(&bytes);
         let mut frame = Vec::new();
-        put(&aside.to_payload(), &mut frame);
-        file.set_len(end as u64)?;
-        file.seek(SeekFrom::Start(end as u64))?;
-        file.write_all(&frame)?;
-        file.sync_all()?;
-        self.sync_folder()?;
+        put(&aside.to_payload(&record.to_payload()), &mut frame);
+        self.put_last(REFUSED, |_| number, &frame)?;
         self.set_settled(number + 1)
     }
 
@@ -396,7 +407,9 @@ impl Outbox {
     pub fn go_on(&self) -> io::Result<()> {
         let settled = self.settled()?;
         let mut end = settled;
-        self.each_aside(|aside| {
+        // Only the last file can have what is not past yet.
+        let last = self.firsts(REFUSED)?.last().copied().unwrap_or(0);
+        self.each_aside(last, |aside, _| {
             if aside.number == end {
                 end = end.saturating_add(1);
             }
@@ -407,11 +420,11 @@ impl Outbox {
         Ok(())
     }
 
-    /// What was set aside, oldest first.
+    /// What was set aside, oldest first: why, without the receipts.
     pub fn refused(&self) -> io::Result<Vec<SetAside>> {
         let settled = self.settled()?;
         let mut refused = Vec::new();
-        self.each_aside(|aside| {
+        self.each_aside(0, |aside, _| {
             if aside.number < settled {
                 refused.push(aside);
             }
@@ -419,12 +432,25 @@ impl Outbox {
         Ok(refused)
     }
 
-    fn each_aside(&self, mut each: impl FnMut(SetAside)) -> io::Result<()> {
-        each_frame(&read(&self.dir.join(REFUSED))?, |payload| {
-            if let Some(aside) = SetAside::of(payload) {
-                each(aside);
+    /// What stands in the files from one on, each with its record: one file after the other.
+    pub(crate) fn each_aside(
+        &self,
+        from: u64,
+        mut each: impl FnMut(SetAside, &[u8]),
+    ) -> io::Result<()> {
+        for first in self.firsts(REFUSED)? {
+            if first < from {
+                continue;
             }
-        });
+            each_frame(
+                &read(&self.dir.join(numbered(REFUSED, first)))?,
+                |payload| {
+                    if let Some((aside, record)) = SetAside::of(payload) {
+                        each(aside, record);
+                    }
+                },
+            );
+        }
         Ok(())
     }
 
@@ -495,17 +521,17 @@ impl Outbox {
     }
 
     fn receipts(&self, first: u64) -> PathBuf {
-        self.dir.join(receipts(first))
+        self.dir.join(numbered(RECEIPTS, first))
     }
 
-    /// The number of the first record of each file, ascending.
-    fn firsts(&self) -> io::Result<Vec<u64>> {
+    /// The number in the name of each file of a kind, ascending.
+    fn firsts(&self, kind: &str) -> io::Result<Vec<u64>> {
         let mut firsts = Vec::new();
         for entry in fs::read_dir(&self.dir)? {
             let name = entry?.file_name();
             firsts.extend(
                 name.to_str()
-                    .and_then(|name| name.strip_prefix("receipts-"))
+                    .and_then(|name| name.strip_prefix(kind)?.strip_prefix('-'))
                     .and_then(|number| number.parse::<u64>().ok()),
             );
         }
@@ -518,8 +544,8 @@ impl Outbox {
     }
 }
 
-fn receipts(first: u64) -> String {
-    format!("receipts-{first:020}")
+fn numbered(kind: &str, first: u64) -> String {
+    format!("{kind}-{first:020}")
 }
 
 /// A file that grows at its end.
@@ -689,7 +715,7 @@ mod tests {
                 return Err(io::ErrorKind::StorageFull.into());
             }
             self.room -= fits;
-            self.file.write(&bytes[..fits])
+            io::Write::write(&mut self.file, &bytes[..fits])
         }
 
         fn flush(&mut self) -> io::Result<()> {
@@ -699,7 +725,7 @@ mod tests {
 
     impl io::Seek for Failing {
         fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-            self.file.seek(to)
+            io::Seek::seek(&mut self.file, to)
         }
     }
 
@@ -728,7 +754,7 @@ mod tests {
             put(&record(n).to_payload(), &mut frames);
         }
         let failing = |room, syncs| Failing {
-            file: outbox.file(&receipts(0)).unwrap(),
+            file: outbox.file(&numbered(RECEIPTS, 0)).unwrap(),
             room,
             syncs,
         };
@@ -804,10 +830,14 @@ mod tests {
         let refused = outbox.refused().unwrap();
         let expected = [(0, "it is none", 1), (2, &long[..REASON_BYTES], 5)];
         assert_eq!(refused.len(), expected.len());
-        for (one, (number, reason, receipt)) in refused.iter().zip(expected) {
+        for (one, (number, reason, _)) in refused.iter().zip(expected) {
             assert_eq!((one.number, one.reason.as_str()), (number, reason));
-            assert_eq!(one.record, record(receipt));
         }
+        let mut kept = Vec::new();
+        outbox
+            .each_aside(0, |_, record| kept.push(record.to_vec()))
+            .unwrap();
+        assert_eq!(kept, expected.map(|(_, _, n)| record(n).to_payload()));
     }
 
     #[test]
@@ -819,11 +849,12 @@ mod tests {
         outbox.set_aside("one").unwrap();
         let before = fs::read(path("settled")).unwrap();
         outbox.set_aside("two").unwrap();
-        let whole = fs::read(path(REFUSED)).unwrap();
+        let file = numbered(REFUSED, 0);
+        let whole = fs::read(path(&file)).unwrap();
         for written in 0..=whole.len() {
             // It stops before `settled` is there, with so much of the other file.
             fs::write(path("settled"), &before).unwrap();
-            fs::write(path(REFUSED), &whole[..written]).unwrap();
+            fs::write(path(&file), &whole[..written]).unwrap();
             let outbox = Outbox::open(dir.path()).unwrap();
             let first = outbox.refused().unwrap().len();
             assert!(first <= 1);
@@ -849,6 +880,61 @@ mod tests {
     }
 
     #[test]
+    fn however_many_are_set_aside_the_next_is_put_into_a_file_of_bounded_length() {
+        let dir = crate::scratch::Scratch::new();
+        let outbox = Outbox::open(dir.path()).unwrap();
+        let big = |n: u8| Record {
+            form: Form::Full,
+            receipt: vec![n; FILE_BYTES / 3],
+        };
+        let all: Vec<Record> = (0..8).map(big).collect();
+        outbox.append(&all).unwrap();
+        for number in 0..8u64 {
+            outbox.set_aside(&format!("reason {number}")).unwrap();
+            // As whoever settles does.
+            outbox.go_on().unwrap();
+            assert_eq!(outbox.settled().unwrap(), number + 1);
+        }
+        assert_eq!(outbox.firsts(REFUSED).unwrap(), [0, 3, 6]);
+        for first in [0, 3, 6] {
+            let file = fs::metadata(dir.path().join(numbered(REFUSED, first))).unwrap();
+            assert!(file.len() < 2 * FILE_BYTES as u64);
+        }
+        let reasons: Vec<String> = outbox
+            .refused()
+            .unwrap()
+            .into_iter()
+            .map(|one| one.reason)
+            .collect();
+        assert_eq!(
+            reasons,
+            [0, 1, 2, 3, 4, 5, 6, 7].map(|n| format!("reason {n}"))
+        );
+        // A crash before `settled` went past the last one.
+        outbox.replace("settled", &7u64.to_be_bytes()).unwrap();
+        outbox.go_on().unwrap();
+        assert_eq!(outbox.waiting().unwrap(), 0);
+    }
+
+    #[test]
+    fn what_was_set_aside_in_one_file_is_known_and_goes_on_in_many() {
+        let dir = crate::scratch::Scratch::new();
+        let outbox = Outbox::open(dir.path()).unwrap();
+        outbox.append(&[record(1), record(3)]).unwrap();
+        outbox.set_aside("one").unwrap();
+        let file = dir.path().join(numbered(REFUSED, 0));
+        fs::rename(&file, dir.path().join(REFUSED)).unwrap();
+        let outbox = Outbox::open(dir.path()).unwrap();
+        outbox.set_aside("two").unwrap();
+        let numbers = outbox.refused().unwrap();
+        assert_eq!(
+            numbers.iter().map(|one| one.number).collect::<Vec<_>>(),
+            [0, 1]
+        );
+        assert_eq!(outbox.firsts(REFUSED).unwrap(), [0]);
+    }
+
+    #[test]
     fn one_at_a_time_settles() {
         let dir = crate::scratch::Scratch::new();
         let outbox = Outbox::open(dir.path()).unwrap();
@@ -871,7 +957,7 @@ mod tests {
             outbox.append(&[big(n)]).unwrap();
         }
         assert_eq!(outbox.waiting().unwrap(), 9);
-        let files = outbox.firsts().unwrap().len();
+        let files = outbox.firsts(RECEIPTS).unwrap().len();
         assert!(files > 3, "{files} files");
         for settled in 1..=9 {
             let (first, open) = outbox.open_records(1).unwrap();
@@ -881,7 +967,7 @@ mod tests {
             );
             outbox.set_settled(settled).unwrap();
         }
-        assert_eq!(outbox.firsts().unwrap().len(), 1);
+        assert_eq!(outbox.firsts(RECEIPTS).unwrap().len(), 1);
         assert_eq!(outbox.open_records(9).unwrap(), (9, vec![]));
         let outbox = Outbox::open(dir.path()).unwrap();
         outbox.append(&[record(9), record(10)]).unwrap();
