@@ -14,7 +14,7 @@
 //! * [`Search::open`] opens the socket.
 //! * [`Search::seek`] listens for one key that is known beforehand; [`Search::nearby`] for whoever is around.
 //!
-//! Bounds: `READ` packets a second, one packet out of a kind every `PAUSE`; one address for each key that is sought, and of
+//! Bounds: `READ` packets in a second, which begins with the first of them; by each interface, one packet of a kind out every `PAUSE`; one address for each key that is sought, and of
 //! those around, if anybody wants to know them, `MOST` and `MOST_OF_ADDRESS` of one address, none longer than `KEPT`. Whoever is
 //! around is believed to be only where its packets come from, so a stranger has nobody dialled but itself. A flood costs that and
 //! delays finding; it can neither fill memory nor put an address in another one's place.
@@ -157,7 +157,7 @@ impl Heard {
     /// Takes an announcement that came from an address, if it counts at this time (ms since 1970).
     fn take(&self, announcement: &Announcement<'_>, from: IpAddr, now: u64) {
         if announcement.is_near(now) {
-            self.sought.take(announcement);
+            self.sought.take(announcement, now);
             self.around.take(announcement, from, Instant::now());
         }
     }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use iroh::PublicKey;
 use tokio::sync::{Notify, watch};
 
-use crate::AGAIN;
+use crate::{AGAIN, NEAR};
 use crate::packet::Announcement;
 
 /// Where somebody is heard of.
@@ -71,14 +71,17 @@ impl Sought {
             .subscribe()
     }
 
-    /// Takes an announcement of this time, if it is of somebody who is sought, later than the last one, and signed.
-    pub(crate) fn take(&self, announcement: &Announcement<'_>) {
+    /// Takes an announcement at this time (ms since 1970), if it is of somebody who is sought, later than the last one, and signed.
+    pub(crate) fn take(&self, announcement: &Announcement<'_>, now: u64) {
         let sought = self.locked();
         let Some(last) = sought.get(announcement.key) else {
             return;
         };
         let time = announcement.time;
-        let is_later = last.borrow().is_none_or(|last| last.time < time);
+        // One from the future was taken by a clock that was put back since, and keeps nothing out.
+        let is_later = last
+            .borrow()
+            .is_none_or(|last| last.time < time || last.time > now.saturating_add(NEAR));
         if is_later && announcement.signer().is_some() {
             let address = announcement.address;
             last.send_replace(Some(Last { time, address }));
@@ -140,6 +143,29 @@ mod tests {
         // Said again by somebody who had heard it.
         hear(&heard, &packet);
         assert_eq!(address(), Some(at(4)));
+    }
+
+    #[test]
+    fn what_was_announced_while_a_clock_was_wrong_keeps_nothing_out_once_it_is_right() {
+        let heard = Heard::default();
+        let seeker = heard.sought.seek(secret(1).public());
+        let address = || seeker.borrow().map(|last| last.address);
+        let take = |time: u64, port: u16, now: u64| {
+            let packet = announcement(&PROTOCOL, &secret(1), time, at(port));
+            match Packet::read(&PROTOCOL, &packet) {
+                Some(Packet::Announcement(one)) => heard.take(&one, (*at(1).ip()).into(), now),
+                _ => panic!("an announcement"),
+            }
+        };
+        let day = 24 * 3600 * 1000;
+        take(TIME + day, 1, TIME + day);
+        assert_eq!(address(), Some(at(1)));
+        take(TIME, 2, TIME);
+        assert_eq!(address(), Some(at(2)));
+        // What is near counts by its order all the same.
+        take(TIME + NEAR, 3, TIME);
+        take(TIME + 1, 4, TIME + 1);
+        assert_eq!(address(), Some(at(3)));
     }
 
     #[test]

@@ -51,6 +51,29 @@ impl Turn {
     }
 }
 
+/// How many packets were read within a second.
+#[derive(Debug)]
+struct Reading {
+    count: u32,
+    since: Instant,
+}
+
+impl Reading {
+    /// One was read. Until when no more are, if these are as many as may be.
+    fn read(&mut self, now: Instant) -> Option<Instant> {
+        let second = Duration::from_secs(1);
+        if now.duration_since(self.since) > second {
+            (self.count, self.since) = (0, now);
+        }
+        self.count += 1;
+        if self.count < READ {
+            return None;
+        }
+        (self.count, self.since) = (0, self.since + second);
+        Some(self.since)
+    }
+}
+
 /// By which interfaces, named by their addresses, an endpoint is found that listens there, and by which port: by each of those,
 /// or by the one of the system's choice and by the loopback, for others on this machine.
 pub(crate) fn interfaces(listen: &[SocketAddrV4]) -> Vec<SocketAddrV4> {
@@ -91,7 +114,10 @@ pub(crate) async fn talk(
     let own_key = own.as_ref().map(SecretKey::public);
     let mut questions = Turn::at_once();
     let mut announcements = Turn::at_once();
-    let (mut read, mut since) = (0, Instant::now());
+    let mut reading = Reading {
+        count: 0,
+        since: Instant::now(),
+    };
     // One byte more, so that what is too long is seen to be.
     let mut packet = vec![0_u8; longest(&protocol) + 1];
     loop {
@@ -127,10 +153,8 @@ pub(crate) async fn talk(
                 Err(error) => tracing::debug!(%error, "nothing comes from the local network"),
             },
         }
-        read += 1;
-        if read == READ {
-            tokio::time::sleep_until(since + Duration::from_secs(1)).await;
-            (read, since) = (0, Instant::now());
+        if let Some(pause) = reading.read(Instant::now()) {
+            tokio::time::sleep_until(pause).await;
         }
     }
 }
@@ -202,6 +226,29 @@ mod tests {
         }
         turn.said(None);
         assert_eq!(turn.next, None);
+    }
+
+    #[test]
+    fn after_a_quiet_time_no_more_packets_are_read_in_a_second_than_at_any_other() {
+        let begin = Instant::now();
+        let at = |ms| begin + Duration::from_millis(ms);
+        let mut reading = Reading {
+            count: 0,
+            since: begin,
+        };
+        // One now and then is not counted up.
+        for second in 1..2 * u64::from(READ) {
+            assert_eq!(reading.read(at(2000 * second)), None);
+        }
+        let quiet = 10_000_000;
+        for _ in 1..READ {
+            assert_eq!(reading.read(at(quiet)), None);
+        }
+        assert_eq!(reading.read(at(quiet + 10)), Some(at(quiet + 1000)));
+        for _ in 1..READ {
+            assert_eq!(reading.read(at(quiet + 1000)), None);
+        }
+        assert_eq!(reading.read(at(quiet + 1001)), Some(at(quiet + 2000)));
     }
 
     #[test]
