@@ -350,7 +350,8 @@ async fn follow(endpoint: Endpoint, node: Handle, peers: Vec<Peer>) {
         .filter(|(id, addresses)| *id != own && (finds_by_key || !addresses.is_empty()))
         .map(|(id, addresses)| to(id, addresses))
         .collect();
-    if callers.is_empty() {
+    // Where genesis names nobody else, those who came later may be found by their keys.
+    if callers.is_empty() && !finds_by_key {
         return;
     }
     let mut turn = 0;
@@ -373,6 +374,9 @@ async fn follow(endpoint: Endpoint, node: Handle, peers: Vec<Peer>) {
                     callers.push(to(id, Vec::new()));
                 }
             }
+        }
+        if callers.is_empty() {
+            continue;
         }
         let caller = &callers[turn % callers.len()];
         if !status.votes

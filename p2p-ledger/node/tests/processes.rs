@@ -396,6 +396,39 @@ async fn validators_come_and_go_by_decisions_and_a_client_of_genesis_counts_thos
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_was_voted_out_follows_those_who_came_later_though_genesis_names_nobody_else() {
+    let mut net = Net::new(1);
+    net.finds_by_key = true;
+    net.start_all();
+    net.start(1, false);
+    let second = Peer {
+        key: tally_node::vote_key(&SigningKey::from_seed(&vote_seed(1)).public_key())
+            .expect("a point"),
+        addresses: vec![net.found_socket(1).await],
+    };
+    let operator = client_of(&net, vec![second]).await;
+    decide(&net, &operator, described(&[1]), &[0]).await;
+    votes(&operator, 1).await;
+    // Which waits until all who answer have it.
+    register(&net, &operator, &SigningKey::from_seed(&[84; 32])).await;
+    let begun = Instant::now();
+    loop {
+        let (out, now) = (status_of(&operator, 0).await, status_of(&operator, 1).await);
+        if let (Some(out), Some(now)) = (out, now)
+            && out.height >= now.height
+        {
+            assert!(!out.votes);
+            return;
+        }
+        assert!(
+            begun.elapsed() < Duration::from_secs(60),
+            "v0 does not follow"
+        );
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn whether_a_runner_registers_itself_is_decided_by_the_rule_of_now_and_not_by_that_of_genesis()
  {
     let mut net = Net::new(1);

@@ -31,6 +31,7 @@ const NUMBER: &str = "TALLY_TEST_NUMBER";
 const FOLLOWS: &str = "TALLY_TEST_FOLLOWS";
 const TWIN: &str = "TALLY_TEST_TWIN";
 const SHIFT: &str = "TALLY_TEST_SHIFT";
+const LAN: &str = "TALLY_TEST_LAN";
 
 #[test]
 fn the_process_of_one_node() {
@@ -67,7 +68,10 @@ fn the_process_of_one_node() {
         metrics: None,
         log: None,
         peers: Vec::new(),
-        lan: tally_net::Lan::Off,
+        lan: match std::env::var(LAN) {
+            Ok(_) => tally_net::Lan::FindAndBeFound,
+            Err(_) => tally_net::Lan::Off,
+        },
         relay: None,
         pace: Pace::default(),
         timing: Timing::default(),
@@ -88,6 +92,8 @@ pub(crate) struct Net {
     dir: Scratch,
     pub(crate) genesis: Genesis,
     pub(crate) children: Vec<Option<Child>>,
+    /// Whether its nodes find each other by their keys: by multicast on the loopback, as Linux has it.
+    pub(crate) finds_by_key: bool,
 }
 
 impl Net {
@@ -99,6 +105,7 @@ impl Net {
             dir,
             genesis,
             children: (0..count + 1).map(|_| None).collect(),
+            finds_by_key: false,
         }
     }
 
@@ -174,6 +181,9 @@ impl Net {
             .stderr(log);
         if follows {
             command.env(FOLLOWS, "1");
+        }
+        if self.finds_by_key {
+            command.env(LAN, "1");
         }
         let child = command.spawn().expect("it starts");
         self.children[usize::from(place)] = Some(child);
