@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use iroh::PublicKey;
 use tokio::sync::{Notify, watch};
 
-use crate::{AGAIN, NEAR};
 use crate::packet::Announcement;
+use crate::{AGAIN, NEAR};
 
 /// Where somebody is heard of.
 #[derive(Debug)]

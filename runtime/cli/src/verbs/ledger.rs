@@ -471,7 +471,10 @@ async fn tend(
     while since.elapsed() < ATTENDS {
         if outbox.waiting().or_environment("look at the outbox")? > 0 {
             match settle_all(network, outbox, &reached.1, &key).await {
-                Ok(0) => (is_stuck, failed) = (true, None),
+                // Where all that waited was set aside, nothing was settled, and nothing is stuck.
+                Ok(0) if outbox.waiting().or_environment("look at the outbox")? > 0 => {
+                    (is_stuck, failed) = (true, None);
+                }
                 Ok(_) => {
                     (since, pause, is_stuck, failed) = (Instant::now(), PAUSE, false, None);
                 }
