@@ -24,8 +24,8 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use tally_ledger::{
-    AccountId, AccountNonce, Checked, Credits, Height, NodeId, Request, Revision, Sequence, State,
-    TransactionError, TransactionId,
+    AccountId, AccountNonce, Checked, Credits, Height, MAX_TRANSACTION_BYTES, NodeId, Request,
+    Revision, Sequence, State, TransactionError, TransactionId,
 };
 use tally_receipt::PublicKey;
 
@@ -420,6 +420,20 @@ impl Pool {
         self.done.contains(id)
     }
 
+    /// Whether there is no room for a transaction of any size.
+    fn is_full(&self) -> bool {
+        self.bytes > POOL_BYTES - MAX_TRANSACTION_BYTES
+    }
+
+    /// Which of these are not here and were not done; none while there is no room for them.
+    pub(crate) fn lacking(&self, mut names: Vec<TransactionId>) -> Vec<TransactionId> {
+        if self.is_full() {
+            return Vec::new();
+        }
+        names.retain(|id| !self.waiting.contains_key(id) && !self.done.contains(id));
+        names
+    }
+
     /// Takes a transaction in that was judged new by this state.
     pub(crate) fn insert(&mut self, state: &State, checked: Checked, now: SystemTime) {
         let id = checked.id();
@@ -741,7 +755,7 @@ impl Pool {
     }
 
     /// The first gap of each lane in which something behind one has waited for `long`: of up to `count` lanes, the next ones each
-    /// time.
+    /// time. None while there is no room for what is missing.
     pub(crate) fn gaps(
         &mut self,
         state: &State,
@@ -749,6 +763,9 @@ impl Pool {
         long: Duration,
         count: usize,
     ) -> Vec<Gap> {
+        if self.is_full() {
+            return Vec::new();
+        }
         let last = self.searched;
         let begin = last.map_or(Bound::Unbounded, Bound::Excluded);
         let behind = self.lanes.range((begin, Bound::Unbounded));
@@ -1077,6 +1094,20 @@ mod tests {
         assert_eq!((pool.len(), pool.early.len()), (11, 5));
         let offered = pool.offer(&state, ROOM);
         assert_eq!(nonces(&offered), (4..10).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn nothing_is_asked_for_while_there_is_no_room_for_it() {
+        let (state, now) = (genesis().state(), UNIX_EPOCH + LONG);
+        let mut pool = pool(1, &[0, 3]);
+        let names = || [0, 1].map(|nonce| transfer(1, nonce).id()).to_vec();
+        assert_eq!(pool.lacking(names()), [transfer(1, 1).id()]);
+        assert_eq!(pool.gaps(&state, now, LONG, 64).len(), 1);
+        let bytes = std::mem::replace(&mut pool.bytes, POOL_BYTES - MAX_TRANSACTION_BYTES + 1);
+        assert!(pool.lacking(names()).is_empty());
+        assert!(pool.gaps(&state, now, LONG, 64).is_empty());
+        pool.bytes = bytes;
+        assert_eq!(pool.gaps(&state, now, LONG, 64).len(), 1);
     }
 
     #[test]

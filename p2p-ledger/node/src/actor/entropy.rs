@@ -1,8 +1,8 @@
-//! Anti-entropy: a transaction that one node has reaches all that are connected with it, whatever was lost on the way.
+//! Anti-entropy: a transaction that one node has reaches all that are connected with it and have room, whatever was lost on the way.
 //!
 //! ```text
 //! A, each second:  some that have waited here ──▶ all     by name: the next ones each time, until all were named
-//! B:               ◀── those that are not here
+//! B:               ◀── those that are not here, unless there is no room
 //! A:               them, as if they were passed on ──▶
 //!
 //! B, each second:  the numbers that are missing before some that wait here ──▶ A     one of those that name some, in turn
@@ -132,12 +132,12 @@ where
     }
 
     /// A peer has named what waits there.
-    pub(super) fn named(&mut self, peer: &PublicKey, mut names: Vec<TransactionId>) {
+    pub(super) fn named(&mut self, peer: &PublicKey, names: Vec<TransactionId>) {
         let now = self.now();
         if !self.entropy.peer(peer).names.hear(now) {
             return;
         }
-        names.retain(|id| self.pool.get(id).is_none() && !self.pool.is_done(id));
+        let names = self.pool.lacking(names);
         if !names.is_empty() {
             tracing::debug!(%peer, count = names.len(), "asking for transactions");
             let wanted = HistoryMessage::WantNamed(names);
