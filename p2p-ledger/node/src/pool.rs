@@ -40,6 +40,8 @@ const EARLY_BYTES: usize = 8 * 1024 * 1024;
 const EARLY_COUNT: usize = 16_384;
 /// How long one may be early. Whoever still means it sends it again.
 const EARLY_FOR: Duration = Duration::from_secs(600);
+/// For how long it is named to peers meanwhile: or they would give it back to each other for ever.
+const EARLY_NAMED_FOR: Duration = Duration::from_secs(300);
 /// Transactions that were done last, and are known by name. They are of the last minutes even where blocks are full.
 pub(crate) const DONE: usize = 65_536;
 /// How far ahead of its turn a transaction may be: numbers within a lane.
@@ -718,7 +720,7 @@ impl Pool {
             .collect()
     }
 
-    /// Names of transactions that have waited for `long`: the next ones each time and, once all were named, the first ones again.
+    /// Names of transactions that have waited for `long`, but of early ones only for a while: the next ones each time and, once all were named, the first ones again.
     /// Up to `count`, of up to `bytes` together, which is at least what one transaction can have.
     pub(crate) fn names(
         &mut self,
@@ -741,7 +743,9 @@ impl Pool {
         let (mut names, mut sum, mut at) = (Vec::new(), 0, last);
         for (place, id) in behind.chain(again).take(LOOKED) {
             let waiting = &self.waiting[&id];
-            if waiting.since + long <= now {
+            let is_old = waiting.since + EARLY_NAMED_FOR <= now
+                && self.early.contains_key(&waiting.turn.arrival);
+            if waiting.since + long <= now && !is_old {
                 sum += waiting.bytes().len();
                 if sum > bytes || names.len() == count {
                     break;
@@ -1094,6 +1098,21 @@ mod tests {
         assert_eq!((pool.len(), pool.early.len()), (11, 5));
         let offered = pool.offer(&state, ROOM);
         assert_eq!(nonces(&offered), (4..10).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_is_early_for_long_is_named_no_more_and_what_is_in_turn_is() {
+        let mut pool = pool(1, &[0, 3]);
+        let (next, early) = (transfer(1, 0).id(), transfer(1, 3).id());
+        let mut names = |after: Duration| -> BTreeSet<TransactionId> {
+            let names = pool.names(UNIX_EPOCH + after, LONG, ROOM, 512);
+            names.into_iter().collect()
+        };
+        let second = Duration::from_secs(1);
+        let both = BTreeSet::from([next, early]);
+        assert_eq!(names(EARLY_NAMED_FOR - second), both);
+        assert_eq!(names(EARLY_NAMED_FOR), BTreeSet::from([next]));
+        assert_eq!(names(2 * EARLY_FOR), BTreeSet::from([next]));
     }
 
     #[test]
