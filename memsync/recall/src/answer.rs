@@ -25,6 +25,8 @@ pub enum Arm {
     When,
     /// The question asks for a name, and it has one.
     Name,
+    /// It names whom or what the question names.
+    Entity,
     /// It is a question itself.
     Question,
     /// A fact drawn from it matches.
@@ -48,6 +50,7 @@ impl Arm {
             Self::Date => "date",
             Self::When => "when",
             Self::Name => "name",
+            Self::Entity => "entity",
             Self::Question => "question",
             Self::Fact => "fact",
             Self::Reranker => "reranker",

@@ -47,6 +47,8 @@ pub struct Index {
     speakers: Names,
     /// By document, present or not: facts that name it as evidence.
     cited: HashMap<DocumentId, Vec<u32>>,
+    /// By name, folded: documents that mention it.
+    mentions: HashMap<String, Vec<u32>>,
     /// By speaker: how many documents they have said, without what is drawn from others. A name without documents is no speaker
     /// of this index: a model that takes a thing for a person makes no name of it.
     spoken: Vec<u32>,
@@ -132,6 +134,7 @@ impl Index {
             session_lengths: Vec::new(),
             speakers: Names::default(),
             cited: HashMap::new(),
+            mentions: HashMap::new(),
             spoken: Vec::new(),
         }
     }
@@ -218,6 +221,9 @@ impl Index {
         for evidence in &entry.document.evidence {
             self.cited.entry(*evidence).or_default().push(slot);
         }
+        for name in &entry.names {
+            self.mentions.entry(name.clone()).or_default().push(slot);
+        }
         self.by_id.insert(id, slot);
         let gate = Gate {
             valid: entry.document.valid,
@@ -254,6 +260,14 @@ impl Index {
                 facts.retain(|fact| *fact != slot);
                 if facts.is_empty() {
                     self.cited.remove(evidence);
+                }
+            }
+        }
+        for name in &entry.names {
+            if let Some(slots) = self.mentions.get_mut(name) {
+                slots.retain(|other| *other != slot);
+                if slots.is_empty() {
+                    self.mentions.remove(name);
                 }
             }
         }

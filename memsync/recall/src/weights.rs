@@ -30,6 +30,8 @@ pub struct Weights {
     pub when: f32,
     /// Share: the question asks who, where or for a name, and the document has one.
     pub name: f32,
+    /// Share: the document names whom or what the question names, by how rare the names are.
+    pub entity: f32,
     /// Share: the document asks something itself.
     pub question: f32,
     /// Share: a model that read it together with the question.
@@ -51,6 +53,7 @@ impl Default for Weights {
             date: 1.0 / 3.0,
             when: 1.0 / 6.0,
             name: 1.0 / 9.0,
+            entity: 1.0 / 9.0,
             question: -1.0 / 9.0,
             reranker: 0.2,
         }

@@ -122,6 +122,56 @@ fn a_date_in_the_question_prefers_what_was_said_then() {
 }
 
 #[test]
+fn in_a_large_memory_what_was_said_then_is_considered_though_it_has_no_word_of_the_question() {
+    let mut index = Index::new();
+    for number in 0u16..1500 {
+        let mut bytes = [255; 32];
+        bytes[..2].copy_from_slice(&number.to_be_bytes());
+        let filler = Document {
+            observed_at: Moment(START - i64::from(number) * DAY),
+            ..Document::new(
+                DocumentId(bytes),
+                Kind::Episode,
+                format!("Our plan for shelf {number}."),
+            )
+        };
+        index.insert(filler, None).expect("ids differ");
+    }
+    let wanted = turn(1, "one", 0, 33, "Ada", "Tickets for the opera are booked.");
+    index.insert(wanted, None).expect("a new id");
+    let query = Query {
+        budget: Budget {
+            tokens: u32::MAX,
+            hits: 2000,
+        },
+        ..ask("What was the plan on 3 June 2024?")
+    };
+    let answer = index.search(&query);
+    let hit = answer.hits.iter().find(|hit| hit.id == id(1));
+    let hit = hit.expect("it is the only one of that day");
+    assert!(hit.trace.of(Arm::Date) > 0.0);
+    assert_eq!(hit.trace.part(Arm::Words), None);
+    // Few of all were looked at.
+    assert!(answer.candidates < 500, "{}", answer.candidates);
+}
+
+#[test]
+fn who_names_whom_the_question_names_is_preferred() {
+    let index = index();
+    let answer = index.search(&ask("Did anybody move to Lisbon?"));
+    let part = |number: u8| {
+        let hit = answer.hits.iter().find(|hit| hit.id == id(number));
+        hit.and_then(|hit| hit.trace.part(Arm::Entity))
+    };
+    assert!(part(4) > Some(0.0));
+    assert_eq!((part(1), part(6)), (None, None));
+    // A speaker is whom it is about, and no such name.
+    let answer = index.search(&ask("What did Ada tell Ben?"));
+    let parts = |hit: &tally_recall::Hit| hit.trace.part(Arm::Entity);
+    assert!(answer.hits.iter().all(|hit| parts(hit).is_none()));
+}
+
+#[test]
 fn i_means_whoever_asks() {
     let query = Query {
         asker: Some("Ben".into()),

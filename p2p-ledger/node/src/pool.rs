@@ -1038,7 +1038,7 @@ mod tests {
         assert!(pool.has_some_in_turn());
         let limit = state.parameters().block_bytes as usize;
         for _ in 0..300 {
-            assert_eq!(pool.offer(&state, limit), [wanted.clone()]);
+            assert_eq!(pool.offer(&state, limit), std::slice::from_ref(&wanted));
         }
     }
 

@@ -83,7 +83,7 @@ impl Rates {
         };
         let of_all = self.all.look(who, "requests", now)?;
         let of_narrow = match &mut narrow {
-            Some((rate, what)) => Some(rate.look(who, *what, now)?),
+            Some((rate, what)) => Some(rate.look(who, what, now)?),
             None => None,
         };
         let left = self.all.keep(who, of_all, now);

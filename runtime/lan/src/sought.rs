@@ -96,7 +96,6 @@ impl Sought {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::packet::{Packet, announcement, longest};
     use crate::tests::{PROTOCOL, at, secret};
     use crate::{Heard, NEAR};

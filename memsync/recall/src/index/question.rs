@@ -47,6 +47,8 @@ pub(super) struct Question {
     /// Times that it names.
     pub(super) spans: Vec<Span>,
     pub(super) asks_when: bool,
+    /// Names in it that are no speaker's, folded.
+    pub(super) names: Vec<String>,
     pub(super) asks_for_a_name: bool,
 }
 
@@ -69,11 +71,18 @@ pub(super) fn read(index: &Index, query: &Query) -> Question {
         terms.push(plain.then(|| text::term(&word.folded)).flatten());
         mentions.extend(named.into_iter().map(|speaker| (at, speaker)));
     }
+    let names = words
+        .iter()
+        .zip(&terms)
+        .filter(|(word, term)| word.is_name && term.is_some())
+        .map(|(word, _)| word.folded.clone())
+        .collect();
     let first = words.first().map_or("", |word| word.folded.as_str());
     Question {
         concepts: concepts(&words, &terms),
         about: about(&words, &mentions),
         spans,
+        names,
         asks_when: first == "when",
         asks_for_a_name: matches!(first, "who" | "where" | "which")
             || words

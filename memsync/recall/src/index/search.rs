@@ -1,6 +1,7 @@
 //! One search: read the question, gather candidates, score them, leave out twins, fill the budget.
 
 use std::cmp::Ordering;
+use std::collections::HashMap;
 
 use super::question::{self, Question};
 use super::{Entry, Gate, Index, tokens};
@@ -10,7 +11,7 @@ use crate::embed::Embedding;
 use crate::query::{Filter, Mode, Query};
 use crate::rerank::{self, RERANKED, RerankError, Reranker};
 use crate::text;
-use crate::text::time::{Precision, Span};
+use crate::text::time::{self, Day, Precision, Span};
 
 /// Up to this many documents all are candidates.
 const FEW: usize = 1000;
@@ -19,7 +20,7 @@ const CANDIDATES_PER_ARM: usize = 200;
 /// The best of each arm whose neighbours are candidates too.
 const NEIGHBOURED: usize = 50;
 /// Candidates of a large index that are matched token by token.
-const TOKEN_MATCHED: usize = 100;
+const TOKEN_MATCHED: usize = 200;
 /// What a neighbour's words count beside a document's own: the turn before explains more than the turn after.
 const NEIGHBOURS: [(isize, f32); 4] = [(-1, 0.75), (1, 0.4), (-2, 0.4), (2, 0.2)];
 
@@ -100,7 +101,7 @@ impl Index {
     /// All candidates, the best first, and the weights of the text arms that ran.
     fn ranked(&self, query: &Query, question: &Question) -> (Vec<Candidate>, f32) {
         let words = self.lexical.score(&question.concepts);
-        let slots = self.candidates(query, &words);
+        let slots = self.candidates(query, question, &words);
         let (mut candidates, text_weight) = self.score(query, question, &words, slots);
         candidates.sort_by(|a, b| self.order(a, b));
         (candidates, text_weight)
@@ -156,7 +157,7 @@ impl Index {
     }
 
     /// The documents worth scoring, in an order that does not depend on slots.
-    fn candidates(&self, query: &Query, words: &[f32]) -> Vec<u32> {
+    fn candidates(&self, query: &Query, question: &Question, words: &[f32]) -> Vec<u32> {
         let mut found: Vec<u32> = if self.len() <= FEW {
             self.by_id
                 .values()
@@ -164,14 +165,14 @@ impl Index {
                 .filter(|slot| self.passes(*slot, query))
                 .collect()
         } else {
-            self.best_of_each_arm(query, words)
+            self.best_of_each_arm(query, question, words)
         };
         found.sort_unstable_by(|a, b| self.tie(*a, *b));
         found.dedup();
         found
     }
 
-    fn best_of_each_arm(&self, query: &Query, words: &[f32]) -> Vec<u32> {
+    fn best_of_each_arm(&self, query: &Query, question: &Question, words: &[f32]) -> Vec<u32> {
         let mut by_words: Vec<u32> = (0u32..)
             .zip(words)
             .filter(|(_, score)| **score > 0.0)
@@ -206,7 +207,61 @@ impl Index {
         }
         found.extend(by_words);
         found.extend(by_sentence);
+        found.extend(self.best_by_time(query, question, words));
+        found.extend(self.best_by_name(query, question, words));
         found
+    }
+
+    /// Those nearest to the times that a question names: "What did we do last weekend?" has hardly a word to search by.
+    fn best_by_time(&self, query: &Query, question: &Question, words: &[f32]) -> Vec<u32> {
+        if question.spans.is_empty() {
+            return Vec::new();
+        }
+        let dated = (0u32..).zip(&self.gates).filter_map(|(slot, gate)| {
+            let value = near(&question.spans, time::day(gate.observed_at));
+            (value > 0.0 && self.entry(slot).is_some()).then_some((slot, value))
+        });
+        self.best(query, dated, words)
+    }
+
+    /// By slot: the names of a question that a document mentions, each counted by its rarity. Only those that mention one.
+    fn named_by(&self, question: &Question) -> HashMap<u32, f32> {
+        let mut named: HashMap<u32, f32> = HashMap::new();
+        for name in &question.names {
+            let rarity = self.lexical.idf(&[text::stem(name)]);
+            for slot in self.mentions.get(name).into_iter().flatten() {
+                *named.entry(*slot).or_default() += rarity;
+            }
+        }
+        named
+    }
+
+    /// Those that name whom or what a question names, the rarest names first.
+    fn best_by_name(&self, query: &Query, question: &Question, words: &[f32]) -> Vec<u32> {
+        let named = self.named_by(question);
+        self.best(query, named.into_iter(), words)
+    }
+
+    /// The best of an arm, at equal value those with more of the question's words.
+    fn best(
+        &self,
+        query: &Query,
+        scored: impl Iterator<Item = (u32, f32)>,
+        words: &[f32],
+    ) -> Vec<u32> {
+        let mut scored: Vec<(u32, f32)> = scored
+            .filter(|(slot, _)| self.passes(*slot, query))
+            .collect();
+        let order = |a: &(u32, f32), b: &(u32, f32)| {
+            b.1.total_cmp(&a.1)
+                .then_with(|| words[b.0 as usize].total_cmp(&words[a.0 as usize]))
+                .then_with(|| self.tie(a.0, b.0))
+        };
+        if scored.len() > CANDIDATES_PER_ARM {
+            scored.select_nth_unstable_by(CANDIDATES_PER_ARM, order);
+            scored.truncate(CANDIDATES_PER_ARM);
+        }
+        scored.into_iter().map(|(slot, _)| slot).collect()
     }
 
     fn score(
@@ -291,7 +346,42 @@ impl Index {
                 add(&mut candidates, Arm::Fact, weight, lifted);
             }
         }
+        let is = |truth: bool| f32::from(u8::from(truth));
+        let named = self.named_by(question);
+        let named = slots
+            .iter()
+            .map(|slot| named.get(slot).copied().unwrap_or(0.0));
+        // What is known of a document without reading it.
+        let shares: Vec<[(Arm, f32); 6]> = slots
+            .iter()
+            .zip(of_largest(named.collect()))
+            .map(|(slot, named)| {
+                let entry = entry(*slot);
+                let about = question
+                    .about
+                    .filter(|(speaker, _)| entry.speaker == Some(*speaker));
+                [
+                    (
+                        Arm::Speaker,
+                        weights.speaker * about.map_or(0.0, |(_, sure)| sure),
+                    ),
+                    (Arm::Date, weights.date * near(&question.spans, entry.day)),
+                    (
+                        Arm::When,
+                        weights.when * is(question.asks_when && !entry.spans.is_empty()),
+                    ),
+                    (
+                        Arm::Name,
+                        weights.name * is(question.asks_for_a_name && self.has_a_name(entry)),
+                    ),
+                    (Arm::Entity, weights.entity * named),
+                    (Arm::Question, weights.question * is(entry.is_question)),
+                ]
+            })
+            .collect();
         if let Some(embedding) = &query.embedding {
+            let so_far =
+                weights.words + weights.neighbour_words + weights.session_words + weights.sentence;
             let cosines: Vec<f32> = self
                 .vectors
                 .similarities(&embedding.sentence, &slots)
@@ -305,8 +395,12 @@ impl Index {
                 normalise(cosines),
             );
             if !embedding.tokens.is_empty() {
-                // Of many documents, words and the sentence decide which are matched token by token.
-                let matched = self.worth_matching(&candidates);
+                // Of many documents, what is known so far decides which are matched token by token.
+                let known: Vec<f32> = shares
+                    .iter()
+                    .map(|shares| so_far * shares.iter().map(|(_, value)| value).sum::<f32>())
+                    .collect();
+                let matched = self.worth_matching(&candidates, &known);
                 let matched_slots: Vec<u32> = matched.iter().map(|at| slots[*at]).collect();
                 let (own, passages) =
                     tokens::score(self, &embedding.tokens, &matched_slots, |entry| {
@@ -333,30 +427,10 @@ impl Index {
                 );
             }
         }
-        let is = |truth: bool| f32::from(u8::from(truth));
-        for candidate in &mut candidates {
-            let entry = entry(candidate.slot);
-            let mut share =
-                |arm, weight: f32, value: f32| candidate.add(arm, text_weight * weight * value);
-            if let Some((speaker, sure)) = question.about {
-                share(
-                    Arm::Speaker,
-                    weights.speaker,
-                    sure * is(entry.speaker == Some(speaker)),
-                );
+        for (candidate, shares) in candidates.iter_mut().zip(shares) {
+            for (arm, value) in shares {
+                candidate.add(arm, text_weight * value);
             }
-            share(Arm::Date, weights.date, near(&question.spans, entry));
-            share(
-                Arm::When,
-                weights.when,
-                is(question.asks_when && !entry.spans.is_empty()),
-            );
-            share(
-                Arm::Name,
-                weights.name,
-                is(question.asks_for_a_name && self.has_a_name(entry)),
-            );
-            share(Arm::Question, weights.question, is(entry.is_question));
         }
         (candidates, text_weight)
     }
@@ -373,10 +447,10 @@ impl Index {
     }
 
     /// Which candidates, by their place in the list, are matched token by token: all of a few, else the best so far.
-    fn worth_matching(&self, candidates: &[Candidate]) -> Vec<usize> {
+    fn worth_matching(&self, candidates: &[Candidate], known: &[f32]) -> Vec<usize> {
         let mut places: Vec<usize> = (0..candidates.len()).collect();
         if self.len() > FEW && places.len() > TOKEN_MATCHED {
-            let worth = |at: usize| candidates[at].score;
+            let worth = |at: usize| candidates[at].score + known[at];
             places.sort_by(|a, b| worth(*b).total_cmp(&worth(*a)).then(a.cmp(b)));
             places.truncate(TOKEN_MATCHED);
             places.sort_unstable();
@@ -542,13 +616,13 @@ fn passes(entry: &Entry, filter: &Filter) -> bool {
 }
 
 /// How near a document is to the times that a question names, 0 to 1.
-fn near(spans: &[Span], entry: &Entry) -> f32 {
+fn near(spans: &[Span], day: Day) -> f32 {
     spans
         .iter()
         .map(|span| {
             let (first, last) = (*span.days.start(), *span.days.end());
-            let late = entry.day - last;
-            let early = first - entry.day;
+            let late = day - last;
+            let early = first - day;
             let inside = late <= 0 && early <= 0;
             match span.precision {
                 Precision::Year => {
