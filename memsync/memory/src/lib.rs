@@ -63,5 +63,6 @@ pub use moment::{Moment, MomentError};
 pub use phrase::{SHAPE as PHRASE_SHAPE, Stop};
 pub use record::{Category, Episode, Fact, Kind, Modality, Role};
 pub use relate::SHAPE as LABEL_SHAPE;
+pub use similar::{Gist, are_twins};
 pub use store::{Damaged, LoadError, SharedVault};
 pub use tally_recall as recall;

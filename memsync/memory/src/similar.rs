@@ -9,14 +9,14 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Share of common word pairs from which on texts are the same.
 const JACCARD: f64 = 0.8;
 /// Cosine from which on texts are the same.
-pub(crate) const TWIN: f32 = 0.97;
+const TWIN: f32 = 0.97;
 
 const BANDS: usize = 16;
 const ROWS: usize = 2;
 
 /// What is compared of a text.
 #[derive(Clone, Debug)]
-pub(crate) struct Gist {
+pub struct Gist {
     /// Its words in lower case, apart by one space.
     pub(crate) words: String,
     shingles: BTreeSet<u64>,
@@ -26,7 +26,9 @@ pub(crate) struct Gist {
 }
 
 impl Gist {
-    pub(crate) fn of(text: &str) -> Self {
+    /// Of a text.
+    #[must_use]
+    pub fn of(text: &str) -> Self {
         let lower = text.to_lowercase().replace('’', "'");
         let words: Vec<&str> = lower
             .split(|character: char| !character.is_alphanumeric() && character != '\'')
@@ -70,7 +72,8 @@ impl Gist {
     }
 
     /// Whether a number or a denial stands in one and not in the other.
-    pub(crate) fn differs(&self, other: &Self) -> bool {
+    #[must_use]
+    pub fn differs(&self, other: &Self) -> bool {
         self.marks != other.marks
     }
 
@@ -85,8 +88,29 @@ impl Gist {
     }
 
     /// Whether they say the same by their words.
-    pub(crate) fn is_like(&self, other: &Self) -> bool {
+    #[must_use]
+    pub fn is_like(&self, other: &Self) -> bool {
         self.words == other.words || (!self.differs(other) && self.jaccard(other) >= JACCARD)
+    }
+}
+
+/// Whether sentence vectors of one model are so near each other that their texts say the same, if neither differs from the
+/// other in what must be equal ([`Gist::differs`]).
+#[must_use]
+pub fn are_twins(a: &[f32], b: &[f32]) -> bool {
+    cosine(a, b) >= TWIN
+}
+
+fn cosine(a: &[f32], b: &[f32]) -> f32 {
+    if a.len() != b.len() {
+        return 0.0;
+    }
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f32>();
+    let lengths = (dot(a, a) * dot(b, b)).sqrt();
+    if lengths > 0.0 {
+        dot(a, b) / lengths
+    } else {
+        0.0
     }
 }
 
@@ -192,5 +216,13 @@ mod tests {
                 )
                 .is_empty()
         );
+    }
+
+    #[test]
+    fn vectors_are_twins_by_their_direction_alone() {
+        assert!(are_twins(&[1.0, 0.0], &[9.0, 1.0]));
+        assert!(!are_twins(&[1.0, 0.0], &[1.0, 0.5]));
+        assert!(!are_twins(&[1.0, 0.0], &[1.0]));
+        assert!(!are_twins(&[0.0, 0.0], &[0.0, 0.0]));
     }
 }

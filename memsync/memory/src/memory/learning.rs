@@ -19,7 +19,7 @@ use crate::model::{self, Answer, Ask, ChatModel, ModelError, Unused};
 use crate::moment::Moment;
 use crate::record::{Call, Episode, Fact, Kind, Line, Link, Purpose, Record};
 use crate::relate;
-use crate::similar::{Gist, TWIN};
+use crate::similar::{Gist, are_twins};
 use crate::store::LoadError;
 use crate::vectors::Vectors;
 use crate::verify;
@@ -596,7 +596,7 @@ impl Memory {
                 && self
                     .shelf
                     .sentence(&self.state, &id.0)
-                    .is_some_and(|known| cosine(&known, sentence) >= TWIN)
+                    .is_some_and(|known| are_twins(&known, sentence))
                 && says_same_now(id)
         })
     }
@@ -709,19 +709,6 @@ pub(super) fn call(purpose: Purpose, shape: &str, answer: &Answer, now: Moment) 
             .and_then(|one| one.openings.as_deref())
             .map(model::encode),
         gates: (purpose == Purpose::Extract).then_some(gates::NUMBER),
-    }
-}
-
-fn cosine(a: &[f32], b: &[f32]) -> f32 {
-    if a.len() != b.len() {
-        return 0.0;
-    }
-    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f32>();
-    let lengths = (dot(a, a) * dot(b, b)).sqrt();
-    if lengths > 0.0 {
-        dot(a, b) / lengths
-    } else {
-        0.0
     }
 }
 

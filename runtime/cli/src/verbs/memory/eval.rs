@@ -22,8 +22,9 @@
 
 mod learnt;
 mod poison;
+mod repeats;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -46,6 +47,8 @@ use crate::memories::LocalChat;
 use crate::reranker::LocalReranker;
 use crate::setup::{self, Models};
 use crate::ui::{Progress, say};
+
+use repeats::{Repeated, Said};
 
 /// Texts embedded between two reports of progress.
 const BATCH: usize = 32;
@@ -140,7 +143,7 @@ struct Costs {
     rerank_ms: Vec<f64>,
     tokens: Vec<f64>,
     hits: usize,
-    repeated: usize,
+    repeated: Repeated,
     ingest_s: f64,
     index_s: f64,
     abstention: AbstentionFigures,
@@ -230,6 +233,8 @@ fn search(args: &Eval, dataset: &Path, json: bool) -> Outcome {
             .or_environment(format_args!("write {}", file.display()))?;
     }
     let turns: usize = conversations.iter().map(|c| c.turns.len()).sum();
+    let hits = costs.hits.max(1) as f64;
+    let share = |repeated: usize| repeated as f64 / hits;
     let report = json!({
         "dataset": {
             "file": dataset.display().to_string(),
@@ -257,7 +262,10 @@ fn search(args: &Eval, dataset: &Path, json: bool) -> Outcome {
         "answer": {
             "tokens": spread(&mut costs.tokens),
             "hits": costs.hits,
-            "repeatedShare": costs.repeated as f64 / costs.hits.max(1) as f64,
+            "repeatedShare": {
+                "words": share(costs.repeated.words),
+                "vectors": embedder.as_ref().map(|_| share(costs.repeated.vectors)),
+            },
         },
         "ingest": {
             "turnsPerSecond": turns as f64 / (costs.ingest_s + costs.index_s).max(1e-9),
@@ -363,6 +371,12 @@ fn measure<'s>(
         let index = beside(conversation, &vectors, &facts, embedder, progress)?;
         with_facts.push((["learnt-words", "learnt"], index));
     }
+    let said: HashMap<DocumentId, Said> = conversation
+        .turns
+        .iter()
+        .zip(&vectors)
+        .map(|(turn, vectors)| (turn.id, Said::of(turn, vectors.as_ref())))
+        .collect();
     let mut baselines = Baselines::default();
     for (turn, vectors) in conversation.turns.iter().zip(vectors) {
         baselines.insert(turn, vectors.map_or_else(Vec::new, |v| v.sentence));
@@ -448,7 +462,9 @@ fn measure<'s>(
         costs.search_ms.push(milliseconds(began));
         costs.tokens.push(f64::from(answer.tokens));
         costs.hits += answer.hits.len();
-        costs.repeated += repeated(&index, &answer);
+        let hits = answer.hits.iter();
+        let hits: Vec<&Said> = hits.filter_map(|hit| said.get(&hit.id)).collect();
+        costs.repeated.add(&hits);
         costs.abstention.add(
             answer.abstention.advised,
             question.category != Category::Adversarial,
@@ -510,17 +526,6 @@ fn embed(
 
 fn ids(answer: &Answer) -> Vec<DocumentId> {
     answer.hits.iter().map(|hit| hit.id).collect()
-}
-
-/// Hits whose text another hit of the same answer has too.
-fn repeated(index: &Index, answer: &Answer) -> usize {
-    let mut seen = std::collections::HashSet::new();
-    let texts = answer
-        .hits
-        .iter()
-        .filter_map(|hit| index.get(hit.id))
-        .map(|document| document.text.to_lowercase());
-    texts.filter(|text| !seen.insert(text.clone())).count()
 }
 
 fn milliseconds(since: Instant) -> f64 {
