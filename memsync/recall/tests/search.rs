@@ -3,8 +3,8 @@
 use std::sync::Mutex;
 
 use tally_recall::{
-    Arm, Budget, Document, DocumentId, Filter, Index, Interval, Kind, Mode, Moment, Query,
-    RERANKED, RerankError, Reranker,
+    Arm, Budget, Document, DocumentId, Embedding, Filter, Index, Interval, Kind, Mode, Moment,
+    Query, RERANKED, RerankError, Reranker, TokenVectors,
 };
 
 const DAY: i64 = 86_400;
@@ -121,36 +121,92 @@ fn a_date_in_the_question_prefers_what_was_said_then() {
     );
 }
 
-#[test]
-fn in_a_large_memory_what_was_said_then_is_considered_though_it_has_no_word_of_the_question() {
+/// So many plans for something, each of another day, none in a session.
+fn plans(what: &str, count: u16, embedding: Option<&Embedding>) -> Index {
     let mut index = Index::new();
-    for number in 0u16..1500 {
+    for number in 0..count {
         let mut bytes = [255; 32];
         bytes[..2].copy_from_slice(&number.to_be_bytes());
-        let filler = Document {
+        let plan = Document {
             observed_at: Moment(START - i64::from(number) * DAY),
             ..Document::new(
                 DocumentId(bytes),
                 Kind::Episode,
-                format!("Our plan for shelf {number}."),
+                format!("Our plan for {what} {number}."),
             )
         };
-        index.insert(filler, None).expect("ids differ");
+        index.insert(plan, embedding).expect("ids differ");
     }
-    let wanted = turn(1, "one", 0, 33, "Ada", "Tickets for the opera are booked.");
-    index.insert(wanted, None).expect("a new id");
-    let query = Query {
+    index
+}
+
+/// A question whose answer has room for every candidate.
+fn ask_for_all(text: &str) -> Query {
+    Query {
         budget: Budget {
             tokens: u32::MAX,
             hits: 2000,
         },
-        ..ask("What was the plan on 3 June 2024?")
-    };
-    let answer = index.search(&query);
+        ..ask(text)
+    }
+}
+
+#[test]
+fn in_a_large_memory_what_was_said_then_is_considered_though_it_has_no_word_of_the_question() {
+    let mut index = plans("shelf", 1500, None);
+    let wanted = turn(1, "one", 0, 33, "Ada", "Tickets for the opera are booked.");
+    index.insert(wanted, None).expect("a new id");
+    let answer = index.search(&ask_for_all("What was the plan on 3 June 2024?"));
     let hit = answer.hits.iter().find(|hit| hit.id == id(1));
     let hit = hit.expect("it is the only one of that day");
     assert!(hit.trace.of(Arm::Date) > 0.0);
     assert_eq!(hit.trace.part(Arm::Words), None);
+    // Few of all were looked at.
+    assert!(answer.candidates < 500, "{}", answer.candidates);
+}
+
+#[test]
+fn in_a_large_memory_what_is_near_by_its_vector_is_considered_though_it_has_no_word_of_the_question()
+ {
+    let vector = |sentence: [f32; 2]| Embedding {
+        sentence: sentence.to_vec(),
+        tokens: TokenVectors::default(),
+    };
+    let mut index = plans("shelf", 1500, Some(&vector([1.0, 0.0])));
+    let wanted = turn(1, "one", 0, 33, "Ada", "Tickets for the opera are booked.");
+    index
+        .insert(wanted, Some(&vector([0.0, 1.0])))
+        .expect("a new id");
+    let query = ask_for_all("What was the plan for a shelf?");
+    let by_words = index.search(&query);
+    assert!(!by_words.hits.is_empty());
+    assert!(by_words.hits.iter().all(|hit| hit.id != id(1)));
+    let answer = index.search(&Query {
+        embedding: Some(vector([0.1, 1.0])),
+        ..query
+    });
+    let hit = answer.hits.iter().find(|hit| hit.id == id(1));
+    let hit = hit.expect("its vector is the nearest");
+    assert!(hit.trace.of(Arm::Sentence) > 0.0);
+    assert_eq!(hit.trace.part(Arm::Words), None);
+    // Few of all were looked at.
+    assert!(answer.candidates < 500, "{}", answer.candidates);
+}
+
+#[test]
+fn in_a_large_memory_who_mentions_a_name_of_the_question_is_considered_though_many_have_more_of_its_words()
+ {
+    // Of the birds, all plans speak; of what bears their name, one.
+    let mut index = plans("the heron shelf", 1500, None);
+    let wanted = turn(1, "one", 0, 33, "Ada", "Tickets for the Heron are booked.");
+    index.insert(wanted, None).expect("a new id");
+    let without_a_name = index.search(&ask_for_all("What was the plan for a shelf of the heron?"));
+    assert!(!without_a_name.hits.is_empty());
+    assert!(without_a_name.hits.iter().all(|hit| hit.id != id(1)));
+    let answer = index.search(&ask_for_all("What was the plan for a shelf of the Heron?"));
+    let hit = answer.hits.iter().find(|hit| hit.id == id(1));
+    let hit = hit.expect("it is the only one with the name");
+    assert!(hit.trace.of(Arm::Entity) > 0.0);
     // Few of all were looked at.
     assert!(answer.candidates < 500, "{}", answer.candidates);
 }
@@ -302,6 +358,40 @@ fn a_score_is_the_sum_of_its_trace() {
 fn an_empty_index_answers_nothing_and_advises_to_abstain() {
     let answer = Index::new().search(&ask("Where?"));
     assert!(answer.hits.is_empty() && answer.abstention.advised);
+}
+
+#[test]
+fn what_somebody_else_said_than_the_one_person_asked_about_advises_to_abstain() {
+    let advised = |question: &str| {
+        let abstention = index().search(&ask(question)).abstention;
+        assert_eq!(abstention.advised, abstention.said_by_somebody_else);
+        abstention.advised
+    };
+    // Ada did.
+    assert!(advised("What did Ben buy to watch the comet?"));
+    assert!(!advised("What did Ada buy to watch the comet?"));
+    // With two people named either may have said it, and with nobody named anybody.
+    assert!(!advised("What did Ben hear Ada buy to watch the comet?"));
+    assert!(!advised("What was bought to watch the comet?"));
+}
+
+#[test]
+fn a_question_by_somebody_else_is_no_statement_of_what_it_asks() {
+    let advised = |text: &str| {
+        let mut index = plans("shelf", 20, None);
+        for (number, speaker, text) in [
+            (1, "Ada", "I bought a telescope for the comet."),
+            (2, "Ben", text),
+        ] {
+            let document = turn(number, "one", number.into(), 0, speaker, text);
+            index.insert(document, None).expect("ids differ");
+        }
+        let answer = index.search(&ask("Did Ada buy a telescope to watch the comet?"));
+        answer.abstention.advised
+    };
+    // Ben has one word more of it than Ada.
+    assert!(advised("I bought a telescope and watch the comet."));
+    assert!(!advised("You bought a telescope and watch the comet?"));
 }
 
 #[test]
