@@ -139,7 +139,7 @@ pub enum Refusal {
     TextTooLong {
         /// Which text, from zero.
         index: u32,
-        /// Its tokens.
+        /// Its tokens. A lower bound when the text was too long to be worth tokenizing.
         tokens: u32,
         /// Tokens the model reads.
         context_tokens: u32,

@@ -9,6 +9,7 @@
 //! - [`ModelStore`] keeps weights by their BLAKE3 digest, and reads GGUF headers without trusting them.
 //! - [`Service`] runs one worker per loaded model, restarts it when it dies, and signs receipts.
 //! - [`sampler`] chooses tokens: pure, counter-based, checkable one position at a time.
+//! - [`wordpiece`] gives the token ids of texts for BERT and its family, where llama.cpp's own differ from the published ones.
 //! - [`worker::main`] is what the worker process runs; a binary re-executes itself to get there.
 //!
 //! Time, randomness and the key come in through [`Signer`]. `docs/sampling.md` specifies the sampler,
@@ -27,6 +28,7 @@ mod template;
 mod tools;
 mod weights;
 mod wire;
+pub mod wordpiece;
 pub mod worker;
 
 pub use error::{InferenceError, ModelFault, Refusal, WorkerLoss};

@@ -440,6 +440,33 @@ async fn embeddings_are_unit_vectors_of_their_text_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn texts_are_tokenized_as_the_published_tokenizer_of_the_model_does_it() {
+    let world = World::new().await;
+    world.add_reranker().await;
+    let service = world.service();
+    // Of a word of more than a hundred letters, no part is looked up; a long text of them is short.
+    let long = "x".repeat(150);
+    for (text, tokens) in [
+        (long.clone(), 3),
+        ("x".repeat(100), 102),
+        (format!("{long} ").repeat(200), 202),
+        ("x".repeat(50_000), 3),
+        (format!("x{}x", " ".repeat(50_000)), 4),
+    ] {
+        let embedded = service
+            .embed(EMBED, vec![text], nonce(1), Links::default())
+            .await
+            .expect("a vector");
+        assert_eq!(embedded.tokens, tokens);
+    }
+    let ranked = service
+        .rank(RERANK, long.clone(), vec![long], nonce(2), Links::default())
+        .await
+        .expect("a number");
+    assert_eq!(ranked.tokens, 5);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_passage_has_the_same_number_alone_and_beside_others_and_the_receipt_says_how_many() {
     let world = World::new().await;
     world.add_reranker().await;

@@ -21,6 +21,7 @@ use crate::wire::{
     self, Chat, FromWorker, Load, LoadFault, Loaded, MAX_TOKEN_VECTORS_BYTES, RequestId, ToWorker,
     WireError,
 };
+use crate::wordpiece::WordPiece;
 use crate::worker::admission::Admission;
 use crate::worker::lanes::{self, ExactLane, Outcome, PREFILL_TOKENS, Shape, ThroughputLane};
 use crate::worker::prompt::Prompter;
@@ -29,6 +30,9 @@ use crate::worker::vocabulary::{self, Vocabulary};
 
 /// Most tokens an embedding or reranking model reads at once, whatever its header says: attention needs memory for their square.
 const MAX_EMBED_TOKENS: u32 = 8192;
+
+/// How many tokens of a text that is too long are counted: more than any model reads here.
+const MAX_COUNTED_TOKENS: usize = 1 << 16;
 
 /// Loads the weights behind `weights` and serves `inbox` until the service lets go.
 pub(crate) fn run(
@@ -94,6 +98,7 @@ pub(crate) fn run(
             Lanes::Embed(Embedder {
                 context: pooled,
                 token_context,
+                words: WordPiece::of(&model),
                 pairs: ranks.then(|| Pairs::of(&model, &load.tokenizer)),
                 width: usize::try_from(model.n_embd_out()).unwrap_or(0),
                 batch: LlamaBatch::new(tokens as usize, 1),
@@ -438,6 +443,8 @@ struct Embedder<'m> {
     context: LlamaContext<'m>,
     /// The same model without pooling, for token vectors; none of a reranking model.
     token_context: Option<LlamaContext<'m>>,
+    /// The tokenizer of BERT and its family; llama.cpp's is used where there is none.
+    words: Option<WordPiece>,
     /// How a reranking model reads two texts.
     pairs: Option<Pairs>,
     /// Entries of a vector.
@@ -509,6 +516,14 @@ enum Embedding {
 }
 
 impl Embedder<'_> {
+    /// A text's tokens with the model's marks of beginning and end.
+    fn tokenized(&self, model: &LlamaModel, text: &str) -> Vec<TokenId> {
+        match &self.words {
+            Some(words) => words.tokenize_whole(text, MAX_COUNTED_TOKENS),
+            None => tokenized_whole(model, text),
+        }
+    }
+
     fn prepare(
         &self,
         model: &LlamaModel,
@@ -533,11 +548,14 @@ impl Embedder<'_> {
                 tokens: u32::try_from(tokens).unwrap_or(u32::MAX),
                 context_tokens: limit,
             };
-            let least = vocabulary.fewest_tokens(text.len());
-            if least > limit as usize {
-                return Err(too_long(least));
+            // A long word is one token and a space is none, so the length says nothing there.
+            if self.words.is_none() {
+                let least = vocabulary.fewest_tokens(text.len());
+                if least > limit as usize {
+                    return Err(too_long(least));
+                }
             }
-            let tokens = tokenized_whole(model, text);
+            let tokens = self.tokenized(model, text);
             if tokens.len() > limit as usize {
                 return Err(too_long(tokens.len()));
             }
@@ -576,7 +594,7 @@ impl Embedder<'_> {
             }) => (begin, end, between),
         };
         let words = |text: &str, room: usize| {
-            let whole = tokenized_whole(model, text);
+            let whole = self.tokenized(model, text);
             let words = whole.strip_prefix(&[begin]).unwrap_or(&whole);
             let words = words.strip_suffix(&[end]).unwrap_or(words);
             words[..words.len().min(room)].to_vec()
@@ -685,7 +703,7 @@ impl Embedder<'_> {
     }
 }
 
-/// A text's tokens with the model's marks of beginning and end. Control tokens in a text are letters, as in prompts.
+/// A text's tokens by llama.cpp, with the model's marks of beginning and end. Control tokens in a text are letters, as in prompts.
 fn tokenized_whole(model: &LlamaModel, text: &str) -> Vec<TokenId> {
     model
         .vocab()
