@@ -1,4 +1,5 @@
-//! `tally-model-check MODEL`: what llama.cpp makes of a GGUF, for the recipes and evaluations beside this crate.
+//! `tally-model-check MODEL`: what llama.cpp makes of a GGUF, for the recipes and evaluations beside this crate. Texts for BERT and
+//! its family are tokenised as the runtime does it.
 //!
 //! One JSON request per line on standard input, one JSON answer per line on standard output, in order:
 //!
@@ -9,6 +10,8 @@
 //! | `{"op":"embed","text":T}` | the pooled vector, as the model gives it |
 //! | `{"op":"rank","tokens":[id, …]}` | the number that a reranking model gives these |
 //! | `{"op":"generate","prompt":T,"max":N,"schema":S?,"grammar":G?}` | `{"text":…,"tokens":n,"stopped":bool}`, greedy |
+//!
+//! With `special`, the texts of control tokens are those tokens, by llama.cpp's tokenizer; an embedding is without.
 //!
 //! Invariants: every request starts from an empty context and one thread computes it, so answers do not depend on what
 //! was asked before.
@@ -29,6 +32,7 @@ use llama_cpp_2::model::params::LlamaModelParams;
 use llama_cpp_2::sampling::LlamaSampler;
 use llama_cpp_2::token::LlamaToken;
 use serde::Deserialize;
+use tally_inference::wordpiece::WordPiece;
 
 /// The context of every request, in tokens.
 const CONTEXT: u32 = 2048;
@@ -65,11 +69,16 @@ fn main() -> Result<()> {
     let mut backend = LlamaBackend::init()?;
     backend.void_logs();
     let model = LlamaModel::load_from_file(&backend, &path, &LlamaModelParams::default())?;
+    let words = WordPiece::of(&model);
     let mut out = std::io::stdout().lock();
     for line in std::io::stdin().lock().lines() {
         let request =
             serde_json::from_str(&line?).context("a request is one JSON object on one line")?;
-        writeln!(out, "{}", answer(&backend, &model, request)?)?;
+        writeln!(
+            out,
+            "{}",
+            answer(&backend, &model, words.as_ref(), request)?
+        )?;
         out.flush()?;
     }
     Ok(())
@@ -78,16 +87,13 @@ fn main() -> Result<()> {
 fn answer(
     backend: &LlamaBackend,
     model: &LlamaModel,
+    words: Option<&WordPiece>,
     request: Request,
 ) -> Result<serde_json::Value> {
     Ok(match request {
         Request::Tokens { text, add, special } => {
-            let ids: Vec<i32> = model
-                .vocab()
-                .tokenize(text.as_bytes(), add, special)
-                .iter()
-                .map(|token| token.0)
-                .collect();
+            let tokens = tokenized(model, words, &text, add, special);
+            let ids: Vec<i32> = tokens.iter().map(|token| token.0).collect();
             ids.into()
         }
         Request::Logits { tokens } => {
@@ -100,7 +106,7 @@ fn answer(
                 .into()
         }
         Request::Embed { text } => {
-            let tokens = model.vocab().tokenize(text.as_bytes(), true, true);
+            let tokens = tokenized(model, words, &text, true, false);
             pooled(backend, model, &tokens)?.into()
         }
         Request::Rank { tokens } => {
@@ -122,6 +128,29 @@ fn answer(
             generate(backend, model, &prompt, max, grammar.as_deref())?
         }
     })
+}
+
+/// A text's tokens, with the marks of beginning and end if they are to be added.
+fn tokenized(
+    model: &LlamaModel,
+    words: Option<&WordPiece>,
+    text: &str,
+    add: bool,
+    special: bool,
+) -> Vec<LlamaToken> {
+    let Some(words) = words.filter(|_| !special) else {
+        return model.vocab().tokenize(text.as_bytes(), add, special);
+    };
+    let whole = words.tokenize_whole(text, usize::MAX);
+    let kept = if add {
+        0..whole.len()
+    } else {
+        1..whole.len() - 1
+    };
+    whole[kept]
+        .iter()
+        .map(|id| LlamaToken(id.cast_signed()))
+        .collect()
 }
 
 /// What the model makes of all tokens together.
