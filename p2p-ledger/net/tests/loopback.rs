@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::num::NonZeroUsize;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use commonware_codec::{Copying, DecodeExt as _};
@@ -50,17 +50,25 @@ impl Service for Echo {
 }
 
 async fn node(n: u8) -> Node {
-    let listen = (Ipv4Addr::LOCALHOST, 0).into();
-    let endpoint = Endpoint::bind(&Secret::of_validator(&[n; 32]), Config::new(listen))
-        .await
-        .expect("a free port");
     let channel = ChannelConfig {
         limit: LIMIT,
         priority: 0,
         queue: NonZeroUsize::new(64).expect("not zero"),
     };
-    let (mesh, mut halves) = Mesh::new(endpoint.clone(), &[channel], Duration::ZERO);
-    let (sender, receiver) = halves.pop().expect("one channel");
+    node_of(n, &[channel]).await.0
+}
+
+/// A node with these channels; the halves of all but the first stand beside it.
+async fn node_of(
+    n: u8,
+    channels: &[ChannelConfig],
+) -> (Node, Vec<(ChannelSender, ChannelReceiver)>) {
+    let listen = (Ipv4Addr::LOCALHOST, 0).into();
+    let endpoint = Endpoint::bind(&Secret::of_validator(&[n; 32]), Config::new(listen))
+        .await
+        .expect("a free port");
+    let (mesh, mut halves) = Mesh::new(endpoint.clone(), channels, Duration::ZERO);
+    let (sender, receiver) = halves.remove(0);
     let limits = Limits {
         request: 1000,
         time: Duration::from_secs(2),
@@ -76,13 +84,14 @@ async fn node(n: u8) -> Node {
         key: key(n),
         addresses: endpoint.sockets(),
     };
-    Node {
+    let node = Node {
         endpoint,
         mesh,
         sender,
         receiver,
         peer,
-    }
+    };
+    (node, halves)
 }
 
 async fn connected(node: &Node, peers: usize) {
@@ -206,6 +215,66 @@ async fn a_slow_reader_costs_its_sender_a_bounded_queue_and_loses_the_newest() {
     // What was kept comes in order, from the first on.
     for n in 0..50u32 {
         let (_, message) = next(&mut two).await;
+        assert_eq!(message[..4], n.to_be_bytes());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_channel_that_nobody_reads_holds_up_no_message_of_another() {
+    let queue = |length| NonZeroUsize::new(length).expect("not zero");
+    let votes = ChannelConfig {
+        limit: 1000,
+        priority: 1,
+        queue: queue(64),
+    };
+    let backfill = ChannelConfig {
+        limit: LIMIT,
+        priority: 0,
+        queue: queue(4),
+    };
+    let (one, mut of_one) = node_of(1, &[votes, backfill]).await;
+    let (mut two, mut of_two) = node_of(2, &[votes, backfill]).await;
+    one.mesh.set_peers([two.peer.clone()]);
+    two.mesh.set_peers([one.peer.clone()]);
+    connected(&one, 1).await;
+    connected(&two, 1).await;
+
+    // Until nothing goes any more: the reader's queue, the stream and the sender's queue are full.
+    let (mut large, _) = of_one.pop().expect("a second channel");
+    let (_, mut unread) = of_two.pop().expect("a second channel");
+    let (mut put, mut dropped, begun) = (0u32, 0, Instant::now());
+    while dropped < 20 {
+        let before = one.mesh.stats().dropped_full;
+        let mut message = vec![0; LIMIT];
+        message[..4].copy_from_slice(&put.to_be_bytes());
+        large.send(Recipients::One(key(2)), message, false);
+        if one.mesh.stats().dropped_full == before {
+            (put, dropped) = (put + 1, 0);
+        } else {
+            dropped += 1;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "never full");
+    }
+    // More than both queues have room for: the stream itself is full.
+    assert!(put > 8, "{put}");
+
+    let mut sender = one.sender.clone();
+    for n in 0..200u32 {
+        let vote = n.to_be_bytes();
+        sender.send(Recipients::One(key(2)), vote.to_vec(), true);
+        assert_eq!(next(&mut two).await, (key(2), vote.to_vec()));
+    }
+    // The other one is still full, and nothing of what it took is lost.
+    let before = one.mesh.stats().dropped_full;
+    large.send(Recipients::One(key(2)), vec![0; LIMIT], false);
+    assert_eq!(one.mesh.stats().dropped_full, before + 1);
+    for n in 0..put {
+        let (_, message) = tokio::time::timeout(Duration::from_secs(20), unread.recv())
+            .await
+            .expect("a message in time")
+            .expect("the mesh is open");
+        let message: Vec<u8> = message.into();
         assert_eq!(message[..4], n.to_be_bytes());
     }
 }
