@@ -3,7 +3,7 @@
 mod support;
 
 use std::io::{BufRead, BufReader, Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -649,9 +649,7 @@ fn a_chain_is_kept_in_one_file_and_brought_back_as_a_followers_data() {
         data.to_str().unwrap(),
     ]);
     assert_eq!(restored.ok().json()["height"], second["height"]);
-    let port = std::net::TcpListener::bind("127.0.0.1:0")
-        .and_then(|free| free.local_addr())
-        .expect("a free port");
+    let port = free_port();
     let mut follower = machine
         .command()
         .args(["node", "--role", "follower", "--genesis"])
@@ -666,11 +664,7 @@ fn a_chain_is_kept_in_one_file_and_brought_back_as_a_followers_data() {
     let height = format!("node_tally_height {}", second["height"]);
     let begun = Instant::now();
     let has_all = loop {
-        let mut page = String::new();
-        if let Ok(mut stream) = TcpStream::connect(port) {
-            let _ = stream.write_all(b"GET /metrics HTTP/1.1\r\nConnection: close\r\n\r\n");
-            let _ = stream.read_to_string(&mut page);
-        }
+        let page = metrics(port);
         if page.contains(&height) || begun.elapsed() > Duration::from_secs(60) {
             break page.contains(&height);
         }
@@ -692,6 +686,81 @@ fn a_chain_is_kept_in_one_file_and_brought_back_as_a_followers_data() {
     // Nobody is there to fetch it from again.
     machine.tally(["ledger", "backup", backup]).exits(3);
     assert_eq!(std::fs::read(backup).expect("it is there"), altered);
+}
+
+fn free_port() -> SocketAddr {
+    std::net::TcpListener::bind("127.0.0.1:0")
+        .and_then(|free| free.local_addr())
+        .expect("a free port")
+}
+
+/// What a node serves to Prometheus; nothing as long as it does not listen.
+fn metrics(at: SocketAddr) -> String {
+    let mut page = String::new();
+    if let Ok(mut stream) = TcpStream::connect(at) {
+        let _ = stream.write_all(b"GET /metrics HTTP/1.1\r\nConnection: close\r\n\r\n");
+        let _ = stream.read_to_string(&mut page);
+    }
+    page
+}
+
+/// The names in the first column of the table in `docs/node.md`. Of one that begins with `_`, `node_tally` is left out there.
+fn documented_metrics() -> Vec<String> {
+    let text = std::fs::read_to_string(support::checkout().join("docs/node.md")).expect("a file");
+    let (_, table) = text.split_once("| metric | |\n").expect("the table");
+    table
+        .lines()
+        .take_while(|line| line.starts_with('|'))
+        .filter_map(|line| line.split('|').nth(1))
+        // What stands between marks is every second part.
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+        .map(|name| match name.starts_with('_') {
+            true => format!("node_tally{name}"),
+            false => name.to_owned(),
+        })
+        .collect()
+}
+
+#[test]
+fn a_running_node_serves_every_metric_that_the_documents_name() {
+    let names = documented_metrics();
+    assert!(names.len() >= 16, "{names:?}");
+    let machine = Machine::bare();
+    let dir = machine.path("devnet");
+    devnet_files(&machine, 1, &dir);
+    let at = free_port();
+    // It ends with this test, as its stdin does.
+    let mut node = machine
+        .command()
+        .args(["node", "--role", "validator", "--until-stdin-ends", "--key"])
+        .arg(dir.join("v0/vote.key"))
+        .arg("--genesis")
+        .arg(dir.join("genesis.toml"))
+        .arg("--data")
+        .arg(machine.path("data"))
+        .args(["--listen", "127.0.0.1:0", "--metrics", &at.to_string()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the program starts");
+    let begun = Instant::now();
+    let missing = loop {
+        let page = metrics(at);
+        let is_served = |name: &String| {
+            page.lines()
+                .filter_map(|line| line.strip_prefix(name.as_str()))
+                .any(|rest| rest.starts_with([' ', '{']))
+        };
+        let missing: Vec<&String> = names.iter().filter(|name| !is_served(name)).collect();
+        if missing.is_empty() || begun.elapsed() > Duration::from_secs(60) {
+            break missing;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    node.kill().expect("it runs");
+    node.wait().expect("it ends");
+    assert!(missing.is_empty(), "not on /metrics: {missing:?}");
 }
 
 #[test]
