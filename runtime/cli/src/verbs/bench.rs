@@ -83,6 +83,10 @@ pub(crate) struct Args {
     /// For `ledger`: how often all validators are killed and started again.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: u32,
+    /// For `ledger`: run the component so many times with settlement, and twice as often without; else 100 times, or as often as it
+    /// can be in 25 seconds.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    runs: Option<u32>,
     /// For `ledger`: also by the size of a settlement, by the number of validators, and with distance between them.
     #[arg(long)]
     curves: bool,
@@ -110,6 +114,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
             curves: args.curves,
             million: args.million,
             component: args.components.first().map(PathBuf::as_path),
+            runs: args.runs,
         }),
         Name::Receipts => receipts::run(),
         Name::Memory => with_models(args, &progress)?,

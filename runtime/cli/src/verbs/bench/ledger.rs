@@ -48,8 +48,6 @@ const RUNNERS: u8 = 4;
 const BATCHES: [usize; 6] = [1, 16, 64, 256, 1024, 4096];
 const VALIDATORS: [u16; 3] = [4, 7, 13];
 const DISTANCE_MS: u64 = 50;
-/// Rounds of `runs`.
-const RUNS: usize = 30;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What is measured.
@@ -62,8 +60,9 @@ pub(crate) struct Options<'a> {
     pub(crate) rounds: u32,
     pub(crate) curves: bool,
     pub(crate) million: bool,
-    /// An agent for `runs`.
+    /// An agent for `runs`, and how many rounds of them if somebody says so.
     pub(crate) component: Option<&'a Path>,
+    pub(crate) runs: Option<u32>,
 }
 
 struct Network {
@@ -98,7 +97,7 @@ pub(crate) fn run(options: &Options<'_>) -> anyhow::Result<Value> {
         let proof = proof(&network).await?;
         let runs = match options.component {
             Some(component) => {
-                let rounds = if options.quick { RUNS / 3 } else { RUNS };
+                let rounds = runs::Rounds::new(options.runs, options.quick);
                 runs::measure(&network, component, rounds).await?
             }
             None => json!("not measured: --component names an agent to run"),
