@@ -53,13 +53,16 @@ pub(crate) fn state(bytes: &[u8]) {
     }
 }
 
-/// Certificates and ends of epochs that are read are written back byte for byte.
+/// Certificates, ends of epochs and trusted validators that are read are written back byte for byte.
 pub(crate) fn certificate(bytes: &[u8]) {
     if let Ok(certificate) = Certificate::from_bytes(bytes) {
         assert_eq!(certificate.to_bytes(), bytes);
     }
     if let Ok(end) = EpochEnd::from_bytes(bytes) {
         assert_eq!(end.to_bytes(), bytes);
+    }
+    if let Ok(trusted) = TrustedValidators::from_bytes(bytes) {
+        assert_eq!(trusted.to_bytes(), bytes);
     }
 }
 

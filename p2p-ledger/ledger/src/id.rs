@@ -228,6 +228,7 @@ pub(crate) enum Purpose {
     StateValue,
     StateLeaf,
     StateNode,
+    TrustedCheck,
 }
 
 impl Purpose {
@@ -243,6 +244,7 @@ impl Purpose {
             Self::StateValue => "tally-ledger v1 2026-11-29 state value",
             Self::StateLeaf => "tally-ledger v1 2026-11-29 state leaf",
             Self::StateNode => "tally-ledger v1 2026-11-29 state node",
+            Self::TrustedCheck => "tally-ledger v1 2026-11-29 trusted validators",
         }
     }
 }

@@ -21,13 +21,23 @@
 //!
 //! The epochs lead from the validators of genesis to those of the block: each is the last block of its epoch, final by
 //! the validators before, and those it names as the next.
+//!
+//! Whoever has followed them can begin there the next time, by a file of [`TrustedValidators`]:
+//!
+//! ```text
+//! "tally-trusted-v1\n" || chain id 32 || epoch varint || validators (validators.rs)
+//! if the epoch is not 0: header (block.rs), of the block that named them, the last of the epoch before
+//! check 32, the digest of all bytes before it
+//! ```
+//!
+//! The check finds damage. It shows nothing to whoever does not know where the file is from.
 
 use tally_log::{InclusionProof, ProofError, ProofFile, SignedCheckpoint};
 use tally_receipt::Digest;
 
 use crate::block::{HEADER_BYTES, Header};
 use crate::certificate::{Certificate, CertificateError};
-use crate::id::{BlockDigest, ChainId, Epoch, Height, NodeId, Sequence, StateRoot};
+use crate::id::{BlockDigest, ChainId, Epoch, Height, NodeId, Purpose, Sequence, StateRoot, hash};
 use crate::state::Entry;
 use crate::validators::ValidatorSet;
 use crate::wire::{DecodeError, PROOF_MAGIC, Reader, Write};
@@ -37,6 +47,8 @@ pub const MAX_PROOF_BYTES: usize = 64 << 20;
 
 /// Changes of validators in a proof.
 pub const MAX_EPOCHS: usize = 4096;
+
+const TRUSTED_MAGIC: &[u8] = b"tally-trusted-v1\n";
 
 const RECEIPT_INSIDE: u8 = 1;
 const IN_FULL: u8 = 2;
@@ -108,6 +120,8 @@ pub struct TrustedValidators {
     pub epoch: Epoch,
     /// Who.
     pub validators: ValidatorSet,
+    /// The last block of the epoch before, which named them and is final. None in the first epoch.
+    pub named_by: Option<Header>,
 }
 
 /// Why a chain of epochs cannot be followed. Whoever gave it is at fault.
@@ -145,6 +159,7 @@ impl TrustedValidators {
             chain: genesis.chain(),
             epoch: Epoch::ZERO,
             validators: genesis.validators.clone(),
+            named_by: None,
         }
     }
 
@@ -171,8 +186,73 @@ impl TrustedValidators {
         }
         self.epoch = self.epoch.next();
         self.validators = end.next.clone();
+        self.named_by = Some(end.header.clone());
         Ok(())
     }
+
+    /// Writes them down, for whoever begins there.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = TRUSTED_MAGIC.to_vec();
+        bytes.put(self.chain.as_bytes());
+        bytes.put_varint(self.epoch.get());
+        self.validators.write(&mut bytes);
+        if let Some(header) = &self.named_by {
+            header.write(&mut bytes);
+        }
+        let check = trusted_check(&bytes);
+        bytes.put(check.as_bytes());
+        bytes
+    }
+
+    /// Reads them. Whether they are the chain's does not follow from the bytes: whoever reads them believes whom they are from.
+    ///
+    /// # Errors
+    /// [`DecodeError`] when the bytes are not exactly one such file.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
+        Reader::whole(bytes, |reader| {
+            let read = Self::read(reader)?;
+            let checked = &bytes[..bytes.len() - reader.remaining()];
+            if reader.digest("the check")? != trusted_check(checked) {
+                return Err(DecodeError::Mismatch { part: "the check" });
+            }
+            Ok(read)
+        })
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        if reader.bytes(TRUSTED_MAGIC.len(), "the beginning")? != TRUSTED_MAGIC {
+            return Err(DecodeError::Mismatch {
+                part: "the beginning",
+            });
+        }
+        let chain = ChainId::new(reader.digest("the chain")?);
+        let epoch = Epoch::new(reader.varint("the epoch")?);
+        let validators = ValidatorSet::read(reader)?;
+        let named_by = match epoch {
+            Epoch::ZERO => None,
+            _ => Some(Header::read(reader)?),
+        };
+        let is_named = named_by.as_ref().is_none_or(|header| {
+            header.epoch.get().checked_add(1) == Some(epoch.get())
+                && header.next_validators == validators.digest()
+        });
+        if !is_named {
+            return Err(DecodeError::Mismatch {
+                part: "the block that named the validators",
+            });
+        }
+        Ok(Self {
+            chain,
+            epoch,
+            validators,
+            named_by,
+        })
+    }
+}
+
+/// What is written behind trusted validators.
+fn trusted_check(bytes: &[u8]) -> Digest {
+    hash(Purpose::TrustedCheck, |hasher| hasher.put(bytes))
 }
 
 impl Proof {

@@ -348,3 +348,42 @@ fn a_proof_file_of_the_specifications_form_is_read() {
         );
     }
 }
+
+#[test]
+fn trusted_validators_are_read_as_they_were_written_and_damaged_not_at_all() {
+    let mut chain = Chain::new(4);
+    let mut trusted = TrustedValidators::of(&chain.genesis);
+    let first = trusted.to_bytes();
+    assert_eq!(TrustedValidators::from_bytes(&first), Ok(trusted.clone()));
+    for next in [validators(2, 5), validators(3, 4)] {
+        chain.change_validators(next);
+    }
+    for end in &chain.epochs {
+        trusted.follow(end).unwrap();
+    }
+    assert_eq!(trusted.named_by.as_ref(), Some(&chain.epochs[1].header));
+    let bytes = trusted.to_bytes();
+    assert_eq!(TrustedValidators::from_bytes(&bytes), Ok(trusted.clone()));
+
+    for good in [&first, &bytes] {
+        for place in 0..good.len() {
+            let mut altered = good.clone();
+            altered[place] ^= 1;
+            assert!(TrustedValidators::from_bytes(&altered).is_err(), "{place}");
+            assert!(TrustedValidators::from_bytes(&good[..place]).is_err());
+        }
+        let longer = [&good[..], b"\n"].concat();
+        assert!(TrustedValidators::from_bytes(&longer).is_err());
+    }
+    // A block that named others, though the check is right.
+    let other = TrustedValidators {
+        validators: set_of(&validators(2, 5)),
+        ..trusted.clone()
+    };
+    assert!(TrustedValidators::from_bytes(&other.to_bytes()).is_err());
+    let later = TrustedValidators {
+        epoch: trusted.epoch.next(),
+        ..trusted
+    };
+    assert!(TrustedValidators::from_bytes(&later.to_bytes()).is_err());
+}
