@@ -4,11 +4,12 @@
 //! leads. Nothing else that a node answers is believed: what matters comes as a proof.
 //!
 //! Who validates is what the chain shows, not what genesis says: `follow` goes from its validators to those of now, before
-//! the first thing whose answers are counted, and again where too few count.
+//! the first thing whose answers are counted, and again where too few count. Whoever has followed before can start from there.
 
 mod blocks;
 mod follow;
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,7 +19,8 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use tally_ledger::{
-    AccountId, Entry, Epoch, Genesis, Height, NodeId, Sequence, Transaction, Trust, verify_proof,
+    AccountId, ChainId, Entry, Epoch, Genesis, Height, NodeId, Sequence, Transaction, Trust,
+    TrustedValidators, verify_proof,
 };
 use tally_log::SignedCheckpoint;
 use tally_net::{CallError, Caller, Endpoint, EndpointId, Peer};
@@ -225,6 +227,16 @@ pub struct Client {
     /// What that is known from. Whoever has it asks for more.
     light: tokio::sync::Mutex<LightClient>,
     has_followed: AtomicBool,
+    /// What is told who validates whenever that was shown.
+    keep: Option<Keep>,
+}
+
+struct Keep(Box<dyn Fn(&TrustedValidators) + Send + Sync>);
+
+impl fmt::Debug for Keep {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Keep")
+    }
 }
 
 /// One of those who can be asked.
@@ -258,6 +270,14 @@ pub enum ClientError {
         "the genesis file says of no validator where it is: name KEY@ADDRESS (--peer), or search the local network (--lan)"
     )]
     NoAddress,
+    /// Validators that are to be started from are another chain's. The caller is at fault.
+    #[error("these validators are of the chain {found}, and what is asked is of {expected}")]
+    OtherChain {
+        /// The genesis'.
+        expected: ChainId,
+        /// Theirs.
+        found: ChainId,
+    },
     /// None answered; what the last one's trouble was.
     #[error("no validator answered: {0}")]
     Nobody(AskError),
@@ -411,7 +431,18 @@ impl Client {
             voting: Mutex::new(Arc::new(voting)),
             light: tokio::sync::Mutex::new(LightClient::from_genesis(genesis)),
             has_followed: AtomicBool::new(false),
+            keep: None,
         })
+    }
+
+    /// The same, which tells `keep` who validates whenever that was shown: what another client can start from
+    /// ([`starting_from`](Self::starting_from)).
+    #[must_use]
+    pub fn keeping(self, keep: impl Fn(&TrustedValidators) + Send + Sync + 'static) -> Self {
+        Self {
+            keep: Some(Keep(Box::new(keep))),
+            ..self
+        }
     }
 
     /// Whoever can be asked now, each at its place.

@@ -53,12 +53,12 @@ impl LightClient {
         Self::from_trusted(TrustedValidators::of(genesis))
     }
 
-    /// Knows who votes in some epoch, because somebody who is trusted has said so.
+    /// Knows who votes in some epoch, because somebody who is trusted has said so, and the block that named them.
     #[must_use]
     pub fn from_trusted(trusted: TrustedValidators) -> Self {
         Self {
+            head: trusted.named_by.clone(),
             trusted,
-            head: None,
         }
     }
 
@@ -161,6 +161,40 @@ mod tests {
         let mut other = LightClient::from_trusted(half.trusted().clone());
         other.take(&recorded.head).unwrap();
         assert_eq!(other.head(), Some(&recorded.head.header));
+    }
+
+    #[test]
+    fn who_starts_from_trusted_validators_needs_nothing_of_the_epochs_before() {
+        let recorded = recorded();
+        let ends = &recorded.head.ends;
+        let mut trusted = TrustedValidators::of(&recorded.genesis);
+        for end in ends {
+            trusted.follow(end).unwrap();
+        }
+        let read = TrustedValidators::from_bytes(&trusted.to_bytes()).unwrap();
+        let started = LightClient::from_trusted(read);
+        let last = |end: &EpochEnd| Head {
+            header: end.header.clone(),
+            certificate: end.certificate.clone(),
+            ends: Vec::new(),
+        };
+        // Nothing has happened since they were named: a node has no newer block, and shows none.
+        let mut idle = started.clone();
+        let named_by = last(ends.last().expect("two changes"));
+        idle.take(&named_by).unwrap();
+        assert_eq!(idle.head(), Some(&named_by.header));
+        // Who has not come as far is behind, and nothing of it is believed.
+        let behind = idle.take(&last(&ends[0]));
+        assert!(matches!(behind, Err(AdvanceError::Older { .. })));
+
+        let mut client = started;
+        let head = Head {
+            ends: Vec::new(),
+            ..recorded.head.clone()
+        };
+        client.take(&head).unwrap();
+        assert_eq!(client.head(), Some(&recorded.head.header));
+        assert!(light(&recorded).take(&head).is_err());
     }
 
     #[test]

@@ -1,16 +1,16 @@
-//! Who validates now, from genesis on, and what they decide on.
+//! Who validates now, from genesis on or from validators whom whoever made the client trusts, and what they decide on.
 //!
 //! Whose answers count changes with the chain. The ledger has no addresses: they come from genesis and from whoever made the
 //! client, and who validates now can be asked only if it is among those, or if the endpoint finds by key.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
-use tally_ledger::{Decided, Decision, Epoch, Height, ValidatorSet};
+use tally_ledger::{Decided, Decision, Epoch, Height, TrustedValidators, ValidatorSet};
 use tally_net::{Caller, EndpointId};
 
 use super::{AskError, Asked, Client, ClientError, HEDGE};
@@ -111,6 +111,28 @@ impl Voting {
 }
 
 impl Client {
+    /// The same, which follows from these validators on and not from those of genesis: nothing that was before is asked for.
+    /// Whoever says who they are is believed about who validates, as a genesis file is.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::OtherChain`].
+    pub fn starting_from(mut self, trusted: TrustedValidators) -> Result<Self, ClientError> {
+        let expected = self.genesis.chain();
+        if trusted.chain != expected {
+            return Err(ClientError::OtherChain {
+                expected,
+                found: trusted.chain,
+            });
+        }
+        // Those of genesis may all be gone.
+        self.add(endpoints(&trusted.validators));
+        let voting = Voting::new(trusted.validators.clone(), &self.callers());
+        self.voting = Mutex::new(Arc::new(voting));
+        self.light = tokio::sync::Mutex::new(LightClient::from_trusted(trusted));
+        Ok(self)
+    }
+
     /// Who validates, as far as is known.
     pub(super) fn known(&self) -> Arc<Voting> {
         self.voting
@@ -160,12 +182,43 @@ impl Client {
     /// Asks everybody who validates and goes on to what is shown, until `f + 1` of those who do have answered: then the newest
     /// that an honest one has is known. Says how many of them answered.
     async fn follow(&self, light: &mut LightClient) -> usize {
-        let found = self.follow_those_called(light).await;
+        let since = light.trusted().epoch;
+        let mut found = self.follow_those_called(light).await;
         // Of who came later it is known only now.
         if self.add(endpoints(&light.trusted().validators)) {
-            return self.follow_those_called(light).await;
+            found = self.follow_those_called(light).await;
+        }
+        let is_shown = found > 0 || light.trusted().epoch > since;
+        if let Some(keep) = self.keep.as_ref().filter(|_| is_shown) {
+            (keep.0)(light.trusted());
         }
         found
+    }
+
+    /// Follows, and wants `f + 1` of those who validate by then to have answered.
+    async fn follow_to_now(&self, light: &mut LightClient) -> Result<(), ClientError> {
+        let found = self.follow(light).await;
+        let voting = self.known();
+        voting.located()?;
+        if found < voting.needed() {
+            return Err(ClientError::TooFew {
+                found,
+                needed: voting.needed(),
+                sentence: voting.with_missing("it did not answer in time".to_owned()),
+            });
+        }
+        Ok(())
+    }
+
+    /// Who validates now, as the newest of `f + 1` of them shows it: what another client can start from.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`] if too few of them answer.
+    pub async fn trusted(&self) -> Result<TrustedValidators, ClientError> {
+        let mut light = self.light.lock().await;
+        self.follow_to_now(&mut light).await?;
+        Ok(light.trusted().clone())
     }
 
     /// The same with those who can be asked by now.
@@ -215,23 +268,14 @@ impl Client {
     }
 
     /// What validators decide on, who decides, and the number of the next decision, as the newest of `f + 1` of them has it.
-    /// All of it is shown from genesis on.
+    /// All of it is shown from where this client started.
     ///
     /// # Errors
     ///
     /// [`ClientError`] if too few validators answer, or none shows it.
     pub async fn governance(&self) -> Result<Governance, ClientError> {
         let mut light = self.light.lock().await;
-        let found = self.follow(&mut light).await;
-        let voting = self.known();
-        voting.located()?;
-        if found < voting.needed() {
-            return Err(ClientError::TooFew {
-                found,
-                needed: voting.needed(),
-                sentence: voting.with_missing("it did not answer in time".to_owned()),
-            });
-        }
+        self.follow_to_now(&mut light).await?;
         if light.head().is_none() {
             // Nothing was ever decided.
             return Ok(Governance {
@@ -290,12 +334,108 @@ fn shown(answer: &DecidedAnswer, mut known: LightClient) -> Result<Governance, A
 #[cfg(test)]
 mod tests {
     use std::net::SocketAddr;
+    use std::pin::Pin;
+    use std::sync::atomic::AtomicU64;
 
-    use tally_ledger::Parameters;
-    use tally_net::{Endpoint, Secret};
+    use bytes::Bytes;
+    use tally_ledger::{ChainId, Parameters};
+    use tally_net::{Endpoint, Limits, Secret, Service};
 
     use super::*;
     use crate::simulation::recorded;
+    use crate::wire::{self, Answer, Ask, Refused};
+
+    /// A node that has the ends of no epochs before one.
+    struct Forgetful {
+        head: Head,
+        from: AtomicU64,
+    }
+
+    impl Service for Forgetful {
+        fn answer(
+            &self,
+            _caller: EndpointId,
+            request: Bytes,
+        ) -> Pin<Box<dyn Future<Output = Bytes> + Send + '_>> {
+            let from = Epoch::new(self.from.load(Ordering::Relaxed));
+            let answer = match wire::decode::<Ask>(request) {
+                Ok(Ask::Head(since)) if since >= from => {
+                    let ends = self.head.ends.iter();
+                    let ends = ends.filter(|end| end.header.epoch >= since).cloned();
+                    Answer::Head(Head {
+                        ends: ends.collect(),
+                        ..self.head.clone()
+                    })
+                }
+                _ => Answer::No(Refused {
+                    code: RefusedCode::Impossible,
+                    sentence: "forgotten".to_owned(),
+                }),
+            };
+            Box::pin(async move { wire::encode(&answer) })
+        }
+    }
+
+    #[test]
+    fn a_client_that_starts_from_what_it_kept_asks_for_no_epoch_before_it() {
+        let recorded = recorded();
+        let node = Arc::new(Forgetful {
+            head: recorded.head.clone(),
+            from: AtomicU64::new(1),
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let config = || tally_net::Config::new(([127, 0, 0, 1], 0).into());
+            let mut nodes = Vec::new();
+            // The seeds of those who validate at the end.
+            for number in 1..=4 {
+                let secret = Secret::of_validator(&[number; 32]);
+                let endpoint = Endpoint::bind(&secret, config()).await.unwrap();
+                nodes.push((endpoint.id(), endpoint.sockets()));
+                let limits = Limits::default();
+                tokio::spawn(tally_net::serve(endpoint, None, node.clone(), limits));
+            }
+            let secret = Secret::derive(&[9; 32]);
+            let asking = Endpoint::bind(&secret, config()).await.unwrap();
+            let client = || {
+                let time = Duration::from_secs(10);
+                Client::of(&asking, &recorded.genesis, nodes.clone(), time).unwrap()
+            };
+            let mut known = TrustedValidators::of(&recorded.genesis);
+            client().trusted().await.unwrap_err();
+
+            known.follow(&recorded.head.ends[0]).unwrap();
+            let kept = Arc::new(Mutex::new(Vec::new()));
+            let keeps = kept.clone();
+            let keeping = client()
+                .starting_from(known.clone())
+                .unwrap()
+                .keeping(move |shown| keeps.lock().unwrap().push(shown.clone()));
+            let shown = keeping.trusted().await.unwrap();
+            assert_eq!(shown.epoch, Epoch::new(2));
+            assert_eq!(shown.validators, recorded.head.ends[1].next);
+            assert_eq!(*kept.lock().unwrap(), [shown.clone()]);
+
+            // Of what was before that nothing is left, and nothing is needed.
+            node.from.store(2, Ordering::Relaxed);
+            let before = client().starting_from(known).unwrap();
+            before.trusted().await.unwrap_err();
+            let read = TrustedValidators::from_bytes(&shown.to_bytes()).unwrap();
+            let again = client().starting_from(read).unwrap();
+            assert_eq!(again.trusted().await.unwrap(), shown);
+
+            let other = TrustedValidators {
+                chain: ChainId::from_bytes([0; 32]),
+                ..shown
+            };
+            let refused = client().starting_from(other);
+            assert!(matches!(refused, Err(ClientError::OtherChain { .. })));
+            asking.close().await;
+        });
+    }
 
     #[test]
     fn who_decides_and_on_what_is_shown_from_genesis_on_and_nothing_else_is() {
