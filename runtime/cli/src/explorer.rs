@@ -16,7 +16,7 @@ use tally_gateway::{
 };
 use tally_ledger::{
     Block, Entry, Evidence, Genesis, Header, Height, MAX_EVIDENCE_BYTES, Proof, Request,
-    Settlement, Trust, verify_evidence,
+    Settlement, Trust, TrustedValidators, verify_evidence,
 };
 use tally_net::{Endpoint, Secret};
 use tally_node::{AskError, Client, ClientError, LightClient, RefusedCode, Status};
@@ -59,6 +59,8 @@ pub(crate) const ADDRESS: &str = "127.0.0.1:7412";
 pub(crate) struct Watched(Arc<Inner>);
 
 struct Inner {
+    /// From whom the chain is followed.
+    first: TrustedValidators,
     genesis: Genesis,
     genesis_text: String,
     client: Client,
@@ -140,7 +142,15 @@ impl Watched {
         let client = Client::new(&endpoint, &network.genesis, network.peers(), ANSWER).or_misuse(
             format_args!("reach the network of {}", network.file.display()),
         )?;
+        let first = match &network.trusted {
+            Some(named) => named.validators.clone(),
+            None => TrustedValidators::of(&network.genesis),
+        };
+        let client = client
+            .starting_from(first.clone())
+            .or_misuse("start from these validators")?;
         Ok(Self(Arc::new(Inner {
+            first,
             genesis: network.genesis.clone(),
             genesis_text: network.genesis.to_toml(),
             client,
@@ -368,7 +378,7 @@ impl Inner {
                 seen.head.as_ref().map_or(0, |head| head.height.get()),
             )
         };
-        let mut light = light.unwrap_or_else(|| LightClient::from_genesis(&self.genesis));
+        let mut light = light.unwrap_or_else(|| LightClient::from_trusted(self.first.clone()));
         // At genesis, and when nobody answers, there is none.
         let advanced = light.advance(&self.client).await.is_ok();
         let head = light.head().cloned();

@@ -14,7 +14,8 @@
 //!   agents/           NAME.key, what the keys of an agent of this machine are derived from, as node.key
 //! ```
 //!
-//! Invariant: nothing here is trusted because of where it lies: weights are hashed, code is authenticated.
+//! Invariant: nothing here is trusted because of where it lies: weights are hashed, code is authenticated. Keys are, and who
+//! validates on which ledger (`network`, `trusted`).
 
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::{ErrorKind, Read, Write};

@@ -22,6 +22,7 @@ mod secret;
 mod settling;
 mod setup;
 mod trust;
+mod trusted;
 mod ui;
 mod vault_service;
 mod vaults;

@@ -5,6 +5,7 @@
 //!   genesis.toml      the network of commands that name none: `tally ledger use FILE` puts it here
 //!   peers             where validators are that genesis does not tell of, KEY@ADDRESS, one a line: `--peer` of that command
 //!   reach             how validators are found by their keys, `lan` or `relay URL`, one a line: `--lan` and `--relay` of it
+//!   CHAIN.trusted     who validates, as far as this machine was shown (`trusted`)
 //!   outbox/           receipts that wait to be settled (`tally_node::Outbox`), one folder for each chain; CHAIN.trouble beside it
 //!                     says why settling in the background failed the last time, and goes once nothing waits
 //!   own/              the ledger of this machine alone, where none is named (`own`)
@@ -29,6 +30,7 @@ use tally_receipt::PublicKey;
 use crate::failure::{Failure, OrFail, Outcome};
 use crate::home::Home;
 use crate::own::{self, Own};
+use crate::trusted::{Kept, Trusted};
 
 /// Which network.
 #[derive(ClapArgs, Debug, Default, Clone)]
@@ -40,6 +42,10 @@ pub(crate) struct Which {
     /// Where a validator is that genesis does not tell of, such as one that came later. May be given several times.
     #[arg(long = "peer", value_name = "KEY@ADDRESS")]
     pub(crate) peers: Vec<Located>,
+    /// Go on from the validators in this file of `tally ledger trusted`, and not from those of genesis or those that this machine
+    /// was shown last. Whoever made it is believed about who validates.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trusted: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) reach: Reach,
 }
@@ -169,6 +175,8 @@ pub(crate) struct Network {
     pub(crate) own: Option<Own>,
     /// How validators are found by their keys.
     pub(crate) reach: Reach,
+    /// Whom to start from, if somebody says so.
+    pub(crate) trusted: Option<Trusted>,
 }
 
 /// The way to a network's nodes.
@@ -203,6 +211,10 @@ impl Which {
             .filter(|own| own.is(&file))
             .map(|own| own.beginning_with(&network.genesis));
         network.reach = self.reach.clone().or(reach);
+        network.trusted = match &self.trusted {
+            Some(file) => Some(Trusted::read(file, network.genesis.chain())?),
+            None => None,
+        };
         Ok(Some(network))
     }
 
@@ -229,13 +241,19 @@ impl Which {
     }
 
     fn names_no_way(&self) -> Outcome {
-        if self.peers.is_empty() && self.reach == Reach::default() {
-            return Ok(());
+        let advice = "name it: --network FILE, or `tally ledger use FILE`";
+        if !self.peers.is_empty() || self.reach != Reach::default() {
+            return Err(Failure::misuse(
+                "--peer, --lan and --relay lead to a network, and none is named",
+            )
+            .advise(advice));
         }
-        Err(
-            Failure::misuse("--peer, --lan and --relay lead to a network, and none is named")
-                .advise("name it: --network FILE, or `tally ledger use FILE`"),
-        )
+        if self.trusted.is_some() {
+            return Err(
+                Failure::misuse("--trusted is of a network, and none is named").advise(advice),
+            );
+        }
+        Ok(())
     }
 }
 
@@ -301,6 +319,7 @@ impl Network {
             peers: Vec::new(),
             own: None,
             reach: Reach::default(),
+            trusted: None,
         })
     }
 
@@ -435,6 +454,34 @@ impl Network {
         }
     }
 
+    /// Whom a client starts from: those in the file that somebody names, else those that this machine was shown last, else those
+    /// of genesis. Those it is shown are kept.
+    fn started(&self, client: Client, home: &Home) -> Result<Client, Failure> {
+        let kept = match &self.own {
+            Some(_) => None,
+            None => {
+                // Without a place nothing is kept, and nobody does without an answer for it.
+                let _ = home.ledger();
+                Some(Kept::of(home, self.genesis.chain()))
+            }
+        };
+        let trusted = match (&self.trusted, &kept) {
+            (Some(named), _) => Some(named.validators.clone()),
+            (None, Some(kept)) => kept.read(),
+            (None, None) => None,
+        };
+        let client = match trusted {
+            Some(trusted) => client
+                .starting_from(trusted)
+                .or_misuse("start from these validators")?,
+            None => client,
+        };
+        Ok(match kept {
+            Some(kept) => client.keeping(move |shown| kept.keep(shown)),
+            None => client,
+        })
+    }
+
     /// Opens an endpoint and a way to all validators; where that is this machine's node and nobody runs it, runs it. Contacts
     /// nobody yet.
     pub(crate) async fn client(&self, home: &Home) -> Result<(Way, Client), Failure> {
@@ -453,7 +500,7 @@ impl Network {
             .or_environment("open a socket")?;
         let client = Client::new(&endpoint, &self.genesis, network.peers(), ANSWER)
             .or_misuse(format_args!("reach the network of {}", self.file.display()))?;
-        Ok((Way { endpoint, own }, client))
+        Ok((Way { endpoint, own }, self.started(client, home)?))
     }
 }
 

@@ -243,12 +243,18 @@ impl Settler {
             .flat_map(|peer| ["--peer".to_owned(), peer.to_string()])
             .chain(network.reach.arguments())
             .collect();
+        let trusted = network.trusted.as_ref().map(|named| named.file.clone());
         // To start a program is to wait for it to be found and mapped.
         Self(std::thread::spawn(move || {
             Command::new(std::env::current_exe()?)
                 .args(["ledger", "settle", "--background", "--network"])
                 .arg(file)
                 .args(reach)
+                .args(
+                    trusted
+                        .iter()
+                        .flat_map(|file| [OsStr::new("--trusted"), file.as_os_str()]),
+                )
                 .stdin(Stdio::piped())
                 .stdout(Stdio::null())
                 .stderr(Stdio::null())

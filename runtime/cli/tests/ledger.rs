@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use support::{Ended, Machine};
 use tally_ledger::{
-    BlockDigest, Epoch, Evidence, Genesis, Name, Parameters, Proposal, Round, Validator,
-    ValidatorSet, Vote, cosigner_name,
+    BlockDigest, Epoch, Evidence, Genesis, Name, Parameters, Proposal, Round, TrustedValidators,
+    Validator, ValidatorSet, Vote, cosigner_name,
 };
 use tally_log::{Checkpoint, Frontier, Hash, Tiler, UnixSeconds, leaf_hash};
 use tally_node::{Form, Outbox, Record};
@@ -840,6 +840,90 @@ fn validators_decide_by_a_file_that_one_makes_enough_sign_and_the_last_hands_in(
     machine
         .tally(["ledger", "submit", receipt.to_str().unwrap()])
         .ok();
+}
+
+#[test]
+fn a_command_starts_from_whom_this_machine_was_shown_last_and_others_start_there_by_a_file() {
+    let machine = Machine::bare();
+    let devnet = Devnet::start(&machine, "2");
+    let genesis = devnet.genesis.as_str();
+    machine.tally(["ledger", "use", genesis]).ok();
+    let text = |path: std::path::PathBuf| path.to_str().expect("UTF-8").to_owned();
+
+    // One of the two goes.
+    let description = std::fs::read_to_string(genesis).expect("a file");
+    let parts: Vec<&str> = description.split("[[validators]]").collect();
+    let stays = machine.file("stays.toml", format!("[[validators]]{}", parts[1]));
+    let (stays, file) = (text(stays), text(machine.path("decision.toml")));
+    let draft = ["ledger", "decide", "draft", &stays, "--out", &file];
+    let begun = Instant::now();
+    while machine.tally(draft).code() != 0 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "no ledger");
+    }
+    for number in 0..2 {
+        let key = text(machine.path(&format!("devnet/v{number}/vote.key")));
+        machine
+            .tally(["ledger", "decide", "sign", &file, "--key", &key])
+            .ok();
+    }
+    machine.tally(["ledger", "decide", "submit", &file]).ok();
+
+    let chain = Genesis::parse(&description).expect("a genesis").chain();
+    let place = format!("home/ledger/{chain}.trusted");
+    let shared = text(machine.path("shared.trusted"));
+    // Whoever answers first may be behind.
+    let goes_on = |machine: &Machine| {
+        let begun = Instant::now();
+        let ask = ["ledger", "trusted", "--out", &shared, "--json"];
+        while machine.tally(ask).ok().json()["epoch"] != 1 {
+            assert!(begun.elapsed() < Duration::from_secs(60), "no change");
+        }
+    };
+    goes_on(&machine);
+    let kept = machine.path(&place);
+    let good = std::fs::read(&kept).expect("it is kept");
+    assert_eq!(std::fs::read(&shared).expect("it was written"), good);
+    let read = TrustedValidators::from_bytes(&good).expect("validators");
+    assert_eq!((read.epoch.get(), read.validators.len()), (1, 1));
+
+    // What is damaged or another chain's is not believed, and made anew.
+    let mut damaged = good.clone();
+    damaged[60] ^= 1;
+    let other = machine.path("other");
+    devnet_files(&machine, 1, &other);
+    let other = std::fs::read_to_string(other.join("genesis.toml")).expect("a file");
+    let other = Genesis::parse(&other).expect("a genesis");
+    let foreign = TrustedValidators::of(&other).to_bytes();
+    for bad in [&damaged, &foreign] {
+        std::fs::write(&kept, bad).expect("a disk");
+        machine
+            .tally(["ledger", "trusted"])
+            .ok()
+            .says("is not used, and will be made anew");
+        goes_on(&machine);
+        assert_eq!(std::fs::read(&kept).expect("it is kept"), good);
+    }
+
+    // Another machine believes the first one, and begins where that is.
+    let newcomer = Machine::bare();
+    let begin = |file: &str| {
+        let named = ["--network", genesis, "--trusted", file, "--json"];
+        newcomer.tally([&["ledger", "trusted"][..], &named].concat())
+    };
+    assert_eq!(begin(&shared).ok().json()["epoch"], 1);
+    let kept = std::fs::read(newcomer.path(&place)).expect("it is kept");
+    assert_eq!(kept, good);
+    for (bad, words) in [
+        (&damaged, "start from the validators"),
+        (&foreign, "of the chain"),
+    ] {
+        let bad = machine.file("bad.trusted", bad);
+        begin(&text(bad)).exits(2).says(words);
+    }
+    Machine::bare()
+        .tally(["ledger", "account", "--trusted", &shared])
+        .exits(2)
+        .says("--trusted is of a network, and none is named");
 }
 
 /// The ledger of this machine alone.

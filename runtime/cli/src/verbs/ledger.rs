@@ -64,6 +64,12 @@ pub(crate) enum Verb {
     /// What is in an account, and what a node has settled; else this machine's own.
     #[command(after_help = "Examples:\n  tally ledger account\n  tally ledger account 3b6a27bc…")]
     Account(Account),
+    /// Who validates now, as the chain shows it: what others start from (--trusted) who believe this machine about it, and need
+    /// nothing of what was before.
+    #[command(
+        after_help = "Examples:\n  tally ledger trusted\n  tally ledger trusted --out mine.trusted\n  tally ledger status --network genesis.toml --trusted mine.trusted"
+    )]
+    Trusted(TrustedOf),
     /// Show a network in a browser: validators, receipts as they arrive, proofs that the browser checks.
     #[command(
         after_help = "Examples:\n  tally ledger explorer\n  tally ledger explorer --network devnet/genesis.toml --listen 127.0.0.1:8080"
@@ -150,6 +156,15 @@ pub(crate) struct Account {
 }
 
 #[derive(ClapArgs)]
+pub(crate) struct TrustedOf {
+    /// Write them to this file.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    which: Which,
+}
+
+#[derive(ClapArgs)]
 pub(crate) struct ExplorerArgs {
     /// Address and port to listen on. What is shown is public, and is not encrypted on the way.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = explorer::ADDRESS)]
@@ -194,6 +209,7 @@ pub(crate) fn run(verb: Verb, json: bool) -> Outcome {
         Verb::Backup(args) => backup::back_up(&args, &home, json),
         Verb::Restore(args) => backup::restore(&args, &home, json),
         Verb::Account(args) => crate::runtime()?.block_on(account(&args, &home, json)),
+        Verb::Trusted(args) => crate::runtime()?.block_on(trusted(&args, &home, json)),
     }
 }
 
@@ -639,6 +655,61 @@ fn policy(args: &PolicyOf, home: &Home, json: bool) -> Outcome {
         say!("{}", serde_json::json!({ "policy": policy }));
     } else {
         say!("{}", policy.trim_end());
+    }
+    Ok(())
+}
+
+async fn trusted(args: &TrustedOf, home: &Home, json: bool) -> Outcome {
+    let network = args.which.get(home)?;
+    let (endpoint, client) = network.client(home).await?;
+    let trusted = client.trusted().await;
+    let ended = endpoint.close().await;
+    let trusted = trusted
+        .or_environment("learn from the network who validates")
+        .map_err(|failure| ended.unwrap_or(failure))?;
+    if let Some(out) = &args.out {
+        std::fs::write(out, trusted.to_bytes())
+            .or_environment(format_args!("write {}", out.display()))?;
+    }
+    let height = trusted
+        .named_by
+        .as_ref()
+        .map_or(0, |header| header.height.get());
+    let validators = trusted.validators.as_slice();
+    if json {
+        let validators: Vec<_> = validators
+            .iter()
+            .map(|one| {
+                serde_json::json!({
+                    "name": one.name.as_str(), "vote_key": one.vote_key.to_string(),
+                    "checkpoint_key": one.checkpoint_key.to_string(),
+                })
+            })
+            .collect();
+        say!(
+            "{}",
+            serde_json::json!({
+                "chain": trusted.chain.to_string(), "epoch": trusted.epoch.get(), "named_at": height,
+                "validators": validators, "file": args.out, "own": network.own.is_some(),
+            })
+        );
+        return Ok(());
+    }
+    say!("chain {}", trusted.chain);
+    say!(
+        "epoch {}, whose validators the block at height {} named",
+        grouped(trusted.epoch.get()),
+        grouped(height)
+    );
+    for one in validators {
+        say!("{}  {}", one.vote_key, one.name);
+    }
+    if let Some(out) = &args.out {
+        eprintln!(
+            "{} is for whoever believes this machine about it: --trusted {}",
+            out.display(),
+            out.display()
+        );
     }
     Ok(())
 }
