@@ -183,10 +183,6 @@ struct Engine<'m> {
     out: Outbox,
 }
 
-#[expect(
-    clippy::large_enum_variant,
-    reason = "there is one, and it lives as long as the process"
-)]
 enum Lanes<'m> {
     Chat {
         exact: ExactLane<'m>,
