@@ -16,14 +16,15 @@
 //! others before it stops it; a [`Host`] does not, and takes over what another one has stopped.
 //!
 //! Invariants: one process at a time runs the node. Whoever finds `own/` gone stops, and what its node still wrote there goes with
-//! it: who removes the folder loses this chain, and nothing else. Whoever knows a chain uses no other that was begun in its place.
+//! it: who removes the folder loses this chain, and nothing else. So does whoever finds another file in the place of the `running`
+//! that it locked: the folder was removed and made anew. Whoever knows a chain uses no other that was begun in its place.
 //!
 //! Out of scope: receipts that wait to be settled, which are in the outbox of this chain as of any other (`network`).
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -95,7 +96,7 @@ impl Own {
 
     /// The network that it is, if it was made.
     pub(crate) fn existing(&self) -> Result<Option<Network>, Failure> {
-        if !self.genesis().exists() {
+        if !is_there(&self.genesis())? {
             return Ok(None);
         }
         let network = Network::read(&self.genesis())?;
@@ -127,7 +128,7 @@ impl Own {
         if let Some(network) = self.existing()? {
             return Ok(network);
         }
-        if self.named().exists() {
+        if is_there(&self.named())? {
             return Err(Failure::environment(format_args!(
                 "{} is missing, and {} is of its chain: bring it back, or remove {}",
                 self.genesis().display(),
@@ -169,7 +170,8 @@ impl Own {
             Err(error) if error.kind() == ErrorKind::NotFound => None,
             turn => Some(turn?),
         };
-        if self.genesis().exists() || self.named().exists() {
+        // What cannot be looked at may be there.
+        if self.genesis().try_exists()? || self.named().try_exists()? {
             return Ok(());
         }
         self.remove_data()?;
@@ -235,9 +237,13 @@ impl Own {
             .or_environment(format_args!("open {}", path.display()))
     }
 
+    fn running(&self) -> PathBuf {
+        self.folder.join("running")
+    }
+
     /// Where the node listens, or did the last time.
     fn noted(&self) -> Option<SocketAddr> {
-        let text = std::fs::read_to_string(self.folder.join("running")).ok()?;
+        let text = std::fs::read_to_string(self.running()).ok()?;
         text.strip_suffix('\n')?.parse().ok()
     }
 
@@ -312,7 +318,12 @@ impl Own {
                     return;
                 }
                 node = match Node::start(&own, &home).await {
-                    Ok(node) => node,
+                    Ok(Some(node)) => Some(node),
+                    Ok(None) => {
+                        // It works in another process, and is taken over as soon as that ends.
+                        restarts = Restarts::new();
+                        None
+                    }
                     Err(failure) => {
                         restarts.say(Duration::ZERO, failure.message());
                         None
@@ -398,10 +409,45 @@ fn genesis(seed: &[u8; 32]) -> Result<Genesis, Failure> {
     })
 }
 
+/// Whether there is something at a path.
+fn is_there(path: &Path) -> Result<bool, Failure> {
+    path.try_exists()
+        .or_environment(format_args!("look at {}", path.display()))
+}
+
 /// Ready once there is nothing at a path.
 pub(crate) async fn gone(path: &Path) {
-    while path.exists() {
+    while !matches!(path.try_exists(), Ok(false)) {
         tokio::time::sleep(GONE).await;
+    }
+}
+
+/// Which file it is, whatever it is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+impl FileId {
+    fn of(file: &Metadata) -> Self {
+        Self {
+            device: file.dev(),
+            inode: file.ino(),
+        }
+    }
+}
+
+/// Ready once there is another file than this one at a path, or none. Whoever asks holds the file open, so that no other one gets its
+/// inode.
+async fn replaced(held: FileId, path: &Path) {
+    loop {
+        match std::fs::metadata(path) {
+            Ok(there) if FileId::of(&there) != held => return,
+            Err(error) if error.kind() == ErrorKind::NotFound => return,
+            // What cannot be looked at may still be it.
+            _ => tokio::time::sleep(GONE).await,
+        }
     }
 }
 
@@ -499,7 +545,7 @@ impl Restarts {
     }
 }
 
-/// The node, in a thread of this process. It stops when this is dropped, and when `own/` is gone.
+/// The node, in a thread of this process. It stops when this is dropped, and when `own/` is gone or was made anew.
 #[derive(Debug)]
 struct Node {
     address: SocketAddr,
@@ -532,6 +578,8 @@ impl Node {
             (running, listen)
         };
         let config = own.config(home, listen)?;
+        let held = running.metadata().or_environment(own.locking())?;
+        let held = FileId::of(&held);
         let (stop, stopped) = oneshot::channel::<()>();
         let (end, ended) = oneshot::channel::<()>();
         let (say, said) = oneshot::channel::<io::Result<(SocketAddr, Handle)>>();
@@ -549,16 +597,18 @@ impl Node {
                     // Whoever waited for it may be gone, and then it stops.
                     let _ = say.send(noted);
                 };
-                let genesis = its.genesis();
+                let (genesis, at) = (its.genesis(), its.running());
                 let stop = async {
                     tokio::select! {
                         _ = stopped => {}
                         () = gone(&genesis) => {}
+                        // Where `own/` was removed and made anew at once, others use that.
+                        () = replaced(held, &at) => {}
                     }
                 };
                 let outcome =
                     tally_node::run(config, started, stop).map_err(|error| error.to_string());
-                if !genesis.exists()
+                if matches!(genesis.try_exists(), Ok(false))
                     && let Err(error) = its.clear()
                 {
                     tracing::debug!(%error, "nothing is cleared where this machine's own ledger was");
@@ -598,7 +648,7 @@ impl Node {
         self.thread.is_finished()
     }
 
-    /// Waits for its end, which nobody here brings about, and says why it came; nothing if `own/` is gone.
+    /// Waits for its end, which nobody here brings about, and says why it came; nothing if `own/` is gone or was made anew.
     async fn ended(self) -> Option<String> {
         let Self {
             stop,
@@ -684,6 +734,41 @@ mod tests {
             "{failure:?}"
         );
         other.read().expect("whoever knows none takes it");
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_removed_and_made_anew_in_one_go_is_another_one() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let own = begun(folder.path(), 1);
+        let running = own.file("running").expect("a disk");
+        let held = FileId::of(&running.metadata().expect("it is open"));
+        let path = own.running();
+        let soon = |millis| tokio::time::sleep(Duration::from_millis(millis));
+        tokio::select! {
+            () = replaced(held, &path) => panic!("it is the same"),
+            () = soon(300) => {}
+        }
+        std::fs::remove_file(&path).expect("it is there");
+        own.file("running").expect("a disk");
+        tokio::select! {
+            () = replaced(held, &path) => {}
+            () = soon(10_000) => panic!("it is another"),
+        }
+        drop(running);
+    }
+
+    #[test]
+    fn a_genesis_that_cannot_be_looked_at_is_not_missing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let own = begun(folder.path(), 1);
+        let remains = own.data().join("store");
+        std::fs::create_dir_all(&remains).expect("a disk");
+        std::fs::remove_file(own.genesis()).expect("it is there");
+        // It leads to itself.
+        std::os::unix::fs::symlink("genesis.toml", own.genesis()).expect("a disk");
+        own.existing().expect_err("it is not known");
+        own.clear().expect_err("it is not known");
+        assert!(remains.exists());
     }
 
     #[test]

@@ -53,8 +53,8 @@ impl Asked {
             Some(Form::Hash) | None => RecordForm::Hash,
         };
         if let Some(network) = self.network.find(home)? {
-            let is_asked = said.is_some() || network.own.is_none();
-            return make(network, form, is_asked).map(Some);
+            // Whichever it is: who names this machine's own ledger asks for it, too.
+            return make(network, form, true).map(Some);
         }
         let own = Own::of(home).make(home);
         match own.and_then(|network| make(network, form, said.is_some())) {

@@ -1172,6 +1172,51 @@ fn what_settles_in_the_background_ends_when_the_data_directory_is_gone() {
 }
 
 #[test]
+fn a_node_ends_when_its_ledger_is_removed_and_begun_anew_at_once() {
+    let machine = Machine::bare().settling();
+    let own = OwnLedger::of(&machine);
+    let mut explorer = machine
+        .command()
+        .args(["ledger", "explorer", "--listen", "127.0.0.1:0", "--json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the program starts");
+    let mut line = String::new();
+    let stdout = explorer.stdout.take().expect("a pipe");
+    let read = BufReader::new(stdout).read_line(&mut line);
+    // The name of the thread that runs the node.
+    let tasks = format!("/proc/{}/task", explorer.id());
+    let runs_a_node = || {
+        let tasks = std::fs::read_dir(&tasks).into_iter().flatten();
+        tasks
+            .flatten()
+            .filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok())
+            .any(|name| name.trim() == "ledger")
+    };
+    let ran = runs_a_node();
+    let genesis = || std::fs::read(&own.genesis).ok();
+    let old = genesis();
+    let folder = machine.path("home/ledger/own");
+    // Aside in one go, as nothing that the node still writes can keep it from going; it is not seen that it was away.
+    let moved = std::fs::rename(&folder, machine.path("removed"));
+    machine.tally(["ledger", "status"]);
+    let new = genesis();
+    let begun = Instant::now();
+    while runs_a_node() && begun.elapsed() < Duration::from_secs(30) {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let still_runs = runs_a_node();
+    explorer.kill().expect("it is ours");
+    explorer.wait().expect("it ends");
+    read.expect("it says where it listens");
+    assert!(ran, "it ran one");
+    moved.expect("it was made");
+    assert!(new.is_some() && new != old, "another was begun");
+    assert!(!still_runs, "two nodes run in one folder");
+}
+
+#[test]
 fn why_an_own_ledger_cannot_go_on_is_said_by_whoever_asks_it_and_by_the_next_run() {
     let machine = Machine::bare().settling();
     let own = OwnLedger::of(&machine);
@@ -1222,6 +1267,10 @@ fn a_run_that_nobody_asked_to_settle_answers_although_its_receipts_cannot_be_kep
     let said = run(&[]).ok().says("receipts are not kept").json();
     assert_eq!(said["outcome"], "replied", "{said}");
     run(&["--settle", "hash"])
+        .exits(3)
+        .says("write the receipts to the outbox");
+    // Who names it asks for it.
+    run(&["--network", &own.genesis])
         .exits(3)
         .says("write the receipts to the outbox");
     assert_eq!(own.outbox().waiting().expect("an outbox"), 0);

@@ -506,6 +506,9 @@ async fn tend(
                 }
                 Err(failure) => return Err(failure),
             }
+        } else {
+            // Whatever failed before is over: somebody else settled it.
+            (is_stuck, failed) = (false, None);
         }
         tokio::time::sleep(LOOKS).await;
     }
