@@ -139,23 +139,40 @@ fn secrets_and_numbers(text: &str) -> Vec<Secret> {
             push(SecretKind::Card, number.range());
         }
     }
-    for account in ACCOUNT.find_iter(text) {
-        if let Some(len) = iban_len(account.as_str()) {
-            push(
-                SecretKind::BankAccount,
-                account.start()..account.start() + len,
-            );
-        }
+    // Beside other digits, such as the date it expires.
+    for card in each(&CARD, text, |card| is_card(card).then_some(card.len())) {
+        push(SecretKind::Card, card);
+    }
+    for account in each(&ACCOUNT, text, iban_len) {
+        push(SecretKind::BankAccount, account);
     }
     for named in NAMED_ACCOUNT.captures_iter(text) {
         if let Some(value) = named.name("value")
-            && !is_date(value.as_str())
+            && !is_ordinary(value.as_str())
         {
             push(SecretKind::BankAccount, value.range());
         }
     }
     for number in national::find(text) {
         push(SecretKind::NationalId, number);
+    }
+    found
+}
+
+/// Where a pattern is found whose first bytes count, if any: as many as `len` says. The rest may be the beginning of the next.
+fn each(pattern: &Regex, text: &str, len: impl Fn(&str) -> Option<usize>) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    let mut at = 0;
+    while let Some(one) = pattern.find_at(text, at) {
+        let start = one.start();
+        at = match len(one.as_str()) {
+            Some(len) => {
+                found.push(start..start + len);
+                start + len
+            }
+            // It begins with two letters or digits, of a byte each.
+            None => start + 2,
+        };
     }
     found
 }
@@ -253,6 +270,12 @@ static LABELLED: LazyLock<Regex> = LazyLock::new(|| {
     )
 });
 static DIGITS: LazyLock<Regex> = LazyLock::new(|| regex(r"\b[0-9](?:[ \x{a0}-]?[0-9]){12,18}\b"));
+/// As cards are printed: four digits four times, and those of American Express.
+static CARD: LazyLock<Regex> = LazyLock::new(|| {
+    regex(
+        r"\b(?:[2-6][0-9]{3}(?:[ \x{a0}-]?[0-9]{4}){3}|3[47][0-9]{2}[ \x{a0}-]?[0-9]{6}[ \x{a0}-]?[0-9]{5})\b",
+    )
+});
 static ACCOUNT: LazyLock<Regex> =
     LazyLock::new(|| regex(r"\b[A-Z]{2}[0-9]{2}(?:[ \x{a0}]?[A-Z0-9]){11,30}"));
 static NAMED_ACCOUNT: LazyLock<Regex> = LazyLock::new(|| {
@@ -266,9 +289,21 @@ static DATE: LazyLock<Regex> = LazyLock::new(|| {
     regex(r"^(?:[0-9]{4}[./-][0-9]{1,2}[./-][0-9]{1,2}|[0-9]{1,2}[./-][0-9]{1,2}[./-][0-9]{4})\b")
 });
 
-/// Whether a number begins as a date is written.
-fn is_date(number: &str) -> bool {
-    DATE.is_match(number)
+/// A date, years or a month, and an amount below ten million with its thousands apart.
+static ORDINARY: LazyLock<Regex> = LazyLock::new(|| {
+    regex(
+        r"(?x)^(?:
+            (?:0?[1-9]|[12][0-9]|3[01]) (?: [./](?:0?[1-9]|1[0-2])[./](?:[0-9]{4}|[0-9]{2}) | \ (?:0?[1-9]|1[0-2])\ (?:19|20)[0-9]{2} )
+          | (?:19|20)[0-9]{2} (?: [\ -](?:19|20)[0-9]{2} | [\ -](?:0[1-9]|1[0-2]) | \ (?:0[1-9]|1[0-2])\ (?:0[1-9]|[12][0-9]|3[01]) )
+          | [0-9]{1,3}[\ .][0-9]{3} | [0-9][\ .][0-9]{3}[\ .][0-9]{3}
+        )$",
+    )
+});
+
+/// Whether a number behind a name begins as a date is written, or is written as what has nothing to do with that name: "my passport
+/// 2016-2026", "the ID card is 10 000 forint".
+fn is_ordinary(number: &str) -> bool {
+    DATE.is_match(number) || ORDINARY.is_match(number)
 }
 
 /// "my password is too long" names no password.
@@ -460,6 +495,16 @@ mod tests {
                 "to [hidden] BY FRIDAY",
             ),
             (
+                "card 4111 1111 1111 1111 12/27",
+                K::Card,
+                "card [hidden] 12/27",
+            ),
+            ("card 4111 1111 1111 1111 123", K::Card, "card [hidden] 123"),
+            ("2 4111-1111-1111-1111", K::Card, "2 [hidden]"),
+            ("in 2024 4111 1111 1111 1111", K::Card, "in 2024 [hidden]"),
+            ("3782 822463 10005 12/27", K::Card, "[hidden] 12/27"),
+            ("sort code 12-34-56", K::BankAccount, "sort code [hidden]"),
+            (
                 "my account number is 12345678 now",
                 K::BankAccount,
                 "my account number is [hidden] now",
@@ -509,6 +554,22 @@ mod tests {
     }
 
     #[test]
+    fn each_of_several_accounts_in_a_row_is_found() {
+        for (text, left) in [
+            (
+                "BE68 5390 0754 7034 DE89 3704 0044 0532 0130 00",
+                "[hidden] [hidden]",
+            ),
+            (
+                "AB12 DE89 3704 0044 0532 0130 00 BE68 5390 0754 7034",
+                "AB12 [hidden] [hidden]",
+            ),
+        ] {
+            assert_eq!(mask(text), left);
+        }
+    }
+
+    #[test]
     fn what_is_not_secret_stays() {
         for text in [
             "My phone is 32 470 12 34 56 and I was born on 1985-03-04",
@@ -522,6 +583,8 @@ mod tests {
             "parcel ZZ12 3456 7890 1234 5678 90 is of no country",
             "my account number is 4 and its date 2026-11-21",
             "account number: 2026-11-21",
+            "I typed the sort code 100 000 times",
+            "statement of account no 2024-01",
             "write to anna@example.org or call +32 470 12 34 56 at Kerkstraat 5",
             "supercalifragilisticexpialidocious",
         ] {

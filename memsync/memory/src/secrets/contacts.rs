@@ -4,13 +4,15 @@
 //! is. Telephone numbers: with a plus and a country (ITU-T E.164: 8 to 15 digits), North American ones with their two stops, and any
 //! of 7 to 15 digits behind a word like "phone". Street addresses: as they are written in English, German, Dutch, French, Spanish,
 //! Italian and Portuguese, with a number and a word for a street. What is not found: addresses without either.
+//! What is found and is none: a number before a name that ends in a word for a street ("2 Google Drive accounts", "21 Jump Street"), a
+//! German or Dutch word that ends like one ("Mehrweg 24"), a number of another kind in the North American form ("404.250.2024").
 
 use std::ops::Range;
 use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::{Secret, SecretKind, is_date, regex};
+use super::{Secret, SecretKind, is_ordinary, regex};
 
 static EMAIL: LazyLock<Regex> = LazyLock::new(|| {
     regex(r"(?i)\b[a-z0-9][a-z0-9._%+-]*@(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}\b")
@@ -26,6 +28,17 @@ static NAMED: LazyLock<Regex> = LazyLock::new(|| {
             |cellulare|m[óo]vil|(?:call|text|reach|ring)\ me\ (?:at|on))
           \.?\ ?(?:number|nummer|no\.?|nr\.?)?\s*(?:(?:\bis\b|\bist\b|\best\b|\bes\b|è|é|=|:)\s*:?\s*)?
           (?P<value>[0-9(](?:[\ ./()-]{0,2}[0-9]){6,14})\b",
+    )
+});
+/// A place by its coordinates, millions, from one time to another, and things of several sizes.
+static NO_PHONE: LazyLock<Regex> = LazyLock::new(|| {
+    regex(
+        r"(?x)^(?:
+            \+[0-9]{1,3}\.[0-9]{4,}\ [0-9]{1,3}\.[0-9]{4,}
+          | \+[1-9][0-9]{0,2}(?:[\ .][0-9]{3})*(?:[\ .]000){2}
+          | [0-9]{1,2}\.[0-9]{2}-[0-9]{1,2}\.[0-9]{2}
+          | [1-9][0-9]{1,3}(?:/[0-9]{2,4}){2,}
+        )$",
     )
 });
 static STREETS: [LazyLock<Regex>; 4] = [
@@ -61,24 +74,32 @@ pub(super) fn find(text: &str) -> Vec<Secret> {
         }
     }
     for number in INTERNATIONAL.find_iter(text) {
-        if stands_alone(text, &number.range()) && !is_decimal(number.as_str()) {
+        if stands_alone(text, &number.range())
+            && !is_decimal(number.as_str())
+            && !NO_PHONE.is_match(number.as_str())
+        {
             push(SecretKind::Phone, number.range());
         }
     }
     for number in NORTH_AMERICAN.find_iter(text) {
-        push(SecretKind::Phone, number.range());
+        if !goes_on(text, '-', &number.range()) {
+            push(SecretKind::Phone, number.range());
+        }
     }
     for named in NAMED.captures_iter(text) {
         if let Some(value) = named.name("value")
-            && !is_date(value.as_str())
+            && !is_ordinary(value.as_str())
+            && !NO_PHONE.is_match(value.as_str())
         {
             push(SecretKind::Phone, value.range());
         }
     }
     for street in &STREETS {
         for address in street.find_iter(text) {
-            if !is_of_a_year(text, &address.range()) {
-                push(SecretKind::Address, address.range());
+            // "Via Zoom 10:30": the number is a time.
+            let at = address.range();
+            if !is_of_a_year(text, &at) && !goes_on(text, ':', &at) {
+                push(SecretKind::Address, at);
             }
         }
     }
@@ -106,9 +127,16 @@ fn is_decimal(number: &str) -> bool {
     stops.next() == Some('.') && stops.next().is_none()
 }
 
+/// Whether a mark and a digit follow.
+fn goes_on(text: &str, mark: char, at: &Range<usize>) -> bool {
+    text[at.end..]
+        .strip_prefix(mark)
+        .is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_digit()))
+}
+
 /// "In 2019 Wall Street fell": the number is a year.
 fn is_of_a_year(text: &str, at: &Range<usize>) -> bool {
-    const BEFORE_YEARS: [&str; 7] = ["in", "since", "until", "by", "from", "during", "of"];
+    const BEFORE_YEARS: [&str; 8] = ["in", "since", "until", "by", "from", "during", "of", "the"];
     let digits = text[at.clone()]
         .chars()
         .take_while(char::is_ascii_digit)
@@ -185,6 +213,17 @@ mod tests {
             "the phone: 2026-11-21 it broke",
             "I ran 10 km in 1985, and 12345678 people came",
             "In 2019 Wall Street fell",
+            "after the 2008 Wall Street crash, on the 1980 Mount St",
+            "Via Zoom 10:30",
+            "call me at 10.30-11.30",
+            "a phone: 64/128/256 GB",
+            "mobile: 900/1800/2100 bands",
+            "the phone: 2026 11 21 it broke",
+            "mobile: 1 200 000 users",
+            "my phone 2024-2025",
+            "+10 000 000 euros and +100.000.000 views",
+            "GPS +51.0543 3.7234",
+            "part 402-555-1234-99",
             "a street of 12 houses",
             "dix, 10 rue, 12 avenue",
             "Spring 2024 and Sitzplatz 12",

@@ -1,17 +1,17 @@
 //! Numbers that a state gave a person.
 //!
-//! Without a name before them only those are found that have a form of their own, and check digits where the state gave any, so that
-//! an ordinary number is not taken: United States social security numbers (of the ranges that were issued), French (97 less the
-//! remainder by 97), Belgian (the same), Spanish (a letter by the remainder by 23), Italian (a letter by the remainder by 26) and
-//! Brazilian (two digits by the remainder by 11). Behind the name of what it is, such as "passport number", any number of five
-//! digits and more is.
+//! Without a name before them only those are found that have a form of their own, and check digits where the state gave any, so
+//! that an ordinary number is not taken, and only where they are no part of a longer number: United States social security numbers
+//! (of the ranges that were issued), French (97 less the remainder by 97), Belgian (the same), Spanish (a letter by the remainder
+//! by 23), Italian (a letter by the remainder by 26) and Brazilian (two digits by the remainder by 11). Behind the name of what it
+//! is, such as "passport number", any number of five digits and more is, unless it is written as a date, as years or as an amount.
 
 use std::ops::Range;
 use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::{is_date, regex};
+use super::{is_ordinary, regex};
 
 /// A form, and whether what has it is such a number.
 type Form = (LazyLock<Regex>, fn(&str) -> bool);
@@ -64,17 +64,24 @@ static NAMED: LazyLock<Regex> = LazyLock::new(|| {
 pub(super) fn find(text: &str) -> Vec<Range<usize>> {
     let mut found: Vec<Range<usize>> = Vec::new();
     for (form, holds) in &FORMS {
-        let of_form = form.find_iter(text).filter(|one| holds(one.as_str()));
+        let of_form = form
+            .find_iter(text)
+            .filter(|one| holds(one.as_str()) && !is_glued(text, &one.range()));
         found.extend(of_form.map(|one| one.range()));
     }
     for named in NAMED.captures_iter(text) {
         if let Some(value) = named.name("value")
-            && !is_date(value.as_str())
+            && !is_ordinary(value.as_str())
         {
             found.push(value.range());
         }
     }
     found
+}
+
+/// Whether it is part of a longer number, such as that of an order.
+fn is_glued(text: &str, at: &Range<usize>) -> bool {
+    text[..at.start].ends_with(['-', '.', '/']) || text[at.end..].starts_with(['-', '/'])
 }
 
 /// Its digits, one after the other.
@@ -116,12 +123,18 @@ fn is_belgian(text: &str) -> bool {
         .any(|body| 97 - body % 97 == key)
 }
 
-/// The DNI, and the NIE, whose first letter counts as a digit.
+static BASIC_DATE: LazyLock<Regex> =
+    LazyLock::new(|| regex(r"^(?:19|20)[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])"));
+
+/// The DNI, and the NIE, whose first letter counts as a digit. Eight digits that are a date in ISO 8601 are none: `20260116Z`.
 fn is_spanish(text: &str) -> bool {
     const LETTERS: &[u8; 23] = b"TRWAGMYFPDXBNJZSQVHLCKE";
     let Some((check, body)) = text.as_bytes().split_last() else {
         return false;
     };
+    if BASIC_DATE.is_match(text) {
+        return false;
+    }
     let rest = body.iter().fold(0_usize, |rest, byte| match byte {
         b'0'..=b'9' => (rest * 10 + usize::from(byte - b'0')) % 23,
         b'X' => rest * 10 % 23,
@@ -214,6 +227,8 @@ mod tests {
             "111.444.777-36",
             "111.111.111-11",
             "I was born on 1985-07-30, and 123456789012345 is a number",
+            "orders 0049-123-45-6789, 2026-123-45-6789 and A-302-14-2026-X",
+            "it was backed up at 20260116Z",
         ] {
             assert_eq!(found(text), [""; 0], "{text}");
         }
@@ -239,6 +254,13 @@ mod tests {
             "I lost my passport: 2026-11-21 was the day",
             "the passport costs 65 euros",
             "social security pays 1200 a month",
+            "my passport: 2016-2026",
+            "my driving licence 12.05.24",
+            "my passport 12 03 2026",
+            "my passport 2026 11 21",
+            "my passport: 2019-11",
+            "the ID card is 10 000 forint",
+            "social security: 1 200 000 a month",
         ] {
             assert_eq!(found(text), [""; 0], "{text}");
         }
