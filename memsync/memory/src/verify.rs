@@ -4,6 +4,8 @@
 //! episodes and held against the one; the model's proposal is put through the gates anew and held against the fact. Gates change: where
 //! the call's record names others than those of this program, another outcome is not a failure.
 
+use std::collections::BTreeSet;
+
 use serde::Deserialize;
 use serde_json::Value;
 use tally_receipt::{
@@ -17,7 +19,7 @@ use crate::ids::{MemoryId, SpanHash};
 use crate::memory::{Memory, Phrased, Sentence, assemble};
 use crate::model::{self, Ask, Form, ReceiptParts};
 use crate::moment::Moment;
-use crate::record::{Call, Episode, Fact, Line};
+use crate::record::{Call, Category, Episode, Fact, Line};
 use crate::{phrase, secrets};
 
 /// The method's name in its verdicts.
@@ -165,16 +167,19 @@ impl Memory {
             vec![
                 "that what was said is true".into(),
                 "that these weights gave this answer: the signer says so".into(),
-                "that it says all that was to be said: what no model was shown may have been left out".into(),
+                "that it says all that was to be said, and that alone: of what no model was shown, some may have been left out or put in"
+                    .into(),
             ],
         )
     }
 
     /// What a bio is to say, by its numbers: what each memory says that it cites. The first are the facts that the model was shown, each
-    /// as it says or as a correction of it does, whichever was in place then.
+    /// as it says or as a correction of it does, whichever was in place then. No receipt names the others: they are what a bio may
+    /// say, each once.
     fn told_by(&self, printed: &PrintedBio, call: &Call) -> Result<Vec<String>, Check> {
         let other = |sentence: &str| Check::fail(codes::SENTENCES, "other", sentence.to_owned());
         let mut told = Vec::with_capacity(printed.citations.len());
+        let mut cited_before = BTreeSet::new();
         for (expected, (number, name)) in (1..).zip(&printed.citations) {
             if *number != expected {
                 return Err(other("its citations are not numbered in their order"));
@@ -191,6 +196,16 @@ impl Memory {
             };
             if call.facts.get(told.len()).is_some_and(|id| *id != fact) {
                 return Err(other("it cites other facts than the model was shown"));
+            }
+            if !cited_before.insert(fact) {
+                return Err(other("it cites a fact twice"));
+            }
+            let is_of_bios =
+                said.subject == "user" && !said.categories.contains(&Category::Private);
+            if told.len() >= call.facts.len() && !is_of_bios {
+                return Err(other(
+                    "it quotes what is in no bio: what is private, or about somebody else",
+                ));
             }
             told.push(secrets::mask(&said.text));
         }

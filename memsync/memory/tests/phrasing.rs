@@ -9,7 +9,7 @@ use tally_memory::profile::Length;
 use tally_memory::verify::{PrintedBio, Trust, codes};
 use tally_memory::{
     Answer, Ask, AskError, By, ChatModel, Dialect, Memory, MemoryId, ModelError, PHRASE_SHAPE,
-    Phrased, Stop,
+    Phrased, Sentence, Stop,
 };
 use tally_receipt::{Label, Policy, Role as KeyRole, Status, Timestamp, TrustedKey};
 
@@ -132,7 +132,7 @@ fn a_model_joins_facts_and_code_quotes_what_it_did_not_say() {
     assert!(
         first
             .text
-            .starts_with("They live in Ghent, and they have been a nurse since 2019. ["),
+            .starts_with("They live in Ghent. They have been a nurse since 2019. ["),
         "{}",
         first.text
     );
@@ -231,6 +231,54 @@ fn a_bio_that_was_changed_after_it_was_printed_is_not_true() {
 }
 
 #[test]
+fn a_bio_that_was_made_longer_by_what_no_bio_says_is_not_true() {
+    let (_computer, mut memory) = known();
+    let bio = phrased(
+        &memory,
+        &Scripted::saying(&[(&["<I live in Ghent>"], "They live in Ghent.")]),
+    );
+    memory
+        .remember(&[says(3, "I collect old stamps.")])
+        .expect("remembered");
+    // What such a model proposes is private, among others.
+    let large = Parrot {
+        dialect: Dialect::Large,
+        ..Parrot::default()
+    };
+    let private = memory
+        .learn(&large, at(3), usize::MAX, |_| ())
+        .expect("learnt");
+    let private = MemoryId::Fact(private.facts[0]);
+    let shown = MemoryId::Fact(bio.call.as_ref().expect("it was asked").facts[0]);
+    let policy = policy();
+    let trust = Trust {
+        now: at(4),
+        policy: Some(&policy),
+        weights: None,
+    };
+    let printed = PrintedBio::from(&bio);
+    assert!(memory.verify_phrase(&printed, &trust).is_verified());
+    for id in [private, shown] {
+        let mut longer = printed.clone();
+        let text = memory.show(&id).expect("it is there").fact.text;
+        let sentence = Sentence {
+            text: format!("“{text}” [5]"),
+            citations: vec![5],
+            by: By::Code,
+        };
+        longer.bio = format!("{} {}", longer.bio, sentence.text);
+        longer.sentences.push(sentence);
+        longer.citations.push((5, id.to_string()));
+        let verdict = memory.verify_phrase(&longer, &trust);
+        assert_eq!(
+            verdict.status_of(codes::SENTENCES),
+            Some(Status::Fail),
+            "{verdict}"
+        );
+    }
+}
+
+#[test]
 fn a_sentence_that_does_not_say_its_facts_is_replaced_by_them() {
     let (_computer, memory) = known();
     let none: &[&str] = &[];
@@ -263,7 +311,7 @@ fn a_sentence_that_does_not_say_its_facts_is_replaced_by_them() {
         ),
         (
             &["<I don't eat meat>", "<I live in Ghent>"][..],
-            "They don't eat meat, also they live in Ghent.",
+            "They don't eat meat; also they live in Ghent.",
             Stop::Denial,
         ),
         (&["99"][..], "They live in Ghent.", Stop::UnknownFact),
