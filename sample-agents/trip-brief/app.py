@@ -9,7 +9,7 @@ import re
 from tally_agent import Error, Reply, agent, chat, embed, emit, log, namespace
 
 SHOWN = 12
-COMPARED, CHARACTERS = 45, 300  # notes whose vectors are asked for, and how much of each: most of the run's tokens are left to answer
+COMPARED, CHARACTERS = 20, 300  # notes whose vectors are asked for, and how much of each: most of the run's tokens are left to answer
 UNKNOWN = "I don't know: the notes do not say."
 
 

@@ -272,7 +272,7 @@ async fn add_builtin(home: &Home, store: &ModelStore) -> Outcome {
 /// Starts the inference service over this machine's store. No worker runs until a model is asked for.
 ///
 /// `first` is the model that a run uses when it names none; else the store's default. `embedding` is the one that makes its vectors, as
-/// [`chosen`] finds it; that there is none is said to whoever asks for vectors, and ends nothing.
+/// [`chosen`] finds it; that there is none is said to whoever asks for vectors, and ends nothing, unless one was named.
 pub(crate) async fn models(
     home: &Home,
     key: &Arc<SigningKey>,
@@ -300,9 +300,16 @@ pub(crate) async fn models(
             known.push((name, Digest::from_bytes(*record.weights.as_bytes())));
         }
     }
+    // An empty variable names none.
+    let embedding = embedding.filter(|name| !name.is_empty());
     let embedding = match chosen(&store, embedding).await {
         Ok(Some(record)) => Ok(record.name.to_string()),
         Ok(None) => Err(no_embedding_model(embedding).to_owned()),
+        Err(failure) if embedding.is_some() => return Err(failure),
+        // An agent is told, and its journal has it: nothing about the folders of this machine.
+        Err(failure) if failure.is_environment() => {
+            Err("the embedding models of this machine cannot be read".to_owned())
+        }
         Err(failure) => Err(failure.message().to_owned()),
     };
     let service = Service::new(store, signer(key), ServiceOptions::new(worker_command()?));

@@ -24,6 +24,23 @@ fn run_with_tool(machine: &Machine, journal: &Path) -> Ended {
     ])
 }
 
+#[test]
+fn an_embedding_model_that_is_named_and_is_not_there_ends_the_run_before_it_begins() {
+    let machine = Machine::with_model();
+    machine
+        .tally([
+            OsStr::new("run"),
+            component("answer-with-sources").as_os_str(),
+            "--input".as_ref(),
+            "Which?".as_ref(),
+            "--embedding".as_ref(),
+            "no-such-model".as_ref(),
+            "--grant-asked".as_ref(),
+        ])
+        .exits(2)
+        .says("no-such-model");
+}
+
 fn a_new_agent_builds_runs_and_replays(lang: &str) {
     let machine = Machine::with_model();
     let name = format!("my-{lang}");

@@ -91,6 +91,18 @@ fn a_machine_that_cannot_make_the_embedding_model_is_told_what_is_searched_by_an
 }
 
 #[test]
+fn an_embedding_model_that_is_damaged_is_made_anew_the_next_time() {
+    let machine = Machine::bare();
+    std::fs::create_dir(machine.path("models")).expect("the temporary folder can be written");
+    let model = machine.file("models/tally-recall.q8_0.gguf", "cut off");
+    embedding_model_script(&machine)
+        .ok()
+        .says("the embedding model could not be added");
+    assert!(!model.exists());
+    embedding_model_script(&machine).ok().says("Python 3");
+}
+
+#[test]
 fn an_embedding_model_that_was_made_is_added_and_a_machine_that_has_one_is_left_alone() {
     let machine = Machine::bare();
     std::fs::create_dir(machine.path("models")).expect("the temporary folder can be written");

@@ -10,8 +10,9 @@ const MAX_PASSAGE_CHARACTERS: usize = 300;
 const MAX_PASSAGES: usize = 5_000;
 /// The contract takes 256 texts at once; the question is one of them.
 const MAX_COMPARED: usize = 255;
-/// No tokenizer makes more tokens than bytes, but for a few at each text's ends: of the manifest's 20,000 tokens enough are left to answer.
-const MAX_COMPARED_BYTES: usize = 14_000;
+/// No tokenizer makes more tokens than bytes, but for a few at each text's ends: of the manifest's 20,000 tokens most are left to answer,
+/// and of a grant's 10,000 enough.
+const MAX_COMPARED_BYTES: usize = 6_000;
 /// Below this cosine a passage counts as not near. Chosen, not measured.
 const NEAR: f32 = 0.3;
 /// Words that say nothing about what a sentence is about.
