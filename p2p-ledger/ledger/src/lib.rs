@@ -55,8 +55,8 @@ pub use proof::{
     TrustedValidators,
 };
 pub use state::{
-    Account, BlockError, Decided, Entry, Executed, FaucetPool, Hold, Node, NodeKey, Proposed,
-    Refusal, Settled, SnapshotError, State, Subject, TransactionError,
+    Account, BlockError, Decided, Entry, Executed, FaucetPool, Hold, Node, NodeKey, NotShown,
+    Proposed, Refusal, Said, Settled, SnapshotError, State, Subject, TransactionError,
 };
 pub use transaction::{
     Change, CheckError, Checked, MAX_RECEIPTS_IN_SETTLEMENT, MAX_SIGNATURES, MAX_TRANSACTION_BYTES,

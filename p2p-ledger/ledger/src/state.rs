@@ -11,7 +11,9 @@ mod records;
 mod rules;
 mod snapshot;
 
-pub use records::{Account, Decided, Entry, FaucetPool, Hold, Node, NodeKey, Subject};
+pub use records::{
+    Account, Decided, Entry, FaucetPool, Hold, Node, NodeKey, NotShown, Said, Subject,
+};
 pub use rules::TransactionError;
 pub use snapshot::SnapshotError;
 
@@ -253,7 +255,8 @@ impl State {
         Some(bytes)
     }
 
-    /// What shows, to whoever has the header, what the state says of something. [`Subject::shown`] checks it.
+    /// What shows, to whoever has the header, what the state says of something. [`Subject::shown`] and
+    /// [`Subject::said`] check it.
     pub fn prove(&self, subject: Subject) -> MapProof {
         self.records.prove(&subject.key())
     }

@@ -8,6 +8,7 @@
 
 mod blocks;
 mod follow;
+mod records;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -19,8 +20,8 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use tally_ledger::{
-    AccountId, ChainId, Entry, Epoch, Genesis, Height, NodeId, Sequence, Transaction, Trust,
-    TrustedValidators, verify_proof,
+    AccountId, ChainId, Entry, Epoch, Genesis, Height, NodeId, Sequence, Subject, Transaction,
+    Trust, TrustedValidators, verify_proof,
 };
 use tally_log::SignedCheckpoint;
 use tally_net::{CallError, Caller, Endpoint, EndpointId, Peer};
@@ -34,7 +35,7 @@ use follow::Voting;
 use crate::light::LightClient;
 use crate::wire::{
     self, AccountAnswer, Answer, Ask, DecidedAnswer, Head, MESSAGE_LIMIT, NodeAnswer, Refused,
-    RefusedCode, Status, Stretch, Submitted, Transactions,
+    RefusedCode, SaidAnswer, Status, Stretch, Submitted, Transactions,
 };
 
 /// Why a question to one node was not answered.
@@ -186,6 +187,14 @@ impl<'a> Asked<'a> {
     async fn decided(&self, since: Epoch) -> Result<DecidedAnswer, AskError> {
         self.ask(&Ask::Decided(since), |answer| match answer {
             Answer::Decided(decided) => Some(*decided),
+            _ => None,
+        })
+        .await
+    }
+
+    async fn said(&self, since: Epoch, subject: Subject) -> Result<SaidAnswer, AskError> {
+        self.ask(&Ask::Said { since, subject }, |answer| match answer {
+            Answer::Said(said) => Some(*said),
             _ => None,
         })
         .await

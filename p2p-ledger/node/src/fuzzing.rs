@@ -12,8 +12,8 @@ use bytes::Bytes;
 use commonware_runtime::{Blob as _, Runner as _, Storage, WriteOptions, deterministic};
 use tally_ledger::{
     AccountId, BlockDigest, Certificate, ChainId, Epoch, EpochEnd, Genesis, HEADER_BYTES, Header,
-    Height, Name, NodeId, Parameters, Sequence, StateRoot, Subject, TransactionId, Validator,
-    ValidatorSet,
+    Height, HoldId, Name, NodeId, Parameters, Sequence, StateRoot, Subject, TransactionId,
+    Validator, ValidatorSet,
 };
 use tally_receipt::{Digest, PublicKey, SigningKey, Timestamp};
 
@@ -27,8 +27,8 @@ use crate::snapshots::{self, Snapshots};
 use crate::store::{self, Blocks, Partitions, PoolFile, StoreError};
 use crate::wire::{
     AccountAnswer, Answer, Ask, BlockMessage, DecidedAnswer, FinalBlock, Gap, Head, HistoryMessage,
-    Message, NodeAnswer, Numbered, Outline, Refused, RefusedCode, ShownRecord, Status, Stretch,
-    Submitted, Transactions, ValidatorStatus, decode, encode,
+    Message, NodeAnswer, Numbered, Outline, Refused, RefusedCode, SaidAnswer, ShownRecord, Status,
+    Stretch, Submitted, Transactions, ValidatorStatus, decode, encode,
 };
 
 const DISK: &str = "a simulated disk, or a folder for temporary files, works";
@@ -373,6 +373,10 @@ fn certificate(header: &Header) -> Certificate {
 fn asks() -> Vec<Ask> {
     let receipt = Digest::of(b"receipt");
     let transactions = [&b"one"[..], b"", b"three"].map(Bytes::from_static);
+    let said = |subject| Ask::Said {
+        since: Epoch::new(3),
+        subject,
+    };
     vec![
         Ask::Status,
         Ask::Genesis,
@@ -397,6 +401,12 @@ fn asks() -> Vec<Ask> {
             wait_ms: 15_000,
         },
         Ask::Decided(Epoch::new(3)),
+        said(Subject::Parameters),
+        said(Subject::Decisions),
+        said(Subject::Account(AccountId::new(key(1)))),
+        said(Subject::Node(NodeId::new(key(2)))),
+        said(Subject::NodeKey(key(2))),
+        said(Subject::Hold(HoldId::from_bytes([8; 32]))),
     ]
 }
 
@@ -443,6 +453,17 @@ fn answers() -> Vec<Answer> {
     let shown = |subject| ShownRecord {
         record: state.record(subject).expect("genesis has it").into(),
         proof: state.prove(subject),
+    };
+    let said = |subject| {
+        Answer::Said(Box::new(SaidAnswer {
+            head: Head {
+                header: header(9),
+                certificate: certificate(&header(9)),
+                ends: vec![end(4)],
+            },
+            record: state.record(subject).map(Bytes::from),
+            proof: state.prove(subject),
+        }))
     };
     let mut answers = vec![
         Answer::Status(Status {
@@ -492,6 +513,8 @@ fn answers() -> Vec<Answer> {
             parameters: shown(Subject::Parameters),
             decisions: shown(Subject::Decisions),
         })),
+        said(Subject::Parameters),
+        said(Subject::NodeKey(key(2))),
     ];
     answers.extend(codes.map(refused).map(Answer::No));
     answers

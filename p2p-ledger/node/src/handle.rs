@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tally_ledger::{
-    AccountId, ChainId, Checked, Entry, Epoch, Evidence, Height, NodeId, Transaction,
+    AccountId, ChainId, Checked, Entry, Epoch, Evidence, Height, NodeId, Subject, Transaction,
 };
 use tally_log::SignedCheckpoint;
 use tally_receipt::Digest;
@@ -16,7 +16,7 @@ use crate::checks::Checks;
 use crate::proofs::Wanted;
 use crate::service::malformed;
 use crate::wire::{
-    AccountAnswer, DecidedAnswer, Head, NodeAnswer, Refused, Status, Stretch, Submitted,
+    AccountAnswer, DecidedAnswer, Head, NodeAnswer, Refused, SaidAnswer, Status, Stretch, Submitted,
 };
 
 /// A way to a running node. Clones lead to the same one.
@@ -186,6 +186,19 @@ impl Handle {
 
     pub(crate) async fn decided(&self, since: Epoch) -> Result<Option<DecidedAnswer>, Stopped> {
         self.ask(|answer| Command::Decided { since, answer }).await
+    }
+
+    pub(crate) async fn said(
+        &self,
+        since: Epoch,
+        subject: Subject,
+    ) -> Result<Option<SaidAnswer>, Stopped> {
+        self.ask(|answer| Command::Said {
+            since,
+            subject,
+            answer,
+        })
+        .await
     }
 
     pub(crate) async fn blocks(&self, from: Height) -> Result<Stretch, Stopped> {

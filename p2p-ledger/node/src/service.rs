@@ -123,6 +123,10 @@ impl Answers {
                 Some(decided) => Answer::Decided(Box::new(decided)),
                 None => Answer::No(at_genesis()),
             },
+            Ask::Said { since, subject } => match self.node.said(since, subject).await? {
+                Some(said) => Answer::Said(Box::new(said)),
+                None => Answer::No(at_genesis()),
+            },
             Ask::Checkpoint => match self.node.checkpoint().await? {
                 Some(checkpoint) => Answer::Checkpoint(checkpoint.to_string().into()),
                 None => Answer::No(Refused {

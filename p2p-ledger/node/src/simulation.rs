@@ -21,9 +21,10 @@ mod faults;
 mod network;
 mod properties;
 
-use tally_ledger::{Epoch, Genesis, Height};
+use tally_ledger::{Epoch, Genesis, Height, Subject};
+use tally_receipt::SigningKey;
 
-use crate::wire::{DecidedAnswer, Head, Stretch};
+use crate::wire::{DecidedAnswer, Head, SaidAnswer, Stretch};
 
 /// What a network left behind that changed its validators twice.
 pub(crate) struct Recorded {
@@ -31,6 +32,8 @@ pub(crate) struct Recorded {
     pub(crate) head: Head,
     /// What that header's state says that validators decide on.
     pub(crate) decided: DecidedAnswer,
+    /// What it says of what is in it, and of what is not.
+    pub(crate) said: [(Subject, SaidAnswer); 2],
     /// All its final blocks.
     pub(crate) blocks: Stretch,
 }
@@ -50,12 +53,20 @@ pub(crate) fn recorded() -> Recorded {
         net.all_settled(&runner).await;
         let head = net.handle(0).head(Epoch::ZERO).await.expect("it runs");
         let decided = net.handle(0).decided(Epoch::ZERO).await.expect("it runs");
+        let nobody = SigningKey::from_seed(&[99; 32]).public_key();
+        let mut said = Vec::new();
+        for subject in [Subject::Decisions, Subject::NodeKey(nobody)] {
+            let answer = net.handle(0).said(Epoch::ZERO, subject).await;
+            let answer = answer.expect("it runs").expect("there are blocks");
+            said.push((subject, answer));
+        }
         let blocks = net.handle(0).blocks(Height::new(1)).await;
         Recorded {
             blocks: blocks.expect("it runs"),
             genesis: net.genesis.clone(),
             head: head.expect("there are blocks"),
             decided: decided.expect("there are blocks"),
+            said: said.try_into().expect("two"),
         }
     })
     .0

@@ -7,8 +7,8 @@
 use bytes::Bytes;
 use tally_ledger::{
     AccountId, BlockDigest, Certificate, ChainId, Epoch, EpochEnd, HEADER_BYTES, Header, Height,
-    MAX_BLOCK_BYTES, MAX_TRANSACTION_BYTES, MAX_VALIDATORS, MapProof, NodeId, Sequence,
-    TransactionId, ValidatorSet,
+    HoldId, MAX_BLOCK_BYTES, MAX_TRANSACTION_BYTES, MAX_VALIDATORS, MapProof, NodeId, Sequence,
+    Subject, TransactionId, ValidatorSet,
 };
 use tally_log::MAX_NOTE_BYTES;
 use tally_receipt::{Digest, PublicKey};
@@ -34,8 +34,10 @@ pub(crate) const NAMES_COUNT: usize = 512;
 pub(crate) const GAPS_COUNT: usize = 64;
 /// The longest list of validators.
 const VALIDATORS_LIMIT: usize = 64 * 1024; // bytes
-/// The longest record of a state that is shown, and the longest proof of one.
+/// The longest record of a state that is shown: of what validators decide on, and any other, of which a node's is the longest.
 const RECORD_LIMIT: usize = 64; // bytes
+const ANY_RECORD_LIMIT: usize = 512; // bytes
+/// The longest proof of one.
 const STATE_PROOF_LIMIT: usize = 2 + 256 * 32 + 1 + 64; // bytes
 /// Sentences and names.
 const TEXT_LIMIT: usize = 1024; // bytes
@@ -145,6 +147,11 @@ pub(crate) enum Ask {
     },
     /// The same as `Head`, and what that header's state says that validators decide on.
     Decided(Epoch),
+    /// The same as `Head`, and what that header's state says of something.
+    Said {
+        since: Epoch,
+        subject: Subject,
+    },
 }
 
 /// What a node answers.
@@ -163,6 +170,7 @@ pub(crate) enum Answer {
     /// A checkpoint, as it is written.
     Checkpoint(Bytes),
     Decided(Box<DecidedAnswer>),
+    Said(Box<SaidAnswer>),
     /// The answer is no, or not now.
     No(Refused),
 }
@@ -181,6 +189,14 @@ pub(crate) struct DecidedAnswer {
     pub(crate) head: Head,
     pub(crate) parameters: ShownRecord,
     pub(crate) decisions: ShownRecord,
+}
+
+/// What the state after a final block says of what was asked, or that it says nothing; and what shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SaidAnswer {
+    pub(crate) head: Head,
+    pub(crate) record: Option<Bytes>,
+    pub(crate) proof: MapProof,
 }
 
 /// A record of a state, and what shows it to whoever has the header.
@@ -370,6 +386,11 @@ impl Cursor {
     fn certificate(&mut self) -> Result<Certificate, DecodeError> {
         let bytes = self.blob(CERTIFICATE_LIMIT, "a certificate")?;
         Certificate::from_bytes(&bytes).map_err(|_| DecodeError::Malformed("a certificate"))
+    }
+
+    fn state_proof(&mut self) -> Result<MapProof, DecodeError> {
+        let bytes = self.blob(STATE_PROOF_LIMIT, "a proof of state")?;
+        MapProof::from_bytes(&bytes).map_err(|_| DecodeError::Malformed("a proof of state"))
     }
 
     fn height(&mut self) -> Result<Height, DecodeError> {
@@ -642,6 +663,11 @@ impl Message for Ask {
                 to.push(12);
                 to.extend(since.get().to_be_bytes());
             }
+            Self::Said { since, subject } => {
+                to.push(13);
+                to.extend(since.get().to_be_bytes());
+                subject.put(to);
+            }
         }
     }
 
@@ -669,7 +695,49 @@ impl Message for Ask {
                 wait_ms: from.u32("a time")?,
             },
             12 => Self::Decided(Epoch::new(from.u64("an epoch")?)),
+            13 => Self::Said {
+                since: Epoch::new(from.u64("an epoch")?),
+                subject: Subject::get(from)?,
+            },
             _ => return Err(DecodeError::Malformed("a tag")),
+        })
+    }
+}
+
+/// By the tags of the ledger's records.
+impl Message for Subject {
+    fn put(&self, to: &mut Vec<u8>) {
+        match self {
+            Self::Parameters => to.push(0),
+            Self::Decisions => to.push(2),
+            Self::Account(account) => {
+                to.push(4);
+                to.extend(account.as_bytes());
+            }
+            Self::Node(node) => {
+                to.push(5);
+                to.extend(node.as_bytes());
+            }
+            Self::NodeKey(key) => {
+                to.push(6);
+                to.extend(key.as_bytes());
+            }
+            Self::Hold(hold) => {
+                to.push(7);
+                to.extend(hold.as_bytes());
+            }
+        }
+    }
+
+    fn get(from: &mut Cursor) -> Result<Self, DecodeError> {
+        Ok(match from.u8("a record's tag")? {
+            0 => Self::Parameters,
+            2 => Self::Decisions,
+            4 => Self::Account(AccountId::new(from.key()?)),
+            5 => Self::Node(NodeId::new(from.key()?)),
+            6 => Self::NodeKey(from.key()?),
+            7 => Self::Hold(HoldId::from_bytes(from.array("a hold")?)),
+            _ => return Err(DecodeError::Malformed("a record's tag")),
         })
     }
 }
@@ -730,6 +798,10 @@ impl Message for Answer {
                 decided.parameters.put(to);
                 decided.decisions.put(to);
             }
+            Self::Said(said) => {
+                to.push(11);
+                said.put(to);
+            }
             Self::Node(node) => {
                 to.push(7);
                 to.push(u8::from(node.is_some()));
@@ -776,6 +848,7 @@ impl Message for Answer {
                 parameters: ShownRecord::get(from)?,
                 decisions: ShownRecord::get(from)?,
             })),
+            11 => Self::Said(Box::new(SaidAnswer::get(from)?)),
             _ => return Err(DecodeError::Malformed("a tag")),
         })
     }
@@ -808,6 +881,28 @@ impl Message for Head {
     }
 }
 
+impl Message for SaidAnswer {
+    fn put(&self, to: &mut Vec<u8>) {
+        self.head.put(to);
+        to.push(u8::from(self.record.is_some()));
+        if let Some(record) = &self.record {
+            put_blob(record, to);
+        }
+        put_blob(&self.proof.to_bytes(), to);
+    }
+
+    fn get(from: &mut Cursor) -> Result<Self, DecodeError> {
+        Ok(Self {
+            head: Head::get(from)?,
+            record: match from.flag("whether there is a record")? {
+                false => None,
+                true => Some(from.blob(ANY_RECORD_LIMIT, "a record")?),
+            },
+            proof: from.state_proof()?,
+        })
+    }
+}
+
 impl Message for ShownRecord {
     fn put(&self, to: &mut Vec<u8>) {
         put_blob(&self.record, to);
@@ -817,8 +912,7 @@ impl Message for ShownRecord {
     fn get(from: &mut Cursor) -> Result<Self, DecodeError> {
         Ok(Self {
             record: from.blob(RECORD_LIMIT, "a record")?,
-            proof: MapProof::from_bytes(&from.blob(STATE_PROOF_LIMIT, "a proof of state")?)
-                .map_err(|_| DecodeError::Malformed("a proof of state"))?,
+            proof: from.state_proof()?,
         })
     }
 }

@@ -200,7 +200,60 @@ impl Subject {
         let value = record.map(|bytes| value_of(|hasher| hasher.put(bytes)));
         proof.shows(root, &self.key(), value)
     }
+
+    /// What a state with this root says of the subject, by what [`State::record`](crate::State::record) and
+    /// [`State::prove`](crate::State::prove) give; none if it says nothing.
+    ///
+    /// # Errors
+    /// [`NotShown`] when they do not show it.
+    pub fn said(
+        self,
+        root: StateRoot,
+        record: Option<&[u8]>,
+        proof: &MapProof,
+    ) -> Result<Option<Said>, NotShown> {
+        if !self.shown(root, record, proof) {
+            return Err(NotShown);
+        }
+        let Some(record) = record else {
+            return Ok(None);
+        };
+        let record = Reader::whole(record, Record::read).map_err(|_| NotShown)?;
+        Ok(Some(match (self, record) {
+            (Self::Account(id), Record::Account(found, account)) if found == id => {
+                Said::Account(account)
+            }
+            (Self::Node(id), Record::Node(found, node)) if found == id => Said::Node(node),
+            (Self::NodeKey(key), Record::NodeKey(found, of)) if found == key => Said::NodeKey(of),
+            (Self::Hold(id), Record::Hold(found, hold)) if found == id => Said::Hold(hold),
+            (Self::Parameters, Record::Parameters(parameters)) => Said::Parameters(parameters),
+            (Self::Decisions, Record::Decisions(next)) => Said::Decisions(next),
+            _ => return Err(NotShown),
+        }))
+    }
 }
+
+/// What a state says of something that was looked up in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// Of an account.
+    Account(Account),
+    /// Of a node.
+    Node(Node),
+    /// Of a node's key.
+    NodeKey(NodeKey),
+    /// Of a hold.
+    Hold(Hold),
+    /// Of the parameters.
+    Parameters(Parameters),
+    /// The number of the next decision.
+    Decisions(Decision),
+}
+
+/// What is said of a state is not what its root commits to. Whoever said it is at fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("what is said of the state is not what its root commits to")]
+pub struct NotShown;
 
 /// What validators decide on, beside who they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -220,17 +273,14 @@ impl Decided {
         parameters: (&[u8], &MapProof),
         decisions: (&[u8], &MapProof),
     ) -> Option<Self> {
-        let read = |subject: Subject, (record, proof): (&[u8], &MapProof)| {
-            subject
-                .shown(root, Some(record), proof)
-                .then(|| Reader::whole(record, Record::read).ok())
-                .flatten()
+        let said = |subject: Subject, (record, proof): (&[u8], &MapProof)| {
+            subject.said(root, Some(record), proof).ok().flatten()
         };
         match (
-            read(Subject::Parameters, parameters)?,
-            read(Subject::Decisions, decisions)?,
+            said(Subject::Parameters, parameters)?,
+            said(Subject::Decisions, decisions)?,
         ) {
-            (Record::Parameters(parameters), Record::Decisions(next)) => {
+            (Said::Parameters(parameters), Said::Decisions(next)) => {
                 Some(Self { parameters, next })
             }
             _ => None,

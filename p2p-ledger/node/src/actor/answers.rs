@@ -22,8 +22,8 @@ use crate::pool::{Entry, RefusedEntry};
 use crate::proofs::Wanted;
 use crate::store::StoreError;
 use crate::wire::{
-    self, AccountAnswer, DecidedAnswer, Head, NodeAnswer, Refused, RefusedCode, ShownRecord,
-    Status, Stretch, Submitted, Transactions, ValidatorStatus,
+    self, AccountAnswer, DecidedAnswer, Head, NodeAnswer, Refused, RefusedCode, SaidAnswer,
+    ShownRecord, Status, Stretch, Submitted, Transactions, ValidatorStatus,
 };
 
 /// The longest that somebody may wait for a receipt to become final.
@@ -86,6 +86,12 @@ pub(crate) enum Command {
     Decided {
         since: Epoch,
         answer: oneshot::Sender<Option<DecidedAnswer>>,
+    },
+    /// None at genesis.
+    Said {
+        since: Epoch,
+        subject: Subject,
+        answer: oneshot::Sender<Option<SaidAnswer>>,
     },
 }
 
@@ -166,6 +172,11 @@ where
                 } => tell(answer, self.log.entries(from, count).to_vec()),
                 Command::Head { since, answer } => tell(answer, self.head(since)),
                 Command::Decided { since, answer } => tell(answer, self.decided(since)),
+                Command::Said {
+                    since,
+                    subject,
+                    answer,
+                } => tell(answer, self.said(since, subject)),
                 Command::Faults(answer) => tell(answer, self.faults.clone()),
             }
         }
@@ -311,6 +322,15 @@ where
             header: self.chain.tip().head().clone(),
             certificate: self.certificate.clone()?,
             ends: ends.iter().take(wire::MAX_ENDS).cloned().collect(),
+        })
+    }
+
+    fn said(&self, since: Epoch, subject: Subject) -> Option<SaidAnswer> {
+        let tip = self.chain.tip();
+        Some(SaidAnswer {
+            head: self.head(since)?,
+            record: tip.record(subject).map(Bytes::from),
+            proof: tip.prove(subject),
         })
     }
 

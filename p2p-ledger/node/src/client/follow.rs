@@ -274,9 +274,8 @@ impl Client {
     ///
     /// [`ClientError`] if too few validators answer, or none shows it.
     pub async fn governance(&self) -> Result<Governance, ClientError> {
-        let mut light = self.light.lock().await;
-        self.follow_to_now(&mut light).await?;
-        if light.head().is_none() {
+        let known = self.up_to_now().await?;
+        if known.head().is_none() {
             // Nothing was ever decided.
             return Ok(Governance {
                 height: Height::ZERO,
@@ -287,12 +286,18 @@ impl Client {
                 },
             });
         }
-        let known = &*light;
         self.first(HEDGE, |caller| {
             let known = known.clone();
             async move { governance_of(&caller, known).await }
         })
         .await
+    }
+
+    /// What is final, as far as the newest of `f + 1` of those who validate has it. Without a head, nothing is but genesis.
+    pub(super) async fn up_to_now(&self) -> Result<LightClient, ClientError> {
+        let mut light = self.light.lock().await;
+        self.follow_to_now(&mut light).await?;
+        Ok(light.clone())
     }
 }
 
