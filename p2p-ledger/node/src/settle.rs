@@ -21,11 +21,11 @@
 use std::time::Duration;
 
 use tally_ledger::{
-    AccountId, ChainId, CheckError, Checked, Credits, Genesis, NodeId, Registration, Request,
-    Roles, Sequence, Settlement, Terms, Transaction,
+    AccountId, ChainId, CheckError, Checked, Credits, Genesis, Height, NodeId, NodeKey,
+    Registration, Request, Roles, Sequence, Settlement, Terms, Transaction,
 };
 use tally_receipt::limits::MAX_ENVELOPE_BYTES;
-use tally_receipt::{Digest, SigningKey};
+use tally_receipt::{Digest, PublicKey, SigningKey};
 
 use crate::client::{AskError, Client, ClientError};
 use crate::outbox::{Form, Outbox, Record, Sent};
@@ -51,20 +51,30 @@ pub enum SettleError {
     /// Validators decide who may settle, and have not let this node in.
     #[error("this ledger's validators decide who settles receipts; node {0} is not registered")]
     NotAdmitted(NodeId),
+    /// The node has another key by now, which alone settles for it. Whoever settles must have that one.
+    #[error("{key} was the key of node {node} until block {until}, and settles nothing any more")]
+    Rotated {
+        /// The key that was to settle.
+        key: PublicKey,
+        /// Whose it was.
+        node: NodeId,
+        /// The first block at which it was not any more.
+        until: Height,
+    },
     /// It was handed over and has not become final.
     #[error("the ledger took the receipts {FINAL:?} ago and has not settled them yet")]
     NotFinal,
 }
 
-/// Settles what is in an outbox, and says how many receipts that were. `key` is the node's that made the receipts; where the
-/// ledger lets anybody register, it is registered as its own owner.
+/// Settles what is in an outbox, and says how many receipts that were. `key` is the node's own by now, which the chain shows; where
+/// it never was a node's and the ledger lets anybody register, it is registered as its own owner.
 pub async fn settle(
     outbox: &Outbox,
     client: &Client,
     genesis: &Genesis,
     key: &SigningKey,
 ) -> Result<u64, SettleError> {
-    let node = NodeId::new(key.public_key());
+    let mut whose = None;
     let mut settled = 0;
     // The number of one that can never be settled, and why: those before it go first.
     let mut bad: Option<(u64, String)> = None;
@@ -97,6 +107,10 @@ pub async fn settle(
             Some(_) => {}
         }
         let open = batch(open);
+        let node = match whose {
+            Some(node) => node,
+            None => *whose.insert(node_of(client, key.public_key()).await?),
+        };
         // What is noted next is shown, not said: a validator that lies would have it noted for good.
         let next = match client.settled_by(node).await? {
             Some(next) => next,
@@ -200,6 +214,22 @@ fn batch(open: Vec<Record>) -> Vec<Record> {
             Some(one.form) == form && fits
         })
         .collect()
+}
+
+/// Whose key it is. One that never was a node's names the node that it is to become.
+async fn node_of(client: &Client, key: PublicKey) -> Result<NodeId, SettleError> {
+    let (_, of) = client.shown_node_key(key).await?;
+    match of {
+        None => Ok(NodeId::new(key)),
+        Some(NodeKey {
+            node, until: None, ..
+        }) => Ok(node),
+        Some(NodeKey {
+            node,
+            until: Some(until),
+            ..
+        }) => Err(SettleError::Rotated { key, node, until }),
+    }
 }
 
 /// The receipt that stands at a node's place, once it is final.
