@@ -623,6 +623,11 @@ impl Transaction {
         self.0.signatures.iter().map(|(key, _)| *key)
     }
 
+    /// Who signed, ascending, and their signatures: what [`Transaction::new`] takes with others to make one of it all.
+    pub fn signatures(&self) -> &[(PublicKey, Signature)] {
+        &self.0.signatures
+    }
+
     /// The digest of the transaction with its signatures.
     pub fn id(&self) -> TransactionId {
         self.0.id

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use support::{Ended, Machine};
 use tally_ledger::{
-    BlockDigest, Epoch, Evidence, Genesis, Name, Parameters, Proposal, Round, TrustedValidators,
-    Validator, ValidatorSet, Vote, cosigner_name,
+    AccountId, AccountNonce, BlockDigest, Credits, Epoch, Evidence, Genesis, Name, Parameters,
+    Proposal, Request, Round, TrustedValidators, Validator, ValidatorSet, Vote, cosigner_name,
 };
 use tally_log::{Checkpoint, Frontier, Hash, Tiler, UnixSeconds, leaf_hash};
 use tally_node::{Form, Outbox, Record};
@@ -924,6 +924,332 @@ fn a_command_starts_from_whom_this_machine_was_shown_last_and_others_start_there
         .tally(["ledger", "account", "--trusted", &shared])
         .exits(2)
         .says("--trusted is of a network, and none is named");
+}
+
+/// A key file of this seed, its place, and its public key.
+fn key_file(machine: &Machine, name: &str, seed: u8) -> (String, String) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let path = machine.file(name, format!("{}\n", format!("{seed:02x}").repeat(32)));
+    let mode = std::fs::Permissions::from_mode(0o600);
+    std::fs::set_permissions(&path, mode).expect("it is ours");
+    let path = path.to_str().expect("UTF-8").to_owned();
+    (path, seed_key(seed).public_key().to_string())
+}
+
+/// The first command that a network answers.
+fn once_it_answers(machine: &Machine, command: &[&str]) -> Ended {
+    let begun = Instant::now();
+    loop {
+        let ended = machine.tally(command);
+        if ended.code() != 3 {
+            return ended;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "no ledger");
+    }
+}
+
+/// A number that a command says as JSON.
+fn number(machine: &Machine, command: &[&str], field: &str) -> u64 {
+    let said = machine.tally([command, &["--json"]].concat()).ok().json();
+    said[field].as_u64().expect("a number")
+}
+
+fn balance(machine: &Machine, key: &str) -> u64 {
+    number(machine, &["ledger", "account", key], "balance")
+}
+
+#[test]
+fn a_transfer_changes_both_accounts_and_what_cannot_be_done_says_what_to_do() {
+    let machine = Machine::bare();
+    let devnet = Devnet::start(&machine, "1");
+    machine.tally(["ledger", "use", &devnet.genesis]).ok();
+    let (other, other_key) = key_file(&machine, "other.key", 7);
+    let claimed = once_it_answers(&machine, &["ledger", "claim", "--json"])
+        .ok()
+        .json();
+    assert_eq!(claimed["balance"], 1_000_000);
+    let own_key = claimed["account"].as_str().expect("a key").to_owned();
+    machine
+        .tally(["ledger", "claim"])
+        .ok()
+        .says("was given credits already");
+
+    let sent = machine
+        .tally(["ledger", "transfer", &other_key, "300", "--json"])
+        .ok()
+        .json();
+    assert_eq!((&sent["nonce"], &sent["counts"]), (&0.into(), &true.into()));
+    assert_eq!(sent["balance"], 999_700);
+    assert_eq!(balance(&machine, &own_key), 999_700);
+    assert_eq!(balance(&machine, &other_key), 300);
+    machine
+        .tally(["ledger", "transfer", &own_key, "100", "--key", &other])
+        .ok()
+        .says("200 credits are left");
+    assert_eq!(balance(&machine, &own_key), 999_800);
+
+    let to_other = |amount: &str| machine.tally(["ledger", "transfer", &other_key, amount]);
+    to_other("5000000").exits(1).says("has 999800 credits");
+    to_other("3.5").exits(2).says("a whole number of credits");
+    to_other("0").exits(2);
+    machine
+        .tally(["ledger", "transfer", "alice", "5"])
+        .exits(2)
+        .says("as a public key");
+    machine
+        .tally(["ledger", "transfer", &own_key, "5"])
+        .exits(2)
+        .says("the same account");
+    let (nobody, _) = key_file(&machine, "nobody.key", 8);
+    machine
+        .tally(["ledger", "transfer", &own_key, "5", "--key", &nobody])
+        .exits(1)
+        .says("has 0 credits")
+        .says("tally ledger claim");
+    assert_eq!(balance(&machine, &other_key), 200);
+}
+
+#[test]
+fn a_transfer_whose_command_did_not_end_is_done_once_when_it_is_repeated() {
+    let machine = Machine::bare();
+    let devnet = Devnet::start(&machine, "1");
+    machine.tally(["ledger", "use", &devnet.genesis]).ok();
+    let (payer, payer_key) = key_file(&machine, "payer.key", 7);
+    let other = seed_key(8).public_key();
+    once_it_answers(&machine, &["ledger", "claim", "--key", &payer]).ok();
+    let genesis = std::fs::read_to_string(&devnet.genesis).expect("a file");
+    let chain = Genesis::parse(&genesis).expect("a genesis").chain();
+    // What a command leaves that is killed before it hands anything in, or after.
+    let request = Request::Transfer {
+        from: AccountId::new(seed_key(7).public_key()),
+        nonce: AccountNonce::ZERO,
+        to: AccountId::new(other),
+        amount: Credits::new(5),
+    };
+    let transaction = request.sign(chain, &[&seed_key(7)]).expect("small");
+    let begun = machine.path(&format!("home/ledger/spending/{chain}/{payer_key}"));
+    let is_left = || {
+        std::fs::create_dir_all(begun.parent().expect("a folder")).expect("a disk");
+        let bytes = [&[0][..], transaction.as_bytes()].concat();
+        std::fs::write(&begun, bytes).expect("a disk");
+    };
+    let to = other.to_string();
+    let transfer = || {
+        let command = ["ledger", "transfer", &to, "5", "--key", &payer, "--json"];
+        machine.tally(command).ok().json()
+    };
+    for _ in 0..2 {
+        is_left();
+        let said = transfer();
+        assert_eq!(said["earlier"], true);
+        assert_eq!(said["transaction"], transaction.id().to_string());
+        assert_eq!(balance(&machine, &to), 5);
+        assert!(!begun.exists());
+    }
+    assert_eq!(transfer()["earlier"], false);
+    assert_eq!(balance(&machine, &to), 10);
+    // Whoever does not wait spends the next nonce all the same.
+    machine
+        .tally(["ledger", "transfer", &to, "1", "--key", &payer, "--no-wait"])
+        .ok();
+    assert_eq!(transfer()["nonce"], 3);
+    assert_eq!(balance(&machine, &to), 16);
+}
+
+#[test]
+fn what_is_reserved_is_redeemed_by_vouchers_once_and_the_rest_comes_back() {
+    let machine = Machine::bare();
+    let devnet = Devnet::start(&machine, "1");
+    machine.tally(["ledger", "use", &devnet.genesis]).ok();
+    let (payer, payer_key) = key_file(&machine, "payer.key", 7);
+    let (payee, payee_key) = key_file(&machine, "payee.key", 8);
+    once_it_answers(&machine, &["ledger", "claim", "--key", &payer]).ok();
+    let reserve = |blocks: &str| {
+        let command = [
+            "ledger", "reserve", &payee_key, "100", "--blocks", blocks, "--key", &payer, "--json",
+        ];
+        let said = machine.tally(command).ok().json();
+        said["hold"].as_str().expect("a name").to_owned()
+    };
+    let hold = reserve("1000");
+    assert_eq!(balance(&machine, &payer_key), 999_900);
+    let file = machine.path("voucher");
+    let file = file.to_str().expect("UTF-8");
+    let voucher = |total: &str| {
+        machine.tally([
+            "ledger", "voucher", &hold, total, "--key", &payer, "--out", file,
+        ])
+    };
+    voucher("101").exits(1).says("of a hold of 100");
+    voucher("60").ok();
+    let redeem = |more: &[&str]| machine.tally([&["ledger", "redeem", file][..], more].concat());
+    redeem(&["--key", &payer])
+        .exits(1)
+        .says("the payee of hold");
+    redeem(&["--key", &payee]).ok().says("60 credits paid out");
+    assert_eq!(balance(&machine, &payee_key), 60);
+    redeem(&["--key", &payee]).ok().says("done already");
+    let release = |hold: &str| machine.tally(["ledger", "release", hold, "--key", &payer]);
+    release(&hold).exits(1).says("the hold expires at block");
+    voucher("80").ok();
+    for _ in 0..2 {
+        redeem(&["--key", &payee, "--close"]).ok();
+        assert_eq!(balance(&machine, &payee_key), 80);
+        assert_eq!(balance(&machine, &payer_key), 999_920);
+    }
+    release(&hold).exits(1).says("there is no hold");
+    voucher("90").exits(1).says("there is no hold");
+
+    let hold = reserve("1");
+    assert_eq!(balance(&machine, &payer_key), 999_820);
+    for _ in 0..2 {
+        release(&hold).ok();
+        assert_eq!(balance(&machine, &payer_key), 999_920);
+    }
+}
+
+#[test]
+fn a_rotated_key_settles_for_its_node_and_the_one_before_is_refused() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let machine = Machine::bare();
+    let devnet = Devnet::start(&machine, "1");
+    machine.tally(["ledger", "use", &devnet.genesis]).ok();
+    let first = machine.file("first.receipt.json", receipt("valid"));
+    let second = machine.file("second.receipt.json", receipt("valid-run"));
+    let submit = |path: &Path| machine.tally(["ledger", "submit", path.to_str().expect("UTF-8")]);
+    once_it_answers(&machine, &["ledger", "node", "show"])
+        .exits(1)
+        .says("no node has or had the key");
+    submit(&first).ok();
+    let show = || machine.tally(["ledger", "node", "show", "--json"]).ok();
+    let before = show().json();
+    assert_eq!(
+        (&before["settled"], &before["revision"]),
+        (&1.into(), &0.into())
+    );
+    assert_eq!(before["node"], before["key"]);
+
+    let new = machine.path("new.key");
+    let new = new.to_str().expect("UTF-8");
+    let rotate = || machine.tally(["ledger", "node", "rotate", "--key-file", new]);
+    rotate().ok().says("what else must change");
+    let mode = std::fs::metadata(new).expect("it was made").permissions();
+    assert_eq!(mode.mode() & 0o777, 0o600);
+    // As after a crash.
+    rotate().ok().says("it is so already");
+    submit(&second).exits(1).says("was the key of node");
+    machine
+        .tally(["ledger", "node", "terms", "--price", "3"])
+        .exits(1)
+        .says("sign with that one");
+
+    let own = machine.path("home/keys/node.key");
+    std::fs::rename(&own, machine.path("old.key")).expect("it is there");
+    std::fs::copy(new, &own).expect("it is there");
+    machine
+        .tally(["ledger", "settle"])
+        .ok()
+        .says("settled 1 receipts");
+    let after = show().json();
+    assert_eq!(
+        (&after["settled"], &after["revision"]),
+        (&2.into(), &1.into())
+    );
+    assert_eq!(after["node"], before["node"]);
+    assert_ne!(after["key"], before["key"]);
+    // No other node can have it.
+    let (stranger, _) = key_file(&machine, "stranger.key", 9);
+    let register = ["ledger", "node", "register", "--key", &stranger];
+    machine.tally(register).ok();
+    machine
+        .tally(["ledger", "node", "rotate", "--key-file", &stranger])
+        .exits(1)
+        .says("is or was a node's");
+
+    let terms = [
+        "ledger",
+        "node",
+        "terms",
+        "--roles",
+        "inference,run",
+        "--price",
+        "3",
+    ];
+    machine.tally(terms).ok();
+    let said = show().json();
+    assert_eq!(said["roles"], serde_json::json!(["inference", "run"]));
+    assert_eq!((&said["price"], &said["revision"]), (&3.into(), &2.into()));
+    machine.tally(terms).ok().says("it is so already");
+    machine.tally(["ledger", "node", "terms"]).exits(2);
+    machine
+        .tally(["ledger", "node", "retire"])
+        .ok()
+        .says("retired: no role");
+    submit(&first).exits(3).says("has retired");
+}
+
+#[test]
+fn where_validators_decide_a_node_is_registered_by_a_file_that_enough_of_them_sign() {
+    let machine = Machine::bare();
+    let devnet = Devnet::start(&machine, "4");
+    machine.tally(["ledger", "use", &devnet.genesis]).ok();
+    let text = |path: std::path::PathBuf| path.to_str().expect("UTF-8").to_owned();
+    let vote_key = |number: u8| text(machine.path(&format!("devnet/v{number}/vote.key")));
+    let rule = "[parameters]\nregistration = \"by-validators\"\n";
+    let rule = text(machine.file("rule.toml", rule));
+    let decision = text(machine.path("decision.toml"));
+    let draft = ["ledger", "decide", "draft", &rule, "--out", &decision];
+    once_it_answers(&machine, &draft).ok();
+    for number in 0..3 {
+        let key = vote_key(number);
+        machine
+            .tally(["ledger", "decide", "sign", &decision, "--key", &key])
+            .ok();
+    }
+    machine
+        .tally(["ledger", "decide", "submit", &decision])
+        .ok();
+
+    let receipt = text(machine.file("one.receipt.json", receipt("valid")));
+    machine
+        .tally(["ledger", "submit", &receipt])
+        .exits(1)
+        .says("tally ledger node register --out FILE");
+    machine
+        .tally(["ledger", "node", "register"])
+        .exits(1)
+        .says("--out FILE");
+    let file = text(machine.path("node.toml"));
+    let register = ["ledger", "node", "register", "--price", "2", "--out", &file];
+    machine
+        .tally(register)
+        .ok()
+        .says("no validator has signed it");
+    machine.tally(register).exits(2);
+    let admit =
+        |file: &str, key: &str| machine.tally(["ledger", "node", "admit", file, "--key", key]);
+    let (stranger, _) = key_file(&machine, "stranger.key", 9);
+    admit(&file, &stranger).exits(1).says("has no say in this");
+    admit(&file, &vote_key(0)).ok().says("signed by v0");
+    admit(&file, &vote_key(0))
+        .ok()
+        .says("had signed it already");
+    machine
+        .tally(["ledger", "node", "submit", &file])
+        .exits(1)
+        .says("1 of the 3 validators that must sign this have");
+    // Two sign apart.
+    let copy = text(machine.path("copy.toml"));
+    std::fs::copy(&file, &copy).expect("it is there");
+    admit(&copy, &vote_key(1)).ok();
+    admit(&file, &vote_key(2)).ok();
+    let submit = ["ledger", "node", "submit", &file, &copy];
+    machine.tally(submit).ok().says("price: 2 credits");
+    machine.tally(submit).ok().says("it is so already");
+    machine
+        .tally(["ledger", "settle"])
+        .ok()
+        .says("settled 1 receipts");
 }
 
 /// The ledger of this machine alone.

@@ -422,7 +422,7 @@ mod tests {
             let shown = keeping.trusted().await.unwrap();
             assert_eq!(shown.epoch, Epoch::new(2));
             assert_eq!(shown.validators, recorded.head.ends[1].next);
-            assert_eq!(*kept.lock().unwrap(), [shown.clone()]);
+            assert_eq!(*kept.lock().unwrap(), std::slice::from_ref(&shown));
 
             // Of what was before that nothing is left, and nothing is needed.
             node.from.store(2, Ordering::Relaxed);

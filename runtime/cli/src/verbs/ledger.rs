@@ -2,7 +2,10 @@
 //!
 //! Where no network is named it is about the ledger of this machine alone, whose node is run for as long as a verb needs it.
 
+mod credits;
 mod decide;
+mod registration;
+mod sending;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -88,6 +91,37 @@ pub(crate) enum Verb {
     /// Change who validates, or the ledger's parameters: a decision that validators sign one after another.
     #[command(subcommand)]
     Decide(decide::Verb),
+    /// Register a node, change its terms or its key, retire it; where validators decide who is registered, sign for one.
+    #[command(subcommand)]
+    Node(registration::Verb),
+    /// Move credits of this machine's account to another one.
+    #[command(
+        after_help = "Examples:\n  tally ledger transfer 3b6a27bc… 500\n  tally ledger transfer 3b6a27bc… 500 --key other.key --json\n\n\
+            The nonce comes from the chain. A command that did not end is repeated as it was: the same transaction goes out again, and counts once."
+    )]
+    Transfer(credits::Transfer),
+    /// Set credits aside for a payee, who redeems them by vouchers.
+    #[command(
+        after_help = "Examples:\n  tally ledger reserve 3b6a27bc… 1000\n  tally ledger reserve 3b6a27bc… 1000 --blocks 500\n\n\
+            It says the hold's name, which `voucher`, `redeem` and `release` take. A command that did not end is repeated as it was, as with `transfer`."
+    )]
+    Reserve(credits::Reserve),
+    /// Promise a payee some of a hold: all of its vouchers together are worth what the last one says.
+    #[command(
+        after_help = "Example:\n  tally ledger voucher 9f86d081… 250 --out for-alice.voucher"
+    )]
+    Voucher(credits::Grant),
+    /// Be paid what a voucher grants, beyond what was paid before.
+    #[command(
+        after_help = "Examples:\n  tally ledger redeem for-alice.voucher\n  tally ledger redeem for-alice.voucher --close    the rest goes back to the payer\n  tally ledger redeem --hold 9f86d081… --close"
+    )]
+    Redeem(credits::Redeem),
+    /// Take back what is left of a hold that has expired.
+    #[command(after_help = "Example:\n  tally ledger release 9f86d081…")]
+    Release(credits::Release),
+    /// Take what the chain gives to every account that asks, once.
+    #[command(after_help = "Example:\n  tally ledger claim")]
+    Claim(credits::Claim),
     /// Make a network the one of commands that name none: `tally run` and `tally serve` settle there from now on.
     #[command(
         after_help = "Examples:\n  tally ledger use devnet/genesis.toml\n  tally ledger use genesis.toml --peer 3b6a27bc…@203.0.113.9:4410\n  tally ledger use genesis.toml --lan    validators are looked for on the local network\n  tally ledger use --own      the ledger of this machine alone again, which tolerates nobody\n\n\
@@ -202,6 +236,13 @@ pub(crate) fn run(verb: Verb, json: bool) -> Outcome {
         Verb::Settle(args) => crate::runtime()?.block_on(settle(&args, &home, json)),
         Verb::Prove(args) => crate::runtime()?.block_on(prove(&args, &home, json)),
         Verb::Explorer(args) => crate::runtime()?.block_on(explore(&args, &home, json)),
+        Verb::Node(verb) => crate::runtime()?.block_on(registration::run(verb, &home, json)),
+        Verb::Transfer(args) => crate::runtime()?.block_on(credits::transfer(&args, &home, json)),
+        Verb::Reserve(args) => crate::runtime()?.block_on(credits::reserve(&args, &home, json)),
+        Verb::Voucher(args) => crate::runtime()?.block_on(credits::voucher(&args, &home, json)),
+        Verb::Redeem(args) => crate::runtime()?.block_on(credits::redeem(&args, &home, json)),
+        Verb::Release(args) => crate::runtime()?.block_on(credits::release(&args, &home, json)),
+        Verb::Claim(args) => crate::runtime()?.block_on(credits::claim(&args, &home, json)),
         Verb::Decide(verb) => crate::runtime()?.block_on(decide::run(verb, &home, json)),
         Verb::Policy(args) => policy(&args, &home, json),
         Verb::Evidence(args) => checkpoints::evidence(&args, &home, json),
@@ -572,7 +613,12 @@ async fn settle_all(
         );
     }
     settled.map_err(|error| match error {
-        SettleError::NotAdmitted(_) => Failure::no(&error),
+        SettleError::NotAdmitted(_) => Failure::no(&error).advise(
+            "make a request that they sign: tally ledger node register --out FILE; the outbox keeps what waits",
+        ),
+        SettleError::Rotated { .. } => Failure::no(&error).advise(
+            "settle with the key that it has now (`tally ledger node show`): as keys/node.key of the data directory; the outbox keeps what waits",
+        ),
         error => Failure::environment(&error)
             .advise("nothing is lost: the outbox keeps it; `tally ledger settle` tries again"),
     })
@@ -726,27 +772,34 @@ async fn account(args: &Account, home: &Home, json: bool) -> Outcome {
         None => home.node_key()?.public_key(),
     };
     let (endpoint, client) = network.client(home).await?;
-    let account = client.account(AccountId::new(key)).await;
-    let node = client.node(tally_ledger::NodeId::new(key)).await;
+    let answered = async {
+        let account = client.shown_account(AccountId::new(key)).await;
+        let account = account.or_environment(sending::ASK)?;
+        Ok::<_, Failure>((account, registration::found(&client, key).await?))
+    }
+    .await;
     let ended = endpoint.close().await;
-    let answered = account.and_then(|account| Ok((account, node?)));
-    let (account, node) = answered
-        .or_environment("ask the network")
-        .map_err(|failure| ended.unwrap_or(failure))?;
+    let ((height, account), node) = answered.map_err(|failure| ended.unwrap_or(failure))?;
+    let node = node.map(|found| found.node);
     if json {
         say!(
             "{}",
             serde_json::json!({
-                "key": key.to_string(), "height": account.height.get(), "balance": account.balance, "nonce": account.nonce,
-                "settled": node.as_ref().map(|node| node.settled),
+                "key": key.to_string(), "height": height.get(), "balance": account.balance.get(),
+                "nonce": account.nonce.get(), "claimed": account.claimed,
+                "settled": node.as_ref().map(|node| node.settled.get()),
                 "node_key": node.as_ref().map(|node| node.key.to_string()),
             })
         );
     } else {
-        say!("{key}, as one validator says at height {}", account.height);
-        say!("  {} credits", grouped(account.balance));
+        say!("{key}, as the chain shows at height {height}");
+        say!(
+            "  {} credits, next nonce {}",
+            grouped(account.balance.get()),
+            account.nonce
+        );
         match &node {
-            Some(node) => say!("  a node, {} receipts settled", grouped(node.settled)),
+            Some(node) => say!("  a node, {} receipts settled", grouped(node.settled.get())),
             None => say!("  no registered node"),
         }
     }

@@ -18,8 +18,9 @@ use tally_ledger::{Change, DecisionFile, Description, Validator};
 use tally_node::{Client, Governance};
 use tally_receipt::SigningKey;
 
+use super::sending::existing_key;
 use crate::failure::{Failure, OrFail, Outcome};
-use crate::home::{self, Home};
+use crate::home::Home;
 use crate::network::{Located, Network, Which};
 use crate::ui::say;
 use crate::verbs::node;
@@ -112,7 +113,7 @@ async fn draft(args: &Draft, home: &Home, json: bool) -> Outcome {
     ))?;
     // Before the network is asked: a key that is not there is not made here.
     let key = match &args.key {
-        Some(file) => Some(vote_key(file)?),
+        Some(file) => Some(existing_key(file)?),
         None => None,
     };
     let governance = governance(&network, home).await?;
@@ -150,7 +151,7 @@ async fn show(args: &Show, home: &Home, json: bool) -> Outcome {
 async fn sign(args: &Sign, home: &Home, json: bool) -> Outcome {
     let network = args.which.existing(home)?;
     let mut file = decision(&args.file, &network)?;
-    let key = vote_key(&node::key_file(args.key.as_deref(), home)?)?;
+    let key = existing_key(&node::key_file(args.key.as_deref(), home)?)?;
     let governance = governance(&network, home).await?;
     is_next(&file, &governance)?;
     if !add(&mut file, &key, &governance)? && !json {
@@ -266,13 +267,6 @@ fn decision(path: &Path, network: &Network) -> Result<DecisionFile, Failure> {
         .advise("name the genesis file of its chain with --network FILE"));
     }
     Ok(file)
-}
-
-/// The key in a file that is there: one that was made now would be no validator's.
-fn vote_key(path: &Path) -> Result<SigningKey, Failure> {
-    let seed = home::read_seed(path)?
-        .ok_or_else(|| Failure::misuse(format_args!("there is no key {}", path.display())))?;
-    Ok(SigningKey::from_seed(&seed))
 }
 
 /// Signs; whether the key had not before.
