@@ -333,11 +333,12 @@ where
                     Ok((peer, message)) => actor.history_message(&peer, message.into()).await?,
                     Err(_) => return Ok(()),
                 },
+                // What was checked goes first: peers that never stop must not keep it from being taken in.
+                Some(arrived) = arrived_in.recv() => actor.arrived(arrived),
                 message = transactions_in.recv() => match message {
                     Ok((peer, message)) => actor.passed_on(&peer, message.into()),
                     Err(_) => return Ok(()),
                 },
-                Some(arrived) = arrived_in.recv() => actor.arrived(arrived),
                 () = actor.context.sleep_until(wake) => {}
             }
             actor.step().await?;
@@ -644,6 +645,7 @@ where
         let limit = parent.parameters().block_bytes as usize;
         let offered = self.pool.offer(parent, limit);
         let proposed = parent.propose(timestamp(now), offered);
+        self.pool.proposed(&proposed);
         if proposed.transactions.is_empty() {
             return Ok(None);
         }

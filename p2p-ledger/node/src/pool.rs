@@ -7,7 +7,12 @@
 //! In turn is what could be done next in its lane, or right behind others that are in turn: by its number, by its signature and by
 //! what the account has. All else is early: behind a gap, one more for a number, more than the account can pay. What is early
 //! costs its sender nothing and may never be done, so it has little room, and not for long; and a block is offered only what is
-//! in turn on the state that it follows on.
+//! in turn on the state that it follows on. Where there is too much of it, what only peers passed on goes before what was
+//! acknowledged here. What was acknowledged before this node stopped does not go for room at all, and not while the node is
+//! behind: what is early by an old state may be in turn by the next.
+//!
+//! What has no number is in turn if a state would take it. That, and whatever else is beyond a lane (a height, another node's key),
+//! is looked at again from time to time ([`Pool::look`]).
 //!
 //! What was done is remembered for a while by name, since a submission may come twice (`tally_net::Caller`): the second time it
 //! is done already, whatever the state says to one like it.
@@ -16,16 +21,17 @@
 //! waits can be asked for (`actor::entropy`).
 //!
 //! Bounds: [`POOL_BYTES`] in all, [`LANE_BYTES`] for one lane, [`EARLY_BYTES`] and [`EARLY_COUNT`] for what is early, which goes after
-//! [`EARLY_FOR`], and oldest first where there is more; [`DONE`] names.
+//! [`EARLY_FOR`], and oldest first where there is more (what was on this node's disk when it started has room of its own); [`DONE`]
+//! names.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::ops::Bound;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use tally_ledger::{
-    AccountId, AccountNonce, Checked, Credits, Height, MAX_TRANSACTION_BYTES, NodeId, Request,
-    Revision, Sequence, State, TransactionError, TransactionId,
+    AccountId, AccountNonce, Checked, Credits, Height, MAX_TRANSACTION_BYTES, NodeId, Proposed,
+    Request, Revision, Sequence, State, TransactionError, TransactionId,
 };
 use tally_receipt::PublicKey;
 
@@ -46,8 +52,10 @@ const EARLY_NAMED_FOR: Duration = Duration::from_secs(300);
 pub(crate) const DONE: usize = 65_536;
 /// How far ahead of its turn a transaction may be: numbers within a lane.
 const AHEAD: u64 = 1_000_000;
-/// Places that are looked at, at most, for names or for gaps: what is behind them has its turn the next time.
+/// Places that are looked at, at most, for names, for gaps or again: what is behind them has its turn the next time.
 const LOOKED: usize = 8192;
+/// And of the rest, those that a state would take: to see that may be to check a voucher's signature.
+const LOOKED_GOOD: usize = 1024;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Lane {
@@ -64,11 +72,23 @@ struct Turn {
     arrival: u64,
 }
 
+/// Where a transaction came from. Of what is early, the first of these makes room first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Source {
+    /// A peer passed it on, on whose disk it is.
+    Peer,
+    /// A caller, to whom it is acknowledged here.
+    Caller,
+    /// This node's disk: it was acknowledged here before the node stopped.
+    Disk,
+}
+
 #[derive(Debug)]
 struct Waiting {
     lane: Lane,
     turn: Turn,
     checked: Checked,
+    source: Source,
     since: SystemTime,
     passed_on: bool,
 }
@@ -76,6 +96,58 @@ struct Waiting {
 impl Waiting {
     fn bytes(&self) -> &[u8] {
         self.checked.transaction().as_bytes()
+    }
+}
+
+/// What is early: by where it came from, and by arrival.
+#[derive(Debug, Default)]
+struct Early {
+    ids: BTreeMap<(Source, u64), TransactionId>,
+    /// How many may have to make room, and their bytes.
+    count: usize,
+    bytes: usize,
+}
+
+impl Early {
+    fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    fn has(&self, waiting: &Waiting) -> bool {
+        self.ids
+            .contains_key(&(waiting.source, waiting.turn.arrival))
+    }
+
+    /// Whether it was not here yet.
+    fn put(&mut self, waiting: &Waiting) -> bool {
+        let place = (waiting.source, waiting.turn.arrival);
+        let is_new = self.ids.insert(place, waiting.checked.id()).is_none();
+        if is_new && waiting.source != Source::Disk {
+            self.count += 1;
+            self.bytes += waiting.bytes().len();
+        }
+        is_new
+    }
+
+    /// Whether it was here.
+    fn take(&mut self, waiting: &Waiting) -> bool {
+        let place = (waiting.source, waiting.turn.arrival);
+        let was_here = self.ids.remove(&place).is_some();
+        if was_here && waiting.source != Source::Disk {
+            self.count -= 1;
+            self.bytes -= waiting.bytes().len();
+        }
+        was_here
+    }
+
+    /// The oldest that came from there.
+    fn first(&self, source: Source) -> Option<TransactionId> {
+        let all = self.ids.range((source, 0)..=(source, u64::MAX));
+        all.map(|(_, id)| *id).next()
+    }
+
+    fn is_much(&self) -> bool {
+        self.bytes > EARLY_BYTES || self.count > EARLY_COUNT
     }
 }
 
@@ -92,7 +164,7 @@ struct Queue {
 /// What the next transaction of a lane must be: as a state has it, and then as those before it leave it.
 #[derive(Clone, Copy, Debug)]
 enum Course {
-    /// Each stands for itself.
+    /// Each stands for itself, and a state says whether it would take it.
     Any,
     Account {
         nonce: AccountNonce,
@@ -271,11 +343,15 @@ pub(crate) struct Pool {
     lanes: BTreeMap<Lane, Queue>,
     bytes: usize,
     arrivals: u64,
-    /// What is early, by arrival, and its bytes.
-    early: BTreeMap<u64, TransactionId>,
-    early_bytes: usize,
-    /// Behind this lane the next offer begins: it was the first the last time or, where not all had room, the last.
+    early: Early,
+    /// When this node was behind others the last time.
+    behind: Option<SystemTime>,
+    /// Behind this lane the next offer begins: it was the first the last time or, where not all had room, the last of which
+    /// something had.
     offered: Option<Lane>,
+    /// The last lane, and the last place in the lane of the rest, that were looked at again.
+    looked: Option<Lane>,
+    looked_in_rest: Option<Turn>,
     /// The last place that was looked at for names, and the last lane for gaps.
     named: Option<(Lane, Turn)>,
     searched: Option<Lane>,
@@ -436,10 +512,23 @@ impl Pool {
         names
     }
 
-    /// Takes a transaction in that was judged new by this state.
-    pub(crate) fn insert(&mut self, state: &State, checked: Checked, now: SystemTime) {
+    /// Takes a transaction in that was judged new by this state; or notes that one which waits came from elsewhere as well.
+    pub(crate) fn insert(
+        &mut self,
+        state: &State,
+        checked: Checked,
+        source: Source,
+        now: SystemTime,
+    ) {
         let id = checked.id();
-        if self.waiting.contains_key(&id) {
+        if let Some(waiting) = self.waiting.get_mut(&id) {
+            if waiting.source < source {
+                let is_early = self.early.take(waiting);
+                waiting.source = source;
+                if is_early {
+                    self.early.put(waiting);
+                }
+            }
             return;
         }
         let (lane, number) = lane(checked.transaction().request());
@@ -448,6 +537,14 @@ impl Pool {
             number,
             arrival: self.arrivals,
         };
+        let waiting = Waiting {
+            lane,
+            turn,
+            checked,
+            source,
+            since: now,
+            passed_on: false,
+        };
         let queue = self.lanes.entry(lane).or_insert_with(|| Queue {
             turns: BTreeMap::new(),
             bytes: 0,
@@ -455,27 +552,18 @@ impl Pool {
             early: 0,
         });
         queue.turns.insert(turn, id);
-        let bytes = checked.transaction().as_bytes().len();
+        let bytes = waiting.bytes().len();
         queue.bytes += bytes;
         self.bytes += bytes;
-        let is_in_turn = queue.course.admits(&checked);
+        let is_in_turn = queue.course.admits(&waiting.checked)
+            && (lane != Lane::Rest || state.would_accept(&waiting.checked).is_ok());
         if is_in_turn {
-            queue.course.pass(&checked);
+            queue.course.pass(&waiting.checked);
         } else {
             queue.early += 1;
-            self.early.insert(turn.arrival, id);
-            self.early_bytes += bytes;
+            self.early.put(&waiting);
         }
-        self.waiting.insert(
-            id,
-            Waiting {
-                lane,
-                turn,
-                checked,
-                since: now,
-                passed_on: false,
-            },
-        );
+        self.waiting.insert(id, waiting);
         if is_in_turn {
             self.follow(lane);
         }
@@ -498,17 +586,14 @@ impl Pool {
             let next = queue
                 .turns
                 .range(first..=last)
-                .map(|(turn, id)| (turn.arrival, &self.waiting[id].checked))
-                .find(|(arrival, checked)| {
-                    self.early.contains_key(arrival) && queue.course.admits(checked)
-                });
-            let Some((arrival, checked)) = next else {
+                .map(|(_, id)| &self.waiting[id])
+                .find(|waiting| self.early.has(waiting) && queue.course.admits(&waiting.checked));
+            let Some(waiting) = next else {
                 return;
             };
-            queue.course.pass(checked);
+            queue.course.pass(&waiting.checked);
             queue.early -= 1;
-            self.early_bytes -= checked.transaction().as_bytes().len();
-            self.early.remove(&arrival);
+            self.early.take(waiting);
         }
     }
 
@@ -519,33 +604,108 @@ impl Pool {
         };
         queue.course = Course::of(lane, state);
         queue.early = 0;
-        for (turn, id) in &queue.turns {
-            let checked = &self.waiting[id].checked;
-            let bytes = checked.transaction().as_bytes().len();
-            if queue.course.admits(checked) {
+        for id in queue.turns.values() {
+            let waiting = &self.waiting[id];
+            let checked = &waiting.checked;
+            // Whether a new key is another node's by now is beyond its own lane.
+            let is_change = matches!(checked.transaction().request(), Request::Update { .. });
+            if queue.course.admits(checked) && (!is_change || state.would_accept(checked).is_ok()) {
                 queue.course.pass(checked);
-                if self.early.remove(&turn.arrival).is_some() {
-                    self.early_bytes -= bytes;
-                }
+                self.early.take(waiting);
             } else {
                 queue.early += 1;
-                if self.early.insert(turn.arrival, *id).is_none() {
-                    self.early_bytes += bytes;
-                }
+                self.early.put(waiting);
             }
         }
     }
 
-    /// Lets go of what has been early for too long, and of the oldest where there is too much.
-    pub(crate) fn let_go(&mut self, now: SystemTime) {
-        while let Some((_, id)) = self.early.first_key_value() {
-            let id = *id;
-            let is_late = self.waiting[&id].since + EARLY_FOR <= now;
-            let is_much = self.early_bytes > EARLY_BYTES || self.early.len() > EARLY_COUNT;
-            if !is_late && !is_much {
+    /// Counts anew what of the rest is in turn, and what is early, and forgets what has become impossible: the next places each
+    /// time.
+    fn look_at_rest(&mut self, state: &State) {
+        let Some(queue) = self.lanes.get_mut(&Lane::Rest) else {
+            return;
+        };
+        let last = self.looked_in_rest;
+        let begin = last.map_or(Bound::Unbounded, Bound::Excluded);
+        let behind = queue.turns.range((begin, Bound::Unbounded));
+        let again = queue
+            .turns
+            .iter()
+            .take_while(|(turn, _)| last.is_some_and(|last| **turn <= last));
+        let (mut impossible, mut good) = (Vec::new(), 0);
+        for (turn, id) in behind.chain(again).take(LOOKED) {
+            if good == LOOKED_GOOD {
                 break;
             }
+            let waiting = &self.waiting[id];
+            match state.would_accept(&waiting.checked) {
+                Ok(()) => {
+                    good += 1;
+                    if self.early.take(waiting) {
+                        queue.early -= 1;
+                    }
+                }
+                Err(reason) if reason.may_become_good() => {
+                    if self.early.put(waiting) {
+                        queue.early += 1;
+                    }
+                }
+                Err(_) => impossible.push(*id),
+            }
+            self.looked_in_rest = Some(*turn);
+        }
+        for id in impossible {
             self.remove(&id);
+        }
+    }
+
+    /// Looks again at what is in turn where nothing was done of late, by the last final state: at some of the rest, and at the next
+    /// lanes with numbers.
+    pub(crate) fn look(&mut self, state: &State) {
+        self.look_at_rest(state);
+        let last = self.looked;
+        let begin = last.map_or(Bound::Unbounded, Bound::Excluded);
+        let behind = self.lanes.range((begin, Bound::Unbounded));
+        let again = self
+            .lanes
+            .iter()
+            .take_while(|(lane, _)| last.is_some_and(|last| **lane <= last));
+        let (mut next, mut count) = (Vec::new(), 0);
+        for (lane, queue) in behind.chain(again) {
+            count += queue.turns.len();
+            if count > LOOKED && !next.is_empty() {
+                break;
+            }
+            next.push(*lane);
+        }
+        for lane in next {
+            self.looked = Some(lane);
+            if lane != Lane::Rest {
+                self.measure(lane, state);
+            }
+        }
+    }
+
+    /// Says that this node is behind others: what it has acknowledged may be early by its own state only.
+    pub(crate) fn was_behind(&mut self, now: SystemTime) {
+        self.behind = Some(now);
+    }
+
+    /// Lets go of what has been early for too long, and of the oldest where there is too much.
+    pub(crate) fn let_go(&mut self, now: SystemTime) {
+        for source in [Source::Peer, Source::Caller, Source::Disk] {
+            while let Some(id) = self.early.first(source) {
+                let mut since = self.waiting[&id].since;
+                let is_kept = source == Source::Disk;
+                if is_kept && let Some(behind) = self.behind {
+                    since = since.max(behind);
+                }
+                let is_late = since + EARLY_FOR <= now;
+                if !is_late && (is_kept || !self.early.is_much()) {
+                    break;
+                }
+                self.remove(&id);
+            }
         }
     }
 
@@ -561,9 +721,8 @@ impl Pool {
             .expect("what waits has a lane");
         queue.turns.remove(&waiting.turn);
         queue.bytes -= bytes;
-        if self.early.remove(&waiting.turn.arrival).is_some() {
+        if self.early.take(&waiting) {
             queue.early -= 1;
-            self.early_bytes -= bytes;
         }
         if queue.turns.is_empty() {
             self.lanes.remove(&waiting.lane);
@@ -572,6 +731,13 @@ impl Pool {
 
     pub(crate) fn get(&self, id: &TransactionId) -> Option<&Checked> {
         self.waiting.get(id).map(|waiting| &waiting.checked)
+    }
+
+    /// Whether it waits and is on no disk but those of peers.
+    pub(crate) fn is_only_passed_on(&self, id: &TransactionId) -> bool {
+        self.waiting
+            .get(id)
+            .is_some_and(|waiting| waiting.source == Source::Peer)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -602,7 +768,9 @@ impl Pool {
             .iter()
             .take_while(|(lane, _)| last.is_some_and(|last| **lane <= last));
         let (mut offered, mut bytes, mut first) = (Vec::new(), 0, None);
+        let (mut before, mut looked) = (None, 0);
         'lanes: for (lane, queue) in behind.chain(again) {
+            let had = offered.len();
             let mut course = Course::of(*lane, parent);
             let next = course.number().unwrap_or(0);
             let at = |number| Turn { number, arrival: 0 };
@@ -613,15 +781,31 @@ impl Pool {
                 if course.number().is_some_and(|next| next < turn.number) {
                     break;
                 }
-                let checked = &self.waiting[id].checked;
+                let waiting = &self.waiting[id];
+                let checked = &waiting.checked;
+                if !course.admits(checked) {
+                    continue;
+                }
+                // Whether a new key is another node's by now is beyond its own lane. What of the rest is early may be in turn
+                // here, which is worth a look as far as there are few; of many, `look` finds those in the end.
                 let is_change = matches!(checked.transaction().request(), Request::Update { .. });
-                // Whether a new key is another node's by now is beyond its own lane.
-                if !course.admits(checked) || is_change && parent.would_accept(checked).is_err() {
+                let is_early = *lane == Lane::Rest && self.early.has(waiting);
+                if is_early {
+                    looked += 1;
+                }
+                if is_early && looked > LOOKED
+                    || (is_change || is_early) && parent.would_accept(checked).is_err()
+                {
                     continue;
                 }
                 let more = checked.transaction().as_bytes().len();
                 if bytes + more > limit && !offered.is_empty() {
-                    first = Some(*lane);
+                    // A lane of which nothing had room is the first the next time.
+                    first = if offered.len() > had {
+                        Some(*lane)
+                    } else {
+                        before
+                    };
                     break 'lanes;
                 }
                 course.pass(checked);
@@ -629,9 +813,24 @@ impl Pool {
                 offered.push(checked.clone());
                 first = first.or(Some(*lane));
             }
+            before = Some(*lane);
         }
         self.offered = first.or(last);
         offered
+    }
+
+    /// Notes what became of an offer: the next one begins with the first lane that had no room in the block, with nothing of it.
+    pub(crate) fn proposed(&mut self, proposed: &Proposed) {
+        let lane_of = |checked: &Checked| lane(checked.transaction().request()).0;
+        let has_some: BTreeSet<Lane> = proposed.transactions.iter().map(lane_of).collect();
+        let mut left = proposed.left.iter().map(lane_of);
+        let Some(lane) = left.find(|lane| !has_some.contains(lane)) else {
+            return;
+        };
+        let before = self.lanes.range(..lane).next_back();
+        self.offered = before
+            .or_else(|| self.lanes.last_key_value())
+            .map(|(lane, _)| *lane);
     }
 
     /// Remembers what a final block has done.
@@ -657,39 +856,33 @@ impl Pool {
         touched.sort_unstable();
         touched.dedup();
         for lane in touched {
-            let mut was_impossible = false;
-            while let Some(queue) = self.lanes.get(&lane) {
-                // In a lane with numbers, the first that can still be done ends the search; in the lane of the rest,
-                // each stands for itself.
-                let impossible: Vec<TransactionId> = queue
-                    .turns
-                    .values()
-                    .take(if lane == Lane::Rest { usize::MAX } else { 1 })
-                    .filter(|id| {
-                        state
-                            .would_accept(&self.waiting[*id].checked)
-                            .is_err_and(|reason| !reason.may_become_good())
-                    })
-                    .copied()
-                    .collect();
-                if impossible.is_empty() {
-                    break;
-                }
-                was_impossible = true;
-                for id in impossible {
-                    self.remove(&id);
-                }
+            if lane == Lane::Rest {
+                self.look_at_rest(state);
+                continue;
             }
-            // Where all that is left was in turn and nothing else was done, it still is.
+            // The first that can still be done ends the search.
+            let mut was_impossible = false;
+            while let Some(id) = self.impossible(lane, state) {
+                was_impossible = true;
+                self.remove(&id);
+            }
+            // Where all that is left was in turn and nothing else was done, it still is; and a long lane is looked at again.
             let is_other = |queue: &Queue| {
                 was_impossible
-                    || queue.early > 0
+                    || queue.early > 0 && queue.turns.len() <= LOOKED
                     || queue.course.is_behind(&Course::of(lane, state))
             };
-            if lane != Lane::Rest && self.lanes.get(&lane).is_some_and(is_other) {
+            if self.lanes.get(&lane).is_some_and(is_other) {
                 self.measure(lane, state);
             }
         }
+    }
+
+    /// The first of a lane, if it can never be done.
+    fn impossible(&self, lane: Lane, state: &State) -> Option<TransactionId> {
+        let (_, id) = self.lanes.get(&lane)?.turns.first_key_value()?;
+        let reason = state.would_accept(&self.waiting[id].checked).err()?;
+        (!reason.may_become_good()).then_some(*id)
     }
 
     /// Transactions that have waited for `long` and were not named here before: up to `count`, of up to `bytes` together.
@@ -743,8 +936,7 @@ impl Pool {
         let (mut names, mut sum, mut at) = (Vec::new(), 0, last);
         for (place, id) in behind.chain(again).take(LOOKED) {
             let waiting = &self.waiting[&id];
-            let is_old = waiting.since + EARLY_NAMED_FOR <= now
-                && self.early.contains_key(&waiting.turn.arrival);
+            let is_old = waiting.since + EARLY_NAMED_FOR <= now && self.early.has(waiting);
             if waiting.since + long <= now && !is_old {
                 sum += waiting.bytes().len();
                 if sum > bytes || names.len() == count {
@@ -850,10 +1042,11 @@ impl Pool {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
     use std::time::UNIX_EPOCH;
 
-    use tally_ledger::{Allocation, Genesis, Roles, Settlement, Terms, Transaction};
+    use tally_ledger::{
+        Allocation, Genesis, HoldId, Roles, Settlement, Terms, Transaction, Voucher,
+    };
     use tally_receipt::{Digest, SigningKey};
 
     use super::*;
@@ -873,21 +1066,28 @@ mod tests {
         NodeId::new(key(seed).public_key())
     }
 
-    /// Account 1 has ten credits, and nobody else has any.
+    /// Account 1 has ten credits, account 150 a thousand, and nobody else has any.
     fn genesis() -> Genesis {
+        let mut accounts = vec![(account(1), 10), (account(150), 1000)];
+        accounts.sort_unstable();
+        let allocation = |(account, credits)| Allocation {
+            account,
+            credits: Credits::new(credits),
+        };
         Genesis {
-            accounts: vec![Allocation {
-                account: account(1),
-                credits: Credits::new(10),
-            }],
+            accounts: accounts.into_iter().map(allocation).collect(),
             ..crate::fuzzing::genesis()
         }
     }
 
-    fn signed(request: Request, by: u8) -> Checked {
+    fn signed_by(request: Request, keys: &[&SigningKey]) -> Checked {
         let chain = genesis().chain();
-        let signed = request.sign(chain, &[&key(by)]);
+        let signed = request.sign(chain, keys);
         Checked::known_to_be_good(signed.expect("a transaction"), chain)
+    }
+
+    fn signed(request: Request, by: u8) -> Checked {
+        signed_by(request, &[&key(by)])
     }
 
     fn transfer_to(from: u8, nonce: u64, to: u8) -> Checked {
@@ -913,25 +1113,36 @@ mod tests {
         signed(request, by)
     }
 
+    fn terms() -> Terms {
+        Terms {
+            roles: Roles::INFERENCE,
+            evidence: None,
+            endpoint: None,
+            price: Credits::ZERO,
+        }
+    }
+
+    fn register(number: u8) -> Checked {
+        let request = Request::Register {
+            owner: account(number),
+            node: node(number),
+            terms: terms(),
+        };
+        signed(request, number)
+    }
+
+    /// What a block does that has all of these, and the state after it.
+    fn block(state: &State, all: Vec<Checked>) -> (Vec<Done>, State) {
+        let count = all.len();
+        let proposed = state.propose(state.head().time, all);
+        assert_eq!(proposed.transactions.len(), count);
+        let in_block = proposed.transactions.iter().map(done).collect();
+        (in_block, proposed.executed.state)
+    }
+
     /// The state in which so many are registered, from 1 on.
     fn registered(count: u8) -> State {
-        let state = genesis().state();
-        let register = (1..=count).map(|number| {
-            let request = Request::Register {
-                owner: account(number),
-                node: node(number),
-                terms: Terms {
-                    roles: Roles::INFERENCE,
-                    evidence: None,
-                    endpoint: None,
-                    price: Credits::ZERO,
-                },
-            };
-            signed(request, number)
-        });
-        let proposed = state.propose(state.head().time, register);
-        assert_eq!(proposed.transactions.len(), usize::from(count));
-        proposed.executed.state
+        block(&genesis().state(), (1..=count).map(register).collect()).1
     }
 
     /// A pool of one account's transactions with these nonces, which came at the beginning of 1970.
@@ -939,7 +1150,7 @@ mod tests {
         let state = genesis().state();
         let mut pool = Pool::default();
         for nonce in nonces {
-            pool.insert(&state, transfer(from, *nonce), UNIX_EPOCH);
+            pool.insert(&state, transfer(from, *nonce), Source::Caller, UNIX_EPOCH);
         }
         pool
     }
@@ -949,10 +1160,10 @@ mod tests {
         let (state, now) = (genesis().state(), UNIX_EPOCH + LONG);
         let mut pool = pool(1, &[0, 1, 2, 3, 9]);
         for from in 2..7 {
-            pool.insert(&state, transfer(from, 7), UNIX_EPOCH);
+            pool.insert(&state, transfer(from, 7), Source::Caller, UNIX_EPOCH);
         }
         let old: BTreeSet<TransactionId> = pool.waiting.keys().copied().collect();
-        pool.insert(&state, transfer(1, 5), now);
+        pool.insert(&state, transfer(1, 5), Source::Caller, now);
         let bytes = 4 * transfer(1, 0).transaction().as_bytes().len();
         let mut named = BTreeSet::new();
         for _ in 0..3 {
@@ -993,7 +1204,7 @@ mod tests {
             for bytes in filled {
                 let transaction = Transaction::from_bytes(&bytes).expect("it was in a pool");
                 let checked = Checked::known_to_be_good(transaction, state.chain());
-                lacks.insert(&state, checked, now);
+                lacks.insert(&state, checked, Source::Caller, now);
             }
         }
         assert!(lacks.gaps(&state, now, LONG, 64).is_empty());
@@ -1007,7 +1218,7 @@ mod tests {
         let state = genesis().state();
         let mut pool = Pool::default();
         for from in 1..=5 {
-            pool.insert(&state, transfer(from, 3), UNIX_EPOCH);
+            pool.insert(&state, transfer(from, 3), Source::Caller, UNIX_EPOCH);
         }
         let mut asked = Vec::new();
         for _ in 0..5 {
@@ -1029,12 +1240,12 @@ mod tests {
         let (last, others) = nodes.split_last().expect("a hundred and one");
         let mut pool = Pool::default();
         for number in others {
-            pool.insert(&state, settle(*number, 5, 1000), UNIX_EPOCH);
+            pool.insert(&state, settle(*number, 5, 1000), Source::Caller, UNIX_EPOCH);
         }
         assert!(pool.bytes() > 3 << 20, "{}", pool.bytes());
         assert!(!pool.has_some_in_turn());
         let wanted = settle(*last, 0, 1);
-        pool.insert(&state, wanted.clone(), UNIX_EPOCH);
+        pool.insert(&state, wanted.clone(), Source::Caller, UNIX_EPOCH);
         assert!(pool.has_some_in_turn());
         let limit = state.parameters().block_bytes as usize;
         for _ in 0..300 {
@@ -1047,17 +1258,17 @@ mod tests {
         let state = registered(1);
         let mut pool = Pool::default();
         let next = settle(1, 0, 1);
-        pool.insert(&state, next.clone(), UNIX_EPOCH);
+        pool.insert(&state, next.clone(), Source::Caller, UNIX_EPOCH);
         let early = |number: u64| settle(1, number * 1000, 1000);
         let at = |number| UNIX_EPOCH + Duration::from_secs(number);
         for number in 1..=300 {
-            pool.insert(&state, early(number), at(number));
+            pool.insert(&state, early(number), Source::Caller, at(number));
         }
         let one = early(1).transaction().as_bytes().len();
-        assert!(pool.early_bytes <= EARLY_BYTES && pool.early_bytes + one > EARLY_BYTES);
+        assert!(pool.early.bytes <= EARLY_BYTES && pool.early.bytes + one > EARLY_BYTES);
         assert_eq!(
             pool.bytes(),
-            pool.early_bytes + next.transaction().as_bytes().len()
+            pool.early.bytes + next.transaction().as_bytes().len()
         );
         assert!(pool.get(&early(1).id()).is_none(), "it came first");
         assert!(pool.get(&early(300).id()).is_some(), "it came last");
@@ -1065,8 +1276,176 @@ mod tests {
         assert!(pool.get(&early(299).id()).is_none());
         assert!(pool.get(&early(300).id()).is_some());
         pool.let_go(at(300) + EARLY_FOR);
-        assert_eq!((pool.len(), pool.early_bytes), (1, 0));
+        assert_eq!((pool.len(), pool.early.bytes), (1, 0));
         assert!(pool.get(&next.id()).is_some());
+    }
+
+    #[test]
+    fn what_has_no_number_and_cannot_be_done_any_more_keeps_nothing_else_out() {
+        let reserve = Request::Reserve {
+            payer: account(150),
+            nonce: AccountNonce::new(0),
+            payee: account(151),
+            amount: Credits::new(1000),
+            expires: Height::new(100),
+        };
+        let hold = HoldId::of(account(150), AccountNonce::new(0));
+        let chain = genesis().chain();
+        let redeem = |total: u64| {
+            let voucher = Voucher::sign(chain, hold, Credits::new(total), &key(150));
+            let request = Request::Redeem {
+                hold,
+                voucher: Some(voucher),
+                close: true,
+            };
+            signed(request, 151)
+        };
+        let (_, state) = block(&genesis().state(), vec![signed(reserve, 150)]);
+        let mut pool = Pool::default();
+        for total in 1..=200 {
+            pool.insert(&state, redeem(total), Source::Caller, UNIX_EPOCH);
+        }
+        let wanted = register(1);
+        pool.insert(&state, wanted.clone(), Source::Caller, UNIX_EPOCH);
+        assert_eq!(pool.early.len(), 0);
+        let limit = 20 * redeem(1).transaction().as_bytes().len();
+        assert!(!pool.offer(&state, limit).contains(&wanted));
+        // One of them ends the hold.
+        let (in_block, state) = block(&state, vec![redeem(1)]);
+        pool.settle(&state, &in_block);
+        assert_eq!((pool.len(), pool.early.len()), (200, 199));
+        pool.insert(&state, redeem(201), Source::Disk, UNIX_EPOCH);
+        assert_eq!((pool.len(), pool.early.len()), (201, 200));
+        for _ in 0..5 {
+            assert_eq!(pool.offer(&state, limit), std::slice::from_ref(&wanted));
+        }
+        pool.let_go(UNIX_EPOCH + EARLY_FOR);
+        assert_eq!((pool.len(), pool.early.len()), (1, 0));
+        assert_eq!(pool.offer(&state, limit), [wanted]);
+    }
+
+    #[test]
+    fn what_a_height_or_another_lane_made_impossible_is_in_turn_no_more() {
+        let state = registered(1);
+        let reserve = Request::Reserve {
+            payer: account(1),
+            nonce: AccountNonce::new(0),
+            payee: account(2),
+            amount: Credits::new(1),
+            expires: state.head().height.next().next(),
+        };
+        let change = Request::Update {
+            node: node(1),
+            revision: Revision::new(1),
+            key: key(80).public_key(),
+            terms: terms(),
+        };
+        let mut pool = Pool::default();
+        let all = [signed(reserve, 1), signed_by(change, &[&key(1), &key(80)])];
+        for one in all {
+            pool.insert(&state, one, Source::Caller, UNIX_EPOCH);
+        }
+        pool.look(&state);
+        assert_eq!((pool.len(), pool.early.len()), (2, 0));
+        // Another block passes, and another node has that key.
+        let (in_block, state) = block(&state, vec![register(80)]);
+        pool.settle(&state, &in_block);
+        for _ in 0..2 {
+            pool.look(&state);
+            assert_eq!((pool.len(), pool.early.len()), (2, 2));
+        }
+        assert!(!pool.has_some_in_turn());
+        pool.let_go(UNIX_EPOCH + EARLY_FOR);
+        assert!(pool.is_empty());
+    }
+
+    #[test]
+    fn a_lane_whose_first_has_no_room_beside_others_is_the_first_the_next_time() {
+        let state = registered(3);
+        let large = settle(3, 0, 1000);
+        let mut pool = Pool::default();
+        for one in [settle(1, 0, 1), settle(2, 0, 1), large.clone()] {
+            pool.insert(&state, one, Source::Caller, UNIX_EPOCH);
+        }
+        let limit = large.transaction().as_bytes().len();
+        let offers: Vec<Vec<Checked>> = (0..6).map(|_| pool.offer(&state, limit)).collect();
+        let with_large = offers.iter().filter(|offer| offer.contains(&large));
+        assert_eq!(with_large.count(), 3);
+        assert!(offers.iter().flatten().any(|one| *one == settle(1, 0, 1)));
+        assert!(offers.iter().flatten().any(|one| *one == settle(2, 0, 1)));
+    }
+
+    #[test]
+    fn a_lane_that_found_no_room_in_a_block_is_the_first_the_next_time() {
+        let state = registered(6);
+        let limit = state.parameters().block_bytes as usize;
+        let mut pool = Pool::default();
+        for number in 1..=6 {
+            let one = settle(number, 0, 4096);
+            pool.insert(&state, one, Source::Caller, UNIX_EPOCH);
+        }
+        let mut in_blocks = BTreeSet::new();
+        for _ in 0..2 {
+            let offered = pool.offer(&state, limit);
+            assert_eq!(offered.len(), 6);
+            let proposed = state.propose(state.head().time, offered);
+            // A block has 20,000 receipts.
+            assert_eq!(proposed.transactions.len(), 4);
+            pool.proposed(&proposed);
+            in_blocks.extend(proposed.transactions.iter().map(Checked::id));
+        }
+        assert_eq!(in_blocks.len(), 6);
+    }
+
+    #[test]
+    fn what_is_early_and_was_only_passed_on_makes_room_for_what_was_acknowledged() {
+        let state = registered(2);
+        let mut pool = Pool::default();
+        let mut mine: Vec<Checked> = (1..=100).map(|n| settle(1, n * 1000, 1000)).collect();
+        for one in &mine {
+            pool.insert(&state, one.clone(), Source::Caller, UNIX_EPOCH);
+        }
+        let first_passed_on = settle(2, 1000, 1000);
+        pool.insert(&state, first_passed_on.clone(), Source::Peer, UNIX_EPOCH);
+        assert!(pool.is_only_passed_on(&first_passed_on.id()));
+        pool.insert(&state, first_passed_on.clone(), Source::Caller, UNIX_EPOCH);
+        assert!(!pool.is_only_passed_on(&first_passed_on.id()));
+        mine.push(first_passed_on);
+        let passed_on: Vec<Checked> = (2..=300).map(|n| settle(2, n * 1000, 1000)).collect();
+        for one in &passed_on {
+            pool.insert(&state, one.clone(), Source::Peer, UNIX_EPOCH);
+        }
+        assert!(pool.early.bytes <= EARLY_BYTES);
+        assert!(pool.get(&passed_on[0].id()).is_none());
+        assert!(pool.get(&passed_on[298].id()).is_some());
+        assert!(mine.iter().all(|one| pool.get(&one.id()).is_some()));
+    }
+
+    #[test]
+    fn what_was_acknowledged_before_a_restart_makes_no_room_and_waits_until_its_turn_comes() {
+        let state = registered(2);
+        let mut pool = Pool::default();
+        for number in 1..=300 {
+            let one = settle(1, number * 1000, 1000);
+            pool.insert(&state, one, Source::Disk, UNIX_EPOCH);
+        }
+        for number in 1..=300 {
+            let one = settle(2, number * 1000, 1000);
+            pool.insert(&state, one, Source::Caller, UNIX_EPOCH);
+        }
+        assert!(pool.early.bytes <= EARLY_BYTES);
+        let later = UNIX_EPOCH + EARLY_FOR;
+        pool.was_behind(later);
+        pool.let_go(later);
+        assert_eq!((pool.len(), pool.early.len()), (300, 300));
+        pool.insert(&state, settle(1, 0, 1000), Source::Peer, later);
+        assert_eq!(pool.offer(&state, usize::MAX).len(), 301);
+        // It does not wait for ever for what never comes.
+        pool.insert(&state, settle(1, 900_000, 1), Source::Disk, later);
+        pool.let_go(later + EARLY_FOR - Duration::from_secs(1));
+        assert_eq!((pool.len(), pool.early.len()), (302, 1));
+        pool.let_go(later + EARLY_FOR);
+        assert_eq!((pool.len(), pool.early.len()), (301, 0));
     }
 
     #[test]
@@ -1078,14 +1457,14 @@ mod tests {
         };
         let mut pool = pool(1, &[2, 1]);
         assert_eq!(pool.early.len(), 2);
-        pool.insert(&state, transfer(1, 0), UNIX_EPOCH);
+        pool.insert(&state, transfer(1, 0), Source::Caller, UNIX_EPOCH);
         assert_eq!(pool.early.len(), 0);
         // Of fifteen it can pay ten.
         for nonce in 3..15 {
-            pool.insert(&state, transfer(1, nonce), UNIX_EPOCH);
+            pool.insert(&state, transfer(1, nonce), Source::Caller, UNIX_EPOCH);
         }
         assert_eq!(pool.early.len(), 5);
-        pool.insert(&state, transfer_to(1, 0, 201), UNIX_EPOCH);
+        pool.insert(&state, transfer_to(1, 0, 201), Source::Caller, UNIX_EPOCH);
         assert_eq!(pool.early.len(), 6, "one more for a nonce");
         let offered = pool.offer(&state, ROOM);
         assert_eq!(nonces(&offered), (0..10).collect::<Vec<_>>());

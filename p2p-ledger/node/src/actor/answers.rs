@@ -1,6 +1,6 @@
 //! What others in this program, and callers through it, ask of a node.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -8,7 +8,7 @@ use commonware_cryptography::ed25519::PublicKey;
 use commonware_p2p::Sender;
 use tally_ledger::{
     AccountId, Checked, Entry as LogEntry, Epoch, Evidence, Finality, Height, NodeId, Proof,
-    Settled, Subject, Transaction,
+    Settled, State, Subject, Transaction, TransactionId,
 };
 use tally_log::{ProofFile, SignedCheckpoint};
 use tally_receipt::Digest;
@@ -18,7 +18,7 @@ use super::arrivals::Arrived;
 use super::{Actor, Waiting};
 use crate::Runtime;
 use crate::consensus::Consensus;
-use crate::pool::{Entry, RefusedEntry};
+use crate::pool::{Entry, Pool, RefusedEntry, Source};
 use crate::proofs::Wanted;
 use crate::store::StoreError;
 use crate::wire::{
@@ -119,14 +119,14 @@ where
     /// Answers commands that came together. What they submit shares one sync of the disk.
     pub(super) async fn commands(&mut self, commands: Vec<Command>) -> Result<(), StoreError> {
         let mut submitted = Vec::new();
-        let mut new: Vec<Checked> = Vec::new();
+        let mut judged = Judged::default();
         for command in commands {
             match command {
                 Command::Submit {
                     transactions,
                     answer,
                 } => {
-                    let answers = self.judge(transactions, &mut new);
+                    let answers = judged.judge(&self.pool, self.chain.tip(), transactions);
                     submitted.push((answer, answers));
                 }
                 Command::Status(answer) => tell(answer, self.status()),
@@ -180,12 +180,13 @@ where
                 Command::Faults(answer) => tell(answer, self.faults.clone()),
             }
         }
-        if !new.is_empty() {
-            self.pool_file.put(&new).await?;
-            self.metrics.submitted.inc_by(new.len() as u64);
+        if !judged.new.is_empty() {
+            self.pool_file.put(&judged.new).await?;
+            self.metrics.submitted.inc_by(judged.new.len() as u64);
             let now = self.now();
-            for checked in new {
-                self.pool.insert(self.chain.tip(), checked, now);
+            for checked in judged.new.drain(..) {
+                self.pool
+                    .insert(self.chain.tip(), checked, Source::Caller, now);
             }
             self.metrics
                 .waiting
@@ -193,28 +194,11 @@ where
             // What is early may go without a block.
             self.shorten_pool_file().await?;
         }
-        for (answer, answers) in submitted {
+        for (answer, mut answers) in submitted {
+            judged.take_back(&self.pool, &mut answers);
             tell(answer, answers);
         }
         Ok(())
-    }
-
-    /// Says what becomes of each transaction, and which are new. New ones are not durable yet.
-    fn judge(&self, transactions: Vec<Checked>, new: &mut Vec<Checked>) -> Vec<Submitted> {
-        transactions
-            .into_iter()
-            .map(|checked| {
-                let id = checked.id();
-                match self.pool.judge(self.chain.tip(), &checked) {
-                    Ok(Entry::New) => {
-                        new.push(checked);
-                        Submitted::Accepted(id)
-                    }
-                    Ok(Entry::Waiting | Entry::Done) => Submitted::Accepted(id),
-                    Err(reason) => Submitted::Refused(reason.into()),
-                }
-            })
-            .collect()
     }
 
     /// Transactions that a peer passed on. They are durable there, so they are only kept in memory here.
@@ -246,14 +230,15 @@ where
         let now = self.now();
         for checked in arrived.good {
             if self.pool.judge(self.chain.tip(), &checked) == Ok(Entry::New) {
-                self.pool.insert(self.chain.tip(), checked, now);
+                self.pool
+                    .insert(self.chain.tip(), checked, Source::Peer, now);
             }
         }
         self.check_arrivals();
     }
 
     /// Takes back what was acknowledged before this node stopped. The last final block on the disk may be older than the one
-    /// by which a transaction was judged then, so whatever may become good is kept.
+    /// by which a transaction was judged then, so whatever may become good is kept, and makes no room for others.
     pub(super) async fn restore(&mut self, acknowledged: Vec<Bytes>) {
         let transactions = acknowledged
             .iter()
@@ -269,7 +254,8 @@ where
                 Err(reason) => reason.may_become_good(),
             };
             if possible {
-                self.pool.insert(self.chain.tip(), checked, now);
+                self.pool
+                    .insert(self.chain.tip(), checked, Source::Disk, now);
                 open += 1;
             }
         }
@@ -467,6 +453,51 @@ where
     }
 }
 
+/// What becomes of transactions that were submitted together.
+#[derive(Debug, Default)]
+struct Judged {
+    /// Those that are not on this disk yet.
+    new: Vec<Checked>,
+    /// Those that are to wait here, or do already.
+    waiting: HashSet<TransactionId>,
+}
+
+impl Judged {
+    /// Says what becomes of each by a final state.
+    fn judge(&mut self, pool: &Pool, tip: &State, transactions: Vec<Checked>) -> Vec<Submitted> {
+        transactions
+            .into_iter()
+            .map(|checked| {
+                let id = checked.id();
+                let entry = match pool.judge(tip, &checked) {
+                    Ok(entry) => entry,
+                    Err(reason) => return Submitted::Refused(reason.into()),
+                };
+                if entry != Entry::Done {
+                    self.waiting.insert(id);
+                }
+                if entry == Entry::New || pool.is_only_passed_on(&id) {
+                    self.new.push(checked);
+                }
+                Submitted::Accepted(id)
+            })
+            .collect()
+    }
+
+    /// Refuses what was to wait and had to make room since, as what is early may: nothing is acknowledged that is gone.
+    fn take_back(&self, pool: &Pool, answers: &mut [Submitted]) {
+        for answer in answers {
+            if let Submitted::Accepted(id) = *answer
+                && self.waiting.contains(&id)
+                && pool.get(&id).is_none()
+                && !pool.is_done(&id)
+            {
+                *answer = Submitted::Refused(RefusedEntry::Full.into());
+            }
+        }
+    }
+}
+
 /// Answers, unless nobody waits for it any more.
 fn tell<T>(to: oneshot::Sender<T>, answer: T) {
     let _ = to.send(answer);
@@ -501,5 +532,88 @@ fn not_settled(wanted: &Wanted) -> Refused {
     Refused {
         code: RefusedCode::NotYet,
         sentence: format!("{wanted} is in no final block yet"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use tally_ledger::{Credits, Request, Roles, Sequence, Settlement, Terms};
+    use tally_receipt::SigningKey;
+
+    use super::*;
+
+    fn key() -> SigningKey {
+        SigningKey::from_seed(&[7; 32])
+    }
+
+    fn signed(request: Request) -> Checked {
+        let chain = crate::fuzzing::genesis().chain();
+        let signed = request.sign(chain, &[&key()]).expect("a transaction");
+        Checked::known_to_be_good(signed, chain)
+    }
+
+    fn settle(first: u64) -> Checked {
+        signed(Request::Settle {
+            node: NodeId::new(key().public_key()),
+            first: Sequence::new(first),
+            receipts: Settlement::Hashes(vec![Digest::of(b"a receipt"); 1000]),
+        })
+    }
+
+    /// The state in which one node is registered.
+    fn state() -> State {
+        let state = crate::fuzzing::genesis().state();
+        let register = signed(Request::Register {
+            owner: AccountId::new(key().public_key()),
+            node: NodeId::new(key().public_key()),
+            terms: Terms {
+                roles: Roles::INFERENCE,
+                evidence: None,
+                endpoint: None,
+                price: Credits::ZERO,
+            },
+        });
+        let proposed = state.propose(state.head().time, [register]);
+        assert_eq!(proposed.transactions.len(), 1);
+        proposed.executed.state
+    }
+
+    #[test]
+    fn what_had_to_make_room_at_once_is_not_acknowledged() {
+        let (state, mut pool) = (state(), Pool::default());
+        let mut judged = Judged::default();
+        let all: Vec<Checked> = (1..=300).map(|number| settle(number * 1000)).collect();
+        let mut answers = judged.judge(&pool, &state, all);
+        for checked in judged.new.drain(..) {
+            pool.insert(&state, checked, Source::Caller, UNIX_EPOCH);
+        }
+        assert!(pool.len() < 300, "they have 9.6 MB");
+        judged.take_back(&pool, &mut answers);
+        for answer in &answers {
+            if let Submitted::Accepted(id) = answer {
+                assert!(pool.get(id).is_some());
+            }
+        }
+        let is_refused = |answer: &&Submitted| matches!(answer, Submitted::Refused(refused) if refused.code == RefusedCode::Busy);
+        let refused = answers.iter().filter(is_refused).count();
+        assert_eq!(refused, 300 - pool.len());
+    }
+
+    #[test]
+    fn what_a_peer_passed_on_is_put_on_this_disk_before_it_is_acknowledged_here() {
+        let (state, mut pool) = (state(), Pool::default());
+        let one = settle(0);
+        pool.insert(&state, one.clone(), Source::Peer, UNIX_EPOCH);
+        for is_new in [true, false] {
+            let mut judged = Judged::default();
+            let answers = judged.judge(&pool, &state, vec![one.clone()]);
+            assert_eq!(answers, [Submitted::Accepted(one.id())]);
+            assert_eq!(judged.new.len(), usize::from(is_new));
+            for checked in judged.new {
+                pool.insert(&state, checked, Source::Caller, UNIX_EPOCH);
+            }
+        }
     }
 }

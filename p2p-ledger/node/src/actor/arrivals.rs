@@ -3,7 +3,7 @@
 //! To read and to check them takes milliseconds, for which no vote should wait: a task beside the loop does it, for one peer after
 //! the other, in turn.
 //!
-//! Bounds: within [`EVERY`], [`BYTES`] and [`SIGNATURES`] of one peer, but at least one transaction of any size; no more than
+//! Bounds: within [`EVERY`], [`BYTES`] and [`SIGNATURES`] of one peer, of which the last transaction may have more; no more than
 //! [`BYTES`] of one peer wait here. What is beyond that is dropped: what is good of it is named and asked for again
 //! ([`entropy`](super::entropy)).
 
@@ -22,7 +22,7 @@ use crate::checks::Checks;
 const EVERY: Duration = Duration::from_millis(500);
 /// Bytes of what is taken of a peer within that time: one transaction of any length fits.
 pub(super) const BYTES: usize = MAX_TRANSACTION_BYTES;
-/// Signatures that are checked of it, where a receipt in full counts for one.
+/// Signatures that are checked of it, where a receipt in full counts for one: the last transaction may have any number.
 pub(super) const SIGNATURES: usize = 1024;
 
 #[derive(Debug, Default)]
@@ -138,10 +138,10 @@ impl Batch {
             .iter()
             .filter_map(|bytes| Transaction::from_bytes(bytes).ok())
             .take_while(|transaction| {
-                let more = signatures_of(transaction);
-                let is_first = signatures == 0 && self.signatures == SIGNATURES;
-                let fits = is_first || signatures + more <= self.signatures;
-                signatures += if fits { more } else { 0 };
+                let fits = signatures < self.signatures;
+                if fits {
+                    signatures += signatures_of(transaction);
+                }
                 fits
             })
             .collect();
@@ -170,7 +170,7 @@ fn signatures_of(transaction: &Transaction) -> usize {
 mod tests {
     use std::time::UNIX_EPOCH;
 
-    use tally_ledger::{AccountId, ChainId};
+    use tally_ledger::{AccountId, ChainId, Credits, NodeId, Roles, Terms};
     use tally_receipt::SigningKey;
 
     use super::*;
@@ -272,5 +272,36 @@ mod tests {
         arrivals.hear(&peer(1), claims(1), at(500));
         let arrived = arrivals.next().expect("one waits").check(&checks);
         assert_eq!(arrived.good.len(), 1);
+    }
+
+    #[test]
+    fn the_last_transaction_of_a_share_may_have_any_number_of_signatures() {
+        let mut arrivals = Arrivals::default();
+        let checks = Checks::new(CHAIN);
+        let (owner, node) = (
+            SigningKey::from_seed(&[1; 32]),
+            SigningKey::from_seed(&[2; 32]),
+        );
+        let register = Request::Register {
+            owner: AccountId::new(owner.public_key()),
+            node: NodeId::new(node.public_key()),
+            terms: Terms {
+                roles: Roles::RUN,
+                evidence: None,
+                endpoint: None,
+                price: Credits::ZERO,
+            },
+        };
+        let signed = register.sign(CHAIN, &[&owner, &node]);
+        let signed = Bytes::from(signed.expect("within the limits").to_bytes());
+        let mut all = claims(SIGNATURES as u32 - 1);
+        all.push(signed);
+        all.extend(claims(1));
+        arrivals.hear(&peer(1), all, at(0));
+        let arrived = arrivals.next().expect("some wait").check(&checks);
+        assert_eq!(
+            (arrived.good.len(), arrived.signatures),
+            (SIGNATURES, SIGNATURES + 1)
+        );
     }
 }

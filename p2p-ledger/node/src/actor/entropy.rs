@@ -113,6 +113,10 @@ where
     /// Names some of what waits, and asks for what is missing before it.
     pub(super) fn compare(&mut self) {
         let now = self.now();
+        if self.may_be_behind() {
+            self.pool.was_behind(now);
+        }
+        self.pool.look(self.chain.tip());
         self.pool.let_go(now);
         let names = self
             .pool

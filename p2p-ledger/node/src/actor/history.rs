@@ -50,6 +50,15 @@ impl History {
     pub(super) fn seen(&self) -> Height {
         self.tips.values().copied().max().unwrap_or(Height::ZERO)
     }
+
+    /// Whether, of so many validators with these tolerated, some have blocks beyond this one, or too few have said how far they
+    /// are. As many as are tolerated may say what they like.
+    fn may_lack(&self, height: Height, validators: usize, tolerated: usize) -> bool {
+        // This node is one of those who agree.
+        let others = validators - tolerated - 1;
+        let ahead = self.tips.values().filter(|tip| **tip > height).count();
+        self.tips.len() < others || ahead > tolerated
+    }
 }
 
 impl<E, C, S> Actor<E, C, S>
@@ -93,6 +102,14 @@ where
             Err(error) => tracing::debug!(%peer, %error, "sent what is no message of history"),
         }
         Ok(())
+    }
+
+    /// Whether blocks may be final that this node does not have.
+    pub(super) fn may_be_behind(&self) -> bool {
+        let tip = self.chain.tip();
+        let validators = tip.next_validators();
+        let (count, tolerated) = (validators.len(), validators.tolerated());
+        self.history.may_lack(tip.head().height, count, tolerated)
     }
 
     /// Asks for what is missing, if something is.
@@ -244,5 +261,29 @@ where
                 "a quorum certified what this node's rules refuse: are they of the same version?",
             )),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tally_receipt::SigningKey;
+
+    use super::*;
+
+    #[test]
+    fn a_node_may_lack_blocks_until_enough_have_said_otherwise_and_one_liar_changes_nothing() {
+        let height = Height::new;
+        let mut history = History::default();
+        assert!(!history.may_lack(height(5), 1, 0), "it is alone");
+        let mut say = |seed, tip| {
+            let key = crate::simplex::key(&SigningKey::from_seed(&[seed; 32]).public_key());
+            history.tips.insert(key, height(tip));
+            history.may_lack(height(5), 4, 1)
+        };
+        assert!(say(1, 5), "one of two that it takes");
+        assert!(!say(2, 4));
+        assert!(!say(3, u64::MAX));
+        assert!(say(2, 6));
+        assert!(!say(2, 5));
     }
 }
