@@ -7,7 +7,7 @@
 //! DIR/refused-N    frames, each a record that was set aside: its number u64 || length u16 || reason || 1 or 2 || envelope.
 //!                  None of the file has a lower number than N
 //! DIR/sent         a frame: what was last handed over ([`Sent`]), three u64
-//! DIR/append       held by whoever appends
+//! DIR/append       held by whoever appends, and shared by whoever reads receipts
 //! DIR/lock         held by whoever settles
 //! DIR/attended     held by a process that settles what comes, for as long as it looks
 //! ```
@@ -16,9 +16,10 @@
 //! or to find the next to settle is to read one file, however many wait. A file of those set aside is followed by a new one, too, and
 //! stays: nobody but the operator throws a receipt away.
 //!
-//! Invariants: [`Outbox::append`] returns once the receipt is durable. A record is never altered; `settled` only grows; the
-//! last file stays, since its name tells how many there were. Several processes may append at once. What waits has no more than a
-//! limit of bytes ([`Outbox::LIMIT`] unless it is said otherwise), however long a ledger is away: beyond it nothing is taken.
+//! Invariants: [`Outbox::append`] returns once the receipt is durable. A record is never altered; none is handed
+//! over before it is durable, since until then it may be taken back; `settled` only grows; the last file stays, since its name tells
+//! how many there were. Several processes may append at once. What waits has no more than a limit of bytes ([`Outbox::LIMIT`] unless
+//! it is said otherwise), however long a ledger is away: beyond it nothing is taken.
 //!
 //! A record that can never be settled is set aside: with its reason into `refused-N`, and then `settled` goes past it. A crash in
 //! between leaves it waiting as it was, and whoever settles next goes on with that before anything else
@@ -28,7 +29,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, SeekFrom, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -185,13 +186,41 @@ impl Outbox {
         };
         // Before there were several files, there was this one.
         for kind in [RECEIPTS, REFUSED] {
-            match fs::rename(dir.join(kind), dir.join(numbered(kind, 0))) {
-                Ok(()) => outbox.sync_folder()?,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
-            }
+            outbox.number_old(kind)?;
         }
         Ok(outbox)
+    }
+
+    /// Gives the only file of a kind, as there was one, its number. Where another file has that, both stay as they are.
+    fn number_old(&self, kind: &str) -> io::Result<()> {
+        let (old, new) = (self.dir.join(kind), self.dir.join(numbered(kind, 0)));
+        match fs::hard_link(&old, &new) {
+            Ok(()) => self.sync_folder()?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                let inode = |path: &Path| fs::metadata(path).map(|file| (file.dev(), file.ino()));
+                match inode(&old) {
+                    // A crash has left one file both names.
+                    Ok(of_old) if of_old == inode(&new)? => {}
+                    Ok(_) => {
+                        tracing::warn!(
+                            old = %old.display(), new = %new.display(),
+                            "both files are there: the old one is left as it is, and not read"
+                        );
+                        return Ok(());
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+                    Err(error) => return Err(error),
+                }
+            }
+            Err(error) => return Err(error),
+        }
+        match fs::remove_file(&old) {
+            Ok(()) => self.sync_folder(),
+            // Another process did the same.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// The same outbox, for which so many bytes may wait. Each process that appends has a limit of its own.
@@ -207,7 +236,8 @@ impl Outbox {
     ///
     /// # Errors
     ///
-    /// [`AppendError`]; then none of them is there, unless the disk that failed will not have them taken back either.
+    /// [`AppendError`]; then none of them is there, unless the disk that failed will not have them taken back either. Also where
+    /// fewer records are there than are settled: the next ones would count as settled.
     pub fn append(&self, records: &[Record]) -> Result<(), AppendError> {
         let mut frames = Vec::new();
         for record in records {
@@ -216,11 +246,20 @@ impl Outbox {
         let turn = self.file("append")?;
         turn.lock()?;
         self.has_room(frames.len() as u64)?;
-        self.put_last(
-            RECEIPTS,
-            |last| last.map_or(0, |(first, count)| first + count),
-            &frames,
-        )?;
+        let settled = self.settled()?;
+        let next = |last: Option<(u64, u64)>| {
+            let next = last.map_or(0, |(first, count)| first + count);
+            if next < settled {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    format!(
+                        "the outbox is damaged: {settled} records are settled, and it has {next}"
+                    ),
+                ));
+            }
+            Ok(next)
+        };
+        self.put_last(RECEIPTS, next, &frames)?;
         Ok(())
     }
 
@@ -229,7 +268,7 @@ impl Outbox {
     fn put_last(
         &self,
         kind: &str,
-        number: impl FnOnce(Option<(u64, u64)>) -> u64,
+        number: impl FnOnce(Option<(u64, u64)>) -> io::Result<u64>,
         frames: &[u8],
     ) -> io::Result<()> {
         let last = self.firsts(kind)?.last().copied();
@@ -248,17 +287,21 @@ impl Outbox {
             }
             found = Some((first, count));
         }
+        let number = number(found)?;
         let mut file = match has_room {
             Some(file) => file,
-            None => self.file(&numbered(kind, number(found)))?,
+            None => self.file(&numbered(kind, number))?,
         };
         let sync_folder = || if end == 0 { self.sync_folder() } else { Ok(()) };
         grow(&mut file, end, frames, sync_folder)
     }
 
     /// The receipts that are not settled, oldest first: at most `limit`, and no more than one file has. Also where the first
-    /// stands among all that ever were.
+    /// stands among all that ever were. Waits for whoever appends.
     pub fn open_records(&self, limit: usize) -> io::Result<(u64, Vec<Record>)> {
+        // What is written and not durable may be taken back yet, and its place is another one's then.
+        let turn = self.file("append")?;
+        turn.lock_shared()?;
         let settled = self.settled()?;
         let mut open = Vec::new();
         let firsts = self.firsts(RECEIPTS)?;
@@ -399,7 +442,7 @@ impl Outbox {
         };
         let mut frame = Vec::new();
         put(&aside.to_payload(&record.to_payload()), &mut frame);
-        self.put_last(REFUSED, |_| number, &frame)?;
+        self.put_last(REFUSED, |_| Ok(number), &frame)?;
         self.set_settled(number + 1)
     }
 
@@ -422,10 +465,18 @@ impl Outbox {
 
     /// What was set aside, oldest first: why, without the receipts.
     pub fn refused(&self) -> io::Result<Vec<SetAside>> {
+        self.refused_from(0)
+    }
+
+    /// What was set aside of the records from this one on, as [`refused`](Self::refused) has it. It reads no file that has only
+    /// others.
+    pub fn refused_from(&self, number: u64) -> io::Result<Vec<SetAside>> {
         let settled = self.settled()?;
+        let firsts = self.firsts(REFUSED)?;
+        let begin = firsts.iter().rev().find(|first| **first <= number);
         let mut refused = Vec::new();
-        self.each_aside(0, |aside, _| {
-            if aside.number < settled {
+        self.each_aside(begin.copied().unwrap_or(0), |aside, _| {
+            if (number..settled).contains(&aside.number) {
                 refused.push(aside);
             }
         })?;
@@ -467,7 +518,8 @@ impl Outbox {
         self.sync_folder()
     }
 
-    fn settled(&self) -> io::Result<u64> {
+    /// How many records, from the first ever, are settled or set aside.
+    pub fn settled(&self) -> io::Result<u64> {
         let mut settled = 0;
         each_frame(&read(&self.dir.join("settled"))?, |payload| {
             if let Ok(count) = payload.try_into() {
@@ -910,6 +962,17 @@ mod tests {
             reasons,
             [0, 1, 2, 3, 4, 5, 6, 7].map(|n| format!("reason {n}"))
         );
+        let from = |number| -> Vec<u64> {
+            let refused = outbox.refused_from(number).unwrap();
+            refused.into_iter().map(|one| one.number).collect()
+        };
+        assert_eq!(from(4), [4, 5, 6, 7]);
+        assert_eq!(from(6), [6, 7]);
+        assert!(from(8).is_empty());
+        // What is before them is not even read.
+        fs::remove_file(dir.path().join(numbered(REFUSED, 0))).unwrap();
+        fs::create_dir(dir.path().join(numbered(REFUSED, 0))).unwrap();
+        assert_eq!(from(4), [4, 5, 6, 7]);
         // A crash before `settled` went past the last one.
         outbox.replace("settled", &7u64.to_be_bytes()).unwrap();
         outbox.go_on().unwrap();
@@ -932,6 +995,59 @@ mod tests {
             [0, 1]
         );
         assert_eq!(outbox.firsts(REFUSED).unwrap(), [0]);
+    }
+
+    #[test]
+    fn what_an_old_file_has_takes_no_other_files_place() {
+        let dir = crate::scratch::Scratch::new();
+        let outbox = Outbox::open(dir.path()).unwrap();
+        outbox.append(&[record(1)]).unwrap();
+        outbox.set_aside("one").unwrap();
+        let (old, new) = (
+            dir.path().join(REFUSED),
+            dir.path().join(numbered(REFUSED, 0)),
+        );
+        let before = fs::read(&new).unwrap();
+        fs::write(&old, b"of another version").unwrap();
+        Outbox::open(dir.path()).unwrap();
+        assert_eq!(fs::read(&new).unwrap(), before);
+        assert_eq!(fs::read(&old).unwrap(), b"of another version");
+        // A crash between the two steps of giving it its number.
+        fs::remove_file(&old).unwrap();
+        fs::hard_link(&new, &old).unwrap();
+        Outbox::open(dir.path()).unwrap();
+        assert!(!old.exists());
+        assert_eq!(fs::read(&new).unwrap(), before);
+    }
+
+    #[test]
+    fn a_receipt_is_not_read_while_another_process_may_take_it_back() {
+        let dir = crate::scratch::Scratch::new();
+        let outbox = Outbox::open(dir.path()).unwrap();
+        outbox.append(&[record(0)]).unwrap();
+        let appending = outbox.file("append").unwrap();
+        appending.lock().unwrap();
+        let (said, heard) = std::sync::mpsc::channel();
+        let reader = std::thread::spawn(move || said.send(outbox.open_records(9).unwrap()));
+        assert!(heard.recv_timeout(Duration::from_millis(200)).is_err());
+        appending.unlock().unwrap();
+        assert_eq!(heard.recv().unwrap(), (0, vec![record(0)]));
+        reader.join().unwrap().unwrap();
+    }
+
+    #[test]
+    fn where_records_are_gone_the_next_one_does_not_count_as_settled() {
+        let dir = crate::scratch::Scratch::new();
+        let outbox = Outbox::open(dir.path()).unwrap();
+        outbox.append(&[record(0), record(1)]).unwrap();
+        outbox.set_settled(2).unwrap();
+        outbox.append(&[record(2)]).unwrap();
+        let whole = fs::read(outbox.receipts(0)).unwrap();
+        let one = HEAD + 11;
+        fs::write(outbox.receipts(0), &whole[..one]).unwrap();
+        let error = outbox.append(&[record(3)]).unwrap_err();
+        assert!(error.to_string().contains("damaged"), "{error}");
+        assert_eq!(fs::read(outbox.receipts(0)).unwrap(), &whole[..one]);
     }
 
     #[test]

@@ -601,11 +601,12 @@ async fn settle_all(
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     };
-    let refused = || outbox.refused().or_environment("read the outbox");
-    let before = refused()?.len();
+    let before = outbox.settled().or_environment("read the outbox")?;
     let settled = tally_node::settle(outbox, client, &network.genesis, key).await;
-    let refused = refused()?;
-    for (reason, count) in reasons(refused.get(before..).unwrap_or_default()) {
+    let refused = outbox
+        .refused_from(before)
+        .or_environment("read the outbox")?;
+    for (reason, count) in reasons(&refused) {
         eprintln!(
             "tally: receipts that can never be settled, set aside in the outbox: {}: {}",
             grouped(count),
