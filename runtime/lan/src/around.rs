@@ -13,7 +13,8 @@ use crate::{KEPT, MOST, MOST_OF_ADDRESS, STEADY};
 /// Somebody came or went, or is elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sighting {
-    /// The endpoint with this key is there, at an address that packets came from. Only dialling proves the key.
+    /// The endpoint with this key is there, at an address that packets came from, unless somebody forged where they come from, which
+    /// a local network does not prevent. Only dialling proves the key.
     Here(PublicKey, SocketAddr),
     /// The endpoint with this key was not heard of any more.
     Gone(PublicKey),

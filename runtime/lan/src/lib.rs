@@ -16,8 +16,9 @@
 //!
 //! Bounds: `READ` packets in a second, which begins with the first of them; by each interface, one packet of a kind out every `PAUSE`; one address for each key that is sought, and of
 //! those around, if anybody wants to know them, `MOST` and `MOST_OF_ADDRESS` of one address, none longer than `KEPT`. Whoever is
-//! around is believed to be only where its packets come from, so a stranger has nobody dialled but itself. A flood costs that and
-//! delays finding; it can neither fill memory nor put an address in another one's place.
+//! around is believed to be only where its packets come from, so a stranger has nobody dialled but itself, unless it forges where
+//! packets come from, which a local network does not prevent. A flood costs that and delays finding; it can neither fill memory
+//! nor put an address in another one's place.
 //!
 //! That is why this is not mDNS by `iroh-mdns-address-lookup`: that one keeps whatever it hears, unsigned and with relays in it,
 //! for as long as there is much of it.
