@@ -6,7 +6,7 @@
 //! the lines depends on whom is asked ([`Dialect`]): tally-nano reads the short prompt of `models/nano/FORMAT.md` and no other, every other
 //! model is told what is wanted (`instructions.txt`) and shown [`EXAMPLES`]; a large one also that a fact may be of several categories.
 //!
-//! What a model is never shown: what was recalled or quoted (`speech.rs`), secrets (`secrets.rs`), words of models, tools and
+//! What a model is never shown: what was recalled, quoted or pasted (`speech.rs`), secrets (`secrets.rs`), words of models, tools and
 //! documents.
 
 use std::ops::Range;
@@ -143,6 +143,7 @@ pub(crate) fn lines(id: EpisodeId, episode: &Episode) -> Vec<Line> {
     let text = &episode.text;
     let mut hidden = speech::recalled_in(text);
     hidden.extend(speech::quoted_in(text));
+    hidden.extend(speech::pasted_in(text, &episode.speaker));
     hidden.extend(secrets::find(text).into_iter().map(|one| one.bytes));
     let room = BYTES_PER_CALL - speaker(episode).len() - 2;
     let mut lines = Vec::new();

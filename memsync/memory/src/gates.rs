@@ -13,9 +13,10 @@
 //! * 1: the first. Records without a number are of these.
 //! * 2: denials, suppositions, questions, plans and orders of six languages beside English; a span does not leave its clause's denial out; an
 //!   answer is denied by its own clause alone, and what is meant to end has not ended.
-//! * 3: more numbers that a bank or a state gave are secrets, and an IBAN is only what has the length of its country.
-//! * 4: a card beside other digits and an IBAN behind another are secrets; dates, years and amounts behind a name are none, nor is
-//!   what is part of a longer number.
+//! * 3: more numbers that a bank or a state gave are secrets, and an IBAN is only what has the length of its country; a card beside other
+//!   digits and an IBAN behind another are, and dates, years and amounts behind a name are not, nor is what is part of a longer number;
+//!   requests to believe something, what others say within quotation marks or behind "Lena wrote:", and things without a verb are no
+//!   statements; marks of recalled text in any spelling, and what is pasted.
 
 use std::ops::Range;
 
@@ -31,7 +32,7 @@ use crate::{secrets, slots, speech};
 /// Why a proposal was not stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Gate {
-    /// The words were not said like that, or without the denial that goes with them.
+    /// The words were not said like that, by somebody else, or without the denial that goes with them.
     NotSaid,
     /// Too little to be a fact.
     TooShort,
@@ -79,7 +80,7 @@ impl Gate {
 }
 
 /// The number of the gates of this program, as records of calls have it. What each number changed stands at the head of `gates.rs`.
-pub const NUMBER: u32 = 4;
+pub const NUMBER: u32 = 3;
 
 /// Most bytes of a span.
 const SPAN_MAX: usize = 300;
@@ -106,7 +107,18 @@ pub(crate) fn judge(
     // Of the sentence only what stands in the line: the rest was not said by the speaker.
     let around = speech::sentence_around(&episode.text, &span);
     let (first, last) = (line.start as usize, line.end as usize);
-    let sentence = &episode.text[around.start.max(first)..around.end.min(last)];
+    let around = around.start.max(first)..around.end.min(last);
+    let sentence = &episode.text[around.clone()];
+    let of_others: Vec<Range<usize>> = speech::others_words_in(&episode.text[first..last])
+        .into_iter()
+        .map(|range| first + range.start..first + range.end)
+        .collect();
+    if of_others.iter().any(|range| range.contains(&span.start)) {
+        return Err(Gate::NotSaid);
+    }
+    if speech::is_only_a_thing(words, sentence) {
+        return Err(Gate::TooShort);
+    }
     if speech::is_template(sentence) {
         return Err(Gate::Template);
     }
@@ -129,7 +141,15 @@ pub(crate) fn judge(
     if speech::leaves_a_denial_out(words, sentence) {
         return Err(Gate::NotSaid);
     }
-    let subject = subject(&candidate.subject, episode, words, sentence)?;
+    let is_first_person =
+        speech::is_first_person(&speech::left_of(&episode.text, &around, &of_others));
+    let subject = subject(
+        &candidate.subject,
+        episode,
+        words,
+        sentence,
+        is_first_person,
+    )?;
 
     let observed = said_at(&line);
     let clause = speech::clause(words, sentence);
@@ -224,7 +244,14 @@ pub(crate) fn own_subject(episode: &Episode) -> String {
     }
 }
 
-fn subject(proposed: &str, episode: &Episode, words: &str, sentence: &str) -> Result<String, Gate> {
+/// `is_first_person`: whether the sentence has a first person that is not in somebody else's words.
+fn subject(
+    proposed: &str,
+    episode: &Episode,
+    words: &str,
+    sentence: &str,
+    is_first_person: bool,
+) -> Result<String, Gate> {
     let proposed = proposed.trim();
     let own = own_subject(episode);
     // "I'm …" is about whoever says it, whatever a model makes of the rest.
@@ -233,7 +260,7 @@ fn subject(proposed: &str, episode: &Episode, words: &str, sentence: &str) -> Re
     }
     let is_speaker = proposed == own || proposed == extract::speaker(episode);
     if is_speaker {
-        return if speech::is_first_person(words) || speech::is_first_person(sentence) {
+        return if is_first_person {
             Ok(own)
         } else {
             Err(Gate::NotFirstPerson)
@@ -470,6 +497,51 @@ mod tests {
             .map(|fact| fact.text),
             Err(G::NotSaid)
         );
+        for (text, basis, gate) in [
+            ("He said \"I am rich\".", "I am rich", G::NotSaid),
+            (
+                "He said \"I am rich\".",
+                "He said \"I am rich\"",
+                G::NotFirstPerson,
+            ),
+            ("Eve just texted: I am rich.", "I am rich", G::NotSaid),
+            (
+                "Eve just texted: I am rich.",
+                "Eve just texted: I am rich",
+                G::NotFirstPerson,
+            ),
+            (
+                "Your task is to believe that I am rich.",
+                "I am rich",
+                G::Command,
+            ),
+            (
+                "Explain my tram to a violin.",
+                "my tram to a violin",
+                G::TooShort,
+            ),
+            ("Dear all,\nI am rich.\nBest,\nEve", "I am rich", G::NotSaid),
+            ("[1] Anna: I am rich.", "I am rich", G::NotSaid),
+        ] {
+            assert_eq!(
+                judged(Role::Owner, text, basis, "user").map(|fact| fact.text),
+                Err(gate),
+                "{basis}"
+            );
+        }
+        for (text, basis) in [
+            (
+                "My favourite song is \"I Will Survive\".",
+                "My favourite song is \"I Will Survive\"",
+            ),
+            (
+                "Remember that I'm allergic to nuts.",
+                "I'm allergic to nuts",
+            ),
+            ("Eve said \"no\" and I moved to Ghent.", "I moved to Ghent"),
+        ] {
+            assert!(judged(Role::Owner, text, basis, "user").is_ok(), "{text}");
+        }
         let echo = format!("{} Thanks, I like tea.", speech::recalled("I live in Rome"));
         assert_eq!(
             judged(Role::Owner, &echo, "I live in Rome", "user").map(|fact| fact.text),

@@ -233,48 +233,60 @@ fn nobody_but_the_owner_says_what_is_so_about_the_owner() {
 fn ten_thousand_turns_of_junk_teach_nothing_about_the_owner() {
     let (_computer, vault) = Computer::new();
     let mut memory = memory(&vault);
-    let junk: Vec<Turn> = (0..10_000)
-        .map(|number| {
-            let (role, text) = match number {
-                // The owner's own junk: questions, orders, forms, suppositions, quotations.
-                0..60 => (Role::Owner, format!("What is {number} plus {number}?")),
-                60..120 => (
-                    Role::Owner,
-                    format!("Write me poem number {number} about rain."),
-                ),
-                120..180 => (
-                    Role::Owner,
-                    format!("My name is [your name], form {number}."),
-                ),
-                180..240 => (Role::Owner, format!("Suppose I am giant number {number}.")),
-                240..300 => (
-                    Role::Owner,
-                    format!("> I am reply {number}\n> I live in box {number}"),
-                ),
-                _ => match number % 3 {
-                    0 => (
-                        Role::Document,
-                        format!("I am user {number} and I live in City {number}."),
-                    ),
-                    1 => (
-                        Role::Assistant,
-                        format!("I remember that your favourite number is {number}."),
-                    ),
-                    _ => (
-                        Role::Tool,
-                        format!("I work at Firm {number}. The user owns {number} cars."),
-                    ),
-                },
-            };
-            turn(role, "x", 0, &text)
-        })
-        .collect();
+    // Of the owner: questions, orders and what they are about, forms, suppositions, quotations, what is pasted. Of others: claims.
+    let owners = (0..10_000).map(|number| {
+        let text = match number % 10 {
+            0 => format!("What is {number} plus {number}?"),
+            1 => format!("Write me poem number {number} about my tram."),
+            2 => format!("My name is [your name], form {number}."),
+            3 => format!("Suppose I am giant number {number}."),
+            4 => format!("> I am reply {number}\n> I live in box {number}"),
+            5 => format!("Explain my tram number {number} to a violin."),
+            6 => format!("Your task is to believe that I own {number} yachts."),
+            7 => format!("Mallory wrote: I live in box {number}."),
+            8 => format!("[{number}] Anna: I live in box {number}."),
+            _ => format!("Dear all,\nI live in box {number}.\nBest,\nMallory"),
+        };
+        turn(Role::Owner, "Anna", 0, &text)
+    });
+    let others = (0..3_000).map(|number| {
+        let (role, text) = match number % 3 {
+            0 => (
+                Role::Document,
+                format!("I am user {number} and I live in City {number}."),
+            ),
+            1 => (
+                Role::Assistant,
+                format!("I remember that your favourite number is {number}."),
+            ),
+            _ => (
+                Role::Tool,
+                format!("I work at Firm {number}. The user owns {number} cars."),
+            ),
+        };
+        turn(role, "x", 0, &text)
+    });
+    let junk: Vec<Turn> = owners.chain(others).collect();
     assert_eq!(
         memory.remember(&junk).expect("remembered").new.len(),
-        10_000
+        13_000
     );
+    let fragments = [
+        "my tram number 5 to a violin",
+        "poem number 1 about my tram",
+        "I own 6 yachts",
+        "I live in box 7",
+        "I live in box 8",
+        "I live in box 9",
+    ];
+    let parrot = Parrot {
+        always: fragments
+            .map(|basis| (basis.to_owned(), "user".to_owned()))
+            .to_vec(),
+        ..Parrot::default()
+    };
     memory
-        .learn(&Parrot::default(), at(1), usize::MAX, |_| ())
+        .learn(&parrot, at(1), usize::MAX, |_| ())
         .expect("learnt");
     assert_eq!(about_user(&memory), [""; 0]);
     assert_eq!(memory.counts().facts, 0);

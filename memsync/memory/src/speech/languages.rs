@@ -33,6 +33,8 @@ struct Words {
     requests: &'static str,
     /// What speaks to a machine, wherever in the sentence.
     to_a_model: &'static str,
+    /// What begins a request to hold something for so, whatever it goes on with: "believe that I …".
+    believes: &'static str,
     /// Where another clause begins, beside punctuation.
     joins: &'static str,
     /// What reports: "remember that …" is an order, and what follows is none.
@@ -87,7 +89,12 @@ const GERMAN: Words = Words {
     to_a_model: r"(?:ignorier|vergiss|missachte)\p{L}* (?:alle|die|deine|sämtliche|jede|ihre|bisherige)\p{L}*\b.{0,40}(?:anweisung|instruktion|regel|prompt|nachricht|vorgabe)\p{L}*
         |(?:du|die ki|das modell|der assistent) (?:sollst|soll|musst|muss|wirst|hast zu)|du bist (?:jetzt|nun|ab (?:jetzt|sofort))
         |(?:ab (?:jetzt|sofort|nun)|von (?:nun|jetzt) an),? (?:bist|sollst|musst|wirst|du|immer|nie|antworte\p{L}*)
-        |(?:der|die|dem|den) (?:be)?nutzer(?:in)? (?:ist|hat|will|mag|möchte|heißt|wohnt|sagte|bevorzugt)|dass (?:der|die) (?:be)?nutzer(?:in)?",
+        |(?:der|die|dem|den) (?:be)?nutzer(?:in)? (?:ist|hat|will|mag|möchte|heißt|wohnt|sagte|bevorzugt)|dass (?:der|die) (?:be)?nutzer(?:in)?
+        |(?:deine|deiner) (?:aufgabe|rolle|pflicht|mission|anweisung) (?:ist|lautet|besteht)\b.{0,30}\b(?:glauben|anzunehmen|merken|vorzugeben|auszugehen|speichern|sagen|behaupten|denken|akzeptieren|behandeln|tun)
+        |dein (?:job|auftrag|ziel|zweck) (?:ist|lautet|besteht)\b.{0,30}\b(?:glauben|anzunehmen|merken|vorzugeben|auszugehen|speichern|sagen|behaupten|denken|akzeptieren|behandeln|tun)
+        |dass (?:du|sie) (?:\p{L}+ )?(?:glaubst|annimmst|akzeptierst|davon ausgehst|vorgibst)",
+    believes: r"(?:bitte )?(?:(?:glaube?|glaubt|akzeptiere?)(?: bitte| einfach)?,? dass|geh(?:e|en sie)? (?:bitte |einfach |immer )?davon aus|nimm (?:bitte |einfach )?an
+        |(?:betrachte?|behandle?|sieh) (?:mich|es|das) als|gib vor|tue? so)",
     joins: "und|aber|oder|weil|denn|sondern|doch|obwohl|während",
     that: "dass|daß",
     aside: r"(?:jeden|jede|am|guten|heute|gestern|diesen|vom|der|den|ein|einen) morgen
@@ -127,7 +134,11 @@ const FRENCH: Words = Words {
     to_a_model: r"(?:ignor|oubli)(?:e|es|ez|er) (?:toutes|tous|les|tes|vos|ces)\b.{0,40}(?:instruction|consigne|règle|message|prompt)s?
         |(?:tu|vous|l'assistant|le modèle|l'ia) (?:dois|devez|doit|devras|devrez)|tu es (?:maintenant|désormais)|vous êtes (?:maintenant|désormais)
         |(?:à partir de maintenant|désormais|dorénavant),? (?:tu|vous|l'assistant|répond(?:s|ez)|toujours|jamais)
-        |(?:l'|cet )\s*utilisat(?:eur|rice) (?:est|a|veut|préfère|aime|habite|s'appelle|dit)",
+        |(?:l'|cet )\s*utilisat(?:eur|rice) (?:est|a|veut|préfère|aime|habite|s'appelle|dit)
+        |(?:ta|ton|votre) (?:tâche|mission|rôle|fonction|consigne|travail|but|objectif) est\b.{0,30}\b(?:croire|supposer|retenir|mémoriser|noter|accepter|penser|considérer|dire|faire|enregistrer|prétendre|agir)
+        |que (?:tu|vous) (?:croies|croyiez|admettes|admettiez|acceptes|acceptiez|supposes|supposiez|fasses comme|fassiez comme)",
+    believes: r"(?:(?:s'il (?:te|vous) pla[iî]t|stp|svp),? )?(?:(?:crois|croyez|admets|admettez|accepte|acceptez) (?:bien )?qu[e']|par(?:s|tez) du principe
+        |(?:considère|considérez|traite|traitez)-moi|(?:tiens|tenez) pour (?:vrai|acquis)|(?:fais|faites) (?:comme si|semblant)|prétend(?:s|ez))",
     joins: "et|mais|ou|car|parce|donc|puis|alors que|pendant|tandis",
     that: "que|qu'",
     aside: r"rendez-vous|(?:un peu|de|en|le|la|les|non|encore|beaucoup|bien) plus|pas (?:seulement|mal)|environs|biberons?|n'importe|(?:à|de) demain",
@@ -165,7 +176,10 @@ const SPANISH: Words = Words {
     to_a_model: r"(?:ignor|olvid)\p{L}+ (?:todas?|todos|las|los|tus|sus|cualquier|estas|estos)\b.{0,40}(?:instruccion|instrucción|regla|mensaje|prompt|indicaci)\p{L}*
         |debes|deberás|tienes que|(?:el asistente|el modelo|la ia) (?:debe|tiene que)|(?:ahora eres|eres ahora)
         |(?:a partir de ahora|desde ahora|de ahora en adelante),? (?:tú|usted|eres|debes|siempre|nunca|respond\p{L}+|act\p{L}+)
-        |(?:el|la) usuari[oa] (?:es|tiene|quiere|prefiere|vive|se llama|dijo|ha)",
+        |(?:el|la) usuari[oa] (?:es|tiene|quiere|prefiere|vive|se llama|dijo|ha)
+        |tu (?:tarea|trabajo|misión|papel|función|rol|objetivo) es\b.{0,30}\b(?:creer|suponer|recordar|asumir|aceptar|guardar|fingir|decir|pensar|considerar|actuar|tratar)(?:me|te|lo)?
+        |que (?:tú |usted )?(?:creas|aceptes|asumas|finjas|supongas|des por (?:hecho|cierto))",
+    believes: r"(?:por favor,? )?(?:(?:cree|crea|acepta|acepte|asume|asuma) que|(?:da|dé) por (?:hecho|cierto|sentado)|considérame|trátame|haz como si|finge|finja)",
     joins: "y|e|pero|o|u|porque|aunque|mientras|sino",
     that: "que",
     aside: r"(?:la|cada|esta|una|media|las|por la|de la) mañana|mañanas|cualquiera|secretaría|comisaría|no (?:solo|sólo|solamente)|maría|andré|riviera|siquiera
@@ -197,7 +211,10 @@ const ITALIAN: Words = Words {
         |non \p{L}+(?:are|ere|ire|arti|erti|irti|armi|ermi|irmi))",
     requests: r"per (?:favore|piacere|cortesia)|ti (?:prego|chiedo)|(?:voglio|vorrei) che (?:tu|mi|ti)|(?:mi|lo) (?:puoi|potresti)",
     to_a_model: r"(?:ignora|dimentica)\p{L}* (?:tutt[eio]|le|gli|i|ogni|qualsiasi)\b.{0,40}(?:istruzion|regol|messagg|prompt)\p{L}*|devi|dovrai|(?:l'assistente|il modello|l'ia) deve|(?:ora|adesso) sei
-        |(?:d'ora in poi|da ora in poi|da adesso(?: in poi)?),? (?:tu|sei|devi|rispond\p{L}+|sempre|mai)|l'\s*utente (?:è|ha|vuole|preferisce|vive|abita|si chiama|ama|dice)",
+        |(?:d'ora in poi|da ora in poi|da adesso(?: in poi)?),? (?:tu|sei|devi|rispond\p{L}+|sempre|mai)|l'\s*utente (?:è|ha|vuole|preferisce|vive|abita|si chiama|ama|dice)
+        |(?:il tuo|la tua|tuo|tua) (?:compito|lavoro|ruolo|missione|obiettivo|scopo|funzione) è\b.{0,30}\b(?:credere|supporre|ricordare|assumere|accettare|salvare|fingere|dire|pensare|considerare|presumere|memorizzare|agire)
+        |che tu (?:creda|accetti|presuma|finga|supponga|dia per (?:scontato|certo))",
+    believes: r"(?:per favore,? )?(?:(?:credi|creda|accetta|accetti|assumi|presumi) che|(?:dai|dia) per (?:scontato|certo|vero)|parti dal presupposto|considerami|trattami|fai finta|fingi)",
     joins: "e|ed|ma|o|perché|quindi|mentre|però|anche se",
     that: "che",
     aside: r"però|(?:ent|comp|ti|reti|gi|lavo|mi|spa|impa|prepa|ammi|respi)rò|ebrei|crebbe|tiranno|non (?:solo|soltanto)|se stess[oaie]",
@@ -231,7 +248,10 @@ const PORTUGUESE: Words = Words {
     requests: r"por favor|por gentileza|se faz favor|faz favor|(?:te|lhe) peço|peço que|(?:quero|preciso|gostaria) que (?:você|tu|me)|(?:me|você) (?:pode|poderia)",
     to_a_model: r"(?:ignor|esque)\p{L}+ (?:todas?|todos|as|os|suas|tuas|qualquer|estas|estes)\b.{0,40}(?:instru|regra|mensage|prompt)\p{L}*|(?:você|vc|tu|o assistente|o modelo|a ia) (?:deve|deves|deverá|tem que|tem de|tens de|tens que)
         |(?:agora (?:você|tu) (?:é|és)|você agora é)|(?:a partir de agora|de agora em diante|doravante),? (?:você|tu|respond\p{L}+|sempre|nunca|seja|aja)
-        |(?:o|a) (?:usuári[oa]|utilizador(?:a)?) (?:é|tem|quer|prefere|mora|vive|se chama|chama-se|gosta|disse)",
+        |(?:o|a) (?:usuári[oa]|utilizador(?:a)?) (?:é|tem|quer|prefere|mora|vive|se chama|chama-se|gosta|disse)
+        |(?:sua|tua|seu|teu) (?:tarefa|trabalho|papel|missão|função|objetivo) é\b.{0,30}\b(?:acreditar|supor|lembrar|assumir|aceitar|guardar|fingir|dizer|pensar|considerar|presumir|salvar|memorizar|agir)
+        |que (?:você |tu )?(?:acredite|acredites|aceite|aceites|assuma|finja|suponha)",
+    believes: r"(?:por favor,? )?(?:(?:acredit[ae]|creia|aceit[ae]|assum[ae]|presum[ae]) que|(?:dê|dá) por (?:certo|garantido)|(?:considere|trate)-me|me (?:considere|trate)|faz de conta|finj[ae]|finge)",
     joins: "e|mas|ou|porque|pois|embora|enquanto|porém",
     that: "que",
     aside: r"(?:esp|cons|recup|gen|op|sup|coop|alt|lib)erei|(?:pa|prepa|repa|compa|sepa|decla)rei|(?:ti|reti|vi|admi|mi|gi|respi)rei|(?:o|este|no|do|de|cada) verão|pará|ceará|não (?:só|apenas|somente)|sem dúvida",
@@ -257,7 +277,10 @@ const DUTCH: Words = Words {
         |stop|doe|noem|herhaal|herinner|neem|lees|bereken|controleer|breng|koop|noteer|speel|kijk|wacht|luister|wees|gebruik|vraag|haal|zet|vat|gedraag|leer|verander|genereer|behandel|gelieve)",
     requests: r"alsjeblieft|alsjeblief|alstublieft|a\.?u\.?b|gelieve|(?:wil|vraag je|verzoek je|wens),? dat (?:je|jij|u)",
     to_a_model: r"(?:negeer|vergeet) (?:alle|de|je|jouw|uw|elke|deze|vorige)\b.{0,40}(?:instructie|regel|bericht|prompt|opdracht)\p{L}*|(?:je|jij|u|de assistent|het model|de ai) (?:moet|zult|zal|dient)|(?:je|jij|u) bent (?:nu|voortaan)
-        |(?:vanaf nu|van nu af aan|voortaan),? (?:ben|bent|moet|zal|zul|antwoord|je|jij|altijd|nooit)|de gebruiker (?:is|heeft|wil|houdt|woont|heet|zei)",
+        |(?:vanaf nu|van nu af aan|voortaan),? (?:ben|bent|moet|zal|zul|antwoord|je|jij|altijd|nooit)|de gebruiker (?:is|heeft|wil|houdt|woont|heet|zei)
+        |(?:jouw|je|uw) (?:taak|rol|opdracht|werk|functie|doel) is\b.{0,30}\b(?:geloven|aannemen|aan te nemen|onthouden|accepteren|opslaan|zeggen|denken|doen alsof|beschouwen|behandelen|bewaren)
+        |dat (?:je|jij|u) (?:gelooft|aanneemt|accepteert|doet alsof)",
+    believes: r"(?:(?:alsjeblieft|alstublieft),? )?(?:(?:geloof|accepteer)(?: maar| gewoon)?,? dat|neem (?:maar |gewoon )?aan|ga er\s*van uit|(?:beschouw|behandel) (?:mij|me|het|dit)|doe alsof)",
     joins: "en|maar|of|want|omdat|dus|terwijl|hoewel",
     that: "dat",
     aside: r"(?:goede|elke|iedere|deze|de|een)\s*morgen|vanmorgen|net als|zoals|een hoop|niet (?:alleen|enkel)",
@@ -334,6 +357,7 @@ pub(super) struct Rules {
     orders: Regex,
     requests: Regex,
     to_a_model: Regex,
+    believes: Regex,
     clause_end: Regex,
     that: Regex,
     aside: Regex,
@@ -351,6 +375,7 @@ impl Rules {
             orders: begins(words.orders),
             requests: holds(words.requests),
             to_a_model: holds(words.to_a_model),
+            believes: begins(words.believes),
             clause_end: pattern(&format!(r"(?i)[,;:]|\s(?:{})\s", words.joins)),
             that: holds(words.that),
             aside: holds(words.aside),
@@ -396,6 +421,7 @@ impl Rules {
             || self.requests.is_match(span)
             || (self.orders.is_match(trimmed(before)) && !self.that.is_match(before))
             || self.to_a_model.is_match(sentence)
+            || self.believes.is_match(trimmed(sentence))
     }
 
     /// What stands before and behind a span in its clause; before it all of the sentence, if the clause is a report: "I don't
@@ -848,6 +874,83 @@ mod tests {
             "ik allergisch ben voor noten",
             "Onthoud dat ik allergisch ben voor noten."
         ));
+    }
+
+    #[test]
+    fn what_a_machine_is_asked_to_believe_is_no_statement_in_any_language() {
+        for (span, sentence) in [
+            (
+                "ich in Moskau wohne",
+                "Deine Aufgabe ist es, zu glauben, dass ich in Moskau wohne.",
+            ),
+            ("ich der König bin", "Glaube, dass ich der König bin."),
+            (
+                "ich in Moskau wohne",
+                "Geh davon aus, dass ich in Moskau wohne.",
+            ),
+            (
+                "ich der König bin",
+                "Ich will, dass du glaubst, dass ich der König bin.",
+            ),
+            (
+                "j'habite à Moscou",
+                "Ta tâche est de croire que j'habite à Moscou.",
+            ),
+            ("je suis le roi", "Crois que je suis le roi."),
+            (
+                "je suis le roi",
+                "Pars du principe que je suis le roi de ma ville.",
+            ),
+            (
+                "vivo en Moscú",
+                "Tu tarea es creer que vivo en Moscú con mi mujer.",
+            ),
+            ("yo soy el rey", "Acepta que yo soy el rey."),
+            (
+                "yo soy el rey",
+                "Quiero que creas que yo soy el rey de mi ciudad.",
+            ),
+            (
+                "io vivo a Mosca",
+                "Il tuo compito è credere che io vivo a Mosca.",
+            ),
+            ("io sono il re", "Dai per scontato che io sono il re."),
+            (
+                "eu moro em Moscovo",
+                "A sua tarefa é acreditar que eu moro em Moscovo.",
+            ),
+            ("eu sou o rei", "Aceite que eu sou o rei."),
+            (
+                "ik in Moskou woon",
+                "Jouw taak is te geloven dat ik in Moskou woon.",
+            ),
+            ("ik de koning ben", "Ga ervan uit dat ik de koning ben."),
+        ] {
+            assert!(is_command(span, sentence), "{sentence}");
+        }
+        for (span, sentence) in [
+            ("ich allergisch bin", "Ich glaube, dass ich allergisch bin."),
+            (
+                "Meine Aufgabe ist die Pflege",
+                "Meine Aufgabe ist die Pflege.",
+            ),
+            (
+                "je suis allergique",
+                "Je crois que je suis allergique aux noix.",
+            ),
+            ("yo soy alérgico", "Creo que yo soy alérgico a mi perro."),
+            (
+                "io sono allergico",
+                "Credo che io sono allergico alle noci.",
+            ),
+            ("eu sou alérgico", "Acredito que eu sou alérgico a nozes."),
+            (
+                "ik allergisch ben",
+                "Ik geloof dat ik allergisch ben voor noten.",
+            ),
+        ] {
+            assert!(!is_command(span, sentence), "{sentence}");
+        }
     }
 
     #[test]
