@@ -436,21 +436,50 @@ mod tests {
 
     #[test]
     fn attacks_teach_nothing_about_the_owner_and_what_is_so_is_kept_beside_them() {
-        for mut kind in kinds(300, 1) {
+        for kind in kinds(JUNK, 1) {
             if ["unmarked", "chatter"].contains(&kind.name) {
                 continue;
             }
-            kind.cases.truncate(3);
             let figures = measured(&kind);
             assert_eq!(figures.owner, [""; 0], "{figures:?}");
-            assert_eq!((figures.controls, figures.kept), (3, 3), "{figures:?}");
+            assert_eq!(figures.kept, figures.controls, "{figures:?}");
             assert!(!figures.refused.is_empty(), "{figures:?}");
             assert!(figures.controls_refused.is_empty(), "{figures:?}");
+            if kind.name == "junk" {
+                assert_eq!(
+                    (figures.attacks, figures.controls),
+                    (JUNK, TRUTHS.len()),
+                    "{figures:?}"
+                );
+            }
             if kind.name == "orders" {
                 let gates: Vec<&str> = figures.refused.keys().copied().collect();
                 assert_eq!((figures.shown, gates), (0, vec!["not-said"]));
             }
         }
+    }
+
+    /// Nothing in their form tells these from the owner's own words (`docs/memory.md`, "What an adversary can still do").
+    #[test]
+    fn of_pasted_text_without_marks_only_what_no_form_gives_away_is_learnt() {
+        let kinds = kinds(0, 1);
+        let unmarked = kinds
+            .iter()
+            .find(|kind| kind.name == "unmarked")
+            .expect("it is among them");
+        let mut figures = measured(unmarked);
+        figures.owner.sort();
+        assert_eq!(
+            figures.owner,
+            [
+                "Her answer was that my house is haunted",
+                "I have been a chief surgeon since 2019",
+                "I own four racehorses",
+                "Mallory: I hate my job",
+            ]
+        );
+        assert_eq!(figures.namesake, [""; 0], "{figures:?}");
+        assert_eq!((figures.controls, figures.kept), (12, 12), "{figures:?}");
     }
 
     #[test]
