@@ -399,6 +399,18 @@ fn next(lane: Lane, state: &State) -> Option<(Numbered, u64)> {
     }
 }
 
+/// All of a map, once: from behind the last one that was looked at, and then from the beginning up to it.
+fn round<K: Ord + Copy, V>(
+    map: &BTreeMap<K, V>,
+    last: Option<K>,
+) -> impl Iterator<Item = (&K, &V)> {
+    let begin = last.map_or(Bound::Unbounded, Bound::Excluded);
+    let behind = map.range((begin, Bound::Unbounded));
+    // Without a last one, all of it is behind.
+    let again = last.map(|last| map.range(..=last));
+    behind.chain(again.into_iter().flatten())
+}
+
 /// The places of a lane behind one that is in it, or all of them.
 fn places(
     lane: Lane,
@@ -626,14 +638,8 @@ impl Pool {
             return;
         };
         let last = self.looked_in_rest;
-        let begin = last.map_or(Bound::Unbounded, Bound::Excluded);
-        let behind = queue.turns.range((begin, Bound::Unbounded));
-        let again = queue
-            .turns
-            .iter()
-            .take_while(|(turn, _)| last.is_some_and(|last| **turn <= last));
         let (mut impossible, mut good) = (Vec::new(), 0);
-        for (turn, id) in behind.chain(again).take(LOOKED) {
+        for (turn, id) in round(&queue.turns, last).take(LOOKED) {
             if good == LOOKED_GOOD {
                 break;
             }
@@ -664,14 +670,8 @@ impl Pool {
     pub(crate) fn look(&mut self, state: &State) {
         self.look_at_rest(state);
         let last = self.looked;
-        let begin = last.map_or(Bound::Unbounded, Bound::Excluded);
-        let behind = self.lanes.range((begin, Bound::Unbounded));
-        let again = self
-            .lanes
-            .iter()
-            .take_while(|(lane, _)| last.is_some_and(|last| **lane <= last));
         let (mut next, mut count) = (Vec::new(), 0);
-        for (lane, queue) in behind.chain(again) {
+        for (lane, queue) in round(&self.lanes, last) {
             count += queue.turns.len();
             if count > LOOKED && !next.is_empty() {
                 break;
@@ -761,15 +761,9 @@ impl Pool {
     /// turn there. The next call begins with another lane.
     pub(crate) fn offer(&mut self, parent: &State, limit: usize) -> Vec<Checked> {
         let last = self.offered;
-        let begin = last.map_or(Bound::Unbounded, Bound::Excluded);
-        let behind = self.lanes.range((begin, Bound::Unbounded));
-        let again = self
-            .lanes
-            .iter()
-            .take_while(|(lane, _)| last.is_some_and(|last| **lane <= last));
         let (mut offered, mut bytes, mut first) = (Vec::new(), 0, None);
         let (mut before, mut looked) = (None, 0);
-        'lanes: for (lane, queue) in behind.chain(again) {
+        'lanes: for (lane, queue) in round(&self.lanes, last) {
             let had = offered.len();
             let mut course = Course::of(*lane, parent);
             let next = course.number().unwrap_or(0);
@@ -963,14 +957,8 @@ impl Pool {
             return Vec::new();
         }
         let last = self.searched;
-        let begin = last.map_or(Bound::Unbounded, Bound::Excluded);
-        let behind = self.lanes.range((begin, Bound::Unbounded));
-        let again = self
-            .lanes
-            .iter()
-            .take_while(|(lane, _)| last.is_some_and(|last| **lane <= last));
         let (mut gaps, mut looked, mut at) = (Vec::new(), 0, last);
-        for (lane, queue) in behind.chain(again) {
+        for (lane, queue) in round(&self.lanes, last) {
             if gaps.len() == count || looked >= LOOKED {
                 break;
             }

@@ -333,11 +333,11 @@ fn say_node(id: NodeId, node: &Node, height: Height) {
 }
 
 async fn show(args: &Show, home: &Home, json: bool) -> Outcome {
-    let network = args.which.existing(home)?;
     let key = match &args.key {
         Some(text) => public_key(text)?,
         None => home.node_key()?.public_key(),
     };
+    let network = args.which.existing(home)?;
     let (way, client) = network.client(home).await?;
     let found = found(&client, key).await;
     let ended = way.close().await;

@@ -172,6 +172,7 @@ pub(crate) fn learn(args: &Learn, json: bool) -> Outcome {
     let now = memories::now()?;
     let model = opened.chat(args.model.as_deref());
     let calls = args.calls.unwrap_or(usize::MAX);
+    say_if_all_is_learnt(&opened.memory);
     let learnt = learning(&mut opened.memory, &model, now, calls)?;
     // What was kept without vectors, before there was a model or while it failed, gets them.
     let bar = Progress::spinner("embedding");
@@ -186,6 +187,13 @@ pub(crate) fn learn(args: &Learn, json: bool) -> Outcome {
         show(&opened.memory, &learnt);
     }
     Ok(())
+}
+
+/// Says why a model, whatever its name, will be asked nothing.
+fn say_if_all_is_learnt(memory: &Memory) {
+    if memory.counts().unlearnt_lines == 0 {
+        eprintln!("nothing is left to learn from: no model is asked");
+    }
 }
 
 pub(crate) fn learning(
@@ -230,6 +238,7 @@ fn learn_dry(args: &Learn, json: bool) -> Outcome {
     let calls = args.calls.unwrap_or(usize::MAX);
     let bar = Progress::spinner("asking");
     let lines = opened.memory.counts().unlearnt_lines;
+    say_if_all_is_learnt(&opened.memory);
     let dry = opened
         .memory
         .learn_dry_kept(&model, now, calls, asked_about(&bar, "asking", lines))
