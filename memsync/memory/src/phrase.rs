@@ -353,7 +353,6 @@ impl Clause {
                 "i" => "they",
                 "me" => "them",
                 "my" => "their",
-                "mine" => "theirs",
                 "myself" => "themselves",
                 "i'd" => "they'd",
                 "am" if is_after_i => "are",
