@@ -88,8 +88,10 @@ pub(crate) fn evidence(bytes: &[u8]) {
 pub(crate) fn genesis(bytes: &[u8]) {
     if let Ok(text) = std::str::from_utf8(bytes) {
         let _ = Description::parse(text);
-        if let Ok(file) = DecisionFile::parse(text) {
-            assert_eq!(DecisionFile::parse(&file.to_toml()).as_ref(), Ok(&file));
+        let chain = chain_of(text);
+        if let Ok(file) = DecisionFile::parse(text, chain) {
+            let read = DecisionFile::parse(&file.to_toml(), chain);
+            assert_eq!(read.as_ref(), Ok(&file));
         }
     }
     if let Some(genesis) = std::str::from_utf8(bytes)
@@ -100,4 +102,11 @@ pub(crate) fn genesis(bytes: &[u8]) {
         assert_eq!(genesis.state().chain(), genesis.chain());
         let _ = (genesis.log_policy(), genesis.state().supply());
     }
+}
+
+/// The chain that a file names, or any.
+fn chain_of(text: &str) -> ChainId {
+    text.split_once("chain = \"")
+        .and_then(|(_, rest)| rest.get(..64)?.parse().ok())
+        .unwrap_or(ChainId::from_bytes([0; 32]))
 }

@@ -18,10 +18,9 @@
 //! signature = "128 hex digits"
 //! ```
 //!
-//! A [`Description`] is what somebody writes by hand: the validators, or those parameters that become others. A file is
-//! read only with signatures that all hold; whether they are of validators is a question to whoever knows who votes.
+//! A [`Description`] is what somebody writes by hand: the validators, or those parameters that become others. What is so of
+//! every file that people sign one after another is in `signed_file.rs`.
 
-use std::fmt;
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
@@ -30,7 +29,10 @@ use tally_receipt::{PublicKey, Signature, SigningKey};
 use crate::genesis::{FileParameters, FileRegistration, FileValidator, GenesisError};
 use crate::id::{ChainId, Decision};
 use crate::params::{Parameters, Registration};
-use crate::transaction::{Change, MAX_SIGNATURES, Request, Transaction};
+use crate::signed_file::{
+    NotAValidator, Signatures, SignedFileError, TooFewSigned, check_format_and_chain, read_toml,
+};
+use crate::transaction::{Change, Request, Transaction};
 use crate::validators::{Validator, ValidatorSet};
 
 /// Bytes of such a file: 256 validators with some addresses each, and their signatures.
@@ -60,82 +62,22 @@ pub struct DecisionFile {
     change: Change,
     /// Where each of the validators is reached, by the order of the set. Not signed.
     addresses: Vec<Vec<SocketAddr>>,
-    /// Ascending by key, each key once.
-    signatures: Vec<(PublicKey, Signature)>,
+    signatures: Signatures,
 }
 
 /// Why a text is no decision, or no description of one. Whoever wrote it must act.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecisionError {
-    /// Too large.
-    #[error("it has {found} bytes, more than {MAX_FILE_BYTES}")]
-    TooLarge {
-        /// How many.
-        found: usize,
-    },
-    /// Not TOML, or not these fields.
-    #[error("it cannot be read: {0}")]
-    Toml(String),
-    /// Of a format this reader does not know.
-    #[error("it has the format {0:?}; this reader knows {FORMAT:?}")]
-    Format(String),
-    /// The chain's name is none.
-    #[error("{0:?} is no chain's name, which has 64 hex digits")]
-    Chain(String),
+    /// Not a file of this kind, or its signatures do not hold.
+    #[error(transparent)]
+    File(#[from] SignedFileError),
     /// Validators or parameters that there cannot be.
     #[error(transparent)]
     Part(#[from] GenesisError),
     /// Nothing to decide, or two things.
     #[error("it must have either [[validators]] or [parameters]: one decision changes one of them")]
     NotOne,
-    /// More signatures than there can be.
-    #[error("{found} signatures are more than {MAX_SIGNATURES}")]
-    TooManySignatures {
-        /// How many.
-        found: usize,
-    },
-    /// A key has signed twice.
-    #[error("the key {0} has signed twice")]
-    SignedTwice(PublicKey),
-    /// A signature is of something else, or damaged.
-    #[error("the signature of {0} does not hold for this decision on this chain")]
-    BadSignature(PublicKey),
-    /// Two files are of two decisions.
-    #[error("these are two decisions, and signatures of one do not count for the other")]
-    Another,
-}
-
-/// A key that has no say. Whoever signs with it must act.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the key {0} is of no validator that votes now, so it has no say in this")]
-pub struct NotAValidator(pub PublicKey);
-
-/// Why a decision cannot be handed in yet: other validators must sign it first.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub struct TooFewSigned {
-    /// How many have.
-    pub found: usize,
-    /// How many must.
-    pub needed: usize,
-    /// Those of whom no signature is there.
-    pub may: Vec<Validator>,
-}
-
-impl fmt::Display for TooFewSigned {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { found, needed, may } = self;
-        write!(
-            formatter,
-            "{found} of the {needed} validators that must sign this have; {} more must, of: ",
-            needed - found
-        )?;
-        for (place, validator) in may.iter().enumerate() {
-            let comma = if place == 0 { "" } else { ", " };
-            write!(formatter, "{comma}{}", validator.name)?;
-        }
-        Ok(())
-    }
 }
 
 #[derive(Deserialize)]
@@ -175,13 +117,6 @@ struct FileSignature {
     signature: String,
 }
 
-fn read_toml<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T, DecisionError> {
-    if text.len() > MAX_FILE_BYTES {
-        return Err(DecisionError::TooLarge { found: text.len() });
-    }
-    toml::from_str(text).map_err(|error| DecisionError::Toml(error.to_string()))
-}
-
 fn in_range(parameters: Parameters) -> Result<Parameters, DecisionError> {
     match parameters.in_range() {
         true => Ok(parameters),
@@ -195,7 +130,7 @@ impl Description {
     /// # Errors
     /// [`DecisionError`].
     pub fn parse(text: &str) -> Result<Self, DecisionError> {
-        let file: DescriptionFile = read_toml(text)?;
+        let file: DescriptionFile = read_toml(text, MAX_FILE_BYTES)?;
         match (file.validators.is_empty(), file.parameters) {
             (false, None) => {
                 let (validators, addresses) = FileValidator::set(file.validators)?;
@@ -244,21 +179,17 @@ impl DecisionFile {
             decision,
             change,
             addresses,
-            signatures: Vec::new(),
+            signatures: Signatures::default(),
         })
     }
 
-    /// Reads a file. All of its signatures hold, or it is refused.
+    /// Reads a file of a chain. All of its signatures hold, or it is refused.
     ///
     /// # Errors
     /// [`DecisionError`].
-    pub fn parse(text: &str) -> Result<Self, DecisionError> {
-        let file: File = read_toml(text)?;
-        if file.format != FORMAT {
-            return Err(DecisionError::Format(file.format));
-        }
-        let chain = file.chain.parse::<ChainId>();
-        let chain = chain.map_err(|_| DecisionError::Chain(file.chain))?;
+    pub fn parse(text: &str, chain: ChainId) -> Result<Self, DecisionError> {
+        let file: File = read_toml(text, MAX_FILE_BYTES)?;
+        check_format_and_chain((file.format, FORMAT), (file.chain, chain))?;
         let (change, addresses) = match (file.validators.is_empty(), file.parameters) {
             (false, None) => {
                 let (validators, addresses) = FileValidator::set(file.validators)?;
@@ -270,30 +201,16 @@ impl DecisionFile {
             ),
             _ => return Err(DecisionError::NotOne),
         };
-        let found = file.signatures.len();
-        if found > MAX_SIGNATURES {
-            return Err(DecisionError::TooManySignatures { found });
-        }
+        let given = file.signatures.iter().map(FileSignature::read);
+        let given: Vec<_> = given.collect::<Result<_, SignedFileError>>()?;
         let mut read = Self {
             chain,
             decision: Decision::new(file.decision),
             change,
             addresses,
-            signatures: Vec::new(),
+            signatures: Signatures::default(),
         };
-        let message = read.request().signed_bytes(chain);
-        for FileSignature { key, signature } in file.signatures {
-            let mut bytes = [0; 64];
-            hex::decode_to_slice(&signature, &mut bytes)
-                .map_err(|_| DecisionError::BadSignature(key))?;
-            let signature = Signature::from_bytes(bytes);
-            if !key.verify(&message, &signature) {
-                return Err(DecisionError::BadSignature(key));
-            }
-            if !read.put(key, signature) {
-                return Err(DecisionError::SignedTwice(key));
-            }
-        }
+        read.signatures = Signatures::check(&read.request().signed_bytes(chain), &given)?;
         Ok(read)
     }
 
@@ -314,6 +231,7 @@ impl DecisionFile {
             validators,
             signatures: self
                 .signatures
+                .as_slice()
                 .iter()
                 .map(|(key, signature)| FileSignature {
                     key: *key,
@@ -350,7 +268,7 @@ impl DecisionFile {
 
     /// Who has signed, ascending.
     pub fn signers(&self) -> impl Iterator<Item = PublicKey> {
-        self.signatures.iter().map(|(key, _)| *key)
+        self.signatures.signers()
     }
 
     /// Signs, and says whether the key had not signed before.
@@ -362,25 +280,21 @@ impl DecisionFile {
         key: &SigningKey,
         validators: &ValidatorSet,
     ) -> Result<bool, NotAValidator> {
-        let public = key.public_key();
-        validators.index_of(&public).ok_or(NotAValidator(public))?;
-        let signature = key.sign(&self.request().signed_bytes(self.chain));
-        Ok(self.put(public, signature))
+        let message = self.request().signed_bytes(self.chain);
+        self.signatures.sign(&message, key, validators, &[])
     }
 
     /// Takes the signatures of a copy that others have signed meanwhile.
     ///
     /// # Errors
-    /// [`DecisionError::Another`] when it is of another decision.
-    pub fn join(&mut self, other: &Self) -> Result<(), DecisionError> {
+    /// [`SignedFileError::Another`] when it is of another decision, [`SignedFileError::TooManySignatures`] when there are too
+    /// many together.
+    pub fn join(&mut self, other: &Self) -> Result<(), SignedFileError> {
         if (self.chain, self.decision, &self.change) != (other.chain, other.decision, &other.change)
         {
-            return Err(DecisionError::Another);
+            return Err(SignedFileError::Another);
         }
-        for (key, signature) in &other.signatures {
-            self.put(*key, *signature);
-        }
-        Ok(())
+        self.signatures.join(&other.signatures)
     }
 
     /// What is handed in, once a quorum of those who vote now has signed. Signatures of others are left out.
@@ -388,26 +302,10 @@ impl DecisionFile {
     /// # Errors
     /// [`TooFewSigned`].
     pub fn transaction(&self, validators: &ValidatorSet) -> Result<Transaction, TooFewSigned> {
-        let signatures: Vec<_> = self
+        self.signatures.check_quorum(validators)?;
+        let signatures = self
             .signatures
-            .iter()
-            .filter(|(key, _)| validators.index_of(key).is_some())
-            .copied()
-            .collect();
-        let (found, needed) = (signatures.len(), validators.quorum());
-        if found < needed {
-            let has_signed = |key| signatures.iter().any(|(signer, _)| *signer == key);
-            return Err(TooFewSigned {
-                found,
-                needed,
-                may: validators
-                    .as_slice()
-                    .iter()
-                    .filter(|validator| !has_signed(validator.vote_key))
-                    .cloned()
-                    .collect(),
-            });
-        }
+            .of_those(|key| validators.index_of(key).is_some());
         Ok(Transaction::new(self.request(), signatures).expect(
             "there are as many signatures as validators at most, each key once, and one at least",
         ))
@@ -427,19 +325,14 @@ impl DecisionFile {
             change: self.change.clone(),
         }
     }
+}
 
-    /// Puts a signature in its place, and says whether the key had none.
-    fn put(&mut self, key: PublicKey, signature: Signature) -> bool {
-        match self
-            .signatures
-            .binary_search_by_key(&key, |(signer, _)| *signer)
-        {
-            Ok(_) => false,
-            Err(place) => {
-                self.signatures.insert(place, (key, signature));
-                true
-            }
-        }
+impl FileSignature {
+    fn read(&self) -> Result<(PublicKey, Signature), SignedFileError> {
+        let mut bytes = [0; 64];
+        hex::decode_to_slice(&self.signature, &mut bytes)
+            .map_err(|_| SignedFileError::BadSignature(self.key))?;
+        Ok((self.key, Signature::from_bytes(bytes)))
     }
 }
 
@@ -529,22 +422,7 @@ fn words_of_parameters(now: Parameters, next: Parameters) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::validators::Name;
-
-    const CHAIN: ChainId = ChainId::from_bytes([7; 32]);
-
-    fn key(number: u8) -> SigningKey {
-        SigningKey::from_seed(&[number; 32])
-    }
-
-    fn set(numbers: impl IntoIterator<Item = u8>) -> ValidatorSet {
-        let validators = numbers.into_iter().map(|number| Validator {
-            vote_key: key(number).public_key(),
-            checkpoint_key: key(number + 100).public_key(),
-            name: Name::new(&format!("v{number}")).unwrap(),
-        });
-        ValidatorSet::new(validators.collect()).unwrap()
-    }
+    use crate::signed_file::fixtures::{CHAIN, OTHER_CHAIN, key, set};
 
     /// The tables of a description.
     fn described(set: &ValidatorSet) -> String {
@@ -577,7 +455,10 @@ mod tests {
         for number in [3, 1] {
             assert_eq!(file.sign(&key(number), &now), Ok(true));
             assert_eq!(file.sign(&key(number), &now), Ok(false), "signed before");
-            assert_eq!(DecisionFile::parse(&file.to_toml()), Ok(file.clone()));
+            assert_eq!(
+                DecisionFile::parse(&file.to_toml(), CHAIN),
+                Ok(file.clone())
+            );
         }
         let few = file.transaction(&now).unwrap_err();
         assert_eq!((few.found, few.needed, few.may.len()), (2, 3, 2));
@@ -619,26 +500,58 @@ mod tests {
         let mut file = change();
         file.sign(&key(1), &now).unwrap();
         let text = file.to_toml();
-        let refused = Err(DecisionError::BadSignature(key(1).public_key()));
-        for (from, to) in [
-            ("decision = 3", "decision = 4"),
-            ("\"v5\"", "\"v6\""),
-            (
-                &CHAIN.to_string()[..],
-                &ChainId::from_bytes([8; 32]).to_string()[..],
-            ),
-        ] {
+        let refused: DecisionError = SignedFileError::BadSignature(key(1).public_key()).into();
+        for (from, to) in [("decision = 3", "decision = 4"), ("\"v5\"", "\"v6\"")] {
             let altered = text.replace(from, to);
             assert_ne!(altered, text, "{from} is not there");
-            assert_eq!(DecisionFile::parse(&altered), refused, "{from}");
+            let read = DecisionFile::parse(&altered, CHAIN);
+            assert_eq!(read, Err(refused.clone()), "{from}");
         }
+        let moved = text.replace(&CHAIN.to_string(), &OTHER_CHAIN.to_string());
+        let read = DecisionFile::parse(&moved, OTHER_CHAIN);
+        assert_eq!(read, Err(refused), "signed for another chain");
         // Where somebody is reached is not signed.
         let moved = text.replace("127.0.0.1:4410", "127.0.0.1:4411");
-        assert!(DecisionFile::parse(&moved).is_ok());
+        assert!(DecisionFile::parse(&moved, CHAIN).is_ok());
         let again = text.rsplit("[[signatures]]").next().unwrap();
         let twice = format!("{text}\n[[signatures]]{again}");
-        let twice = DecisionFile::parse(&twice);
-        assert_eq!(twice, Err(DecisionError::SignedTwice(key(1).public_key())));
+        let refused = SignedFileError::SignedTwice(key(1).public_key());
+        assert_eq!(
+            DecisionFile::parse(&twice, CHAIN),
+            Err(DecisionError::File(refused))
+        );
+    }
+
+    #[test]
+    fn a_file_of_another_format_or_chain_or_too_large_says_so() {
+        let text = change().to_toml();
+        let unknown = text.replace(FORMAT, "tally-decision-v2");
+        let (found, known) = ("tally-decision-v2".to_owned(), FORMAT);
+        let (large, limit) = ("#".repeat(MAX_FILE_BYTES + 1), MAX_FILE_BYTES);
+        let nameless = text.replace(&CHAIN.to_string(), "x");
+        for (text, chain, refused) in [
+            (&unknown, CHAIN, SignedFileError::Format { found, known }),
+            (
+                &text,
+                OTHER_CHAIN,
+                SignedFileError::OtherChain {
+                    found: CHAIN,
+                    expected: OTHER_CHAIN,
+                },
+            ),
+            (&nameless, CHAIN, SignedFileError::Chain("x".to_owned())),
+            (
+                &large,
+                CHAIN,
+                SignedFileError::TooLarge {
+                    found: limit + 1,
+                    limit,
+                },
+            ),
+        ] {
+            let read = DecisionFile::parse(text, chain);
+            assert_eq!(read, Err(DecisionError::File(refused)));
+        }
     }
 
     #[test]
@@ -651,7 +564,7 @@ mod tests {
         one.join(&other).unwrap();
         assert_eq!(one.signers().count(), 2);
         let another = decision("[parameters]\nregistration = \"by-validators\"\n").unwrap();
-        assert_eq!(one.join(&another), Err(DecisionError::Another));
+        assert_eq!(one.join(&another), Err(SignedFileError::Another));
     }
 
     #[test]
@@ -668,7 +581,7 @@ mod tests {
             ..now
         };
         assert_eq!(file.change(), &Change::Parameters(next));
-        assert_eq!(DecisionFile::parse(&file.to_toml()), Ok(file));
+        assert_eq!(DecisionFile::parse(&file.to_toml(), CHAIN), Ok(file));
 
         let both = format!("{text}{}", described(&set([1])));
         for text in ["", &both] {
@@ -677,7 +590,10 @@ mod tests {
         let out_of_range = decision("[parameters]\nblock-bytes = 5\n");
         assert!(matches!(out_of_range, Err(DecisionError::Part(_))));
         let unknown = Description::parse("[parameters]\nprice = 5\n");
-        assert!(matches!(unknown, Err(DecisionError::Toml(_))));
+        assert!(matches!(
+            unknown,
+            Err(DecisionError::File(SignedFileError::Toml(_)))
+        ));
         let twice = described(&set([1])).repeat(2);
         assert!(matches!(decision(&twice), Err(DecisionError::Part(_))));
     }

@@ -30,6 +30,7 @@ mod id;
 mod map;
 mod params;
 mod proof;
+mod signed_file;
 mod state;
 mod transaction;
 mod validators;
@@ -39,7 +40,7 @@ mod wire;
 
 pub use block::{Block, HEADER_BYTES, Header};
 pub use certificate::{Certificate, CertificateError};
-pub use decision::{DecisionError, DecisionFile, Description, NotAValidator, TooFewSigned};
+pub use decision::{DecisionError, DecisionFile, Description};
 pub use evidence::{
     Evidence, MAX_EVIDENCE_BYTES, SimplexFault, code as evidence_code, verify_evidence,
 };
@@ -54,6 +55,7 @@ pub use proof::{
     AssembleError, EpochEnd, Finality, FollowError, MAX_EPOCHS, MAX_PROOF_BYTES, Proof,
     TrustedValidators,
 };
+pub use signed_file::{NotAValidator, SignedFileError, TooFewSigned};
 pub use state::{
     Account, BlockError, Decided, Entry, Executed, FaucetPool, Hold, Node, NodeKey, NotShown,
     Proposed, Refusal, Said, Settled, SnapshotError, State, Subject, TransactionError,

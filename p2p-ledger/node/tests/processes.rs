@@ -301,7 +301,7 @@ async fn decide(net: &Net, client: &Client, next: Description, signers: &[u8]) {
     for number in signers {
         let transaction = file.transaction(&now.validators);
         transaction.expect_err("not all have signed yet");
-        file = DecisionFile::parse(&file.to_toml()).expect("a decision");
+        file = DecisionFile::parse(&file.to_toml(), file.chain()).expect("a decision");
         let key = SigningKey::from_seed(&vote_seed(*number));
         file.sign(&key, &now.validators).expect("it votes");
     }

@@ -4,6 +4,7 @@
 
 mod credits;
 mod decide;
+mod files;
 mod registration;
 mod sending;
 

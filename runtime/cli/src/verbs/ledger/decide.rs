@@ -8,16 +8,16 @@
 //! Who votes now, which parameters count and which number is the next are shown by the chain from genesis on, not said by a
 //! node: whoever signs a later number because somebody lied would have signed what can be used then.
 
-use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::{Args as ClapArgs, Subcommand};
-use tally_ledger::{Change, DecisionFile, Description, Validator};
+use tally_ledger::{Change, DecisionError, DecisionFile, Description, SignedFileError, Validator};
 use tally_node::{Client, Governance};
 use tally_receipt::SigningKey;
 
+use super::files;
 use super::sending::existing_key;
 use crate::failure::{Failure, OrFail, Outcome};
 use crate::home::Home;
@@ -106,7 +106,7 @@ pub(crate) async fn run(verb: Verb, home: &Home, json: bool) -> Outcome {
 
 async fn draft(args: &Draft, home: &Home, json: bool) -> Outcome {
     let network = args.which.existing(home)?;
-    let text = read(&args.description)?;
+    let text = files::read(&args.description)?;
     let description = Description::parse(&text).or_misuse(format_args!(
         "use {} as a description",
         args.description.display()
@@ -132,9 +132,7 @@ async fn draft(args: &Draft, home: &Home, json: bool) -> Outcome {
     if let Some(key) = key {
         add(&mut file, &key, &governance)?;
     }
-    std::fs::File::create_new(&args.out)
-        .and_then(|mut new| new.write_all(file.to_toml().as_bytes()))
-        .or_misuse(format_args!("make {}", args.out.display()))?;
+    files::make(&args.out, &file.to_toml())?;
     report(&args.out, &file, &network, &governance, json);
     Ok(())
 }
@@ -157,10 +155,7 @@ async fn sign(args: &Sign, home: &Home, json: bool) -> Outcome {
     if !add(&mut file, &key, &governance)? && !json {
         eprintln!("this key had signed it already");
     }
-    let draft = args.file.with_extension("draft");
-    std::fs::write(&draft, file.to_toml())
-        .and_then(|()| std::fs::rename(&draft, &args.file))
-        .or_environment(format_args!("write {}", args.file.display()))?;
+    files::replace(&args.file, &file.to_toml())?;
     report(&args.file, &file, &network, &governance, json);
     Ok(())
 }
@@ -248,25 +243,14 @@ async fn governance(network: &Network, home: &Home) -> Result<Governance, Failur
         .map_err(|failure| ended.unwrap_or(failure))
 }
 
-fn read(path: &Path) -> Result<String, Failure> {
-    std::fs::read_to_string(path).or_misuse(format_args!("read {}", path.display()))
-}
-
 /// The decision in a file, which must be of the network's chain.
 fn decision(path: &Path, network: &Network) -> Result<DecisionFile, Failure> {
-    let file = DecisionFile::parse(&read(path)?)
-        .or_misuse(format_args!("use {} as a decision", path.display()))?;
-    let chain = network.genesis.chain();
-    if file.chain() != chain {
-        return Err(Failure::misuse(format_args!(
-            "{} is of the chain {}, and {} begins the chain {chain}",
-            path.display(),
-            file.chain(),
-            network.file.display()
-        ))
-        .advise("name the genesis file of its chain with --network FILE"));
+    match DecisionFile::parse(&files::read(path)?, network.genesis.chain()) {
+        Err(DecisionError::File(SignedFileError::OtherChain { found, .. })) => {
+            Err(files::of_another_chain(path, found, network))
+        }
+        read => read.or_misuse(format_args!("use {} as a decision", path.display())),
     }
-    Ok(file)
 }
 
 /// Signs; whether the key had not before.
@@ -275,12 +259,8 @@ fn add(
     key: &SigningKey,
     governance: &Governance,
 ) -> Result<bool, Failure> {
-    file.sign(key, &governance.validators).map_err(|error| {
-        Failure::no(error).advise(format_args!(
-            "who votes now: {}",
-            names(governance.validators.as_slice())
-        ))
-    })
+    file.sign(key, &governance.validators)
+        .map_err(|error| files::has_no_say(error, governance))
 }
 
 /// Whether the decision can be the next.
@@ -309,11 +289,6 @@ fn counts(file: &DecisionFile, governance: &Governance) -> bool {
         Change::Validators(set) => governance.validators == *set,
         Change::Parameters(parameters) => governance.decided.parameters == *parameters,
     }
-}
-
-fn names(validators: &[Validator]) -> String {
-    let names: Vec<&str> = validators.iter().map(|one| one.name.as_str()).collect();
-    names.join(", ")
 }
 
 /// Where the file says that validators are and genesis does not.
@@ -354,21 +329,21 @@ fn report(
 ) {
     let validators = &governance.validators;
     let words = file.in_words(validators, governance.decided.parameters);
-    let signed: Vec<Validator> = file
+    let signed = file
         .signers()
         .filter_map(|key| validators.index_of(&key))
-        .map(|at| validators.as_slice()[at].clone())
-        .collect();
+        .map(|at| &validators.as_slice()[at]);
+    let signed = files::names(signed);
     let missing = file.transaction(validators).err();
     if json {
-        let may = missing.iter().flat_map(|missing| &missing.may);
+        let may = files::names(missing.iter().flat_map(|missing| &missing.may));
         say!(
             "{}",
             serde_json::json!({
                 "decision": file.decision().get(), "chain": file.chain().to_string(), "changes": words,
-                "signed": signed.iter().map(|one| one.name.as_str()).collect::<Vec<_>>(),
+                "signed": signed,
                 "needed": validators.quorum(),
-                "may_sign": may.map(|one| one.name.as_str()).collect::<Vec<_>>(),
+                "may_sign": may,
             })
         );
         return;
@@ -379,7 +354,7 @@ fn report(
     }
     match signed.is_empty() {
         true => say!("nobody has signed it"),
-        false => say!("signed by {}", names(&signed)),
+        false => say!("signed by {}", signed.join(", ")),
     }
     match missing {
         Some(missing) => say!("{missing}"),
