@@ -8,6 +8,7 @@
 //! * [`Vote`], [`Certificate`]: what validators sign, and the proof that a block is final.
 //! * [`Proof`], [`verify_proof`]: that a receipt was settled, for somebody who is offline.
 //! * [`DecisionFile`]: a decision of the validators, while they sign it.
+//! * [`Voucher`], [`VoucherLine`]: what a payer promises of a hold, and how a payee is handed it.
 //! * [`Evidence`], [`verify_evidence`]: that a validator signed two histories.
 //!
 //! Invariants of the crate:
@@ -36,6 +37,7 @@ mod transaction;
 mod validators;
 mod verify;
 mod vote;
+mod voucher;
 mod wire;
 
 pub use block::{Block, HEADER_BYTES, Header};
@@ -62,11 +64,12 @@ pub use state::{
 };
 pub use transaction::{
     Change, CheckError, Checked, MAX_RECEIPTS_IN_SETTLEMENT, MAX_SIGNATURES, MAX_TRANSACTION_BYTES,
-    Request, Roles, Settlement, Terms, Transaction, Voucher,
+    Request, Roles, Settlement, Terms, Transaction,
 };
 pub use validators::{
     InvalidName, InvalidValidators, MAX_VALIDATORS, Name, Validator, ValidatorSet,
 };
 pub use verify::{Shown, Trust, code, cosigner_name, policy_text, verify_proof};
 pub use vote::{Proposal, Round, Vote, consensus_namespace};
+pub use voucher::{Voucher, VoucherError, VoucherLine, WorthlessVoucher};
 pub use wire::DecodeError;

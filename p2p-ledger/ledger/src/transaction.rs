@@ -26,6 +26,7 @@ use crate::id::{
 };
 use crate::params::Parameters;
 use crate::validators::{MAX_VALIDATORS, ValidatorSet};
+use crate::voucher::Voucher;
 use crate::wire::{DecodeError, Reader, Write};
 
 /// Receipts in one settlement.
@@ -203,42 +204,6 @@ pub enum Change {
     Validators(ValidatorSet),
     /// The parameters from the next block on.
     Parameters(Parameters),
-}
-
-/// A payer's promise: of this hold, the payee may have this much altogether. The latest one replaces those before, so
-/// that a payee redeems many small payments at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Voucher {
-    /// How much altogether, from the hold's beginning.
-    pub total: Credits,
-    /// The payer's, over [`Voucher::message`].
-    pub signature: Signature,
-}
-
-impl Voucher {
-    /// The bytes a payer signs: `"tally-ledger-voucher-v1\n" || chain id || hold id || total`.
-    pub fn message(chain: ChainId, hold: HoldId, total: Credits) -> Vec<u8> {
-        let mut bytes = b"tally-ledger-voucher-v1\n".to_vec();
-        bytes.put(chain.as_bytes());
-        bytes.put(hold.as_bytes());
-        bytes.put_u64(total.get());
-        bytes
-    }
-
-    /// Signs a promise.
-    pub fn sign(chain: ChainId, hold: HoldId, total: Credits, payer: &SigningKey) -> Self {
-        Self {
-            total,
-            signature: payer.sign(&Self::message(chain, hold, total)),
-        }
-    }
-
-    /// Whether it is the payer's.
-    pub fn holds(&self, chain: ChainId, hold: HoldId, payer: AccountId) -> bool {
-        payer
-            .key()
-            .verify(&Self::message(chain, hold, self.total), &self.signature)
-    }
 }
 
 impl HoldId {

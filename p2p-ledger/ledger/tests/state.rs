@@ -168,15 +168,15 @@ fn a_payee_redeems_what_vouchers_grant_and_the_payer_gets_the_rest() {
     assert!(refused(&chain, &first).is_done_already());
     assert_eq!(
         refused(&chain, &redeem(&chain, id, 1, 2, 501, false)),
-        TransactionError::BeyondHold {
+        TransactionError::Voucher(WorthlessVoucher::BeyondHold {
             total: Credits::new(501),
             amount: Credits::new(500)
-        }
+        })
     );
     // A voucher of somebody else, and a payee of somebody else.
     assert_eq!(
         refused(&chain, &redeem(&chain, id, 3, 2, 300, false)),
-        TransactionError::BadVoucher
+        TransactionError::Voucher(WorthlessVoucher::BadSignature)
     );
     assert_eq!(
         refused(&chain, &redeem(&chain, id, 1, 3, 300, false)),

@@ -1086,6 +1086,12 @@ fn what_is_reserved_is_redeemed_by_vouchers_once_and_the_rest_comes_back() {
     redeem(&["--key", &payer])
         .exits(1)
         .says("the payee of hold");
+    let text = machine.file("text", "to be paid: 60");
+    let text = text.to_str().expect("UTF-8");
+    machine
+        .tally(["ledger", "redeem", text, "--key", &payee])
+        .exits(2)
+        .says("a voucher begins with \"tally-voucher-v1\"");
     redeem(&["--key", &payee]).ok().says("60 credits paid out");
     assert_eq!(balance(&machine, &payee_key), 60);
     redeem(&["--key", &payee]).ok().says("done already");

@@ -13,8 +13,9 @@ use crate::id::{
 };
 use crate::map::Map;
 use crate::params::Registration;
-use crate::transaction::{Change, Checked, Request, Settlement, Terms, Voucher};
+use crate::transaction::{Change, Checked, Request, Settlement, Terms};
 use crate::validators::ValidatorSet;
+use crate::voucher::{Voucher, WorthlessVoucher};
 
 /// Why a transaction cannot be done on a state. Its sender is to act, except where said.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -65,17 +66,9 @@ pub enum TransactionError {
     /// There is no such hold, or it ended.
     #[error("there is no hold {0}: it never was, or it ended")]
     NoHold(HoldId),
-    /// The voucher is not the payer's.
-    #[error("the voucher was not signed by the payer for this hold and amount")]
-    BadVoucher,
-    /// More than was set aside.
-    #[error("the voucher grants {total} of a hold of {amount}")]
-    BeyondHold {
-        /// What the voucher grants.
-        total: Credits,
-        /// What was set aside.
-        amount: Credits,
-    },
+    /// The voucher is not the payer's, or grants more than was set aside.
+    #[error(transparent)]
+    Voucher(#[from] WorthlessVoucher),
     /// As much was paid out already.
     #[error("{redeemed} were paid out already, so this pays nothing")]
     Redeemed {
@@ -320,20 +313,10 @@ impl Draft {
     ) -> Result<(), TransactionError> {
         let mut hold = *records::hold(&self.records, id).ok_or(TransactionError::NoHold(id))?;
         signed_by(signers, &[hold.payee.key()])?;
-        let mut paid = Credits::ZERO;
-        if let Some(voucher) = voucher {
-            if voucher.total > hold.amount {
-                return Err(TransactionError::BeyondHold {
-                    total: voucher.total,
-                    amount: hold.amount,
-                });
-            }
-            if !voucher.holds(self.chain, id, hold.payer) {
-                return Err(TransactionError::BadVoucher);
-            }
-            // An older voucher than the last one pays nothing, and takes nothing back.
-            paid = voucher.total.minus(hold.redeemed).unwrap_or_default();
-        }
+        let paid = match voucher {
+            Some(voucher) => voucher.pays(self.chain, id, &hold)?,
+            None => Credits::ZERO,
+        };
         if paid == Credits::ZERO && !close {
             return Err(TransactionError::Redeemed {
                 redeemed: hold.redeemed,

@@ -21,11 +21,12 @@ use std::path::{Path, PathBuf};
 use clap::Args as ClapArgs;
 use tally_ledger::{
     Account, AccountId, AccountNonce, ChainId, Credits, Height, Hold, HoldId, Request, Transaction,
-    Voucher,
+    Voucher, VoucherError, VoucherLine, WorthlessVoucher,
 };
 use tally_node::Client;
-use tally_receipt::{Signature, SigningKey};
+use tally_receipt::SigningKey;
 
+use super::files;
 use super::sending::{ASK, Sending, hand_in, public_key, signed};
 use crate::failure::{Failure, OrFail, Outcome};
 use crate::home::Home;
@@ -507,49 +508,18 @@ pub(super) async fn reserve(args: &Reserve, home: &Home, json: bool) -> Outcome 
     Ok(())
 }
 
-const VOUCHER: &str = "tally-voucher-v1";
-
-/// A voucher as it is handed over: `tally-voucher-v1 CHAIN HOLD TOTAL SIGNATURE`, one line.
-fn written(chain: ChainId, hold: HoldId, voucher: &Voucher) -> String {
-    format!(
-        "{VOUCHER} {chain} {hold} {} {}",
-        voucher.total,
-        hex::encode(voucher.signature.as_bytes())
-    )
-}
-
-fn read_voucher(path: &Path, chain: ChainId) -> Result<(HoldId, Voucher), Failure> {
-    let text = std::fs::read_to_string(path).or_misuse(format_args!("read {}", path.display()))?;
-    let words: Vec<&str> = text.split_whitespace().collect();
-    let no_voucher = || {
-        Failure::misuse(format_args!("{} is no voucher", path.display()))
-            .advise("the payer makes one: tally ledger voucher HOLD TOTAL --out FILE")
-    };
-    let [VOUCHER, of, hold, total, signature] = words[..] else {
-        return Err(no_voucher());
-    };
-    let mut bytes = [0; 64];
-    let is_signature = hex::decode_to_slice(signature, &mut bytes).is_ok();
-    let (Ok(of), Ok(hold), Ok(total), true) = (
-        of.parse::<ChainId>(),
-        hold.parse::<HoldId>(),
-        total.parse::<u64>(),
-        is_signature,
-    ) else {
-        return Err(no_voucher());
-    };
-    if of != chain {
-        return Err(Failure::misuse(format_args!(
-            "{} is of the chain {of}, and this is the chain {chain}",
-            path.display()
-        ))
-        .advise("name the genesis file of its chain with --network FILE"));
+/// The voucher in a file, which must be of the network's chain.
+fn read_voucher(path: &Path, network: &Network) -> Result<VoucherLine, Failure> {
+    match VoucherLine::parse(&files::read(path)?, network.genesis.chain()) {
+        Err(VoucherError::OtherChain { found, .. }) => {
+            Err(files::of_another_chain(path, found, network))
+        }
+        read => read
+            .or_misuse(format_args!("use {} as a voucher", path.display()))
+            .map_err(|failure| {
+                failure.advise("the payer makes one: tally ledger voucher HOLD TOTAL --out FILE")
+            }),
     }
-    let voucher = Voucher {
-        total: Credits::new(total),
-        signature: Signature::from_bytes(bytes),
-    };
-    Ok((hold, voucher))
 }
 
 /// A hold that there is, and at which height.
@@ -577,12 +547,13 @@ fn is_of(key: &SigningKey, account: AccountId, role: &str, id: HoldId) -> Outcom
     }
 }
 
-fn beyond(total: Credits, hold: &Hold) -> Failure {
-    Failure::no(format_args!(
-        "the voucher grants {total} of a hold of {}",
-        hold.amount
-    ))
-    .advise("a voucher's number is the total from the hold's beginning; more than the hold takes another `reserve`")
+fn worthless(error: WorthlessVoucher) -> Failure {
+    Failure::no(error).advise(match error {
+        WorthlessVoucher::BeyondHold { .. } => {
+            "a voucher's number is the total from the hold's beginning; more than the hold takes another `reserve`"
+        }
+        _ => "ask the payer for another one",
+    })
 }
 
 pub(super) async fn voucher(args: &Grant, home: &Home, json: bool) -> Outcome {
@@ -593,15 +564,12 @@ pub(super) async fn voucher(args: &Grant, home: &Home, json: bool) -> Outcome {
     let ended = way.close().await;
     let (_, hold) = held.map_err(|failure| ended.unwrap_or(failure))?;
     is_of(&key, hold.payer, "payer", args.hold)?;
-    if args.total > hold.amount {
-        return Err(beyond(args.total, &hold));
-    }
     let chain = network.genesis.chain();
-    let line = written(
-        chain,
-        args.hold,
-        &Voucher::sign(chain, args.hold, args.total, &key),
-    );
+    let line = VoucherLine::sign(chain, args.hold, args.total, &key);
+    // Else the payee alone would be told.
+    line.voucher
+        .pays(chain, args.hold, &hold)
+        .map_err(worthless)?;
     if let Some(out) = &args.out {
         std::fs::write(out, format!("{line}\n"))
             .or_environment(format_args!("write {}", out.display()))?;
@@ -610,7 +578,7 @@ pub(super) async fn voucher(args: &Grant, home: &Home, json: bool) -> Outcome {
         (_, true) => say!(
             "{}",
             serde_json::json!({
-                "hold": args.hold.to_string(), "total": args.total.get(), "voucher": line, "out": args.out,
+                "hold": args.hold.to_string(), "total": args.total.get(), "voucher": line.to_string(), "out": args.out,
             })
         ),
         (Some(out), false) => {
@@ -682,16 +650,7 @@ async fn redeemed(
     is_of(key, hold.payee, "payee", id)?;
     let mut paid = Credits::ZERO;
     if let Some(voucher) = voucher {
-        if voucher.total > hold.amount {
-            return Err(beyond(voucher.total, &hold));
-        }
-        if !voucher.holds(chain, id, hold.payer) {
-            return Err(Failure::no(
-                "the voucher was not signed by the payer for this hold and amount",
-            )
-            .advise("ask the payer for another one"));
-        }
-        paid = voucher.total.minus(hold.redeemed).unwrap_or_default();
+        paid = voucher.pays(chain, id, &hold).map_err(worthless)?;
         if paid == Credits::ZERO && !close {
             return Ok(Changed::earlier(None, height));
         }
@@ -719,8 +678,8 @@ pub(super) async fn redeem(args: &Redeem, home: &Home, json: bool) -> Outcome {
     let key = args.sending.key(home)?;
     let (id, voucher) = match (&args.voucher, args.hold) {
         (Some(file), _) => {
-            let (id, voucher) = read_voucher(file, network.genesis.chain())?;
-            (id, Some(voucher))
+            let line = read_voucher(file, &network)?;
+            (line.hold, Some(line.voucher))
         }
         (None, Some(id)) => (id, None),
         (None, None) => unreachable!("clap requires one"),
@@ -899,22 +858,6 @@ mod tests {
         ] {
             assert!(amount(no).is_err(), "{no}");
         }
-    }
-
-    #[test]
-    fn a_voucher_comes_back_as_it_was_written_and_of_another_chain_not_at_all() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("voucher");
-        let key = SigningKey::from_seed(&[1; 32]);
-        let chain = ChainId::from_bytes([2; 32]);
-        let payer = AccountId::new(key.public_key());
-        let hold = HoldId::of(payer, AccountNonce::ZERO);
-        let voucher = Voucher::sign(chain, hold, Credits::new(5), &key);
-        std::fs::write(&file, written(chain, hold, &voucher)).unwrap();
-        assert_eq!(read_voucher(&file, chain).unwrap(), (hold, voucher));
-        assert!(read_voucher(&file, ChainId::from_bytes([3; 32])).is_err());
-        std::fs::write(&file, "tally-voucher-v1 of nothing").unwrap();
-        assert!(read_voucher(&file, chain).is_err());
     }
 
     #[test]
