@@ -8,6 +8,7 @@
 //! * [`Vote`], [`Certificate`]: what validators sign, and the proof that a block is final.
 //! * [`Proof`], [`verify_proof`]: that a receipt was settled, for somebody who is offline.
 //! * [`DecisionFile`]: a decision of the validators, while they sign it.
+//! * [`RegistrationFile`]: a node's registration, while they sign that.
 //! * [`Voucher`], [`VoucherLine`]: what a payer promises of a hold, and how a payee is handed it.
 //! * [`Evidence`], [`verify_evidence`]: that a validator signed two histories.
 //!
@@ -31,6 +32,7 @@ mod id;
 mod map;
 mod params;
 mod proof;
+mod registration;
 mod signed_file;
 mod state;
 mod transaction;
@@ -57,6 +59,7 @@ pub use proof::{
     AssembleError, EpochEnd, Finality, FollowError, MAX_EPOCHS, MAX_PROOF_BYTES, Proof,
     TrustedValidators,
 };
+pub use registration::{RegistrationError, RegistrationFile};
 pub use signed_file::{NotAValidator, SignedFileError, TooFewSigned};
 pub use state::{
     Account, BlockError, Decided, Entry, Executed, FaucetPool, Hold, Node, NodeKey, NotShown,

@@ -227,7 +227,7 @@ impl Signatures {
     }
 
     /// Puts a signature in its place, and says whether the key had none.
-    fn put(&mut self, key: PublicKey, signature: Signature) -> bool {
+    pub(crate) fn put(&mut self, key: PublicKey, signature: Signature) -> bool {
         match self.place(&key) {
             Ok(_) => false,
             Err(place) => {
