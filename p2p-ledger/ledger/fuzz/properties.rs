@@ -83,17 +83,43 @@ pub(crate) fn evidence(bytes: &[u8]) {
     assert!(!verify_evidence(bytes, &NOBODY).is_verified());
 }
 
-/// A genesis that is read is read the same when it is written back, and begins a state; so is a decision's file, whose
-/// signatures hold.
-pub(crate) fn genesis(bytes: &[u8]) {
-    if let Ok(text) = std::str::from_utf8(bytes) {
-        let _ = Description::parse(text);
-        let chain = chain_of(text);
-        if let Ok(file) = DecisionFile::parse(text, chain) {
-            let read = DecisionFile::parse(&file.to_toml(), chain);
-            assert_eq!(read.as_ref(), Ok(&file));
-        }
+/// What people hand to one another (decisions, registrations, vouchers) is read the same when it is written back. The chain is
+/// the one that the text names.
+pub(crate) fn handed(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    let _ = Description::parse(text);
+    let chain = chain_of(text);
+    if let Ok(file) = DecisionFile::parse(text, chain) {
+        let read = DecisionFile::parse(&file.to_toml(), chain);
+        assert_eq!(read.as_ref(), Ok(&file));
     }
+    if let Ok(file) = RegistrationFile::parse(text, chain) {
+        let read = RegistrationFile::parse(&file.to_toml(), chain);
+        assert_eq!(read.as_ref(), Ok(&file));
+    }
+    if let Ok(line) = VoucherLine::parse(text, chain) {
+        let written = line.to_string();
+        assert!(text.split_whitespace().eq(written.split(' ')));
+        assert_eq!(VoucherLine::parse(&written, chain), Ok(line));
+    }
+}
+
+/// The chain that a file or a line names, or any.
+fn chain_of(text: &str) -> ChainId {
+    let in_file = text.split_once("chain = \"");
+    let named = match in_file {
+        Some((_, rest)) => rest.get(..64),
+        None => text.split_whitespace().nth(1),
+    };
+    named
+        .and_then(|name| name.parse().ok())
+        .unwrap_or(ChainId::from_bytes([0; 32]))
+}
+
+/// A genesis that is read is read the same when it is written back, and begins a state.
+pub(crate) fn genesis(bytes: &[u8]) {
     if let Some(genesis) = std::str::from_utf8(bytes)
         .ok()
         .and_then(|text| Genesis::parse(text).ok())
@@ -102,11 +128,4 @@ pub(crate) fn genesis(bytes: &[u8]) {
         assert_eq!(genesis.state().chain(), genesis.chain());
         let _ = (genesis.log_policy(), genesis.state().supply());
     }
-}
-
-/// The chain that a file names, or any.
-fn chain_of(text: &str) -> ChainId {
-    text.split_once("chain = \"")
-        .and_then(|(_, rest)| rest.get(..64)?.parse().ok())
-        .unwrap_or(ChainId::from_bytes([0; 32]))
 }

@@ -74,7 +74,7 @@ static SAMPLES: LazyLock<Vec<Sample>> = LazyLock::new(|| {
             transaction.transaction().to_bytes(),
         ));
     }
-    // Last: TOML has many spellings, so its bytes are no format of ours.
+    // Last: TOML and white space have many spellings, so their bytes are no format of ours.
     let description = Description::parse("[parameters]\nblock-bytes = 4194304\n").unwrap();
     let next = chain.state.next_decision();
     let mut decision =
@@ -84,13 +84,25 @@ static SAMPLES: LazyLock<Vec<Sample>> = LazyLock::new(|| {
             .sign(&keys.vote, chain.state.next_validators())
             .unwrap();
     }
-    samples.push((properties::genesis, decision.to_toml().into_bytes()));
+    let mut registration = RegistrationFile::new(chain.id(), &key(1), &key(2), terms());
+    registration
+        .sign(&chain.validators[0].vote, chain.state.next_validators())
+        .unwrap();
+    let voucher = VoucherLine::sign(
+        chain.id(),
+        HoldId::of(account(1), AccountNonce::ZERO),
+        Credits::new(5),
+        &key(1),
+    );
+    samples.push((properties::handed, decision.to_toml().into_bytes()));
+    samples.push((properties::handed, registration.to_toml().into_bytes()));
+    samples.push((properties::handed, voucher.to_string().into_bytes()));
     samples.push((properties::genesis, chain.genesis.to_toml().into_bytes()));
     samples
 });
 
-/// How many of the samples, from the last one back, are TOML.
-const TOML: usize = 2;
+/// How many of the samples, from the last one back, are texts.
+const TEXTS: usize = 4;
 
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(500) })]
@@ -121,10 +133,40 @@ fn the_samples_are_good() {
     }
 }
 
+#[test]
+fn no_altered_byte_makes_another_registration_or_voucher() {
+    let chain = Chain::new(4);
+    let file = RegistrationFile::new(chain.id(), &key(1), &key(2), terms());
+    let line = VoucherLine::sign(
+        chain.id(),
+        HoldId::of(account(1), AccountNonce::ZERO),
+        Credits::new(5),
+        &key(1),
+    );
+    let altered = |text: String| {
+        (0..text.len()).filter_map(move |place| {
+            let mut bytes = text.clone().into_bytes();
+            bytes[place] ^= 1;
+            String::from_utf8(bytes).ok()
+        })
+    };
+    for text in altered(file.to_toml()) {
+        if let Ok(read) = RegistrationFile::parse(&text, chain.id()) {
+            assert_eq!(read, file, "{text}");
+        }
+    }
+    for text in altered(line.to_string()) {
+        if let Ok(read) = VoucherLine::parse(&text, chain.id()) {
+            let holds = read.voucher.holds(read.chain, read.hold, account(1));
+            assert!(!holds || read == line, "{text}");
+        }
+    }
+}
+
 /// A hash of each encoding. A change here is a change of the format, and a decision.
 #[test]
 fn encodings_are_what_they_were() {
-    let samples = &SAMPLES[..SAMPLES.len() - TOML];
+    let samples = &SAMPLES[..SAMPLES.len() - TEXTS];
     let found: Vec<String> = samples
         .iter()
         .map(|(_, bytes)| tally_receipt::Digest::of(bytes).to_string())
