@@ -6,22 +6,19 @@
 //! then:                       terms, rotate, retire: each is the node's next revision
 //! ```
 //!
-//! The file of a registration has the transaction itself, in hex, with the signatures so far; it is read only if all of them hold.
-//!
 //! Revision, key and terms come from the chain, shown from genesis on. A command that is repeated finds that it is so already.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::{Args as ClapArgs, Subcommand, ValueEnum};
-use serde::{Deserialize, Serialize};
 use tally_ledger::{
-    AccountId, ChainId, Checked, Credits, Height, Node, NodeId, NodeKey, Registration, Request,
-    Roles, Terms, Transaction, Validator, ValidatorSet,
+    ChainId, Credits, Height, Node, NodeId, NodeKey, Registration, RegistrationError,
+    RegistrationFile, Request, Roles, SignedFileError, Terms, Validator,
 };
 use tally_node::{Client, Governance};
-use tally_receipt::{Digest, Label, PublicKey, Signature, SigningKey};
+use tally_receipt::{Digest, Label, PublicKey, SigningKey};
 
+use super::files;
 use super::sending::{ASK, Sending, existing_key, hand_in, public_key, signed};
 use crate::failure::{Failure, OrFail, Outcome};
 use crate::home::{self, Home};
@@ -539,166 +536,56 @@ async fn rotate(args: &Rotate, home: &Home, json: bool) -> Outcome {
     Ok(())
 }
 
-/// A registration on its way, as it is written.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Written {
-    format: String,
-    chain: String,
-    transaction: String,
+/// The registration in a file, which must be of the network's chain.
+fn registration(path: &Path, network: &Network) -> Result<RegistrationFile, Failure> {
+    match RegistrationFile::parse(&files::read(path)?, network.genesis.chain()) {
+        Err(RegistrationError::File(SignedFileError::OtherChain { found, .. })) => {
+            Err(files::of_another_chain(path, found, network))
+        }
+        read => read.or_misuse(format_args!("use {} as a registration", path.display())),
+    }
 }
 
-const FORMAT: &str = "tally-registration-v1";
-
-/// A registration and the signatures so far, which all hold.
-struct Wanted {
-    owner: AccountId,
-    node: NodeId,
-    terms: Terms,
-    transaction: Transaction,
-}
-
-impl Wanted {
-    fn of(transaction: Transaction) -> Option<Self> {
-        match transaction.request() {
-            Request::Register { owner, node, terms } => Some(Self {
-                owner: *owner,
-                node: *node,
-                terms: terms.clone(),
-                transaction,
-            }),
-            _ => None,
-        }
-    }
-
-    /// The registration in a file, which must be of the network's chain.
-    fn read(path: &Path, network: &Network) -> Result<Self, Failure> {
-        let text =
-            std::fs::read_to_string(path).or_misuse(format_args!("read {}", path.display()))?;
-        let doing = format!("use {} as a registration", path.display());
-        let written: Written = toml::from_str(&text).or_misuse(&doing)?;
-        let no = |reason: &str| Failure::misuse(format_args!("cannot {doing}: {reason}"));
-        if written.format != FORMAT {
-            return Err(no("it is of another format"));
-        }
-        let of: ChainId = written.chain.parse().or_misuse(&doing)?;
-        let chain = network.genesis.chain();
-        if of != chain {
-            return Err(Failure::misuse(format_args!(
-                "{} is of the chain {of}, and {} begins the chain {chain}",
-                path.display(),
-                network.file.display()
-            ))
-            .advise("name the genesis file of its chain with --network FILE"));
-        }
-        let bytes = hex::decode(&written.transaction).or_misuse(&doing)?;
-        let transaction = Transaction::from_bytes(&bytes).or_misuse(&doing)?;
-        let checked = Checked::check(transaction, chain).or_misuse(&doing)?;
-        Self::of(checked.transaction().clone()).ok_or_else(|| no("it asks for something else"))
-    }
-
-    fn to_toml(&self, chain: ChainId) -> String {
-        let written = Written {
-            format: FORMAT.to_owned(),
-            chain: chain.to_string(),
-            transaction: hex::encode(self.transaction.as_bytes()),
-        };
-        toml::to_string(&written).expect("texts can be written as TOML")
-    }
-
-    /// The same with more signatures, or fewer.
-    fn with(&self, mut signatures: Vec<(PublicKey, Signature)>) -> Result<Self, Failure> {
-        signatures.sort_by_key(|(key, _)| *key);
-        signatures.dedup_by_key(|(key, _)| *key);
-        let transaction = Transaction::new(self.transaction.request().clone(), signatures)
-            .or_misuse("put the signatures together")?;
-        Ok(Self {
-            owner: self.owner,
-            node: self.node,
-            terms: self.terms.clone(),
-            transaction,
-        })
-    }
-
-    fn is_own(&self, key: &PublicKey) -> bool {
-        *key == self.owner.key() || *key == self.node.key()
-    }
-
-    /// The names of those who vote now and have signed, and of those who have not.
-    fn signed<'a>(&self, validators: &'a ValidatorSet) -> (Vec<&'a str>, Vec<&'a str>) {
-        let (signed, others): (Vec<_>, Vec<_>) = validators
-            .as_slice()
-            .iter()
-            .partition(|one| self.transaction.signers().any(|key| key == one.vote_key));
-        let names =
-            |all: Vec<&'a Validator>| all.into_iter().map(|one| one.name.as_str()).collect();
-        (names(signed), names(others))
-    }
-
-    /// With the signatures that count by the rule of now, and no other, which would have it refused.
-    fn counting(&self, governance: &Governance) -> Result<Self, Failure> {
-        let validators = &governance.validators;
-        let by_validators =
-            governance.decided.parameters.registration == Registration::ByValidators;
-        let found = self.signed(validators).0.len();
-        let needed = validators.quorum();
-        if by_validators && found < needed {
-            return Err(Failure::no(format_args!(
-                "{found} of the {needed} validators that must sign this have; others may: {}",
-                self.signed(validators).1.join(", ")
-            ))
-            .advise("each of them adds a signature with `tally ledger node admit`"));
-        }
-        let signatures = self.transaction.signatures().iter();
-        self.with(
-            signatures
-                .filter(|(key, _)| {
-                    self.is_own(key) || by_validators && validators.index_of(key).is_some()
-                })
-                .copied()
-                .collect(),
-        )
-    }
-
-    fn report(&self, path: &Path, governance: &Governance, json: bool) {
-        let validators = &governance.validators;
-        let (signed, others) = self.signed(validators);
-        let needed = match governance.decided.parameters.registration {
+/// Says what is asked, and who has signed.
+fn report_request(path: &Path, file: &RegistrationFile, governance: &Governance, json: bool) {
+    let validators = &governance.validators;
+    let rule = governance.decided.parameters.registration;
+    let (signed, others): (Vec<&Validator>, Vec<&Validator>) = validators
+        .as_slice()
+        .iter()
+        .partition(|one| file.signers().any(|key| key == one.vote_key));
+    let (signed, others) = (files::names(signed), files::names(others));
+    if json {
+        let needed = match rule {
             Registration::Open => 0,
             Registration::ByValidators => validators.quorum(),
         };
-        if json {
-            say!(
-                "{}",
-                serde_json::json!({
-                    "node": self.node.to_string(), "owner": self.owner.to_string(), "terms": terms_in_words(&self.terms),
-                    "file": path, "signed": signed, "needed": needed, "may_sign": others,
-                })
-            );
-            return;
-        }
-        say!("a registration of node {}", self.node);
-        if self.owner.key() != self.node.key() {
-            say!("  its owner: {}", self.owner);
-        }
-        for line in terms_in_words(&self.terms) {
-            say!("  {line}");
-        }
-        match signed.is_empty() {
-            true => say!("no validator has signed it"),
-            false => say!("signed by {}", signed.join(", ")),
-        }
-        match signed.len() < needed {
-            true => say!(
-                "{} of the {needed} validators that must sign this have; others may: {}",
-                signed.len(),
-                others.join(", ")
-            ),
-            false => say!(
-                "enough have signed: tally ledger node submit {}",
-                path.display()
-            ),
-        }
+        say!(
+            "{}",
+            serde_json::json!({
+                "node": file.node().to_string(), "owner": file.owner().to_string(), "terms": terms_in_words(file.terms()),
+                "file": path, "signed": signed, "needed": needed, "may_sign": others,
+            })
+        );
+        return;
+    }
+    say!("a registration of node {}", file.node());
+    if file.owner().key() != file.node().key() {
+        say!("  its owner: {}", file.owner());
+    }
+    for line in terms_in_words(file.terms()) {
+        say!("  {line}");
+    }
+    match signed.is_empty() {
+        true => say!("no validator has signed it"),
+        false => say!("signed by {}", signed.join(", ")),
+    }
+    match file.transaction(validators, rule) {
+        Err(missing) => say!("{missing}"),
+        Ok(_) => say!(
+            "enough have signed: tally ledger node submit {}",
+            path.display()
+        ),
     }
 }
 
@@ -719,14 +606,22 @@ async fn is_registered(client: &Client, node: NodeId) -> Result<Option<Found>, F
     }
 }
 
-/// Hands a registration in that has all signatures.
+/// Hands a registration in that has all the signatures that it needs.
 async fn hand_in_registration(
     client: &Client,
-    wanted: &Wanted,
+    file: &RegistrationFile,
+    governance: &Governance,
     no_wait: bool,
 ) -> Result<Changed, Failure> {
-    let after = hand_in(client, &wanted.transaction, no_wait, async || {
-        let (height, node) = client.shown_node(wanted.node).await?;
+    let rule = governance.decided.parameters.registration;
+    let transaction = file
+        .transaction(&governance.validators, rule)
+        .map_err(|error| {
+            Failure::no(error)
+                .advise("each of them adds a signature with `tally ledger node admit`")
+        })?;
+    let after = hand_in(client, &transaction, no_wait, async || {
+        let (height, node) = client.shown_node(file.node()).await?;
         Ok(node.map(|node| (node, height)))
     })
     .await?;
@@ -749,14 +644,8 @@ async fn register(args: &Register, home: &Home, json: bool) -> Outcome {
         price: Credits::ZERO,
     })?;
     let owner = owner.as_ref().unwrap_or(&key);
-    let node = NodeId::new(key.public_key());
-    let request = Request::Register {
-        owner: AccountId::new(owner.public_key()),
-        node,
-        terms,
-    };
-    let chain = network.genesis.chain();
-    let wanted = Wanted::of(signed(request, chain, &[owner, &key])).expect("it asks for that");
+    let file = RegistrationFile::new(network.genesis.chain(), owner, &key, terms);
+    let node = file.node();
     let (way, client) = network.client(home).await?;
     let done = async {
         if let Some(found) = is_registered(&client, node).await? {
@@ -764,10 +653,8 @@ async fn register(args: &Register, home: &Home, json: bool) -> Outcome {
         }
         let governance = client.governance().await.or_environment(WHO)?;
         if let Some(out) = &args.out {
-            std::fs::File::create_new(out)
-                .and_then(|mut new| new.write_all(wanted.to_toml(chain).as_bytes()))
-                .or_misuse(format_args!("make {}", out.display()))?;
-            wanted.report(out, &governance, json);
+            files::make(out, &file.to_toml())?;
+            report_request(out, &file, &governance, json);
             return Ok(None);
         }
         if governance.decided.parameters.registration == Registration::ByValidators {
@@ -778,7 +665,7 @@ async fn register(args: &Register, home: &Home, json: bool) -> Outcome {
                 "make a request that they sign: tally ledger node register --out FILE; `docs/node.md` tells the rest",
             ));
         }
-        hand_in_registration(&client, &wanted, args.sending.no_wait)
+        hand_in_registration(&client, &file, &governance, args.sending.no_wait)
             .await
             .map(Some)
     }
@@ -792,38 +679,20 @@ async fn register(args: &Register, home: &Home, json: bool) -> Outcome {
 
 async fn admit(args: &Admit, home: &Home, json: bool) -> Outcome {
     let network = args.which.existing(home)?;
-    let wanted = Wanted::read(&args.file, &network)?;
+    let mut file = registration(&args.file, &network)?;
     let key = existing_key(&node::key_file(args.key.as_deref(), home)?)?;
     let (way, client) = network.client(home).await?;
     let governance = client.governance().await.or_environment(WHO);
     let ended = way.close().await;
     let governance = governance.map_err(|failure| ended.unwrap_or(failure))?;
-    let public = key.public_key();
-    if governance.validators.index_of(&public).is_none() {
-        let names: Vec<&str> = governance
-            .validators
-            .as_slice()
-            .iter()
-            .map(|one| one.name.as_str())
-            .collect();
-        return Err(Failure::no(format_args!(
-            "{public} does not vote now, and has no say in this"
-        ))
-        .advise(format_args!("who votes now: {}", names.join(", "))));
-    }
-    if wanted.transaction.signers().any(|signer| signer == public) && !json {
+    let is_new = file
+        .sign(&key, &governance.validators)
+        .map_err(|error| files::has_no_say(error, &governance))?;
+    if !is_new && !json {
         eprintln!("this key had signed it already");
     }
-    let chain = network.genesis.chain();
-    let message = wanted.transaction.request().signed_bytes(chain);
-    let mut signatures = wanted.transaction.signatures().to_vec();
-    signatures.push((public, key.sign(&message)));
-    let wanted = wanted.with(signatures)?;
-    let draft = args.file.with_extension("draft");
-    std::fs::write(&draft, wanted.to_toml(chain))
-        .and_then(|()| std::fs::rename(&draft, &args.file))
-        .or_environment(format_args!("write {}", args.file.display()))?;
-    wanted.report(&args.file, &governance, json);
+    files::replace(&args.file, &file.to_toml())?;
+    report_request(&args.file, &file, &governance, json);
     Ok(())
 }
 
@@ -831,36 +700,23 @@ async fn submit(args: &Submit, home: &Home, json: bool) -> Outcome {
     let network = args.which.existing(home)?;
     let mut all = args.files.iter();
     let first = all.next().expect("clap requires one");
-    let mut wanted = Wanted::read(first, &network)?;
+    let mut file = registration(first, &network)?;
     for path in all {
-        let copy = Wanted::read(path, &network)?;
-        if copy.transaction.request() != wanted.transaction.request() {
-            return Err(Failure::misuse(format_args!(
-                "{} and {} ask for different things",
-                first.display(),
-                path.display()
-            )));
-        }
-        let signatures = [
-            wanted.transaction.signatures(),
-            copy.transaction.signatures(),
-        ]
-        .concat();
-        wanted = wanted.with(signatures)?;
+        file.join(&registration(path, &network)?)
+            .or_misuse(format_args!("add the signatures of {}", path.display()))?;
     }
     let (way, client) = network.client(home).await?;
     let done = async {
-        if let Some(found) = is_registered(&client, wanted.node).await? {
+        if let Some(found) = is_registered(&client, file.node()).await? {
             return Ok(Changed::Already(found.node, found.height));
         }
         let governance = client.governance().await.or_environment(WHO)?;
-        let wanted = wanted.counting(&governance)?;
-        hand_in_registration(&client, &wanted, false).await
+        hand_in_registration(&client, &file, &governance, false).await
     }
     .await;
     let ended = way.close().await;
     let changed = done.map_err(|failure| ended.unwrap_or(failure))?;
-    report(wanted.node, &changed, json);
+    report(file.node(), &changed, json);
     Ok(())
 }
 
