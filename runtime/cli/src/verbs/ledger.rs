@@ -5,8 +5,10 @@
 mod credits;
 mod decide;
 mod files;
+mod registered;
 mod registration;
 mod sending;
+mod terms;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -777,7 +779,7 @@ async fn account(args: &Account, home: &Home, json: bool) -> Outcome {
     let answered = async {
         let account = client.shown_account(AccountId::new(key)).await;
         let account = account.or_environment(sending::ASK)?;
-        Ok::<_, Failure>((account, registration::found(&client, key).await?))
+        Ok::<_, Failure>((account, registered::found(&client, key).await?))
     }
     .await;
     let ended = endpoint.close().await;

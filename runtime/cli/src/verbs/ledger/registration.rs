@@ -10,20 +10,21 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::{Args as ClapArgs, Subcommand, ValueEnum};
+use clap::{Args as ClapArgs, Subcommand};
 use tally_ledger::{
-    ChainId, Credits, Height, Node, NodeId, NodeKey, Registration, RegistrationError,
-    RegistrationFile, Request, Roles, SignedFileError, Terms, Validator,
+    Credits, NodeId, Registration, RegistrationError, RegistrationFile, Roles, SignedFileError,
+    Terms, Validator,
 };
 use tally_node::{Client, Governance};
-use tally_receipt::{Digest, Label, PublicKey, SigningKey};
 
 use super::files;
-use super::sending::{ASK, Sending, existing_key, hand_in, public_key, signed};
+use super::registered::{self, Changed, Found, found, report};
+use super::sending::{Sending, existing_key, hand_in};
+use super::terms::{Described, terms_in_words};
 use crate::failure::{Failure, OrFail, Outcome};
-use crate::home::{self, Home};
+use crate::home::Home;
 use crate::network::{Network, Which};
-use crate::ui::{grouped, say};
+use crate::ui::say;
 use crate::verbs::node;
 
 /// What to do with a node's registration.
@@ -33,7 +34,7 @@ pub(crate) enum Verb {
     #[command(
         after_help = "Examples:\n  tally ledger node show\n  tally ledger node show 3b6a27bc…    by any key that it has or had"
     )]
-    Show(Show),
+    Show(registered::Show),
     /// Register a node. The first settlement does it unasked where anybody may; where validators decide, they sign a file.
     #[command(
         after_help = "Examples:\n  tally ledger node register --roles inference,data --price 3\n  tally ledger node register --out node.toml    for the validators, where they decide\n\n\
@@ -53,24 +54,16 @@ pub(crate) enum Verb {
     #[command(
         after_help = "Examples:\n  tally ledger node terms --endpoint https://node.example --price 3\n  tally ledger node terms --evidence quote.bin --roles inference,run"
     )]
-    Terms(TermsArgs),
+    Terms(registered::TermsArgs),
     /// Give a node another key, which alone signs for it from then on.
     #[command(
         after_help = "Example:\n  tally ledger node rotate --key-file new.key\n\n\
             This machine's own key is not exchanged by it: what else the key is used for is said afterwards."
     )]
-    Rotate(Rotate),
+    Rotate(registered::Rotate),
     /// End a node: it settles nothing any more, until `terms --roles` gives it a role again.
     #[command(after_help = "Example:\n  tally ledger node retire")]
-    Retire(Retire),
-}
-
-#[derive(ClapArgs)]
-pub(crate) struct Show {
-    /// A key that it has or had, 64 hex digits; else this machine's.
-    key: Option<String>,
-    #[command(flatten)]
-    which: Which,
+    Retire(registered::Retire),
 }
 
 #[derive(ClapArgs)]
@@ -107,433 +100,16 @@ pub(crate) struct Submit {
     which: Which,
 }
 
-#[derive(ClapArgs)]
-pub(crate) struct TermsArgs {
-    #[command(flatten)]
-    described: Described,
-    #[command(flatten)]
-    sending: Sending,
-}
-
-#[derive(ClapArgs)]
-pub(crate) struct Rotate {
-    /// The file of the new key. It is made if there is none, for this user alone to read.
-    #[arg(long, value_name = "FILE")]
-    key_file: PathBuf,
-    #[command(flatten)]
-    sending: Sending,
-}
-
-#[derive(ClapArgs)]
-pub(crate) struct Retire {
-    #[command(flatten)]
-    sending: Sending,
-}
-
-/// What a node does, as far as it is said.
-#[derive(ClapArgs)]
-struct Described {
-    /// What it does, with commas between.
-    #[arg(long, value_delimiter = ',', value_name = "ROLE")]
-    roles: Vec<Role>,
-    /// Where it is reached: up to 200 printable ASCII characters.
-    #[arg(long, value_name = "TEXT", conflicts_with = "no_endpoint")]
-    endpoint: Option<Label>,
-    /// Say no more where it is reached.
-    #[arg(long)]
-    no_endpoint: bool,
-    /// Credits that it asks for a thousand tokens.
-    #[arg(long, value_name = "CREDITS")]
-    price: Option<u64>,
-    /// Evidence about it, such as a quote of its hardware. Its digest alone goes to the ledger.
-    #[arg(long, value_name = "FILE", conflicts_with = "no_evidence")]
-    evidence: Option<PathBuf>,
-    /// Name no evidence any more.
-    #[arg(long)]
-    no_evidence: bool,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Role {
-    /// Answers requests to models.
-    Inference,
-    /// Attests data.
-    Data,
-    /// Keeps blobs.
-    Storage,
-    /// Runs agents.
-    Run,
-}
-
-impl Role {
-    const fn roles(self) -> Roles {
-        match self {
-            Self::Inference => Roles::INFERENCE,
-            Self::Data => Roles::DATA,
-            Self::Storage => Roles::STORAGE,
-            Self::Run => Roles::RUN,
-        }
-    }
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Inference => "inference",
-            Self::Data => "data",
-            Self::Storage => "storage",
-            Self::Run => "run",
-        }
-    }
-}
-
-fn role_names(roles: Roles) -> Vec<&'static str> {
-    Role::value_variants()
-        .iter()
-        .filter(|role| roles.has(role.roles()))
-        .map(|role| role.name())
-        .collect()
-}
-
-impl Described {
-    fn is_nothing(&self) -> bool {
-        self.roles.is_empty()
-            && self.endpoint.is_none()
-            && !self.no_endpoint
-            && self.price.is_none()
-            && self.evidence.is_none()
-            && !self.no_evidence
-    }
-
-    /// The terms with what is said.
-    fn of(&self, before: &Terms) -> Result<Terms, Failure> {
-        let mut terms = before.clone();
-        if !self.roles.is_empty() {
-            terms.roles = self
-                .roles
-                .iter()
-                .fold(Roles::NONE, |all, role| all.with(role.roles()));
-        }
-        if self.no_endpoint {
-            terms.endpoint = None;
-        }
-        if let Some(endpoint) = &self.endpoint {
-            terms.endpoint = Some(endpoint.clone());
-        }
-        if let Some(price) = self.price {
-            terms.price = Credits::new(price);
-        }
-        if self.no_evidence {
-            terms.evidence = None;
-        }
-        if let Some(file) = &self.evidence {
-            let bytes = std::fs::read(file).or_misuse(format_args!("read {}", file.display()))?;
-            terms.evidence = Some(Digest::of(&bytes));
-        }
-        Ok(terms)
-    }
-}
-
-/// A node that a key leads to.
-pub(super) struct Found {
-    height: Height,
-    id: NodeId,
-    of: NodeKey,
-    pub(super) node: Node,
-}
-
 pub(super) async fn run(verb: Verb, home: &Home, json: bool) -> Outcome {
     match verb {
-        Verb::Show(args) => show(&args, home, json).await,
+        Verb::Show(args) => registered::show(&args, home, json).await,
         Verb::Register(args) => register(&args, home, json).await,
         Verb::Admit(args) => admit(&args, home, json).await,
         Verb::Submit(args) => submit(&args, home, json).await,
-        Verb::Terms(args) => terms(&args, home, json).await,
-        Verb::Rotate(args) => rotate(&args, home, json).await,
-        Verb::Retire(args) => retire(&args, home, json).await,
+        Verb::Terms(args) => registered::terms(&args, home, json).await,
+        Verb::Rotate(args) => registered::rotate(&args, home, json).await,
+        Verb::Retire(args) => registered::retire(&args, home, json).await,
     }
-}
-
-/// The node that has or had a key, if one does.
-pub(super) async fn found(client: &Client, key: PublicKey) -> Result<Option<Found>, Failure> {
-    let (_, of) = client.shown_node_key(key).await.or_environment(ASK)?;
-    let Some(of) = of else {
-        return Ok(None);
-    };
-    let (height, node) = client.shown_node(of.node).await.or_environment(ASK)?;
-    let node = node.ok_or_else(|| {
-        Failure::environment(format_args!(
-            "cannot {ASK}: one validator shows the key of node {}, and another one an older state without it",
-            of.node
-        ))
-        .advise("ask again")
-    })?;
-    Ok(Some(Found {
-        height,
-        id: of.node,
-        of,
-        node,
-    }))
-}
-
-fn unknown(key: PublicKey) -> Failure {
-    Failure::no(format_args!("no node has or had the key {key}"))
-        .advise("`tally ledger node register` registers one; another key is named by --key FILE")
-}
-
-fn in_json(id: NodeId, node: &Node, height: Height) -> serde_json::Value {
-    serde_json::json!({
-        "node": id.to_string(), "key": node.key.to_string(), "owner": node.owner.to_string(),
-        "revision": node.revision.get(), "settled": node.settled.get(), "registered": node.registered.get(),
-        "roles": role_names(node.terms.roles), "price": node.terms.price.get(),
-        "endpoint": node.terms.endpoint.as_ref().map(Label::as_str),
-        "evidence": node.terms.evidence.map(|digest| digest.to_string()),
-        "height": height.get(),
-    })
-}
-
-/// What a node does, for a person.
-fn terms_in_words(terms: &Terms) -> Vec<String> {
-    let roles = role_names(terms.roles);
-    let mut words = vec![match roles.is_empty() {
-        true => "retired: no role".to_owned(),
-        false => format!("roles: {}", roles.join(", ")),
-    }];
-    words.push(format!(
-        "price: {} credits for a thousand tokens",
-        grouped(terms.price.get())
-    ));
-    if let Some(endpoint) = &terms.endpoint {
-        words.push(format!("endpoint: {endpoint}"));
-    }
-    if let Some(evidence) = &terms.evidence {
-        words.push(format!("digest of its evidence: {evidence}"));
-    }
-    words
-}
-
-fn say_node(id: NodeId, node: &Node, height: Height) {
-    say!("node {id}, as the chain shows at height {height}");
-    if node.key != id.key() {
-        say!("  its key now: {}", node.key);
-    }
-    if node.owner.key() != id.key() {
-        say!("  its owner: {}", node.owner);
-    }
-    for line in terms_in_words(&node.terms) {
-        say!("  {line}");
-    }
-    say!(
-        "  revision {}, {} receipts settled, registered at block {}",
-        node.revision,
-        grouped(node.settled.get()),
-        node.registered
-    );
-}
-
-async fn show(args: &Show, home: &Home, json: bool) -> Outcome {
-    let key = match &args.key {
-        Some(text) => public_key(text)?,
-        None => home.node_key()?.public_key(),
-    };
-    let network = args.which.existing(home)?;
-    let (way, client) = network.client(home).await?;
-    let found = found(&client, key).await;
-    let ended = way.close().await;
-    let found = found.map_err(|failure| ended.unwrap_or(failure))?;
-    let found = found.ok_or_else(|| unknown(key))?;
-    if json {
-        let mut said = in_json(found.id, &found.node, found.height);
-        said["asked"] = serde_json::json!({
-            "key": key.to_string(), "from": found.of.from.get(), "until": found.of.until.map(Height::get),
-        });
-        say!("{said}");
-        return Ok(());
-    }
-    say_node(found.id, &found.node, found.height);
-    match found.of.until {
-        Some(until) => say!(
-            "  {key} was its key from block {} to before block {until}",
-            found.of.from
-        ),
-        None => say!("  {key} is its key since block {}", found.of.from),
-    }
-    Ok(())
-}
-
-/// What became of a change.
-enum Changed {
-    Already(Node, Height),
-    Counts(Node, Height),
-    HandedIn,
-}
-
-/// Makes terms and key of a node what they are to be, by its next revision.
-async fn change(
-    client: &Client,
-    chain: ChainId,
-    found: &Found,
-    signer: &SigningKey,
-    new: Option<&SigningKey>,
-    terms: Terms,
-    no_wait: bool,
-) -> Result<Changed, Failure> {
-    let node = &found.node;
-    let key = new.unwrap_or(signer).public_key();
-    if node.key == key && node.terms == terms {
-        return Ok(Changed::Already(node.clone(), found.height));
-    }
-    if let Some(until) = found.of.until {
-        return Err(Failure::no(format_args!(
-            "{} was the key of node {} until block {until}; its key is {} now",
-            signer.public_key(),
-            found.id,
-            node.key
-        ))
-        .advise("sign with that one: --key FILE"));
-    }
-    if key != node.key {
-        let (_, taken) = client.shown_node_key(key).await.or_environment(ASK)?;
-        if taken.is_some() {
-            return Err(
-                Failure::no(format_args!("the key {key} is or was a node's"))
-                    .advise("name a file that is not there yet, and a new key is made"),
-            );
-        }
-    }
-    let revision = node.revision.next();
-    let request = Request::Update {
-        node: found.id,
-        revision,
-        key,
-        terms: terms.clone(),
-    };
-    let keys: Vec<&SigningKey> = std::iter::once(signer).chain(new).collect();
-    let transaction = signed(request, chain, &keys);
-    let after = hand_in(client, &transaction, no_wait, async || {
-        let (height, node) = client.shown_node(found.id).await?;
-        Ok(node
-            .filter(|node| node.revision >= revision)
-            .map(|node| (node, height)))
-    })
-    .await?;
-    match after {
-        None => Ok(Changed::HandedIn),
-        Some((node, height)) if node.key == key && node.terms == terms => {
-            Ok(Changed::Counts(node, height))
-        }
-        Some((node, _)) => Err(Failure::no(format_args!(
-            "the node's revision is {}, and it is something else: another change came before this one, or after it",
-            node.revision
-        ))
-        .advise("`tally ledger node show` says how it is; repeat the command if it should not be so")),
-    }
-}
-
-/// Says how a node is after a change.
-fn report(id: NodeId, changed: &Changed, json: bool) {
-    let (node, height, is_earlier) = match changed {
-        Changed::Already(node, height) => (node, *height, true),
-        Changed::Counts(node, height) => (node, *height, false),
-        Changed::HandedIn => {
-            match json {
-                true => say!(
-                    "{}",
-                    serde_json::json!({ "node": id.to_string(), "counts": false })
-                ),
-                false => say!("handed in; `tally ledger node show` shows when it counts"),
-            }
-            return;
-        }
-    };
-    if json {
-        let mut said = in_json(id, node, height);
-        said["counts"] = true.into();
-        said["earlier"] = is_earlier.into();
-        say!("{said}");
-        return;
-    }
-    if is_earlier {
-        eprintln!("it is so already");
-    }
-    say_node(id, node, height);
-}
-
-/// Changes the node that a key is of.
-async fn update(
-    sending: &Sending,
-    home: &Home,
-    new: Option<&SigningKey>,
-    terms: impl FnOnce(&Terms) -> Result<Terms, Failure>,
-) -> Result<(NodeId, Changed), Failure> {
-    let network = sending.which.existing(home)?;
-    let signer = sending.key(home)?;
-    let (way, client) = network.client(home).await?;
-    let changed = async {
-        let found = found(&client, signer.public_key())
-            .await?
-            .ok_or_else(|| unknown(signer.public_key()))?;
-        let terms = terms(&found.node.terms)?;
-        let chain = network.genesis.chain();
-        let changed = change(&client, chain, &found, &signer, new, terms, sending.no_wait).await?;
-        Ok::<_, Failure>((found.id, changed))
-    }
-    .await;
-    let ended = way.close().await;
-    changed.map_err(|failure| ended.unwrap_or(failure))
-}
-
-async fn terms(args: &TermsArgs, home: &Home, json: bool) -> Outcome {
-    if args.described.is_nothing() {
-        return Err(
-            Failure::misuse("there is nothing to change").advise("name what becomes other: --help")
-        );
-    }
-    let (id, changed) = update(&args.sending, home, None, |before| {
-        args.described.of(before)
-    })
-    .await?;
-    report(id, &changed, json);
-    Ok(())
-}
-
-async fn retire(args: &Retire, home: &Home, json: bool) -> Outcome {
-    let (id, changed) = update(&args.sending, home, None, |before| {
-        Ok(Terms {
-            roles: Roles::NONE,
-            ..before.clone()
-        })
-    })
-    .await?;
-    report(id, &changed, json);
-    Ok(())
-}
-
-async fn rotate(args: &Rotate, home: &Home, json: bool) -> Outcome {
-    let old = args.sending.key(home)?.public_key();
-    let seed = home::seed_or_new(&args.key_file)?;
-    let new = SigningKey::from_seed(&seed);
-    if new.public_key() == old {
-        return Err(Failure::misuse(format_args!(
-            "{} has the key that the node is to lose",
-            args.key_file.display()
-        ))
-        .advise("name a file that is not there yet, and a new key is made"));
-    }
-    let (id, changed) =
-        update(&args.sending, home, Some(&new), |before| Ok(before.clone())).await?;
-    report(id, &changed, json);
-    if json || matches!(changed, Changed::HandedIn) {
-        return Ok(());
-    }
-    let file = args.key_file.display();
-    eprintln!(
-        "what else must change:\n  \
-         whatever settles for this node signs with {file} from now on: this machine's own key is keys/node.key of its data directory, which is not exchanged here, and \
-         whatever else it is used for (vaults, receipts) changes with it\n  \
-         receipts that were signed with {old} stay as good as they were; policies that are to believe new ones name {} too\n  \
-         credits stay in the account {old}, which has its key for ever: keep it, or transfer them",
-        new.public_key()
-    );
-    Ok(())
 }
 
 /// The registration in a file, which must be of the network's chain.
@@ -718,40 +294,4 @@ async fn submit(args: &Submit, home: &Home, json: bool) -> Outcome {
     let changed = done.map_err(|failure| ended.unwrap_or(failure))?;
     report(file.node(), &changed, json);
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_not_said_of_a_node_stays() {
-        let nothing = Described {
-            roles: Vec::new(),
-            endpoint: None,
-            no_endpoint: false,
-            price: None,
-            evidence: None,
-            no_evidence: false,
-        };
-        let before = Terms {
-            roles: Roles::INFERENCE.with(Roles::RUN),
-            evidence: Some(Digest::of(b"quote")),
-            endpoint: Some(Label::new("there").unwrap()),
-            price: Credits::new(3),
-        };
-        assert!(nothing.is_nothing());
-        assert_eq!(nothing.of(&before).unwrap(), before);
-        let some = Described {
-            roles: vec![Role::Data, Role::Storage],
-            no_endpoint: true,
-            price: Some(0),
-            ..nothing
-        };
-        assert!(!some.is_nothing());
-        let after = some.of(&before).unwrap();
-        assert_eq!(role_names(after.roles), ["data", "storage"]);
-        assert_eq!((after.endpoint, after.price), (None, Credits::ZERO));
-        assert_eq!(after.evidence, before.evidence);
-    }
 }
