@@ -5,9 +5,11 @@
 mod credits;
 mod decide;
 mod files;
+mod holds;
 mod registered;
 mod registration;
 mod sending;
+mod spending;
 mod terms;
 
 use std::collections::BTreeMap;
@@ -113,15 +115,15 @@ pub(crate) enum Verb {
     #[command(
         after_help = "Example:\n  tally ledger voucher 9f86d081… 250 --out for-alice.voucher"
     )]
-    Voucher(credits::Grant),
+    Voucher(holds::Grant),
     /// Be paid what a voucher grants, beyond what was paid before.
     #[command(
         after_help = "Examples:\n  tally ledger redeem for-alice.voucher\n  tally ledger redeem for-alice.voucher --close    the rest goes back to the payer\n  tally ledger redeem --hold 9f86d081… --close"
     )]
-    Redeem(credits::Redeem),
+    Redeem(holds::Redeem),
     /// Take back what is left of a hold that has expired.
     #[command(after_help = "Example:\n  tally ledger release 9f86d081…")]
-    Release(credits::Release),
+    Release(holds::Release),
     /// Take what the chain gives to every account that asks, once.
     #[command(after_help = "Example:\n  tally ledger claim")]
     Claim(credits::Claim),
@@ -242,9 +244,9 @@ pub(crate) fn run(verb: Verb, json: bool) -> Outcome {
         Verb::Node(verb) => crate::runtime()?.block_on(registration::run(verb, &home, json)),
         Verb::Transfer(args) => crate::runtime()?.block_on(credits::transfer(&args, &home, json)),
         Verb::Reserve(args) => crate::runtime()?.block_on(credits::reserve(&args, &home, json)),
-        Verb::Voucher(args) => crate::runtime()?.block_on(credits::voucher(&args, &home, json)),
-        Verb::Redeem(args) => crate::runtime()?.block_on(credits::redeem(&args, &home, json)),
-        Verb::Release(args) => crate::runtime()?.block_on(credits::release(&args, &home, json)),
+        Verb::Voucher(args) => crate::runtime()?.block_on(holds::voucher(&args, &home, json)),
+        Verb::Redeem(args) => crate::runtime()?.block_on(holds::redeem(&args, &home, json)),
+        Verb::Release(args) => crate::runtime()?.block_on(holds::release(&args, &home, json)),
         Verb::Claim(args) => crate::runtime()?.block_on(credits::claim(&args, &home, json)),
         Verb::Decide(verb) => crate::runtime()?.block_on(decide::run(verb, &home, json)),
         Verb::Policy(args) => policy(&args, &home, json),
