@@ -8,7 +8,7 @@
 //!   CHAIN.trusted     who validates, as far as this machine was shown (`trusted`)
 //!   outbox/           receipts that wait to be settled (`tally_node::Outbox`), one folder for each chain; CHAIN.trouble beside it
 //!                     says why settling in the background failed the last time, and goes once nothing waits
-//!   spending/         what accounts spent last from here, until it counts (`verbs/ledger/credits`), one file for each chain and account
+//!   spending/         what accounts spent last from here, until it counts (`verbs/ledger/spending`), one file for each chain and account
 //!   own/              the ledger of this machine alone, where none is named (`own`)
 //! ```
 //!

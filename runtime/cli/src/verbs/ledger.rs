@@ -6,9 +6,11 @@ mod credits;
 mod decide;
 mod files;
 mod holds;
+mod proving;
 mod registered;
 mod registration;
 mod sending;
+mod shown;
 mod spending;
 mod terms;
 
@@ -18,12 +20,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::{Args as ClapArgs, Subcommand};
-use tally_ledger::AccountId;
-use tally_node::{
-    AskError, Client, ClientError, Form, Outbox, Record, RefusedCode, SetAside, SettleError,
-};
-use tally_receipt::{Digest, PublicKey, Receipt, SigningKey};
+use tally_node::{Client, Form, Outbox, Record, SetAside, SettleError};
+use tally_receipt::{Digest, Receipt, SigningKey};
 
+use self::proving::{Prove, prove};
+use self::shown::{Account, PolicyOf, TrustedOf, account, policy, trusted};
 use crate::explorer::{self, Verifier};
 use crate::failure::{Failure, OrFail, Outcome};
 use crate::home::Home;
@@ -158,47 +159,6 @@ pub(crate) struct Settle {
     /// Begin when stdin ends, say nothing, and nothing of a network that is not there: for whoever starts this beside a run.
     #[arg(long, hide = true)]
     background: bool,
-    #[command(flatten)]
-    which: Which,
-}
-
-#[derive(ClapArgs)]
-pub(crate) struct Prove {
-    /// The receipt: its file, or its digest.
-    receipt: String,
-    /// Where the proof goes; else beside the receipt, or to DIGEST.proof.
-    #[arg(long, value_name = "FILE")]
-    out: Option<PathBuf>,
-    /// A proof by a checkpoint that a quorum has cosigned, which tools for C2SP logs read; it comes about a second later than
-    /// one by finality.
-    #[arg(long)]
-    cosigned: bool,
-    /// Wait so many seconds for the receipt to become final.
-    #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(0..=20))]
-    wait: u64,
-    #[command(flatten)]
-    which: Which,
-}
-
-#[derive(ClapArgs)]
-pub(crate) struct PolicyOf {
-    #[command(flatten)]
-    which: Which,
-}
-
-#[derive(ClapArgs)]
-pub(crate) struct Account {
-    /// A public key, 64 hex digits; else this machine's.
-    key: Option<String>,
-    #[command(flatten)]
-    which: Which,
-}
-
-#[derive(ClapArgs)]
-pub(crate) struct TrustedOf {
-    /// Write them to this file.
-    #[arg(long, value_name = "FILE")]
-    out: Option<PathBuf>,
     #[command(flatten)]
     which: Which,
 }
@@ -639,48 +599,6 @@ fn reasons(refused: &[SetAside]) -> BTreeMap<&str, u64> {
     reasons
 }
 
-async fn prove(args: &Prove, home: &Home, json: bool) -> Outcome {
-    let network = args.which.get(home)?;
-    let (digest, beside) = match args.receipt.parse::<Digest>() {
-        Ok(digest) => (digest, PathBuf::from(format!("{digest}.proof"))),
-        Err(_) => {
-            let path = Path::new(&args.receipt);
-            (receipt(path)?.0, path.with_extension("proof"))
-        }
-    };
-    let out = args.out.clone().unwrap_or(beside);
-    let (endpoint, client) = network.client(home).await?;
-    let wait = Duration::from_secs(args.wait);
-    let proof = match args.cosigned {
-        true => client.prove_cosigned(digest, wait).await,
-        false => client.prove(digest, wait).await,
-    };
-    let ended = endpoint.close().await;
-    let proof = proof.map_err(|error| match &error {
-        ClientError::Nobody(AskError::Refused(refused)) if refused.code == RefusedCode::NotYet => {
-            Failure::no(&error).advise("`tally ledger submit` settles a receipt")
-        }
-        _ => ended.unwrap_or_else(|| Failure::environment(&error)),
-    })?;
-    std::fs::write(&out, &proof).or_environment(format_args!("write {}", out.display()))?;
-    if json {
-        say!(
-            "{}",
-            serde_json::json!({
-                "receipt": digest.to_string(), "proof": out, "bytes": proof.len(), "own": network.own.is_some(),
-            })
-        );
-    } else {
-        say!("{}: {} bytes", out.display(), grouped(proof.len() as u64));
-        eprintln!(
-            "check it offline: tally verify {} --genesis {}",
-            out.display(),
-            network.file.display()
-        );
-    }
-    Ok(())
-}
-
 async fn explore(args: &ExplorerArgs, home: &Home, json: bool) -> Outcome {
     let network = args.which.get(home)?;
     let mut evidence = args.evidence.clone();
@@ -702,112 +620,4 @@ async fn explore(args: &ExplorerArgs, home: &Home, json: bool) -> Outcome {
         .serve(node::interrupted())
         .await
         .or_environment("serve")
-}
-
-fn policy(args: &PolicyOf, home: &Home, json: bool) -> Outcome {
-    let policy = args.which.existing(home)?.genesis.log_policy_text();
-    if json {
-        say!("{}", serde_json::json!({ "policy": policy }));
-    } else {
-        say!("{}", policy.trim_end());
-    }
-    Ok(())
-}
-
-async fn trusted(args: &TrustedOf, home: &Home, json: bool) -> Outcome {
-    let network = args.which.get(home)?;
-    let (endpoint, client) = network.client(home).await?;
-    let trusted = client.trusted().await;
-    let ended = endpoint.close().await;
-    let trusted = trusted
-        .or_environment("learn from the network who validates")
-        .map_err(|failure| ended.unwrap_or(failure))?;
-    if let Some(out) = &args.out {
-        std::fs::write(out, trusted.to_bytes())
-            .or_environment(format_args!("write {}", out.display()))?;
-    }
-    let height = trusted
-        .named_by
-        .as_ref()
-        .map_or(0, |header| header.height.get());
-    let validators = trusted.validators.as_slice();
-    if json {
-        let validators: Vec<_> = validators
-            .iter()
-            .map(|one| {
-                serde_json::json!({
-                    "name": one.name.as_str(), "vote_key": one.vote_key.to_string(),
-                    "checkpoint_key": one.checkpoint_key.to_string(),
-                })
-            })
-            .collect();
-        say!(
-            "{}",
-            serde_json::json!({
-                "chain": trusted.chain.to_string(), "epoch": trusted.epoch.get(), "named_at": height,
-                "validators": validators, "file": args.out, "own": network.own.is_some(),
-            })
-        );
-        return Ok(());
-    }
-    say!("chain {}", trusted.chain);
-    say!(
-        "epoch {}, whose validators the block at height {} named",
-        grouped(trusted.epoch.get()),
-        grouped(height)
-    );
-    for one in validators {
-        say!("{}  {}", one.vote_key, one.name);
-    }
-    if let Some(out) = &args.out {
-        eprintln!(
-            "{} is for whoever believes this machine about it: --trusted {}",
-            out.display(),
-            out.display()
-        );
-    }
-    Ok(())
-}
-
-async fn account(args: &Account, home: &Home, json: bool) -> Outcome {
-    let network = args.which.get(home)?;
-    let key: PublicKey = match &args.key {
-        Some(text) => text
-            .parse()
-            .or_misuse(format_args!("use {text:?} as a public key"))?,
-        None => home.node_key()?.public_key(),
-    };
-    let (endpoint, client) = network.client(home).await?;
-    let answered = async {
-        let account = client.shown_account(AccountId::new(key)).await;
-        let account = account.or_environment(sending::ASK)?;
-        Ok::<_, Failure>((account, registered::found(&client, key).await?))
-    }
-    .await;
-    let ended = endpoint.close().await;
-    let ((height, account), node) = answered.map_err(|failure| ended.unwrap_or(failure))?;
-    let node = node.map(|found| found.node);
-    if json {
-        say!(
-            "{}",
-            serde_json::json!({
-                "key": key.to_string(), "height": height.get(), "balance": account.balance.get(),
-                "nonce": account.nonce.get(), "claimed": account.claimed,
-                "settled": node.as_ref().map(|node| node.settled.get()),
-                "node_key": node.as_ref().map(|node| node.key.to_string()),
-            })
-        );
-    } else {
-        say!("{key}, as the chain shows at height {height}");
-        say!(
-            "  {} credits, next nonce {}",
-            grouped(account.balance.get()),
-            account.nonce
-        );
-        match &node {
-            Some(node) => say!("  a node, {} receipts settled", grouped(node.settled.get())),
-            None => say!("  no registered node"),
-        }
-    }
-    Ok(())
 }
