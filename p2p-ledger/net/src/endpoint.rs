@@ -7,7 +7,8 @@ use std::time::Duration;
 use commonware_cryptography::ed25519;
 use iroh::dns::{DnsResolver, FallbackMode};
 use iroh::endpoint::{
-    Connection, IdleTimeout, PortmapperConfig, QuicTransportConfig, VarInt, presets,
+    Connection, IdleTimeout, NetReportConfig, PortmapperConfig, QuicTransportConfig, VarInt,
+    presets,
 };
 use iroh::{EndpointAddr, RelayMode, RelayUrl};
 use tally_lan::{Lan, Search, Seeker};
@@ -162,6 +163,7 @@ impl Endpoint {
             )
             // On by default where its feature is compiled in, and it multicasts: off, whatever another crate turns on.
             .portmapper_config(PortmapperConfig::Disabled)
+            .net_report_config(probes())
             .transport_config(transport)
             .clear_ip_transports()
             .bind_addr(config.listen)
@@ -274,6 +276,14 @@ fn relay_mode(relay: Option<&RelayUrl>) -> RelayMode {
         Some(url) => RelayMode::custom([url.clone()]),
         None => RelayMode::Disabled,
     }
+}
+
+/// What is asked of the relay beside its service. By default also port 80 of its host, in the clear and whatever its URL is, to
+/// see whether something else answers there: that is no part of what was configured.
+fn probes() -> NetReportConfig {
+    let mut probes = NetReportConfig::default();
+    probes.captive_portal_check = false;
+    probes
 }
 
 fn open_search(

@@ -6,8 +6,8 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use iroh::address_lookup::pkarr::{PkarrPublisher, PkarrResolver};
 use iroh::dns::{DnsResolver, FallbackMode};
 use iroh::endpoint::{
-    BindOpts, ConnectError, ConnectWithOptsError, PortmapperConfig, QuicTransportConfig, VarInt,
-    presets,
+    BindOpts, ConnectError, ConnectWithOptsError, NetReportConfig, PortmapperConfig,
+    QuicTransportConfig, VarInt, presets,
 };
 use iroh::{Endpoint, EndpointAddr, RelayMode, RelayUrl};
 use tally_lan::Search;
@@ -67,6 +67,7 @@ impl Link {
             )
             // The feature is not compiled in; should another crate of the workspace turn it on, it stays off here.
             .portmapper_config(PortmapperConfig::Disabled)
+            .net_report_config(probes())
             .clear_ip_transports();
         for address in &config.listen {
             let options = BindOpts::default().set_is_required(address.is_ipv4());
@@ -274,6 +275,14 @@ fn open_search(secret: &NodeSecret, lan: Lan, endpoint: &Endpoint) -> Option<io:
         })
         .collect();
     Some(Search::open(LAN, &listen, own))
+}
+
+/// What is asked of a relay beside its service. By default also port 80 of its host, in the clear and whatever its URL is, to
+/// see whether something else answers there: that is no part of what was configured.
+fn probes() -> NetReportConfig {
+    let mut probes = NetReportConfig::default();
+    probes.captive_portal_check = false;
+    probes
 }
 
 fn server(url: &str) -> Result<RelayUrl, BindError> {
