@@ -1,5 +1,5 @@
-//! Endpoints that find each other by their keys: by multicast on this machine's loopback, which Linux has, and where there is
-//! none these tests fail; and by way of a relay.
+//! Endpoints that find each other by their keys, by multicast on this machine's loopback, which Linux has; where there is none
+//! these tests fail.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::num::NonZeroUsize;
@@ -238,25 +238,4 @@ async fn a_search_needs_an_address_of_ipv4() {
     config.lan = Lan::Find;
     let bound = Endpoint::bind(&Secret::derive(&[63; 32]), config).await;
     assert!(matches!(bound, Err(BindError::LanByV6(_))), "{bound:?}");
-}
-
-/// What the relay then does is its own tests' business: here it only listens.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_relay_that_is_configured_is_contacted_for_whom_nothing_else_leads_to() {
-    let relay = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .await
-        .expect("a free port");
-    let url = format!("http://{}/", relay.local_addr().expect("bound"));
-    let mut config = Config::new((Ipv4Addr::LOCALHOST, 0).into());
-    config.relay = Some(url.parse().expect("a URL"));
-    let client = Endpoint::bind(&Secret::derive(&[64; 32]), config)
-        .await
-        .expect("a free port");
-    assert!(client.finds_by_key());
-    let server = EndpointId::of_validator(&key(65));
-    tokio::spawn(async move { ping(&client, server).await });
-    tokio::time::timeout(Duration::from_secs(20), relay.accept())
-        .await
-        .expect("it is asked in time")
-        .expect("a connection");
 }
