@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use clap::Args as ClapArgs;
 use tally_ledger::Genesis;
-use tally_net::{Endpoint, Lan, RelayUrl, Secret};
+use tally_net::{Endpoint, EndpointId, Lan, RelayUrl, Secret};
 use tally_node::{Client, Outbox, Peer};
 use tally_receipt::PublicKey;
 
@@ -259,6 +259,11 @@ impl Which {
 }
 
 impl Way {
+    /// The key by which nodes, and a relay, know this machine.
+    pub(crate) fn key(&self) -> EndpointId {
+        self.endpoint.id()
+    }
+
     /// Whether it leads to this machine's own node and that does not run here, or no more: it may be elsewhere by now.
     pub(crate) fn may_have_moved(&self) -> bool {
         self.own.as_ref().is_some_and(|own| !own.runs_it())

@@ -1339,6 +1339,18 @@ fn validators_without_addresses_are_found_on_the_local_network_if_and_only_if_th
         .tally(["ledger", "status", "--network", genesis])
         .exits(2)
         .says("--lan");
+    // The key that a relay has to let in is said, though it lets nobody in: at this port nobody listens.
+    let by_relay = [
+        &["ledger", "status", "--network", genesis][..],
+        &["--relay", "http://127.0.0.1:1"],
+    ]
+    .concat();
+    let unreached = machine.tally(&by_relay).exits(3);
+    let said = machine
+        .tally([&by_relay[..], &["--json"]].concat())
+        .exits(1)
+        .json();
+    unreached.says(said["endpoint"].as_str().expect("a key"));
     // They end with this test, as their stdin does.
     let _nodes: Vec<Child> = (0..4)
         .map(|number| {

@@ -280,6 +280,7 @@ async fn status(args: &Status, home: &Home, json: bool) -> Outcome {
     let refused = outbox.refused().or_environment("read the outbox")?;
     let refused = reasons(&refused);
     let (endpoint, client) = network.client(home).await?;
+    let key = endpoint.key();
     let statuses = client.statuses().await;
     let ended = endpoint.close().await;
     let trouble = network.trouble(home).filter(|_| waiting > 0);
@@ -322,7 +323,7 @@ async fn status(args: &Status, home: &Home, json: bool) -> Outcome {
             "{}",
             serde_json::json!({
                 "chain": chain.to_string(), "tolerates": tolerated, "own": network.own.is_some(),
-                "outbox": waiting, "outbox_bytes": waiting_bytes, "trouble": trouble, "validators": validators,
+                "endpoint": key.to_string(), "outbox": waiting, "outbox_bytes": waiting_bytes, "trouble": trouble, "validators": validators,
                 "refused": refused.iter().map(|(reason, count)| serde_json::json!({
                     "reason": reason, "receipts": count,
                 })).collect::<Vec<_>>(),
@@ -336,11 +337,11 @@ async fn status(args: &Status, home: &Home, json: bool) -> Outcome {
             );
         }
         for (endpoint, status) in &statuses {
-            let key = endpoint.to_string();
+            let validator = endpoint.to_string();
             match status {
                 Ok(status) => say!(
                     "{}…  height {}, {} receipts, {} waiting{}{}",
-                    short(&key),
+                    short(&validator),
                     grouped(status.height.get()),
                     grouped(status.receipts),
                     grouped(status.waiting),
@@ -350,8 +351,11 @@ async fn status(args: &Status, home: &Home, json: bool) -> Outcome {
                         faults => format!(", has evidence of {faults} faults"),
                     }
                 ),
-                Err(error) => say!("{}…  {}", short(&key), printable(&error.to_string())),
+                Err(error) => say!("{}…  {}", short(&validator), printable(&error.to_string())),
             }
+        }
+        if let Some(relay) = &network.reach.relay {
+            say!("the relay {relay} knows this machine by the key {key}");
         }
         say!(
             "waiting on this machine: {} receipts, {} bytes",
