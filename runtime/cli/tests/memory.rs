@@ -427,6 +427,33 @@ fn a_dry_run_of_an_import_says_what_would_be_taken_and_learnt_and_keeps_nothing(
 }
 
 #[test]
+fn learning_says_when_nothing_is_left_to_learn_from_and_asks_no_model_then_whatever_its_name() {
+    const NOTHING: &str = "nothing is left to learn from: no model is asked";
+    let machine = machine();
+    let learn = |more: &[&str]| memory(&machine, &[&["learn", "--json"][..], more].concat());
+    let all: [&[&str]; 3] = [&["--model", "missing"], &["--dry-run"], &[]];
+    // Of an empty memory, and of one whose lines a model was asked about.
+    for told in [None, Some(TOLD)] {
+        if let Some(told) = told {
+            memory(&machine, &["add", told, "--no-learn"]).ok();
+            // Something is left: a model that is not there is missed, and one that is there is asked.
+            for more in all {
+                let asked = learn(more);
+                assert!(!asked.stderr().contains(NOTHING), "{}", asked.stderr());
+                match more {
+                    ["--model", _] => assert_ne!(asked.code(), 0),
+                    _ => assert!(asked.ok().json()["calls"].as_u64() > Some(0)),
+                }
+            }
+        }
+        for more in all {
+            let said = learn(more).ok().says(NOTHING).json();
+            assert_eq!(said["calls"], 0, "{said}");
+        }
+    }
+}
+
+#[test]
 fn what_an_import_does_not_take_is_said_with_its_place_and_without_secrets() {
     let machine = machine();
     let file = machine.file(
