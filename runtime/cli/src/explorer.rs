@@ -1,6 +1,7 @@
 //! A ledger for its explorer: what its validators say, asked when somebody looks, and no oftener than once a second.
 //!
-//! Heights and blocks are shown only once a certificate shows them to be final ([`LightClient`]). What validators say of
+//! Heights and blocks are shown only once a certificate shows them to be final ([`LightClient`]), from those on who validated when
+//! this machine was shown it last ([`trusted`]), where it has kept that. What validators say of
 //! themselves is theirs to say. Evidence is read from the folders of nodes on this machine.
 
 use std::collections::VecDeque;
@@ -15,7 +16,7 @@ use tally_gateway::{
     SettledReceipt, UnixMs, ValidatorAnswer, ValidatorRow,
 };
 use tally_ledger::{
-    Block, Entry, Evidence, Genesis, Header, Height, MAX_EVIDENCE_BYTES, Proof, Request,
+    Block, Entry, Epoch, Evidence, Genesis, Header, Height, MAX_EVIDENCE_BYTES, Proof, Request,
     Settlement, Trust, TrustedValidators, verify_evidence,
 };
 use tally_net::{Endpoint, Secret};
@@ -26,6 +27,7 @@ use tokio::sync::watch;
 use crate::failure::{Failure, OrFail};
 use crate::keeper::Keeper;
 use crate::network::Network;
+use crate::trusted::{self, Start};
 use crate::verbs::serve;
 
 /// How long a validator may take to answer before it is shown as away.
@@ -61,6 +63,8 @@ pub(crate) struct Watched(Arc<Inner>);
 struct Inner {
     /// From whom the chain is followed.
     first: TrustedValidators,
+    /// Where it is kept who validates, if anywhere.
+    trusted: Option<trusted::Kept>,
     genesis: Genesis,
     genesis_text: String,
     client: Client,
@@ -78,6 +82,8 @@ struct Inner {
 #[derive(Default)]
 struct Seen {
     light: Option<LightClient>,
+    /// The last epoch whose validators were shown and kept.
+    kept_epoch: Option<Epoch>,
     head: Option<Header>,
     answers: Vec<(String, Result<Status, String>)>,
     blocks: VecDeque<BlockRow>,
@@ -128,6 +134,7 @@ impl Watched {
     /// of its starts.
     pub(crate) async fn new(
         network: &Network,
+        start: Start,
         folders: Vec<PathBuf>,
         own: Option<Arc<Keeper>>,
     ) -> Result<Self, Failure> {
@@ -142,15 +149,15 @@ impl Watched {
         let client = Client::new(&endpoint, &network.genesis, network.peers(), ANSWER).or_misuse(
             format_args!("reach the network of {}", network.file.display()),
         )?;
-        let first = match &network.trusted {
-            Some(named) => named.validators.clone(),
+        let first = match &start.from {
+            Some(from) => from.clone(),
             None => TrustedValidators::of(&network.genesis),
         };
-        let client = client
-            .starting_from(first.clone())
-            .or_misuse("start from these validators")?;
+        let trusted = start.kept.clone();
+        let client = start.of(client)?;
         Ok(Self(Arc::new(Inner {
             first,
+            trusted,
             genesis: network.genesis.clone(),
             genesis_text: network.genesis.to_toml(),
             client,
@@ -379,8 +386,12 @@ impl Inner {
             )
         };
         let mut light = light.unwrap_or_else(|| LightClient::from_trusted(self.first.clone()));
+        let since = light.trusted().epoch;
         // At genesis, and when nobody answers, there is none.
         let advanced = light.advance(&self.client).await.is_ok();
+        if advanced || light.trusted().epoch > since {
+            self.keep(light.trusted());
+        }
         let head = light.head().cloned();
         self.seen().light = Some(light);
         let Some(head) = head.filter(|head| advanced && head.height.get() > known) else {
@@ -391,6 +402,16 @@ impl Inner {
             Ok(blocks) => self.seen().take(blocks, head),
             // The next round tries again.
             Err(error) => tracing::debug!(%error, "no blocks to show"),
+        }
+    }
+
+    /// Keeps who validates, once for each epoch: the file is not looked at again whenever somebody looks at the chain.
+    fn keep(&self, shown: &TrustedValidators) {
+        let Some(trusted) = &self.trusted else {
+            return;
+        };
+        if self.seen().kept_epoch.replace(shown.epoch) != Some(shown.epoch) {
+            trusted.keep(shown);
         }
     }
 
@@ -636,6 +657,7 @@ pub(crate) struct Listening {
 pub(crate) async fn listen(
     address: SocketAddr,
     network: &Network,
+    start: Start,
     folders: Vec<PathBuf>,
     verifier: &Verifier,
 ) -> Result<Listening, Failure> {
@@ -647,7 +669,7 @@ pub(crate) async fn listen(
         .map(str::to_owned)
         .into();
     names.extend(serve::own_name(address.ip()));
-    let watched = Watched::new(network, folders, None).await?;
+    let watched = Watched::new(network, start, folders, None).await?;
     Ok(Listening {
         listener,
         endpoint: watched.endpoint(),

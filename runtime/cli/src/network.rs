@@ -31,7 +31,7 @@ use tally_receipt::PublicKey;
 use crate::failure::{Failure, OrFail, Outcome};
 use crate::home::Home;
 use crate::own::{self, Own};
-use crate::trusted::{Kept, Trusted};
+use crate::trusted::{Kept, Start, Trusted};
 
 /// Which network.
 #[derive(ClapArgs, Debug, Default, Clone)]
@@ -460,9 +460,9 @@ impl Network {
         }
     }
 
-    /// Whom a client starts from: those in the file that somebody names, else those that this machine was shown last, else those
-    /// of genesis. Those it is shown are kept.
-    fn started(&self, client: Client, home: &Home) -> Result<Client, Failure> {
+    /// Whom somebody starts from who follows the chain: those in the file that somebody names, else those that this machine was
+    /// shown last, else those of genesis. Those that are shown are kept.
+    pub(crate) fn start(&self, home: &Home) -> Start {
         let kept = match &self.own {
             Some(_) => None,
             None => {
@@ -471,21 +471,12 @@ impl Network {
                 Some(Kept::of(home, self.genesis.chain()))
             }
         };
-        let trusted = match (&self.trusted, &kept) {
+        let from = match (&self.trusted, &kept) {
             (Some(named), _) => Some(named.validators.clone()),
             (None, Some(kept)) => kept.read(),
             (None, None) => None,
         };
-        let client = match trusted {
-            Some(trusted) => client
-                .starting_from(trusted)
-                .or_misuse("start from these validators")?,
-            None => client,
-        };
-        Ok(match kept {
-            Some(kept) => client.keeping(move |shown| kept.keep(shown)),
-            None => client,
-        })
+        Start { from, kept }
     }
 
     /// Opens an endpoint and a way to all validators; where that is this machine's node and nobody runs it, runs it. Contacts
@@ -506,7 +497,8 @@ impl Network {
             .or_environment("open a socket")?;
         let client = Client::new(&endpoint, &self.genesis, network.peers(), ANSWER)
             .or_misuse(format_args!("reach the network of {}", self.file.display()))?;
-        Ok((Way { endpoint, own }, self.started(client, home)?))
+        let client = self.start(home).of(client)?;
+        Ok((Way { endpoint, own }, client))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Who validates, as far as this machine was shown: commands start from there, and not from genesis each time.
+//! Who validates, as far as this machine was shown: commands and explorers start from there, and not from genesis each time.
 //!
 //! ```text
 //! $TALLY_HOME/ledger/CHAIN.trusted      one file for each chain, as docs/ledger.md has it ("Trusted validators")
@@ -14,6 +14,7 @@ use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
 use tally_ledger::{ChainId, TrustedValidators};
+use tally_node::Client;
 
 use crate::failure::{Failure, OrFail};
 use crate::home::Home;
@@ -40,8 +41,33 @@ impl Trusted {
     }
 }
 
+/// Whom somebody who follows a chain starts from, and where it is kept whom it is shown. Those of genesis and nowhere, unless it is
+/// said otherwise.
+#[derive(Debug, Default)]
+pub(crate) struct Start {
+    /// None for those of genesis.
+    pub(crate) from: Option<TrustedValidators>,
+    pub(crate) kept: Option<Kept>,
+}
+
+impl Start {
+    /// A client that starts there and keeps whom it is shown.
+    pub(crate) fn of(self, client: Client) -> Result<Client, Failure> {
+        let client = match self.from {
+            Some(from) => client
+                .starting_from(from)
+                .or_misuse("start from these validators")?,
+            None => client,
+        };
+        Ok(match self.kept {
+            Some(kept) => client.keeping(move |shown| kept.keep(shown)),
+            None => client,
+        })
+    }
+}
+
 /// The validators of a chain that this machine was shown last.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Kept {
     file: PathBuf,
     chain: ChainId,

@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use support::{Ended, Machine};
 use tally_ledger::{
-    AccountId, AccountNonce, BlockDigest, Credits, Epoch, Evidence, Genesis, Name, Parameters,
-    Proposal, Request, Round, TrustedValidators, Validator, ValidatorSet, Vote, cosigner_name,
+    AccountId, AccountNonce, BlockDigest, Credits, Epoch, Evidence, Genesis, Header, Height, Name,
+    Parameters, Proposal, Request, Round, StateRoot, TrustedValidators, Validator, ValidatorSet,
+    Vote, cosigner_name,
 };
 use tally_log::{Checkpoint, Frontier, Hash, Tiler, UnixSeconds, leaf_hash};
 use tally_node::{Form, Outbox, Record};
@@ -60,37 +61,12 @@ impl Devnet {
 
     /// What its explorer has at a path: status and body.
     fn get(&self, path: &str) -> (u16, Vec<u8>) {
-        let mut stream = TcpStream::connect(&self.explorer).expect("it listens");
-        let request = format!(
-            "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
-            self.explorer
-        );
-        stream.write_all(request.as_bytes()).expect("it is sent");
-        let mut reply = Vec::new();
-        stream.read_to_end(&mut reply).expect("it answers");
-        let head = reply
-            .windows(4)
-            .position(|end| end == b"\r\n\r\n")
-            .expect("a head");
-        let status = std::str::from_utf8(&reply[9..12]).expect("a status");
-        (
-            status.parse().expect("a number"),
-            reply[head + 4..].to_vec(),
-        )
+        got(&self.explorer, path)
     }
 
     /// Reloads the overview until it shows these words, as a reader would.
     fn shows(&self, words: &str) -> String {
-        let begun = Instant::now();
-        loop {
-            let (status, page) = self.get("/ledger");
-            let page = String::from_utf8(page).expect("UTF-8");
-            assert_eq!(status, 200, "{page}");
-            if page.contains(words) {
-                return page;
-            }
-            assert!(begun.elapsed() < Duration::from_secs(60), "{words}: {page}");
-        }
+        shown(&self.explorer, words)
     }
 
     fn say(&mut self, line: &str) {
@@ -102,6 +78,84 @@ impl Drop for Devnet {
     fn drop(&mut self) {
         // It may have been killed.
         let _ = writeln!(self.stdin, "quit");
+        let _ = self.child.wait();
+    }
+}
+
+/// What an explorer has at a path: status and body.
+fn got(explorer: &str, path: &str) -> (u16, Vec<u8>) {
+    let mut stream = TcpStream::connect(explorer).expect("it listens");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {explorer}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("it is sent");
+    let mut reply = Vec::new();
+    stream.read_to_end(&mut reply).expect("it answers");
+    let head = reply
+        .windows(4)
+        .position(|end| end == b"\r\n\r\n")
+        .expect("a head");
+    let status = std::str::from_utf8(&reply[9..12]).expect("a status");
+    (
+        status.parse().expect("a number"),
+        reply[head + 4..].to_vec(),
+    )
+}
+
+fn overview(explorer: &str) -> String {
+    let (status, page) = got(explorer, "/ledger");
+    let page = String::from_utf8(page).expect("UTF-8");
+    assert_eq!(status, 200, "{page}");
+    page
+}
+
+/// The overview of an explorer once it shows these words.
+fn shown(explorer: &str, words: &str) -> String {
+    let begun = Instant::now();
+    loop {
+        let page = overview(explorer);
+        if page.contains(words) {
+            return page;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "{words}: {page}");
+    }
+}
+
+/// An explorer in a process of its own, which ends with it.
+struct Looking {
+    child: Child,
+    /// Where it answers, without the scheme.
+    at: String,
+}
+
+impl Looking {
+    fn start(machine: &Machine, genesis: &str) -> Self {
+        let mut child = machine
+            .command()
+            .args(["ledger", "explorer", "--json", "--listen", "127.0.0.1:0"])
+            .args(["--network", genesis])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the program starts");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().expect("it is piped"))
+            .read_line(&mut line)
+            .expect("in UTF-8");
+        let said: Value = serde_json::from_str(&line).expect("an object");
+        let at = said["explorer"]
+            .as_str()
+            .and_then(|url| url.strip_prefix("http://")?.strip_suffix("/ledger"))
+            .expect("where it listens");
+        Self {
+            at: at.to_owned(),
+            child,
+        }
+    }
+}
+
+impl Drop for Looking {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
@@ -924,6 +978,80 @@ fn a_command_starts_from_whom_this_machine_was_shown_last_and_others_start_there
         .tally(["ledger", "account", "--trusted", &shared])
         .exits(2)
         .says("--trusted is of a network, and none is named");
+}
+
+#[test]
+fn an_explorer_begins_with_whom_this_machine_was_shown_last_and_keeps_whom_it_is_shown() {
+    let machine = Machine::bare();
+    let devnet = Devnet::start(&machine, "1");
+    let file = machine.file("first.receipt.json", receipt("valid"));
+    let submit = [
+        "ledger",
+        "submit",
+        file.to_str().expect("UTF-8"),
+        "--network",
+        &devnet.genesis,
+        "--json",
+    ];
+    let settled = once_it_answers(&machine, &submit).ok().json();
+    let digest = &settled["receipts"][0].as_str().expect("a digest")[..12];
+    let genesis = std::fs::read_to_string(&devnet.genesis).expect("a file");
+    let genesis = Genesis::parse(&genesis).expect("a genesis");
+    let place = format!("home/ledger/{}.trusted", genesis.chain());
+
+    // Nobody was shown anything here yet.
+    let newcomer = Machine::bare();
+    let kept = newcomer.path(&place);
+    let looking = Looking::start(&newcomer, &devnet.genesis);
+    assert!(!kept.exists(), "nobody has looked");
+    shown(&looking.at, digest);
+    let first = TrustedValidators::of(&genesis).to_bytes();
+    assert_eq!(std::fs::read(&kept).expect("it is kept"), first);
+    drop(looking);
+
+    // Whoever is kept is believed, and so nothing of the others: from genesis on, the receipt would be shown.
+    let key = |seed| seed_key(seed).public_key();
+    let validators = ValidatorSet::new(vec![Validator {
+        vote_key: key(7),
+        checkpoint_key: key(8),
+        name: Name::new("later").expect("letters"),
+    }])
+    .expect("a set");
+    let later = TrustedValidators {
+        chain: genesis.chain(),
+        epoch: Epoch::new(3),
+        named_by: Some(Header {
+            height: Height::new(1),
+            epoch: Epoch::new(2),
+            parent: BlockDigest::from_bytes([2; 32]),
+            body: Digest::of(b"body"),
+            log_size: 0,
+            log_root: Hash::from_bytes([3; 32]),
+            state_root: StateRoot::from_bytes([4; 32]),
+            time: Timestamp::from_unix_ms(1_790_000_000_000).expect("a moment"),
+            next_validators: validators.digest(),
+        }),
+        validators,
+    }
+    .to_bytes();
+    std::fs::write(&kept, &later).expect("a disk");
+    let looking = Looking::start(&newcomer, &devnet.genesis);
+    // Each page asks again, and what one round shows is on the page after it.
+    let mut page = shown(&looking.at, "All validators answer.");
+    for _ in 0..3 {
+        assert!(!page.contains(digest), "{page}");
+        std::thread::sleep(Duration::from_millis(1100));
+        page = overview(&looking.at);
+    }
+    // And never goes back.
+    assert_eq!(std::fs::read(&kept).expect("it is kept"), later);
+    drop(looking);
+
+    // What is no such file is made anew by whoever looks.
+    std::fs::write(&kept, "damaged").expect("a disk");
+    let looking = Looking::start(&newcomer, &devnet.genesis);
+    shown(&looking.at, digest);
+    assert_eq!(std::fs::read(&kept).expect("it is kept"), first);
 }
 
 /// A key file of this seed, its place, and its public key.

@@ -23,6 +23,7 @@ use crate::failure::{Failure, OrFail, Outcome};
 use crate::home;
 use crate::network::Network;
 use crate::trust;
+use crate::trusted::Start;
 use crate::ui::say;
 use crate::verbs::node;
 
@@ -85,8 +86,10 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
             let folders = (0..count)
                 .map(|number| args.dir.join(format!("v{number}/data/evidence")))
                 .collect();
-            let listening =
-                runtime.block_on(explorer::listen(address, &network, folders, &args.verifier))?;
+            // It may be gone tomorrow, and nothing of it is kept.
+            let start = Start::default();
+            let listening = explorer::listen(address, &network, start, folders, &args.verifier);
+            let listening = runtime.block_on(listening)?;
             let url = listening.url.clone();
             let (end, ended) = tokio::sync::oneshot::channel::<()>();
             let serving = runtime.spawn(listening.serve(async {

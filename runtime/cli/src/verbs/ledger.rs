@@ -613,7 +613,9 @@ async fn explore(args: &ExplorerArgs, home: &Home, json: bool) -> Outcome {
         }
         None => None,
     };
-    let listening = explorer::listen(args.listen, &network, evidence, &args.verifier).await?;
+    let start = network.start(home);
+    let listening =
+        explorer::listen(args.listen, &network, start, evidence, &args.verifier).await?;
     if json {
         say!("{}", serde_json::json!({ "explorer": listening.url }));
     } else {

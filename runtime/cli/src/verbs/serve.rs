@@ -219,7 +219,8 @@ async fn watch(
         Some(own) => (Some(own.host(home).await?), vec![own.evidence()]),
         None => (None, Vec::new()),
     };
-    Ok((node, Watched::new(network, folders, keeper).await?))
+    let start = network.start(home);
+    Ok((node, Watched::new(network, start, folders, keeper).await?))
 }
 
 /// What keeps models running while a memory is served.
