@@ -148,6 +148,10 @@ pub fn outbox(bytes: &[u8]) {
         };
         outbox.each_aside(0, written).expect(DISK);
         outbox.refused().expect(DISK);
+        // What is said not to be here is not.
+        fs::write(folder.path().join("dropped"), &receipts).expect(DISK);
+        outbox.dropped().expect(DISK);
+        outbox.refused_records().expect(DISK);
         outbox.go_on().expect(DISK);
     }
 }

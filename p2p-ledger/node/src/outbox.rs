@@ -6,6 +6,7 @@
 //! DIR/settled      a frame: how many records, from the first ever, are settled or set aside, u64
 //! DIR/refused-N    frames, each a record that was set aside: its number u64 || length u16 || reason || 1 or 2 || envelope.
 //!                  None of the file has a lower number than N
+//! DIR/dropped      a frame: how many of those set aside were let go to make room, and below which number none is here; two u64
 //! DIR/sent         a frame: what was last handed over ([`Sent`]), three u64
 //! DIR/append       held by whoever appends, and shared by whoever reads receipts
 //! DIR/lock         held by whoever settles
@@ -13,8 +14,7 @@
 //! ```
 //!
 //! A file of receipts that has [`FILE_BYTES`] is followed by a new one, and goes once all of it is settled. So to append one
-//! or to find the next to settle is to read one file, however many wait. A file of those set aside is followed by a new one, too, and
-//! stays: nobody but the operator throws a receipt away.
+//! or to find the next to settle is to read one file, however many wait. A file of those set aside is followed by a new one, too.
 //!
 //! Invariants: [`Outbox::append`] returns once the receipt is durable. A record is never altered; none is handed
 //! over before it is durable, since until then it may be taken back; `settled` only grows; the last file stays, since its name tells
@@ -24,6 +24,11 @@
 //! A record that can never be settled is set aside: with its reason into `refused-N`, and then `settled` goes past it. A crash in
 //! between leaves it waiting as it was, and whoever settles next goes on with that before anything else
 //! ([`Outbox::go_on`]): it is in one of both for everybody who looks, and stands in those files once.
+//!
+//! Those set aside take [`Outbox::ASIDE_LIMIT`] bytes at most: what is set aside must neither fill the disk nor hold up what is behind
+//! it. Beyond that the oldest file goes, and [`Outbox::dropped`] counts what was in it until the operator clears them all
+//! ([`Outbox::clear_refused`]). That count is durable before the file goes; what a crash leaves of it is passed over, and goes with
+//! whatever is done next.
 //!
 //! Out of scope: sending them, which is [`settle`](crate::settle)'s.
 
@@ -139,7 +144,17 @@ pub struct Sent {
 #[derive(Clone, Debug)]
 pub struct Outbox {
     dir: PathBuf,
-    limit: u64, // bytes
+    limit: u64,       // bytes
+    aside_limit: u64, // bytes
+}
+
+/// What is not here any more of those that were set aside.
+#[derive(Clone, Copy, Debug, Default)]
+struct Dropped {
+    /// How many went to make room, since the operator cleared them the last time.
+    count: u64,
+    /// Whatever has a lower number.
+    below: u64,
 }
 
 /// Why receipts were not put into an outbox. None of them was.
@@ -174,6 +189,10 @@ impl Outbox {
     /// Bytes of receipts that may wait, unless it is said otherwise ([`with_limit`](Self::with_limit)): 1 GiB.
     pub const LIMIT: u64 = 1 << 30;
 
+    /// Bytes of those set aside that are kept, unless it is said otherwise ([`with_aside_limit`](Self::with_aside_limit)), and at
+    /// least the last file of them: 64 MiB.
+    pub const ASIDE_LIMIT: u64 = 64 << 20;
+
     /// Opens an outbox, made if there is none.
     pub fn open(dir: &Path) -> io::Result<Self> {
         fs::DirBuilder::new()
@@ -183,6 +202,7 @@ impl Outbox {
         let outbox = Self {
             dir: dir.to_owned(),
             limit: Self::LIMIT,
+            aside_limit: Self::ASIDE_LIMIT,
         };
         // Before there were several files, there was this one.
         for kind in [RECEIPTS, REFUSED] {
@@ -228,6 +248,15 @@ impl Outbox {
     pub fn with_limit(self, bytes: u64) -> Self {
         Self {
             limit: bytes,
+            ..self
+        }
+    }
+
+    /// The same outbox, which keeps so many bytes of those set aside.
+    #[must_use]
+    pub fn with_aside_limit(self, bytes: u64) -> Self {
+        Self {
+            aside_limit: bytes,
             ..self
         }
     }
@@ -347,7 +376,7 @@ impl Outbox {
         let begin = firsts
             .partition_point(|first| *first <= settled)
             .saturating_sub(1);
-        let mut waiting = self.bytes_of(&firsts[begin..])?;
+        let mut waiting = self.bytes_of(RECEIPTS, &firsts[begin..])?;
         if let Some(first) = firsts.get(begin) {
             let mut number = *first;
             each_frame(&read(&self.receipts(*first))?, |payload| {
@@ -367,7 +396,7 @@ impl Outbox {
     /// [`AppendError::Full`] if not.
     pub fn has_room(&self, bytes: u64) -> Result<(), AppendError> {
         // The files have little that is settled: how much is only looked at where they have too much.
-        let most = self.bytes_of(&self.firsts(RECEIPTS)?)?;
+        let most = self.bytes_of(RECEIPTS, &self.firsts(RECEIPTS)?)?;
         if most.saturating_add(bytes) <= self.limit {
             return Ok(());
         }
@@ -381,11 +410,11 @@ impl Outbox {
         })
     }
 
-    /// Bytes of the files that begin with these records. One that was let go meanwhile has none.
-    fn bytes_of(&self, firsts: &[u64]) -> io::Result<u64> {
+    /// Bytes of the files of a kind that begin with these records. One that was let go meanwhile has none.
+    fn bytes_of(&self, kind: &str, firsts: &[u64]) -> io::Result<u64> {
         let mut sum = 0;
         for first in firsts {
-            match fs::metadata(self.receipts(*first)) {
+            match fs::metadata(self.dir.join(numbered(kind, *first))) {
                 Ok(file) => sum += file.len(),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
@@ -430,12 +459,14 @@ impl Outbox {
         Ok(())
     }
 
-    /// Sets the first record that waits aside, for good; nothing if none waits.
+    /// Sets the first record that waits aside, for good; nothing if none waits. Where there are too many, the oldest of them go.
     pub fn set_aside(&self, reason: &str) -> io::Result<()> {
         let (number, open) = self.open_records(1)?;
         let Some(record) = open.into_iter().next() else {
             return Ok(());
         };
+        // None is put into a file that is to go.
+        self.remove_below(self.not_here()?.below)?;
         let aside = SetAside {
             number,
             reason: reason[..reason.floor_char_boundary(REASON_BYTES)].to_owned(),
@@ -443,7 +474,70 @@ impl Outbox {
         let mut frame = Vec::new();
         put(&aside.to_payload(&record.to_payload()), &mut frame);
         self.put_last(REFUSED, |_| Ok(number), &frame)?;
-        self.set_settled(number + 1)
+        self.set_settled(number + 1)?;
+        self.make_room()
+    }
+
+    /// Lets go of the oldest files of those set aside, until the others have no more than they may. The last one stays.
+    fn make_room(&self) -> io::Result<()> {
+        let firsts = self.firsts(REFUSED)?;
+        let mut bytes = self.bytes_of(REFUSED, &firsts)?;
+        let mut dropped = self.not_here()?;
+        let below = dropped.below;
+        for pair in firsts.windows(2) {
+            if bytes <= self.aside_limit {
+                break;
+            }
+            bytes = bytes.saturating_sub(self.bytes_of(REFUSED, &pair[..1])?);
+            let file = read(&self.dir.join(numbered(REFUSED, pair[0])))?;
+            each_frame(&file, |payload| {
+                let is_new =
+                    SetAside::of(payload).is_some_and(|(aside, _)| aside.number >= dropped.below);
+                dropped.count = dropped.count.saturating_add(is_new.into());
+            });
+            dropped.below = pair[1];
+        }
+        if dropped.below > below {
+            self.set_not_here(dropped)?;
+        }
+        self.remove_below(dropped.below)
+    }
+
+    /// Lets go of all that was set aside, and of the count of what went before. Says how many they were.
+    pub fn clear_refused(&self, _turn: &Settling) -> io::Result<u64> {
+        self.go_on()?;
+        let cleared = self.refused()?.len() as u64;
+        let below = self.settled()?.max(self.not_here()?.below);
+        self.set_not_here(Dropped { count: 0, below })?;
+        self.remove_below(below)?;
+        Ok(cleared)
+    }
+
+    /// Removes the files of those set aside that begin below a record: none of them has it, or what is behind it.
+    fn remove_below(&self, below: u64) -> io::Result<()> {
+        for first in self.firsts(REFUSED)? {
+            if first < below {
+                fs::remove_file(self.dir.join(numbered(REFUSED, first)))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn not_here(&self) -> io::Result<Dropped> {
+        let mut dropped = Dropped::default();
+        each_frame(&read(&self.dir.join("dropped"))?, |payload| {
+            if let Ok(numbers) = <[u8; 16]>::try_from(payload) {
+                let (numbers, _) = numbers.as_chunks::<8>();
+                let [count, below] = [numbers[0], numbers[1]].map(u64::from_be_bytes);
+                dropped = Dropped { count, below };
+            }
+        });
+        Ok(dropped)
+    }
+
+    fn set_not_here(&self, dropped: Dropped) -> io::Result<()> {
+        let numbers = [dropped.count, dropped.below].map(u64::to_be_bytes);
+        self.replace("dropped", numbers.as_flattened())
     }
 
     /// Does the rest of what a crash left of setting a record aside. Whoever settles begins with it.
@@ -460,12 +554,34 @@ impl Outbox {
         if end > settled {
             self.set_settled(end)?;
         }
-        Ok(())
+        self.make_room()
     }
 
-    /// What was set aside, oldest first: why, without the receipts.
+    /// What was set aside and is here, oldest first: why, without the receipts.
     pub fn refused(&self) -> io::Result<Vec<SetAside>> {
         self.refused_from(0)
+    }
+
+    /// The same with the receipts.
+    pub fn refused_records(&self) -> io::Result<Vec<(SetAside, Record)>> {
+        let settled = self.settled()?;
+        let mut refused = Vec::new();
+        self.each_aside(0, |aside, record| {
+            if let Some(record) = Record::of(record).filter(|_| aside.number < settled) {
+                refused.push((aside, record));
+            }
+        })?;
+        Ok(refused)
+    }
+
+    /// Bytes of the files of those that were set aside.
+    pub fn refused_bytes(&self) -> io::Result<u64> {
+        self.bytes_of(REFUSED, &self.firsts(REFUSED)?)
+    }
+
+    /// How many of those that were set aside went to make room for others, since they were cleared the last time.
+    pub fn dropped(&self) -> io::Result<u64> {
+        Ok(self.not_here()?.count)
     }
 
     /// What was set aside of the records from this one on, as [`refused`](Self::refused) has it. It reads no file that has only
@@ -489,6 +605,7 @@ impl Outbox {
         from: u64,
         mut each: impl FnMut(SetAside, &[u8]),
     ) -> io::Result<()> {
+        let below = self.not_here()?.below;
         for first in self.firsts(REFUSED)? {
             if first < from {
                 continue;
@@ -496,7 +613,9 @@ impl Outbox {
             each_frame(
                 &read(&self.dir.join(numbered(REFUSED, first)))?,
                 |payload| {
-                    if let Some((aside, record)) = SetAside::of(payload) {
+                    if let Some((aside, record)) = SetAside::of(payload)
+                        && aside.number >= below
+                    {
                         each(aside, record);
                     }
                 },
@@ -977,6 +1096,110 @@ mod tests {
         outbox.replace("settled", &7u64.to_be_bytes()).unwrap();
         outbox.go_on().unwrap();
         assert_eq!(outbox.waiting().unwrap(), 0);
+    }
+
+    fn numbers(outbox: &Outbox) -> Vec<u64> {
+        let refused = outbox.refused().unwrap();
+        refused.into_iter().map(|one| one.number).collect()
+    }
+
+    #[test]
+    fn beyond_their_limit_the_oldest_that_were_set_aside_go_and_are_counted_once() {
+        let dir = crate::scratch::Scratch::new();
+        let path = |first: u64| dir.path().join(numbered(REFUSED, first));
+        let limit = 3 * FILE_BYTES as u64;
+        let outbox = Outbox::open(dir.path()).unwrap().with_aside_limit(limit);
+        let big = |n: u8| Record {
+            form: Form::Full,
+            receipt: vec![n; FILE_BYTES / 3],
+        };
+        let all: Vec<Record> = (0..20).map(big).collect();
+        outbox.append(&all).unwrap();
+        for number in 0..20u64 {
+            let before: Vec<(u64, Vec<u8>)> = outbox
+                .firsts(REFUSED)
+                .unwrap()
+                .into_iter()
+                .map(|first| (first, fs::read(path(first)).unwrap()))
+                .collect();
+            outbox.set_aside("it is none").unwrap();
+            assert!(outbox.refused_bytes().unwrap() <= limit, "{number}");
+            let dropped = outbox.dropped().unwrap();
+            let here: Vec<u64> = (dropped..=number).collect();
+            assert_eq!(numbers(&outbox), here);
+            // A crash before a file had gone: what is in it is not here, and is counted already.
+            for (first, bytes) in before {
+                if !path(first).exists() {
+                    fs::write(path(first), bytes).unwrap();
+                }
+            }
+            let outbox = Outbox::open(dir.path()).unwrap();
+            assert_eq!(
+                (numbers(&outbox), outbox.dropped().unwrap()),
+                (here, dropped)
+            );
+        }
+        assert!(outbox.dropped().unwrap() > 9);
+        // As whoever settles does.
+        outbox.go_on().unwrap();
+        assert!(outbox.refused_bytes().unwrap() <= limit);
+        assert_eq!(outbox.settled().unwrap(), 20);
+        let kept = outbox.refused_records().unwrap();
+        let last = kept.last().expect("the newest stays");
+        assert_eq!((last.0.number, &last.1), (19, &big(19)));
+    }
+
+    #[test]
+    fn what_is_cleared_is_gone_and_what_is_set_aside_after_it_is_not() {
+        let dir = crate::scratch::Scratch::new();
+        // The last file stays, however little may.
+        let outbox = Outbox::open(dir.path()).unwrap().with_aside_limit(0);
+        let all = [record(1), record(3), record(5), record(7)];
+        outbox.append(&all).unwrap();
+        outbox.set_aside("one").unwrap();
+        outbox.set_aside("two").unwrap();
+        assert_eq!(numbers(&outbox), [0, 1]);
+        let file = dir.path().join(numbered(REFUSED, 0));
+        let before = fs::read(&file).unwrap();
+        let turn = outbox.settle().unwrap().expect("nobody else settles");
+        assert_eq!(outbox.clear_refused(&turn).unwrap(), 2);
+        assert!(!file.exists());
+        // A crash before the file had gone.
+        fs::write(&file, before).unwrap();
+        assert!(numbers(&outbox).is_empty());
+        assert_eq!(outbox.waiting().unwrap(), 2);
+        outbox.set_aside("three").unwrap();
+        let three = SetAside {
+            number: 2,
+            reason: "three".into(),
+        };
+        let kept = outbox.refused_records().unwrap();
+        assert_eq!(kept, [(three, record(5))]);
+        assert!(!file.exists());
+        // A crash while it was set aside: it goes with the rest, and waits no more.
+        outbox.replace("settled", &2u64.to_be_bytes()).unwrap();
+        assert_eq!(outbox.clear_refused(&turn).unwrap(), 1);
+        assert_eq!(outbox.refused_bytes().unwrap(), 0);
+        assert_eq!(outbox.open_records(9).unwrap(), (3, vec![record(7)]));
+    }
+
+    #[test]
+    fn clearing_what_was_set_aside_ends_the_count_of_what_made_room() {
+        let dir = crate::scratch::Scratch::new();
+        let outbox = Outbox::open(dir.path()).unwrap().with_aside_limit(0);
+        let big = |n: u8| Record {
+            form: Form::Full,
+            receipt: vec![n; FILE_BYTES],
+        };
+        let all: Vec<Record> = (0..3).map(big).collect();
+        outbox.append(&all).unwrap();
+        for _ in 0..3 {
+            outbox.set_aside("it is none").unwrap();
+        }
+        assert_eq!((numbers(&outbox), outbox.dropped().unwrap()), (vec![2], 2));
+        let turn = outbox.settle().unwrap().expect("nobody else settles");
+        assert_eq!(outbox.clear_refused(&turn).unwrap(), 1);
+        assert_eq!((numbers(&outbox), outbox.dropped().unwrap()), (vec![], 0));
     }
 
     #[test]

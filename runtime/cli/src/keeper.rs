@@ -175,13 +175,19 @@ impl Keeper {
 
     /// What waits, for whoever looks.
     pub(crate) fn standing(&self) -> OwnReceipts {
-        match self.outbox.waiting() {
-            Ok(waiting) => OwnReceipts {
+        let looked = self.outbox.waiting().and_then(|waiting| {
+            let here = self.outbox.refused()?.len() as u64;
+            Ok((waiting, here + self.outbox.dropped()?))
+        });
+        match looked {
+            Ok((waiting, refused)) => OwnReceipts {
                 waiting: Some(waiting),
+                refused,
                 trouble: self.trouble().clone(),
             },
             Err(error) => OwnReceipts {
                 waiting: None,
+                refused: 0,
                 trouble: Some(format!("the outbox cannot be read: {error}")),
             },
         }

@@ -508,6 +508,52 @@ fn a_run_whose_receipts_the_outbox_has_no_room_for_does_not_begin() {
     run("none").ok();
 }
 
+#[test]
+fn what_can_never_be_settled_is_shown_with_its_reason_written_to_files_and_cleared() {
+    let machine = Machine::bare();
+    let devnet = Devnet::start(&machine, "1");
+    machine.tally(["ledger", "use", &devnet.genesis]).ok();
+    let genesis = std::fs::read_to_string(&devnet.genesis).expect("a file");
+    let chain = Genesis::parse(&genesis).expect("a genesis").chain();
+    let refused = || machine.tally(["ledger", "refused"]);
+    refused().ok().says("no receipt is set aside here");
+
+    let folder = machine.path(&format!("home/ledger/outbox/{chain}"));
+    let bad = Record {
+        form: Form::Full,
+        receipt: b"no receipt".to_vec(),
+    };
+    let outbox = Outbox::open(&folder).expect("an outbox");
+    outbox.append(std::slice::from_ref(&bad)).expect("a disk");
+    once_it_answers(&machine, &["ledger", "settle"])
+        .ok()
+        .says("set aside in the outbox: 1: it is no receipt");
+    let status = || machine.tally(["ledger", "status", "--json"]).ok().json();
+    let said = status();
+    assert_eq!(said["refused"][0]["receipts"], 1, "{said}");
+    assert_eq!(said["refused_dropped"], 0, "{said}");
+    assert!(said["refused_bytes"].as_u64() > Some(0), "{said}");
+    machine
+        .tally(["ledger", "status"])
+        .ok()
+        .says("refused for good: 1: it is no receipt")
+        .says("tally ledger refused");
+
+    let digest = Digest::of(&bad.receipt).to_string();
+    refused().ok().says(&digest).says("it is no receipt");
+    let out = machine.path("refused");
+    let out = out.to_str().expect("UTF-8");
+    let clear = ["ledger", "refused", "--out", out, "--clear", "--json"];
+    let cleared = machine.tally(clear).ok().json();
+    assert_eq!(cleared["refused"][0]["receipt"], digest, "{cleared}");
+    let file = machine.path(&format!("refused/{digest}.receipt.json"));
+    assert_eq!(std::fs::read(file).expect("it was written"), bad.receipt);
+    refused().ok().says("no receipt is set aside here");
+    let said = status();
+    assert_eq!(said["refused"], serde_json::json!([]), "{said}");
+    assert_eq!(said["refused_bytes"], 0, "{said}");
+}
+
 /// Two votes of `v3` in one round for different blocks, as a node would have kept them.
 fn evidence(machine: &Machine, genesis: &Genesis) -> Vec<u8> {
     let seed = std::fs::read_to_string(machine.path("devnet/v3/vote.key")).expect("a key");

@@ -76,6 +76,8 @@ pub struct Overview {
 pub struct OwnReceipts {
     /// How many wait; none where nobody can tell, and then the trouble says why.
     pub waiting: Option<u64>,
+    /// How many can never be settled and were set aside, since somebody cleared them the last time.
+    pub refused: u64,
     /// Why they are not settled, for a person.
     pub trouble: Option<String>,
 }

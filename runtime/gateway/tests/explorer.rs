@@ -51,6 +51,7 @@ async fn pages_say_without_scripts_how_the_ledger_is_and_hand_out_what_proves_it
         &digest[..12],
         "notarized two blocks",
         "1,234 receipts; tried again: no validator answered",
+        "56, of which <code>tally ledger refused</code> says why",
     ] {
         assert!(overview.contains(words), "{words}: {overview}");
     }

@@ -7,6 +7,7 @@ mod decide;
 mod files;
 mod holds;
 mod proving;
+mod refused;
 mod registered;
 mod registration;
 mod sending;
@@ -20,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::{Args as ClapArgs, Subcommand};
-use tally_node::{Client, Form, Outbox, Record, SetAside, SettleError};
+use tally_node::{Client, Form, Outbox, Record, SetAside, SettleError, Settling};
 use tally_receipt::{Digest, Receipt, SigningKey};
 
 use self::proving::{Prove, prove};
@@ -51,6 +52,11 @@ pub(crate) enum Verb {
     /// Settle whatever waits in this machine's outbox.
     #[command(after_help = "Example:\n  tally ledger settle")]
     Settle(Settle),
+    /// Receipts that can never be settled and were set aside on this machine: which, and why.
+    #[command(
+        after_help = "Examples:\n  tally ledger refused\n  tally ledger refused --out refused/ --clear    writes them to files, and lets go of them here"
+    )]
+    Refused(refused::Refused),
     /// Write the proof that a receipt is settled to one file, which `tally verify` checks offline.
     #[command(
         after_help = "Examples:\n  tally ledger prove answer.receipt.json --out answer.proof\n  tally ledger prove 3f2a… --wait 10"
@@ -199,6 +205,7 @@ pub(crate) fn run(verb: Verb, json: bool) -> Outcome {
         Verb::Status(args) => crate::runtime()?.block_on(status(&args, &home, json)),
         Verb::Submit(args) => crate::runtime()?.block_on(submit(&args, &home, json)),
         Verb::Settle(args) => crate::runtime()?.block_on(settle(&args, &home, json)),
+        Verb::Refused(args) => crate::runtime()?.block_on(refused::run(&args, &home, json)),
         Verb::Prove(args) => crate::runtime()?.block_on(prove(&args, &home, json)),
         Verb::Explorer(args) => crate::runtime()?.block_on(explore(&args, &home, json)),
         Verb::Node(verb) => crate::runtime()?.block_on(registration::run(verb, &home, json)),
@@ -279,6 +286,8 @@ async fn status(args: &Status, home: &Home, json: bool) -> Outcome {
     let waiting_bytes = outbox.waiting_bytes().or_environment("read the outbox")?;
     let refused = outbox.refused().or_environment("read the outbox")?;
     let refused = reasons(&refused);
+    let refused_bytes = outbox.refused_bytes().or_environment("read the outbox")?;
+    let dropped = outbox.dropped().or_environment("read the outbox")?;
     let (endpoint, client) = network.client(home).await?;
     let key = endpoint.key();
     let statuses = client.statuses().await;
@@ -327,6 +336,7 @@ async fn status(args: &Status, home: &Home, json: bool) -> Outcome {
                 "refused": refused.iter().map(|(reason, count)| serde_json::json!({
                     "reason": reason, "receipts": count,
                 })).collect::<Vec<_>>(),
+                "refused_bytes": refused_bytes, "refused_dropped": dropped,
             })
         );
     } else {
@@ -374,6 +384,15 @@ async fn status(args: &Status, home: &Home, json: bool) -> Outcome {
                 grouped(*count),
                 printable(reason)
             );
+        }
+        if dropped > 0 {
+            say!(
+                "set aside before those, and dropped to make room: {}",
+                grouped(dropped)
+            );
+        }
+        if dropped > 0 || !refused.is_empty() {
+            say!("`tally ledger refused` shows them, and clears them");
         }
     }
     if reached == 0 {
@@ -551,17 +570,12 @@ pub(crate) async fn empty(network: &Network, outbox: &Outbox, home: &Home) -> Re
     }
 }
 
-/// Settles everything that waits in an outbox; waits its turn if another process does.
-async fn settle_all(
-    network: &Network,
-    outbox: &Outbox,
-    client: &Client,
-    key: &SigningKey,
-) -> Result<u64, Failure> {
+/// The right to settle; waits for it if another process has it.
+async fn turn(outbox: &Outbox) -> Result<Settling, Failure> {
     let began = Instant::now();
-    let _turn = loop {
+    loop {
         if let Some(turn) = outbox.settle().or_environment("lock the outbox")? {
-            break turn;
+            return Ok(turn);
         }
         if began.elapsed() > Duration::from_secs(60) {
             return Err(Failure::environment(
@@ -569,8 +583,19 @@ async fn settle_all(
             ));
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
-    };
+    }
+}
+
+/// Settles everything that waits in an outbox; waits its turn if another process does.
+async fn settle_all(
+    network: &Network,
+    outbox: &Outbox,
+    client: &Client,
+    key: &SigningKey,
+) -> Result<u64, Failure> {
+    let _turn = turn(outbox).await?;
     let before = outbox.settled().or_environment("read the outbox")?;
+    let dropped_before = outbox.dropped().or_environment("read the outbox")?;
     let settled = tally_node::settle(outbox, client, &network.genesis, key).await;
     let refused = outbox
         .refused_from(before)
@@ -580,6 +605,13 @@ async fn settle_all(
             "tally: receipts that can never be settled, set aside in the outbox: {}: {}",
             grouped(count),
             printable(reason)
+        );
+    }
+    let dropped = outbox.dropped().or_environment("read the outbox")?;
+    if let more @ 1.. = dropped.saturating_sub(dropped_before) {
+        eprintln!(
+            "tally: receipts that were set aside earlier, dropped to make room: {}",
+            grouped(more)
         );
     }
     settled.map_err(|error| match error {

@@ -65,6 +65,9 @@ fn live(seen: &Overview) -> Markup {
                     }
                     @if let Some(trouble) = &own.trouble { "; tried again: " (trouble) }
                 } }
+                @if own.refused > 0 {
+                    div { dt { "Never settled, set aside" } dd { (grouped(own.refused)) ", of which " code { "tally ledger refused" } " says why" } }
+                }
             }
             div { dt { "Chain" } dd { code.digest { (seen.chain) } } }
         }

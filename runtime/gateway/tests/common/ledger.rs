@@ -252,6 +252,7 @@ impl LedgerView for Ledger {
             }],
             own: Some(OwnReceipts {
                 waiting: Some(1234),
+                refused: 56,
                 trouble: Some("no validator answered".to_owned()),
             }),
         };
