@@ -90,7 +90,7 @@ pub async fn settle(
         if let Some((number, _)) = &bad {
             open.truncate(usize::try_from(number - first).unwrap_or(usize::MAX));
         }
-        let noted = outbox.sent()?;
+        let mut noted = outbox.sent()?;
         if let Some(sent) = noted {
             // The same records, though more have come since.
             open.truncate(usize::try_from(sent.count).unwrap_or(usize::MAX));
@@ -116,6 +116,8 @@ pub async fn settle(
             Some(next) => next,
             None => {
                 register(client, genesis, key).await?;
+                // A node that is new has no other place: what is noted is of one whose key this machine had before.
+                noted = noted.filter(|sent| sent.sequence == 0);
                 0
             }
         };

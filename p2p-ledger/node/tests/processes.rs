@@ -277,6 +277,31 @@ async fn a_good_receipt_in_full_waits_and_is_not_set_aside_whatever_validators_s
     proven(&client, Digest::of(&good().receipt)).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_noted_under_another_key_does_not_hold_up_a_node_that_is_new() {
+    let mut net = Net::new(1);
+    net.start_all();
+    let client = client(&net).await;
+    let outbox = Outbox::open(&net.folder().join("outbox")).expect("an outbox");
+    outbox
+        .append(&[by_hash(b"a"), by_hash(b"b")])
+        .expect("written");
+    // The node whose key this machine had before was at its 70th receipt.
+    outbox
+        .set_sent(Sent {
+            first: 0,
+            count: 1,
+            sequence: 70,
+        })
+        .expect("written");
+    let key = SigningKey::from_seed(&[84; 32]);
+    emptied(&outbox, &client, &net, &key).await;
+    assert_eq!(settled_by(&client, &key).await, 2);
+    for receipt in [b"a", b"b"] {
+        proven(&client, Digest::of(receipt)).await;
+    }
+}
+
 async fn governance(client: &Client) -> Governance {
     let begun = Instant::now();
     loop {

@@ -3,6 +3,7 @@
 //! ```text
 //! $TALLY_HOME, else $XDG_DATA_HOME/tally, else ~/.local/share/tally        mode 0700
 //!   keys/node.key     the signing key of this machine, 64 hex digits and a line feed, mode 0600
+//!   keys/former/      those that it had before, as node.key, each PUBLIC-MS.key: its public key, and until when it was this machine's
 //!   models/           weights by digest (`tally_inference::ModelStore`)
 //!   compiled/         machine code of components, authenticated (`tally_engine`)
 //!   runs/             journals that were not given a place of their own
@@ -17,12 +18,13 @@
 //! Invariant: nothing here is trusted because of where it lies: weights are hashed, code is authenticated. Keys are, and who
 //! validates on which ledger (`network`, `trusted`).
 
-use std::fs::{DirBuilder, OpenOptions};
-use std::io::{ErrorKind, Read, Write};
+use std::collections::BTreeMap;
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use tally_receipt::{PublicKey, SigningKey};
+use tally_receipt::{PublicKey, SigningKey, Timestamp};
 use zeroize::Zeroizing;
 
 use crate::failure::{Failure, OrFail};
@@ -45,10 +47,10 @@ impl Home {
         Ok(place.is_dir().then_some(Self(place)))
     }
 
-    /// This machine's public key, if it has one. Makes nothing: checking what others did leaves no trace.
-    pub(crate) fn existing_public_key() -> Result<Option<PublicKey>, Failure> {
-        let path = Self::place()?.join("keys/node.key");
-        Ok(read_seed(&path)?.map(|seed| SigningKey::from_seed(&seed).public_key()))
+    /// This machine's public key, if it has one, and those that it had, each with when another one took its place. Makes nothing:
+    /// checking what others did leaves no trace.
+    pub(crate) fn existing_public_keys() -> Result<Vec<(PublicKey, Option<Timestamp>)>, Failure> {
+        public_keys(&Self::place()?.join("keys"))
     }
 
     fn place() -> Result<PathBuf, Failure> {
@@ -119,6 +121,93 @@ impl Home {
         let seed = seed_or_new(&path)?;
         Ok(SigningKey::from_seed(&seed))
     }
+
+    /// Makes another key the signing key of this machine, and says where the one before is from now on. At any moment there is one
+    /// or the other; whoever is stopped in between does it again.
+    pub(crate) fn exchange_node_key(
+        &self,
+        new: &SigningKey,
+        now: Timestamp,
+    ) -> Result<PathBuf, Failure> {
+        let old = self.node_key()?.public_key();
+        let (keys, folder) = (self.sub("keys")?, self.sub("keys/former")?);
+        let place = keys.join("node.key");
+        let former = folder.join(format!("{old}-{}.key", now.unix_ms()));
+        let kept = match std::fs::hard_link(&place, &former) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+            linked => linked,
+        };
+        // Nothing is replaced before it is durable elsewhere, and the folder may be new.
+        kept.and_then(|()| sync_folder(&folder))
+            .and_then(|()| sync_folder(&keys))
+            .and_then(|()| replace_key(new, &place))
+            .or_environment(format_args!("exchange {}", place.display()))?;
+        Ok(former)
+    }
+}
+
+fn replace_key(new: &SigningKey, place: &Path) -> io::Result<()> {
+    let folder = place.parent().expect("it is in the folder of keys");
+    // For this user alone to read, as all files that are made so.
+    let mut draft = tempfile::NamedTempFile::new_in(folder)?;
+    draft.write_all(key_text(&new.to_seed()).as_slice())?;
+    draft.as_file().sync_all()?;
+    draft.persist(place)?;
+    sync_folder(folder)
+}
+
+/// The public keys in the folder of keys: of a key that is back, or was not exchanged to the end, only that it is there.
+fn public_keys(keys: &Path) -> Result<Vec<(PublicKey, Option<Timestamp>)>, Failure> {
+    let current = read_seed(&keys.join("node.key"))?;
+    let current = current.map(|seed| SigningKey::from_seed(&seed).public_key());
+    let mut former: BTreeMap<PublicKey, Timestamp> = BTreeMap::new();
+    let folder = keys.join("former");
+    let doing = format!("read {}", folder.display());
+    match std::fs::read_dir(&folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        files => {
+            for file in files.or_environment(&doing)? {
+                let name = file.or_environment(&doing)?.file_name();
+                if let Some((key, until)) = name.to_str().and_then(former_key) {
+                    let last = former.entry(key).or_insert(until);
+                    *last = until.max(*last);
+                }
+            }
+        }
+    }
+    let before = former
+        .into_iter()
+        .filter(|(key, _)| Some(*key) != current)
+        .map(|(key, until)| (key, Some(until)));
+    Ok(current
+        .map(|key| (key, None))
+        .into_iter()
+        .chain(before)
+        .collect())
+}
+
+/// What the name of a former key's file says.
+fn former_key(name: &str) -> Option<(PublicKey, Timestamp)> {
+    let (key, ms) = name.strip_suffix(".key")?.split_once('-')?;
+    // One that ended in 1970 never began.
+    let ms = ms.parse::<u64>().ok().filter(|ms| *ms > 0)?;
+    Some((key.parse().ok()?, Timestamp::from_unix_ms(ms).ok()?))
+}
+
+/// Has a key file and its name on the disk.
+pub(crate) fn sync_key(path: &Path) -> Result<(), Failure> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    File::open(path)
+        .and_then(|file| file.sync_all())
+        .and_then(|()| sync_folder(folder))
+        .or_environment(format_args!("have {} on the disk", path.display()))
+}
+
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
 }
 
 /// The 32 bytes of a key file, made if there is none.
@@ -190,14 +279,20 @@ pub(crate) fn read_seed(path: &Path) -> Result<Option<Zeroizing<[u8; 32]>>, Fail
     Ok(Some(seed))
 }
 
+/// A key as its file has it.
+fn key_text(seed: &[u8; 32]) -> Zeroizing<[u8; 65]> {
+    let mut text = Zeroizing::new([b'\n'; 65]);
+    hex::encode_to_slice(seed, &mut text[..64]).expect("64 digits encode 32 bytes");
+    text
+}
+
 /// Writes a fresh key beside its place and links it there, so that a reader never sees half of one and two
 /// first runs at once agree on one key.
 fn make_key(path: &Path) -> Result<(), Failure> {
     let mut seed = Zeroizing::new([0u8; 32]);
     getrandom::fill(seed.as_mut_slice())
         .or_environment("draw a key from the system's random source")?;
-    let mut text = Zeroizing::new([b'\n'; 65]);
-    hex::encode_to_slice(seed.as_slice(), &mut text[..64]).expect("64 digits encode 32 bytes");
+    let text = key_text(&seed);
     let draft = path.with_extension(format!("draft-{}", std::process::id()));
     let written = OpenOptions::new()
         .write(true)
@@ -217,4 +312,52 @@ fn make_key(path: &Path) -> Result<(), Failure> {
     written
         .and(removed)
         .or_environment(format_args!("write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exchanged_key_stays_among_the_former_ones_however_often_the_exchange_was_begun() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home(folder.path().to_owned());
+        let keys = folder.path().join("keys");
+        let at = |ms| Timestamp::from_unix_ms(ms).unwrap();
+        assert!(public_keys(&keys).unwrap().is_empty());
+        let old = home.node_key().unwrap().public_key();
+        let old_alone = [(old, None::<Timestamp>)];
+        assert_eq!(public_keys(&keys).unwrap(), old_alone);
+        // Stopped once it was kept, before it was replaced: this machine still has it.
+        let former = keys.join("former");
+        std::fs::create_dir(&former).unwrap();
+        let begun = former.join(format!("{old}-5.key"));
+        std::fs::hard_link(keys.join("node.key"), begun).unwrap();
+        assert_eq!(public_keys(&keys).unwrap(), old_alone);
+
+        let new = SigningKey::from_seed(&[7; 32]);
+        let kept = home.exchange_node_key(&new, at(9)).unwrap();
+        let has = home.node_key().unwrap().public_key();
+        assert_eq!(has, new.public_key());
+        let seed = read_seed(&kept).unwrap().expect("it is kept");
+        assert_eq!(SigningKey::from_seed(&seed).public_key(), old);
+        // What is called otherwise is no key's.
+        for other in ["notes", "x-1.key", &format!("{has}-0.key")] {
+            std::fs::write(former.join(other), "").unwrap();
+        }
+        let all = [(has, None), (old, Some(at(9)))];
+        assert_eq!(public_keys(&keys).unwrap(), all);
+        assert_eq!(std::fs::read_dir(&keys).unwrap().count(), 2);
+        let next = SigningKey::from_seed(&[8; 32]);
+        home.exchange_node_key(&next, at(11)).unwrap();
+        let mut found = public_keys(&keys).unwrap();
+        found.sort();
+        let mut all = [
+            (next.public_key(), None),
+            (has, Some(at(11))),
+            (old, Some(at(9))),
+        ];
+        all.sort();
+        assert_eq!(found, all);
+    }
 }

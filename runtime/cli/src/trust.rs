@@ -2,7 +2,8 @@
 //!
 //! A signature proves who said something, so every verdict needs a list of whom to believe. It comes from
 //! `--policy FILE` (`docs/receipt.md`), from `--trust KEY`, and, where neither is given, from this machine's own key if it
-//! has one: what this machine signed itself is believed by its owner and by nobody else, and the verdict says so.
+//! has one: what this machine signed itself is believed by its owner and by nobody else, and the verdict says so. A key that it had
+//! before (`tally ledger node rotate`) is believed of what was signed until it was exchanged.
 
 use std::path::PathBuf;
 
@@ -58,13 +59,11 @@ impl Trust {
             return Ok((Some(policy), Source::File));
         }
         let (keys, source) = if self.trust.is_empty() {
-            (
-                Home::existing_public_key()?.into_iter().collect::<Vec<_>>(),
-                Source::OwnKey,
-            )
+            (Home::existing_public_keys()?, Source::OwnKey)
         } else {
             let keys = self.trust.iter().map(|text| {
                 text.parse::<PublicKey>()
+                    .map(|key| (key, None))
                     .or_misuse(format_args!("use {text:?} as a public key"))
                     .map_err(|failure| failure.advise("a receipt's `keyid` is one: 64 hex digits"))
             });
@@ -81,12 +80,12 @@ impl Trust {
         let owner = Label::new(owner).expect("the label is a short constant");
         let keys = keys
             .into_iter()
-            .map(|key| TrustedKey {
+            .map(|(key, valid_until)| TrustedKey {
                 key,
                 owner: owner.clone(),
                 roles: vec![Role::Inference, Role::Run],
                 valid_from: Timestamp::from_unix_ms(0).expect("1970 is a moment"),
-                valid_until: None,
+                valid_until,
                 revoked: None,
             })
             .collect();

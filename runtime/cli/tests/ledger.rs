@@ -1289,7 +1289,7 @@ fn what_is_reserved_is_redeemed_by_vouchers_once_and_the_rest_comes_back() {
 }
 
 #[test]
-fn a_rotated_key_settles_for_its_node_and_the_one_before_is_refused() {
+fn a_rotated_key_is_this_machines_own_and_settles_for_its_node_and_the_one_before_is_refused() {
     use std::os::unix::fs::PermissionsExt as _;
     let machine = Machine::bare();
     let devnet = Devnet::start(&machine, "1");
@@ -1311,21 +1311,61 @@ fn a_rotated_key_settles_for_its_node_and_the_one_before_is_refused() {
 
     let new = machine.path("new.key");
     let new = new.to_str().expect("UTF-8");
-    let rotate = || machine.tally(["ledger", "node", "rotate", "--key-file", new]);
-    rotate().ok().says("what else must change");
-    let mode = std::fs::metadata(new).expect("it was made").permissions();
-    assert_eq!(mode.mode() & 0o777, 0o600);
-    // As after a crash.
-    rotate().ok().says("it is so already");
+    let own = machine.path("home/keys/node.key");
+    let rotate = |file: &str, more: &[&str]| {
+        let rotate = ["ledger", "node", "rotate", "--key-file", file];
+        machine.tally([&rotate[..], more].concat())
+    };
+    let key_of = |path: &Path| std::fs::read_to_string(path).expect("a key");
+    let old = key_of(&own);
+    rotate(own.to_str().expect("UTF-8"), &[])
+        .exits(2)
+        .says("has the key that the node is to lose");
+    rotate(new, &["--no-wait"])
+        .ok()
+        .says("own key is not exchanged before it counts");
+    let mode = |path: &Path| std::fs::metadata(path).expect("a key").permissions().mode() & 0o777;
+    assert_eq!(mode(Path::new(new)), 0o600);
+    let public = |text: &str| {
+        let seed: [u8; 32] = hex::decode(text.trim())
+            .expect("hex")
+            .try_into()
+            .expect("a seed");
+        SigningKey::from_seed(&seed).public_key().to_string()
+    };
+    let fresh = public(&key_of(Path::new(new)));
+    let begun = Instant::now();
+    while machine.tally(["ledger", "node", "show", &fresh]).code() != 0 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "no rotation");
+    }
+    // The ledger has it, and this machine does not yet: as after a crash in between.
+    assert_eq!(key_of(&own), old);
     submit(&second).exits(1).says("was the key of node");
     machine
         .tally(["ledger", "node", "terms", "--price", "3"])
         .exits(1)
         .says("sign with that one");
+    rotate(new, &[])
+        .ok()
+        .says("it is so already")
+        .says("what else must change");
+    assert_eq!((key_of(&own), mode(&own)), (key_of(Path::new(new)), 0o600));
+    let former: Vec<_> = std::fs::read_dir(machine.path("home/keys/former"))
+        .expect("it is kept")
+        .map(|file| file.expect("a file").path())
+        .collect();
+    assert_eq!(former.len(), 1);
+    assert_eq!((key_of(&former[0]), mode(&former[0])), (old.clone(), 0o600));
+    assert!(former[0].to_string_lossy().contains(&public(&old)));
+    // And when all is done.
+    rotate(new, &[])
+        .ok()
+        .says("it is so already")
+        .says("is this one already");
+    let said = rotate(new, &["--json"]).ok().json();
+    assert_eq!(said["exchanged"], false, "{said}");
+    assert_eq!(key_of(&own), key_of(Path::new(new)));
 
-    let own = machine.path("home/keys/node.key");
-    std::fs::rename(&own, machine.path("old.key")).expect("it is there");
-    std::fs::copy(new, &own).expect("it is there");
     machine
         .tally(["ledger", "settle"])
         .ok()
@@ -1341,10 +1381,22 @@ fn a_rotated_key_settles_for_its_node_and_the_one_before_is_refused() {
     let (stranger, _) = key_file(&machine, "stranger.key", 9);
     let register = ["ledger", "node", "register", "--key", &stranger];
     machine.tally(register).ok();
-    machine
-        .tally(["ledger", "node", "rotate", "--key-file", &stranger])
-        .exits(1)
-        .says("is or was a node's");
+    rotate(&stranger, &[]).exits(1).says("is or was a node's");
+    assert_eq!(key_of(&own), key_of(Path::new(new)));
+    // Another node's key is no business of this machine's own.
+    let next = machine.path("next.key");
+    let next = next.to_str().expect("UTF-8");
+    rotate(next, &["--key", &stranger])
+        .ok()
+        .says("own key is another one, and stays");
+    assert_eq!(key_of(&own), key_of(Path::new(new)));
+    // In one go.
+    let last = machine.path("last.key");
+    let last = last.to_str().expect("UTF-8");
+    let said = rotate(last, &["--json"]).ok().json();
+    assert_eq!(said["exchanged"], true, "{said}");
+    assert_eq!(said["key"], public(&key_of(&own)), "{said}");
+    assert_eq!(key_of(&own), key_of(Path::new(last)));
 
     let terms = [
         "ledger",
@@ -1358,7 +1410,7 @@ fn a_rotated_key_settles_for_its_node_and_the_one_before_is_refused() {
     machine.tally(terms).ok();
     let said = show().json();
     assert_eq!(said["roles"], serde_json::json!(["inference", "run"]));
-    assert_eq!((&said["price"], &said["revision"]), (&3.into(), &2.into()));
+    assert_eq!((&said["price"], &said["revision"]), (&3.into(), &3.into()));
     machine.tally(terms).ok().says("it is so already");
     machine.tally(["ledger", "node", "terms"]).exits(2);
     machine

@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde_json::Value;
 use support::vaults::{init, started, vault, with_secrets};
 use support::{Ended, Machine, checkout, component};
+use tally_receipt::SigningKey;
 
 /// A verb of `tally memory`, opened with the passphrase.
 fn memory(machine: &Machine, args: &[&str]) -> Ended {
@@ -107,6 +108,33 @@ fn what_it_is_told_it_finds_learns_and_can_prove() {
         );
         assert_eq!(again["learnt"]["facts"].as_array().map(Vec::len), Some(0));
     }
+}
+
+#[test]
+fn what_a_key_signed_until_it_was_exchanged_is_still_this_machines_own_and_nothing_after() {
+    let machine = machine();
+    memory(&machine, &["add", TOLD, "--speaker", "Anna"]).ok();
+    memory(&machine, &["verify"]).ok();
+    let key = machine.path("home/keys/node.key");
+    let text = std::fs::read_to_string(&key).expect("a key");
+    let seed: [u8; 32] = hex::decode(text.trim())
+        .expect("hex")
+        .try_into()
+        .expect("a seed");
+    let public = SigningKey::from_seed(&seed).public_key().to_string();
+    let folder = machine.path("home/keys/former");
+    std::fs::create_dir(&folder).expect("a disk");
+    // By the moment in its name, in the year 9999 and in 1970.
+    let [later, before] = [253_402_300_799_999u64, 1].map(|ms| {
+        let name = format!("{public}-{ms}.key");
+        folder.join(name)
+    });
+    std::fs::rename(&key, &later).expect("it is there");
+    memory(&machine, &["verify"]).ok();
+    std::fs::rename(&later, &before).expect("it is there");
+    memory(&machine, &["verify"]).exits(1);
+    let trust = ["verify", "--trust", &public];
+    memory(&machine, &trust).ok();
 }
 
 #[test]

@@ -510,11 +510,12 @@ async fn tend(
     home: &Home,
     reached: &mut (Way, Client),
 ) -> Result<bool, Failure> {
-    let key = home.node_key()?;
     let (mut since, mut pause, mut is_stuck) = (Instant::now(), PAUSE, false);
     let mut failed = None;
     while since.elapsed() < ATTENDS {
         if outbox.waiting().or_environment("look at the outbox")? > 0 {
+            // It may be exchanged meanwhile.
+            let key = home.node_key()?;
             match settle_all(network, outbox, &reached.1, &key).await {
                 // Where all that waited was set aside, nothing was settled, and nothing is stuck.
                 Ok(0) if outbox.waiting().or_environment("look at the outbox")? > 0 => {
@@ -619,7 +620,7 @@ async fn settle_all(
             "make a request that they sign: tally ledger node register --out FILE; the outbox keeps what waits",
         ),
         SettleError::Rotated { .. } => Failure::no(&error).advise(
-            "settle with the key that it has now (`tally ledger node show`): as keys/node.key of the data directory; the outbox keeps what waits",
+            "settle with the key that it has now (`tally ledger node show`), as keys/node.key of the data directory: where `tally ledger node rotate` did not end, repeat it; the outbox keeps what waits",
         ),
         error => Failure::environment(&error)
             .advise("nothing is lost: the outbox keeps it; `tally ledger settle` tries again"),

@@ -3,7 +3,7 @@
 //! What the chain shows of it comes from genesis on, and is not said by one node. A change is the node's next revision; one that is
 //! repeated finds that it is so already.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args as ClapArgs;
 use tally_ledger::{ChainId, Height, Node, NodeId, NodeKey, Request, Roles, Terms};
@@ -15,6 +15,7 @@ use super::terms::{Described, role_names, terms_in_words};
 use crate::failure::{Failure, OrFail, Outcome};
 use crate::home::{self, Home};
 use crate::network::Which;
+use crate::trust;
 use crate::ui::{grouped, say};
 
 #[derive(ClapArgs)]
@@ -214,16 +215,26 @@ async fn change(
 
 /// Says how a node is after a change.
 pub(super) fn report(id: NodeId, changed: &Changed, json: bool) {
+    report_with(id, changed, json, |_| ());
+}
+
+/// The same with what else is to be said to a program.
+fn report_with(
+    id: NodeId,
+    changed: &Changed,
+    json: bool,
+    add: impl FnOnce(&mut serde_json::Value),
+) {
     let (node, height, is_earlier) = match changed {
         Changed::Already(node, height) => (node, *height, true),
         Changed::Counts(node, height) => (node, *height, false),
         Changed::HandedIn => {
-            match json {
-                true => say!(
-                    "{}",
-                    serde_json::json!({ "node": id.to_string(), "counts": false })
-                ),
-                false => say!("handed in; `tally ledger node show` shows when it counts"),
+            if json {
+                let mut said = serde_json::json!({ "node": id.to_string(), "counts": false });
+                add(&mut said);
+                say!("{said}");
+            } else {
+                say!("handed in; `tally ledger node show` shows when it counts");
             }
             return;
         }
@@ -232,6 +243,7 @@ pub(super) fn report(id: NodeId, changed: &Changed, json: bool) {
         let mut said = in_json(id, node, height);
         said["counts"] = true.into();
         said["earlier"] = is_earlier.into();
+        add(&mut said);
         say!("{said}");
         return;
     }
@@ -291,31 +303,72 @@ pub(super) async fn retire(args: &Retire, home: &Home, json: bool) -> Outcome {
     Ok(())
 }
 
+/// The new key is durable before the ledger has it, and the ledger has it before this machine's own key is exchanged: whoever is
+/// stopped in between finds by the same command what is done, and does the rest.
 pub(super) async fn rotate(args: &Rotate, home: &Home, json: bool) -> Outcome {
     let old = args.sending.key(home)?.public_key();
     let seed = home::seed_or_new(&args.key_file)?;
+    home::sync_key(&args.key_file)?;
     let new = SigningKey::from_seed(&seed);
-    if new.public_key() == old {
+    // Also that of a command that is repeated once all is done.
+    let has_it = new.public_key() == old;
+    let (id, changed) = update(&args.sending, home, (!has_it).then_some(&new), |before| {
+        Ok(before.clone())
+    })
+    .await?;
+    if has_it && id.key() == old {
         return Err(Failure::misuse(format_args!(
             "{} has the key that the node is to lose",
             args.key_file.display()
         ))
         .advise("name a file that is not there yet, and a new key is made"));
     }
-    let (id, changed) =
-        update(&args.sending, home, Some(&new), |before| Ok(before.clone())).await?;
-    report(id, &changed, json);
-    if json || matches!(changed, Changed::HandedIn) {
+    let is_own = !has_it && home.node_key()?.public_key() == old;
+    let former = match &changed {
+        Changed::Already(..) | Changed::Counts(..) if is_own => {
+            let now = trust::moment(None)?;
+            Some(home.exchange_node_key(&new, now).map_err(|failure| {
+                failure
+                    .advise("the ledger has the new key: repeat the command, which does the rest")
+            })?)
+        }
+        _ => None,
+    };
+    report_with(id, &changed, json, |said| {
+        said["exchanged"] = former.is_some().into();
+        said["former"] = serde_json::json!(former);
+    });
+    if json {
         return Ok(());
     }
-    let file = args.key_file.display();
-    eprintln!(
-        "what else must change:\n  \
-         whatever settles for this node signs with {file} from now on: this machine's own key is keys/node.key of its data directory, which is not exchanged here, and \
-         whatever else it is used for (vaults, receipts) changes with it\n  \
-         receipts that were signed with {old} stay as good as they were; policies that are to believe new ones name {} too\n  \
-         credits stay in the account {old}, which has its key for ever: keep it, or transfer them",
-        new.public_key()
-    );
+    let has_new = home.node_key()?.public_key() == new.public_key();
+    match (&changed, former) {
+        (Changed::HandedIn, _) if is_own => eprintln!(
+            "this machine's own key is not exchanged before it counts: repeat the command without --no-wait"
+        ),
+        (Changed::HandedIn, _) => {}
+        (_, Some(former)) => say_exchanged(&args.key_file, &former, old, new.public_key()),
+        (_, None) if has_new => {
+            eprintln!("this machine's own key is this one already");
+        }
+        (_, None) => eprintln!(
+            "whatever settles for this node signs with {} from now on; this machine's own key is another one, and stays",
+            args.key_file.display()
+        ),
+    }
     Ok(())
+}
+
+fn say_exchanged(file: &Path, former: &Path, old: PublicKey, new: PublicKey) {
+    let (file, former) = (file.display(), former.display());
+    eprintln!(
+        "this machine's own key is the new one now; the one before is kept: {former}\n\
+         what else must change:\n  \
+         programs that run (`tally serve`, a node) have the one before until they are started again, and what they sign with it until then this machine does not believe\n  \
+         on every other ledger where this machine has a node, its own included: tally ledger node rotate --key {former} --key-file {file} --network FILE; \
+         what settles there before that settles as another node\n  \
+         receipts that were signed with {old} stay as good as they were; policies that are to believe new ones name {new} too\n  \
+         credits stay in the account {old}, which has its key for ever: keep that file, or transfer them (--key)\n  \
+         {file} is a copy of the new key: keep it where nobody else reads it, or remove it"
+    );
 }

@@ -55,10 +55,11 @@ pub(crate) enum Verb {
         after_help = "Examples:\n  tally ledger node terms --endpoint https://node.example --price 3\n  tally ledger node terms --evidence quote.bin --roles inference,run"
     )]
     Terms(registered::TermsArgs),
-    /// Give a node another key, which alone signs for it from then on.
+    /// Give a node another key, which alone signs for it from then on; and this machine, if the one before was its own.
     #[command(
         after_help = "Example:\n  tally ledger node rotate --key-file new.key\n\n\
-            This machine's own key is not exchanged by it: what else the key is used for is said afterwards."
+            The new key is on the disk first, then the ledger has it, and in the end this machine's own key is exchanged for it. A command that \
+            did not end is repeated as it was. What else is to change is said afterwards."
     )]
     Rotate(registered::Rotate),
     /// End a node: it settles nothing any more, until `terms --roles` gives it a role again.
