@@ -30,4 +30,6 @@ pub use error::FetchError;
 pub use http::{Client, Origin};
 pub use part::{Part, RESERVE_BYTES, Unfinished, unfinished};
 pub use reference::{Hub, HubFile, Place, Reference, ReferenceError};
-pub use transfer::{Announced, Event, Fetched, Request, Retry, VouchedBy, fetch, look};
+pub use transfer::{
+    Announced, Event, Fetched, Request, Retry, VouchedBy, discard_copy, fetch, look,
+};

@@ -78,12 +78,8 @@ impl Part {
     /// Opens or makes the part for `address`, and locks it.
     pub(crate) fn open(dir: &Path, address: &str) -> Result<Self, FetchError> {
         fs::create_dir_all(dir).map_err(io_error("make", dir))?;
-        let key = &blake3::hash(address.as_bytes()).to_hex()[..32];
-        clear_abandoned(dir, key);
-        let (path, note_path) = (
-            dir.join(format!("{key}.part")),
-            dir.join(format!("{key}.json")),
-        );
+        let (path, note_path) = paths(dir, address);
+        clear_abandoned(dir, &path);
         loop {
             let file = OpenOptions::new()
                 .read(true)
@@ -125,15 +121,7 @@ impl Part {
     /// # Errors
     /// [`FetchError::Io`]
     pub fn remove(self) -> Result<(), FetchError> {
-        for path in [&self.path, &self.note_path] {
-            match fs::remove_file(path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(io_error("remove", path)(error));
-                }
-                _ => {}
-            }
-        }
-        Ok(())
+        remove_both(&self.path, &self.note_path)
     }
 
     pub(crate) fn len(&self) -> Result<u64, FetchError> {
@@ -248,6 +236,33 @@ impl Part {
     }
 }
 
+/// Where the part for `address` and its note are.
+fn paths(dir: &Path, address: &str) -> (PathBuf, PathBuf) {
+    let key = &blake3::hash(address.as_bytes()).to_hex()[..32];
+    (
+        dir.join(format!("{key}.part")),
+        dir.join(format!("{key}.json")),
+    )
+}
+
+/// Removes the part for `address` and its note, also from under who writes it.
+pub(crate) fn discard(dir: &Path, address: &str) -> Result<(), FetchError> {
+    let (path, note_path) = paths(dir, address);
+    remove_both(&path, &note_path)
+}
+
+fn remove_both(path: &Path, note_path: &Path) -> Result<(), FetchError> {
+    for path in [path, note_path] {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(io_error("remove", path)(error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 fn read_note(path: &Path) -> Option<Note> {
     let mut bytes = Vec::new();
     File::open(path)
@@ -263,7 +278,8 @@ fn read_note(path: &Path) -> Option<Note> {
 /// A download that was begun and is not whole yet, or whole and not yet moved on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unfinished {
-    /// What it is of. An address is without its query.
+    /// What it is of. An address is without its query; a file of this machine is `file:` and its absolute path, and is
+    /// copied anew.
     pub source: String,
     /// How many bytes are here.
     pub have: u64,
@@ -293,18 +309,15 @@ pub fn unfinished(dir: &Path) -> Vec<Unfinished> {
     found
 }
 
-/// Removes parts that nobody went on with and nobody holds.
-fn clear_abandoned(dir: &Path, but: &str) {
+/// Removes parts that nobody went on with and nobody holds, but for the one at `but`.
+fn clear_abandoned(dir: &Path, but: &Path) {
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         let path = entry.path();
         let is_old = entry
             .metadata()
             .and_then(|metadata| metadata.modified())
             .is_ok_and(|time| time.elapsed().is_ok_and(|age| age > ABANDONED));
-        if !is_old
-            || path.extension().is_none_or(|end| end != "part")
-            || path.file_stem().is_some_and(|stem| stem == but)
-        {
+        if !is_old || path.extension().is_none_or(|end| end != "part") || path == but {
             continue;
         }
         if let Ok(file) = File::open(&path)

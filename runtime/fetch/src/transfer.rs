@@ -20,6 +20,7 @@ const MAX_BYTES: u64 = 4 << 40;
 const MAX_UNANNOUNCED_BYTES: u64 = 64 << 30;
 /// Most connections of one transfer, however well each begins.
 const MAX_CONNECTIONS: u32 = 1000;
+const CHANGED: &str = "the file has changed on the server since the earlier part";
 
 /// What to bring.
 #[derive(Clone, Debug)]
@@ -173,8 +174,8 @@ fn copy(
             "it is not a regular file",
         )));
     }
-    let absolute = std::path::absolute(path).map_err(io_error("resolve", path))?;
-    let mut part = Part::open(dir, &format!("file:{}", absolute.display()))?;
+    let address = address_of_file(path)?;
+    let mut part = Part::open(dir, &address)?;
     part.clear()?;
     let total = metadata.len();
     let goal = Goal {
@@ -184,6 +185,10 @@ fn copy(
     };
     let outcome = (|| {
         room_for(&part, dir, total)?;
+        // Nothing goes on with a copy that was killed; the note is how `unfinished` knows what takes the space.
+        let mut note = Note::new(address);
+        note.bytes = Some(total);
+        part.write_note(&note)?;
         watch(Event::Begun {
             have: 0,
             total: Some(total),
@@ -236,6 +241,20 @@ fn copy(
     }
 }
 
+/// Removes what a [`fetch`] of the local file at `path` wrote into `dir`, which nobody goes on with: the file is here.
+///
+/// # Errors
+/// [`FetchError::Io`]
+pub fn discard_copy(path: &Path, dir: &Path) -> Result<(), FetchError> {
+    crate::part::discard(dir, &address_of_file(path)?)
+}
+
+/// What the part of a local file is known by.
+fn address_of_file(path: &Path) -> Result<String, FetchError> {
+    let absolute = std::path::absolute(path).map_err(io_error("resolve", path))?;
+    Ok(format!("file:{}", absolute.display()))
+}
+
 /// What the whole must be.
 struct Goal {
     expected: Expected,
@@ -282,6 +301,35 @@ struct Transfer<'a> {
     have: u64,
     hashing: Hashing,
     resumed_from: u64,
+}
+
+/// What the bytes of a file must not go beyond, and whose limit that is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Bound {
+    /// The length that the server announced.
+    Announced(u64),
+    /// Ours, for files whose length nobody announces.
+    Unannounced(u64),
+    /// What this machine's disk takes.
+    Room(u64),
+}
+
+impl Bound {
+    /// Of a file of which `have` bytes are here, on a disk that takes `room` more.
+    fn unannounced(have: u64, room: u64) -> Self {
+        let room = have.saturating_add(room);
+        if room < MAX_UNANNOUNCED_BYTES {
+            Self::Room(room)
+        } else {
+            Self::Unannounced(MAX_UNANNOUNCED_BYTES)
+        }
+    }
+
+    fn bytes(self) -> u64 {
+        match self {
+            Self::Announced(bytes) | Self::Unannounced(bytes) | Self::Room(bytes) => bytes,
+        }
+    }
 }
 
 /// How a connection ended.
@@ -464,6 +512,10 @@ impl<'a> Transfer<'a> {
                         "the server sends another range than it was asked for".to_owned(),
                     ));
                 }
+                // Some servers honour `Range` and not `If-Range`: the rest of what they have now.
+                Some(_) if self.has_changed(&answer) => {
+                    return Ok(Ended::Restart(CHANGED.to_owned()));
+                }
                 Some((from, whole)) => {
                     whole.or_else(|| answer.length().map(|length| from.saturating_add(length)))
                 }
@@ -475,11 +527,10 @@ impl<'a> Transfer<'a> {
             },
             200 => {
                 if self.have > 0 {
-                    let reason = match (&self.note.etag, answer.strong_etag()) {
-                        (Some(old), Some(new)) if old != new => {
-                            "the file has changed on the server since the earlier part"
-                        }
-                        _ => "the server sends the whole file when it is asked for the rest",
+                    let reason = if self.has_changed(&answer) {
+                        CHANGED
+                    } else {
+                        "the server sends the whole file when it is asked for the rest"
                     };
                     // This answer is the whole file already; it is not asked for a second time.
                     self.begin_again(Some(reason), watch)?;
@@ -536,6 +587,14 @@ impl<'a> Transfer<'a> {
         })
     }
 
+    /// Whether the answer is of another version than the part, as their validators say.
+    fn has_changed(&self, answer: &Answer) -> bool {
+        match (self.note.etag.as_deref(), answer.strong_etag()) {
+            (Some(old), Some(new)) => old != new,
+            _ => false,
+        }
+    }
+
     /// Notes which version comes, and that there is room for it.
     fn describe(&mut self, answer: &Answer, total: Option<u64>) -> Result<(), FetchError> {
         let limit = if total.is_some() {
@@ -579,9 +638,9 @@ impl<'a> Transfer<'a> {
             have: self.have,
             total,
         });
-        let limit = match total {
-            Some(total) => total,
-            None => MAX_UNANNOUNCED_BYTES.min(self.have.saturating_add(self.part.room()?)),
+        let bound = match total {
+            Some(total) => Bound::Announced(total),
+            None => Bound::unannounced(self.have, self.part.room()?),
         };
         let mut buffer = vec![0; CHUNK];
         let mut filled = 0;
@@ -605,11 +664,21 @@ impl<'a> Transfer<'a> {
                     begins_right(self.request, bytes)?;
                 }
                 let after = self.have.saturating_add(filled as u64);
-                if after > limit {
-                    return Err(FetchError::TooLarge {
-                        host: answer.host.clone(),
-                        found: after,
-                        limit,
+                if after > bound.bytes() {
+                    return Err(match bound {
+                        Bound::Announced(limit) | Bound::Unannounced(limit) => {
+                            FetchError::TooLarge {
+                                host: answer.host.clone(),
+                                found: after,
+                                limit,
+                            }
+                        }
+                        Bound::Room(_) => FetchError::Full {
+                            path: self.part.path().to_owned(),
+                            have: self.have,
+                            needed: None,
+                            reason: "the rest of the disk is kept free".to_owned(),
+                        },
                     });
                 }
                 self.part
@@ -691,4 +760,22 @@ fn room_for(part: &Part, dir: &Path, needed: u64) -> Result<(), FetchError> {
         });
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Bound, MAX_UNANNOUNCED_BYTES};
+
+    #[test]
+    fn the_disk_bounds_what_nobody_announces_before_our_own_limit_does() {
+        assert_eq!(Bound::unannounced(5, 7), Bound::Room(12));
+        assert_eq!(
+            Bound::unannounced(5, MAX_UNANNOUNCED_BYTES),
+            Bound::Unannounced(MAX_UNANNOUNCED_BYTES)
+        );
+        assert_eq!(
+            Bound::unannounced(1, u64::MAX),
+            Bound::Unannounced(MAX_UNANNOUNCED_BYTES)
+        );
+    }
 }

@@ -323,6 +323,44 @@ fn two_versions_are_never_mixed() {
     );
 }
 
+/// The length is the same, the range is the one that was asked for, and the bytes are of another file.
+#[test]
+fn a_rest_of_another_version_is_not_glued_on_by_a_server_that_ignores_if_range() {
+    let (old, new) = (file(600_000), {
+        let mut new = file(600_000);
+        new[4..].reverse();
+        new
+    });
+    let first = Served {
+        cut_after: Some(250_000),
+        ..Served::new(old)
+    };
+    let then = Served {
+        etag: Some("\"v2\"".to_owned()),
+        hears_if_range: false,
+        ..Served::new(new.clone())
+    };
+    let calls = AtomicUsize::new(0);
+    let server = Server::start(
+        move |asked, wire| match calls.fetch_add(1, Ordering::SeqCst) {
+            0 => first.answer(asked, wire),
+            _ => then.answer(asked, wire),
+        },
+    );
+    let dir = dir();
+    let pull = Pull {
+        retries: 1,
+        ..Pull::into(dir.path())
+    };
+    let fetched = pull.from(&server.url("m.gguf")).expect("it comes");
+    assert_eq!(contents(&fetched), new);
+    assert_eq!(server.asked()[1].from(), Some(250_000));
+    assert_eq!(
+        pull.story(),
+        "from 0; waiting; again: the file has changed on the server since the earlier part; from 0"
+    );
+}
+
 /// No validator and no hash: nobody could tell two versions apart, so nothing is resumed.
 #[test]
 fn without_a_validator_only_a_known_hash_allows_resuming() {
@@ -851,6 +889,64 @@ fn more_than_the_disk_holds_is_refused_before_a_byte_is_written() {
     assert_eq!(pull.story(), "");
 }
 
+/// A disk with room for one MiB beyond the reserve, in a mount namespace of its own; elsewhere the test says that it did not run.
+#[test]
+fn a_disk_that_fills_is_not_the_fault_of_a_server_that_announces_no_length() {
+    const INSIDE: &str = "TALLY_TEST_SMALL_DISK";
+    const NAME: &str = "a_disk_that_fills_is_not_the_fault_of_a_server_that_announces_no_length";
+    if let Some(disk) = std::env::var_os(INSIDE) {
+        let served = Served {
+            chunked: true,
+            ..Served::new(file(3 << 20))
+        };
+        let server = Server::start(move |asked, wire| served.answer(asked, wire));
+        let pull = Pull::into(Path::new(&disk));
+        let error = pull
+            .from(&server.url("m.gguf"))
+            .expect_err("there is no room");
+        let FetchError::Full {
+            have, needed: None, ..
+        } = error
+        else {
+            panic!("{error:?}");
+        };
+        assert!(have > 0 && have <= 1 << 20, "{have}");
+        assert!(error.is_resumable());
+        let left = tally_fetch::unfinished(Path::new(&disk));
+        assert_eq!((left.len(), left[0].have), (1, have));
+        return;
+    }
+    let disk = dir();
+    let size = tally_fetch::RESERVE_BYTES + (1 << 20);
+    let script =
+        format!("mount -t tmpfs -o size={size} none \"$0\" || exit 77; exec \"$1\" --exact {NAME}");
+    let unshared = |command: &[&std::ffi::OsStr]| {
+        std::process::Command::new("unshare")
+            .args(["--user", "--map-root-user", "--mount"])
+            .args(command)
+            .env(INSIDE, disk.path())
+            .stdout(std::process::Stdio::null())
+            .status()
+            .ok()
+            .and_then(|status| status.code())
+    };
+    let program = std::env::current_exe().expect("this test");
+    let code = unshared(&[
+        "sh".as_ref(),
+        "-c".as_ref(),
+        script.as_ref(),
+        disk.path().as_os_str(),
+        program.as_os_str(),
+    ]);
+    match code {
+        Some(0) => {}
+        None | Some(1 | 77) if unshared(&["true".as_ref()]) != Some(0) || code == Some(77) => {
+            eprintln!("NOT RUN: this machine does not let a test mount a file system");
+        }
+        code => panic!("the test inside ended with {code:?}"),
+    }
+}
+
 #[test]
 fn one_at_a_time_writes_a_part() {
     let served = Served {
@@ -927,4 +1023,24 @@ fn a_local_file_takes_the_same_way() {
     Pull::into(dir.path())
         .from(&format!("{}x", path.display()))
         .expect_err("there is none");
+}
+
+/// What a killed copy leaves takes space, so it is named; nobody goes on with it, so it can be given up at any moment.
+#[test]
+fn a_copy_of_a_local_file_that_was_stopped_is_named_and_can_be_discarded() {
+    let place = dir();
+    let bytes = file(700_000);
+    let path = place.path().join("m.gguf");
+    std::fs::write(&path, &bytes).expect("the folder can be written");
+    let (dir, text) = (dir(), format!("file:{}", path.display()));
+    // A `Fetched` that is dropped leaves its files, as a kill would.
+    drop(Pull::into(dir.path()).from(&text).expect("it comes"));
+    let left = tally_fetch::unfinished(dir.path());
+    assert_eq!(left.len(), 1);
+    assert_eq!(left[0].source, text);
+    assert_eq!((left[0].have, left[0].total), (700_000, Some(700_000)));
+    tally_fetch::discard_copy(&path, dir.path()).expect("it can be removed");
+    assert_eq!(files_in(dir.path()), 0);
+    tally_fetch::discard_copy(&path, dir.path()).expect("nothing to remove is no fault");
+    assert_eq!(std::fs::read(&path).expect("the original stays"), bytes);
 }

@@ -172,6 +172,8 @@ pub(crate) struct Served {
     pub(crate) etag: Option<String>,
     /// Whether a range is answered with a range.
     pub(crate) ranges: bool,
+    /// Whether `If-Range` is heard.
+    pub(crate) hears_if_range: bool,
     /// What `Content-Length` says, when it is not the truth.
     pub(crate) announce: Option<u64>,
     /// Whether a length is announced at all; else the body is chunked.
@@ -189,6 +191,7 @@ impl Served {
             bytes: bytes.into(),
             etag: Some("\"v1\"".to_owned()),
             ranges: true,
+            hears_if_range: true,
             announce: None,
             chunked: false,
             cut_after: None,
@@ -201,6 +204,7 @@ impl Served {
     pub(crate) fn answer(&self, asked: &Asked, wire: &mut dyn Wire) -> std::io::Result<()> {
         let same = asked
             .header("if-range")
+            .filter(|_| self.hears_if_range)
             .is_none_or(|validator| Some(validator) == self.etag.as_deref());
         let from = asked.from().filter(|_| self.ranges && same);
         if let Some(from) = from
