@@ -25,8 +25,10 @@ const MAX_KEYS: u64 = 65_536;
 const MAX_TENSORS: u64 = 65_536;
 /// Longest key or tensor name, in bytes.
 const MAX_NAME_BYTES: u64 = 1024;
-/// Longest string value, in bytes. Chat templates reach 30 KiB.
+/// Longest string value, in bytes.
 const MAX_STRING_BYTES: u64 = 8 << 20;
+/// Longest name and longest chat template, in bytes, which records repeat. Chat templates reach 30 KiB.
+pub(crate) const MAX_KEPT_BYTES: u64 = 1 << 20;
 /// Most elements of an array value. Merges of large vocabularies reach 600k.
 const MAX_ARRAY: u64 = 4 << 20;
 /// Deepest nesting of arrays.
@@ -308,6 +310,11 @@ fn describe(
         }
         Some(_) => Err(missing(key)),
     };
+    let kept = |key: &str, what: &'static str, limit: u64| {
+        let found = text(key)?;
+        at_most(what, found.as_deref().map_or(0, str::len) as u64, limit)?;
+        Ok::<_, GgufError>(found)
+    };
     let number = |key: &str| keys.get(key).and_then(Value::as_u64);
 
     if let Some(found) = text("general.type")?.filter(|found| found != "model") {
@@ -332,7 +339,12 @@ fn describe(
     let context_tokens = scoped("context_length")?;
     let embedding_length = scoped("embedding_length")?;
     let layers = scoped("block_count")?;
-    let tokenizer = text("tokenizer.ggml.model")?.ok_or_else(|| missing("tokenizer.ggml.model"))?;
+    let tokenizer = kept(
+        "tokenizer.ggml.model",
+        "the bytes of its tokenizer's name",
+        MAX_NAME_BYTES,
+    )?
+    .ok_or_else(|| missing("tokenizer.ggml.model"))?;
     let vocabulary = match keys.get("tokenizer.ggml.tokens") {
         Some(Value::Array { length, .. }) => u32::try_from(*length).unwrap_or(u32::MAX),
         _ => return Err(missing("tokenizer.ggml.tokens")),
@@ -382,7 +394,7 @@ fn describe(
 
     Ok(GgufHeader {
         version,
-        name: text("general.name")?,
+        name: kept("general.name", "the bytes of its name", MAX_KEPT_BYTES)?,
         quantisation,
         parameters,
         tensors: tensors.len() as u64,
@@ -392,7 +404,11 @@ fn describe(
         vocabulary,
         tokenizer,
         kind,
-        chat_template: text("tokenizer.chat_template")?,
+        chat_template: kept(
+            "tokenizer.chat_template",
+            "the bytes of its chat template",
+            MAX_KEPT_BYTES,
+        )?,
         pooling: pooling.map(str::to_owned),
         data_offset,
         architecture,

@@ -44,5 +44,7 @@ pub use service::{
     Embedded, EngineOptions, Generation, LoadedModel, Ranked, Service, ServiceOptions, TokenRows,
     WorkerCommand, WorkerLimits,
 };
-pub use store::{AddMode, AddOptions, ModelName, ModelRecord, ModelStore, StoreError};
+pub use store::{
+    AddMode, AddOptions, Listing, ModelName, ModelRecord, ModelStore, Removed, StoreError,
+};
 pub use weights::{WeightsDigest, WeightsHold};

@@ -32,8 +32,12 @@ use crate::weights::{WeightsDigest, copy_hashed};
 
 /// Longest model name, in bytes.
 const MAX_NAME_BYTES: usize = 100;
-/// Longest record that is read, in bytes; a chat template of the largest size we parse fits.
+/// Longest record that is read or written, in bytes. JSON writes a control character in six.
 const MAX_RECORD_BYTES: u64 = 20 << 20;
+const _: () = assert!(
+    2 * 6 * gguf::MAX_KEPT_BYTES + (1 << 20) < MAX_RECORD_BYTES,
+    "a record of the longest name and chat template that are parsed can be read again"
+);
 
 /// What a model is called in a store.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -122,6 +126,52 @@ impl ModelRecord {
             _ => self.header.kind,
         }
     }
+
+    /// Its bytes in the store, at `path`, when they can be read again from there.
+    fn to_json(&self, path: &Path) -> Result<Vec<u8>, StoreError> {
+        let unwritable = |reason: String| StoreError::BadRecord {
+            path: path.to_owned(),
+            reason,
+        };
+        let json =
+            serde_json::to_vec_pretty(self).map_err(|error| unwritable(error.to_string()))?;
+        if json.len() as u64 > MAX_RECORD_BYTES {
+            return Err(unwritable(format!(
+                "{} bytes, more than {MAX_RECORD_BYTES}",
+                json.len()
+            )));
+        }
+        Ok(json)
+    }
+}
+
+/// What a store holds.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// The models, by name.
+    pub models: Vec<ModelRecord>,
+    /// Records that cannot be read: a [`StoreError::BadRecord`] each.
+    pub damaged: Vec<StoreError>,
+}
+
+/// What [`ModelStore::remove`] removed.
+#[derive(Debug)]
+pub enum Removed {
+    /// A model.
+    Model(Box<ModelRecord>),
+    /// A record that could not be read. Which weights were its is not known, so none were removed.
+    Damaged(ModelName),
+}
+
+impl Removed {
+    /// What it was called.
+    #[must_use]
+    pub fn name(&self) -> &ModelName {
+        match self {
+            Self::Model(record) => &record.name,
+            Self::Damaged(name) => name,
+        }
+    }
 }
 
 /// How `add` brings weights into the store.
@@ -202,7 +252,7 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// The operator repairs or removes the record.
-    #[error("the record {} is damaged ({reason}); remove it and add the model again", path.display())]
+    #[error("the record {} is damaged ({reason}); remove the model and add it again", path.display())]
     BadRecord {
         /// The record.
         path: PathBuf,
@@ -273,17 +323,57 @@ impl ModelStore {
         origin: &str,
         progress: impl FnMut(u64, u64) + Send + 'static,
     ) -> Result<ModelRecord, StoreError> {
-        let (store, file, origin) = (self.clone(), file.to_owned(), PathBuf::from(origin));
+        let (store, file, origin) = (self.clone(), file.to_owned(), origin.to_owned());
         blocking(move || store.bring_in(&file, name, false, origin, How::Move, progress)).await
     }
 
-    /// All models, by name.
+    /// Calls a model of the store by another name besides, when no other model has it. Nothing is copied.
     ///
     /// # Errors
-    /// [`StoreError::BadRecord`], [`StoreError::Io`].
+    /// [`StoreError::NameTaken`], [`StoreError::BadRecord`], [`StoreError::DiskFull`], [`StoreError::Io`].
+    pub async fn name_also(
+        &self,
+        record: &ModelRecord,
+        name: ModelName,
+    ) -> Result<ModelRecord, StoreError> {
+        let (store, record) = (
+            self.clone(),
+            ModelRecord {
+                name,
+                ..record.clone()
+            },
+        );
+        blocking(move || {
+            let path = store.record_path(&record.name);
+            match read_record(&path)? {
+                Some(old) if old.weights != record.weights => {
+                    return Err(StoreError::NameTaken { name: record.name });
+                }
+                Some(old) => return Ok(old),
+                None => {}
+            }
+            store.write_file(&path, &record.to_json(&path)?)?;
+            store.make_default_if_first(&record)?;
+            Ok(record)
+        })
+        .await
+    }
+
+    /// All models whose records can be read, by name.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
     pub async fn list(&self) -> Result<Vec<ModelRecord>, StoreError> {
+        self.survey().await.map(|listing| listing.models)
+    }
+
+    /// All models by name, and the records that are passed over because they cannot be read.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub async fn survey(&self) -> Result<Listing, StoreError> {
         let store = self.clone();
-        blocking(move || store.list_now()).await
+        blocking(move || store.survey_now()).await
     }
 
     /// The model with this name, this digest or a digest that begins with these 8 or more hex digits.
@@ -330,11 +420,12 @@ impl ModelStore {
         .await
     }
 
-    /// Removes a model's record, and its weights when no other record has them. A linked file itself stays.
+    /// Removes a model's record, and its weights when no other record has them. A linked file itself stays. A record that
+    /// cannot be read goes by its name.
     ///
     /// # Errors
-    /// As [`ModelStore::resolve`].
-    pub async fn remove(&self, name: &str) -> Result<ModelRecord, StoreError> {
+    /// As [`ModelStore::resolve`], but for a damaged record.
+    pub async fn remove(&self, name: &str) -> Result<Removed, StoreError> {
         let (store, name) = (self.clone(), name.to_owned());
         blocking(move || store.remove_now(&name)).await
     }
@@ -363,7 +454,11 @@ impl ModelStore {
         let name = options.name.unwrap_or_else(|| {
             ModelName::from_any(&source.file_stem().unwrap_or_default().to_string_lossy())
         });
-        let origin = fs::canonicalize(source).map_err(io_error("open", source))?;
+        // What it says is for a person: a path that is not UTF-8 is written as well as it can be.
+        let origin = fs::canonicalize(source)
+            .map_err(io_error("open", source))?
+            .to_string_lossy()
+            .into_owned();
         let how = match options.mode {
             AddMode::Copy => How::Copy,
             AddMode::Link => How::Link,
@@ -376,7 +471,7 @@ impl ModelStore {
         source: &Path,
         name: ModelName,
         takes_name: bool,
-        origin: PathBuf,
+        origin: String,
         how: How,
         mut progress: impl FnMut(u64, u64),
     ) -> Result<ModelRecord, StoreError> {
@@ -403,12 +498,24 @@ impl ModelStore {
 
         // Checked after hashing, since only then is it known whether it is the same model.
         let record_path = self.record_path(&name);
-        if let Some(old) = read_record(&record_path)?
-            && old.weights != weights
-            && !takes_name
-        {
-            return Err(StoreError::NameTaken { name });
+        match read_record(&record_path) {
+            Ok(Some(old)) if old.weights != weights && !takes_name => {
+                return Err(StoreError::NameTaken { name });
+            }
+            Ok(_) => {}
+            // Who may take a model's name may take that of a record which nobody can read.
+            Err(StoreError::BadRecord { .. }) if takes_name => {}
+            Err(error) => return Err(error),
         }
+        let record = ModelRecord {
+            name,
+            weights,
+            bytes,
+            source: PathBuf::from(origin),
+            header,
+        };
+        // Before the weights get their place, which no weights without a record should have.
+        let json = record.to_json(&record_path)?;
         // Replacing a good file would look like a change to a worker that has it mapped; a damaged one is replaced.
         let is_there = File::open(&path)
             .and_then(|mut there| copy_hashed(&mut there, None, &mut |_| {}))
@@ -438,41 +545,52 @@ impl ModelStore {
         }
         sync_dir(&self.dir.join("weights"))?;
 
-        let record = ModelRecord {
-            name,
-            weights,
-            bytes,
-            source: origin,
-            header,
-        };
-        let json =
-            serde_json::to_vec_pretty(&record).expect("a record is plain data with string keys");
         self.write_file(&record_path, &json)?;
-        if record.kind() == ModelKind::Chat && self.default_now(ModelKind::Chat)?.is_none() {
-            self.write_default(&record)?;
-        }
+        self.make_default_if_first(&record)?;
         Ok(record)
     }
 
+    /// The first chat model is the default.
+    fn make_default_if_first(&self, record: &ModelRecord) -> Result<(), StoreError> {
+        if record.kind() != ModelKind::Chat {
+            return Ok(());
+        }
+        match self.default_now(ModelKind::Chat) {
+            Ok(None) => self.write_default(record),
+            // One was chosen; that its record is damaged is for whoever asks for it.
+            Ok(Some(_)) | Err(StoreError::BadRecord { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     fn list_now(&self) -> Result<Vec<ModelRecord>, StoreError> {
+        self.survey_now().map(|listing| listing.models)
+    }
+
+    fn survey_now(&self) -> Result<Listing, StoreError> {
         let dir = self.dir.join("models");
         let entries = match fs::read_dir(&dir) {
             Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Listing::default()),
             Err(error) => return Err(io_error("list", &dir)(error)),
         };
-        let mut records = Vec::new();
+        let mut found = Listing::default();
         for entry in entries {
             let path = entry.map_err(io_error("list", &dir))?.path();
             if path
                 .extension()
                 .is_some_and(|extension| extension == "json")
             {
-                records.extend(read_record(&path)?);
+                match read_record(&path) {
+                    Ok(record) => found.models.extend(record),
+                    Err(error @ StoreError::BadRecord { .. }) => found.damaged.push(error),
+                    Err(error) => return Err(error),
+                }
             }
         }
-        records.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(records)
+        found.models.sort_by(|a, b| a.name.cmp(&b.name));
+        found.damaged.sort_by_key(ToString::to_string);
+        Ok(found)
     }
 
     fn resolve_now(&self, text: &str) -> Result<ModelRecord, StoreError> {
@@ -537,12 +655,22 @@ impl ModelStore {
         Ok(there.pop())
     }
 
-    fn remove_now(&self, text: &str) -> Result<ModelRecord, StoreError> {
-        let record = self.resolve_now(text)?;
-        let path = self.record_path(&record.name);
+    fn remove_now(&self, text: &str) -> Result<Removed, StoreError> {
+        let removed = match (self.resolve_now(text), ModelName::parse(text)) {
+            (Ok(record), _) => Removed::Model(Box::new(record)),
+            // Only the record of that very name is read for it.
+            (Err(StoreError::BadRecord { .. }), Some(name)) => Removed::Damaged(name),
+            (Err(error), _) => return Err(error),
+        };
+        let name = removed.name();
+        let path = self.record_path(name);
         fs::remove_file(&path).map_err(io_error("remove", &path))?;
-        let rest = self.list_now()?;
-        if !rest.iter().any(|other| other.weights == record.weights) {
+        if let Removed::Model(record) = &removed
+            && !self
+                .list_now()?
+                .iter()
+                .any(|other| other.weights == record.weights)
+        {
             let path = self.weights_path(&record.weights);
             match fs::remove_file(&path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -553,13 +681,11 @@ impl ModelStore {
         }
         for kind in [ModelKind::Chat, ModelKind::Embedding, ModelKind::Reranking] {
             let default = self.default_path(kind);
-            if fs::read_to_string(&default)
-                .is_ok_and(|name| name.trim_end() == record.name.as_str())
-            {
+            if fs::read_to_string(&default).is_ok_and(|text| text.trim_end() == name.as_str()) {
                 fs::remove_file(&default).map_err(io_error("remove", &default))?;
             }
         }
-        Ok(record)
+        Ok(removed)
     }
 
     fn record_path(&self, name: &ModelName) -> PathBuf {

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use support::*;
 use tally_inference::{
-    AddMode, AddOptions, GgufError, ModelKind, ModelName, ModelStore, StoreError,
+    AddMode, AddOptions, GgufError, ModelKind, ModelName, ModelStore, Removed, StoreError,
 };
 use tally_seed_model::{Array, Dtype, GgufWriter, SEED, Value};
 
@@ -595,10 +595,152 @@ async fn a_damaged_record_is_named() {
     )
     .expect("it is there");
     std::fs::write(&path, other).expect("the file is written");
+    let listing = world.store.survey().await.expect("the rest is listed");
     assert!(
-        matches!(world.store.list().await, Err(StoreError::BadRecord { .. })),
-        "a record under another's name"
+        matches!(
+            listing.damaged.as_slice(),
+            [StoreError::BadRecord { path: named, .. }] if *named == path
+        ),
+        "a record under another's name: {listing:?}"
     );
+    assert_eq!(listing.models.len(), 1);
+}
+
+/// One record that cannot be read is no reason to refuse the others, nor one to be there for ever.
+#[tokio::test]
+async fn a_damaged_record_is_passed_over_and_can_be_removed_and_replaced() {
+    let world = World::new().await;
+    let models = world.store.dir().join("models");
+    let path = models.join(format!("{CHAT}.json"));
+    let bytes = tally_seed_model::chat_model(SEED);
+    std::fs::File::create(&path)
+        .and_then(|file| file.set_len((20 << 20) + 1))
+        .expect("the file is written");
+    let names = || async {
+        let listed = world.store.list().await.expect("a list");
+        let names: Vec<_> = listed
+            .into_iter()
+            .map(|record| record.name.to_string())
+            .collect();
+        names
+    };
+    assert_eq!(names().await, [EMBED]);
+    // Another model comes and goes meanwhile.
+    world.add("other", &tally_seed_model::chat_model(5)).await;
+    assert!(matches!(
+        world.store.remove("other").await,
+        Ok(Removed::Model(_))
+    ));
+    assert!(matches!(
+        world.store.remove(CHAT).await,
+        Ok(Removed::Damaged(name)) if name.as_str() == CHAT
+    ));
+    assert!(!path.exists());
+    world.add(CHAT, &bytes).await;
+    assert_eq!(names().await, [CHAT, EMBED]);
+
+    // Whoever may take the name from another model may take it from a record that is none.
+    std::fs::write(&path, b"{").expect("the file is written");
+    let source = world.dir.path().join("again.gguf");
+    std::fs::write(&source, &bytes).expect("the file is written");
+    let options = |takes_name| AddOptions {
+        name: ModelName::parse(CHAT),
+        takes_name,
+        ..AddOptions::default()
+    };
+    assert!(matches!(
+        world.store.add(&source, options(false), |_, _| {}).await,
+        Err(StoreError::BadRecord { .. })
+    ));
+    world
+        .store
+        .add(&source, options(true), |_, _| {})
+        .await
+        .expect("added");
+    assert_eq!(names().await, [CHAT, EMBED]);
+}
+
+/// Each control character takes six bytes of a record: what is let in must be readable again.
+#[tokio::test]
+async fn a_name_or_a_template_that_no_record_could_hold_is_refused_before_anything_moves() {
+    let world = World::new().await;
+    let before = snapshot(world.store.dir());
+    let text = |length: usize| Value::Text("\u{1}".repeat(length));
+    for (key, most) in [
+        ("general.name", 1 << 20),
+        ("tokenizer.chat_template", 1 << 20),
+        ("tokenizer.ggml.model", 1024),
+    ] {
+        let fault = refusal(&world, &claim([2, 2], 0, &[(key, text(most + 1))])).await;
+        assert!(
+            matches!(fault, GgufError::TooLarge { limit, .. } if limit == most as u64),
+            "{key}: {fault:?}"
+        );
+    }
+    assert_eq!(snapshot(world.store.dir()), before);
+    let longest = claim(
+        [2, 2],
+        0,
+        &[
+            ("general.name", text(1 << 20)),
+            ("tokenizer.chat_template", text(1 << 20)),
+            ("tokenizer.ggml.model", text(1024)),
+        ],
+    );
+    add_bytes(&world, &longest).await.expect("added");
+    let listing = world.store.survey().await.expect("a list");
+    assert!(listing.damaged.is_empty(), "{:?}", listing.damaged);
+    assert_eq!(listing.models.len(), 3);
+}
+
+#[tokio::test]
+async fn a_path_that_is_not_utf8_is_no_hindrance() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let world = World::new().await;
+    let path = world
+        .dir
+        .path()
+        .join(std::ffi::OsStr::from_bytes(b"m\xffodel.gguf"));
+    std::fs::write(&path, tally_seed_model::chat_model(11)).expect("the file is written");
+    for mode in [AddMode::Copy, AddMode::Link] {
+        let options = AddOptions {
+            mode,
+            ..AddOptions::default()
+        };
+        let record = world
+            .store
+            .add(&path, options, |_, _| {})
+            .await
+            .expect("added");
+        assert!(record.source.ends_with("m\u{fffd}odel.gguf"), "{record:?}");
+        let found = world.store.resolve(record.name.as_str()).await;
+        assert_eq!(found.expect("it is there"), record);
+        assert!(world.weights(&record.weights.to_string()).exists());
+        world
+            .store
+            .remove(record.name.as_str())
+            .await
+            .expect("removed");
+    }
+}
+
+#[tokio::test]
+async fn a_model_has_as_many_names_as_it_is_given() {
+    let world = World::new().await;
+    let name = |text| ModelName::parse(text).expect("it is a name");
+    let record = world.store.resolve(CHAT).await.expect("it is there");
+    for _ in 0..2 {
+        let twin = world.store.name_also(&record, name("twin")).await;
+        assert_eq!(twin.expect("named").weights, record.weights);
+    }
+    assert!(matches!(
+        world.store.name_also(&record, name(EMBED)).await,
+        Err(StoreError::NameTaken { .. })
+    ));
+    world.store.remove(CHAT).await.expect("removed");
+    assert!(world.weights(&record.weights.to_string()).exists());
+    let twin = world.store.resolve("twin").await.expect("it is there");
+    assert_eq!((twin.name, twin.weights), (name("twin"), record.weights));
 }
 
 #[tokio::test]
