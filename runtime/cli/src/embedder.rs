@@ -13,7 +13,7 @@ use crate::calls::{self, Calls};
 use crate::failure::Failure;
 use crate::home::Home;
 use crate::keeper::Receipts;
-use crate::local_model::{LocalModel, nonce};
+use crate::local_model::{LocalModel, must_be, nonce};
 use crate::setup;
 use crate::verbs::model::failure;
 
@@ -24,7 +24,11 @@ pub(crate) async fn chosen(
 ) -> Result<Option<ModelRecord>, Failure> {
     match asked {
         Some("none") => Ok(None),
-        Some(name) => store.resolve(name).await.map(Some).map_err(failure),
+        Some(name) => {
+            let record = store.resolve(name).await.map_err(failure)?;
+            must_be(&record, ModelKind::Embedding)?;
+            Ok(Some(record))
+        }
         None => {
             let found = store.default_or_only(ModelKind::Embedding).await;
             found.map_err(|error| match error {

@@ -6,7 +6,6 @@ use std::time::Instant;
 
 use tally_inference::{
     AddMode, AddOptions, ClientNonce, ModelKind, ModelName, ModelRecord, ModelStore, Service,
-    ServiceOptions,
 };
 use tokio::runtime::Handle;
 
@@ -78,8 +77,7 @@ impl LocalModel {
     ) -> Result<Self, Failure> {
         must_be(record, kind)?;
         let key = Arc::new(Home::open()?.node_key()?);
-        let options = ServiceOptions::new(setup::worker_command()?);
-        let service = Service::new(store, setup::signer(&key), options);
+        let service = Service::new(store, setup::signer(&key), setup::service_options()?);
         Ok(Self::new(service, record, handle.clone()))
     }
 }

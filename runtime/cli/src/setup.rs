@@ -1,5 +1,6 @@
 //! What a verb needs to run agents on this machine: engine, components, models, grants, a screen.
 
+use std::ffi::OsStr;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,8 +19,9 @@ use tally_receipt::{Digest, SigningKey};
 
 use crate::adapt::{Kept, LocalModels};
 use crate::embedder::chosen;
-use crate::failure::{Failure, OrFail, Outcome};
+use crate::failure::{Failure, OrFail};
 use crate::home::Home;
+use crate::local_model::must_be;
 use crate::ui::{Progress, printable};
 
 /// The engine, with compiled code kept between commands.
@@ -216,13 +218,20 @@ static BUILTIN: &[u8] = include_bytes!("../../../models/nano/tally-nano.q8_0.ggu
 const BUILTIN_WEIGHTS: &str = "b955292b251a49fc08f1acacdfd07a6009fd8a61e734a74d0e5667f56cd3f0e5";
 
 /// This machine's store of models. One that holds nothing yet gets the model that comes with the program; one that has such a model of
-/// another version of the program gets this one under its name, and keeps the other under its name and digest.
+/// another version of the program gets this one under its name, and keeps the other under its name and digest. Records that cannot
+/// be read are named and passed over.
 pub(crate) async fn store(home: &Home) -> Result<ModelStore, Failure> {
     let store = ModelStore::open(home.models()?);
     let failure = crate::verbs::model::failure;
-    let records = store.list().await.map_err(failure)?;
+    let listing = store.survey().await.map_err(failure)?;
+    for damaged in &listing.damaged {
+        eprintln!("tally: passed over: {}", printable(&damaged.to_string()));
+    }
+    let records = listing.models;
     let own =
         std::fs::canonicalize(home.models()?).or_environment("look at the folder of models")?;
+    // As a record writes it.
+    let own = PathBuf::from(own.to_string_lossy().into_owned());
     // A model that somebody else called so came from somewhere else.
     let is_old = |record: &&ModelRecord| {
         record.name.as_str() == BUILTIN_NAME
@@ -240,18 +249,23 @@ pub(crate) async fn store(home: &Home) -> Result<ModelStore, Failure> {
             .add(&store.weights_path(&old.weights), aside, |_, _| {})
             .await
             .map_err(failure)?;
-        add_builtin(home, &store).await?;
+        add_builtin(home, &store, true).await?;
         eprintln!(
             "tally: {BUILTIN_NAME} is the one of this version of the program now; the one before is {BUILTIN_NAME}-{}",
             &digest[..8]
         );
     } else if records.is_empty() {
-        add_builtin(home, &store).await?;
+        add_builtin(home, &store, true).await?;
     }
     Ok(store)
 }
 
-async fn add_builtin(home: &Home, store: &ModelStore) -> Outcome {
+/// Adds the model that comes with the program. `takes_name` says whether a model that is called so already loses the name to it.
+pub(crate) async fn add_builtin(
+    home: &Home,
+    store: &ModelStore,
+    takes_name: bool,
+) -> Result<ModelRecord, Failure> {
     let mut draft = tempfile::NamedTempFile::new_in(home.models()?)
         .or_environment("make a temporary file for the built-in model")?;
     draft
@@ -259,13 +273,12 @@ async fn add_builtin(home: &Home, store: &ModelStore) -> Outcome {
         .or_environment("write the built-in model")?;
     let options = AddOptions {
         name: ModelName::parse(BUILTIN_NAME),
-        takes_name: true,
+        takes_name,
         ..AddOptions::default()
     };
     store
         .add(draft.path(), options, |_, _| {})
         .await
-        .map(drop)
         .map_err(crate::verbs::model::failure)
 }
 
@@ -281,12 +294,12 @@ pub(crate) async fn models(
 ) -> Result<Models, Failure> {
     let store = store(home).await?;
     let first = match first {
-        Some(name) => Some(
-            store
-                .resolve(name)
-                .await
-                .map_err(crate::verbs::model::failure)?,
-        ),
+        Some(name) => {
+            let record = store.resolve(name).await;
+            let record = record.map_err(crate::verbs::model::failure)?;
+            must_be(&record, ModelKind::Chat)?;
+            Some(record)
+        }
         None => store
             .default_model(ModelKind::Chat)
             .await
@@ -312,7 +325,7 @@ pub(crate) async fn models(
         }
         Err(failure) => Err(failure.message().to_owned()),
     };
-    let service = Service::new(store, signer(key), ServiceOptions::new(worker_command()?));
+    let service = Service::new(store, signer(key), service_options()?);
     let kept = Kept::default();
     Ok(Models {
         inference: LocalModels::new(service.clone(), known, embedding, kept.clone()),
@@ -337,6 +350,33 @@ pub(crate) fn worker_command() -> Result<WorkerCommand, Failure> {
         program,
         args: vec!["__worker".into()],
     })
+}
+
+/// How models are run: this program as worker, and what [`WORKER_MIB`] gives it.
+pub(crate) fn service_options() -> Result<ServiceOptions, Failure> {
+    let mut options = ServiceOptions::new(worker_command()?);
+    options.limits.memory_bytes = worker_memory(std::env::var_os(WORKER_MIB).as_deref())?;
+    Ok(options)
+}
+
+/// The environment variable with the most memory, in MiB, that a model's process may take beside its weights.
+const WORKER_MIB: &str = "TALLY_WORKER_MIB";
+
+/// As bytes; nothing bounds it where it is not set.
+fn worker_memory(text: Option<&OsStr>) -> Result<Option<u64>, Failure> {
+    let Some(text) = text.filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
+    let mib = text.to_str().and_then(|text| text.parse::<u64>().ok());
+    mib.filter(|mib| *mib > 0)
+        .and_then(|mib| mib.checked_mul(1 << 20))
+        .map(Some)
+        .ok_or_else(|| {
+            Failure::environment(format_args!(
+                "{WORKER_MIB} is {text:?}, which is no number of MiB"
+            ))
+            .advise("give a whole number, as 4096 for 4 GiB, or unset it: nothing bounds a model's memory then")
+        })
 }
 
 /// Signs with this machine's key, by this machine's clock and randomness.
@@ -529,6 +569,19 @@ fn as_text(bytes: Vec<u8>, from: &str) -> Result<String, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_worker_s_memory_is_a_whole_number_of_mib_or_unbounded() {
+        let memory = |text: &str| worker_memory(Some(OsStr::new(text)));
+        assert!(matches!(worker_memory(None), Ok(None)));
+        assert!(matches!(memory(""), Ok(None)));
+        assert!(matches!(memory("4096"), Ok(Some(bytes)) if bytes == 4 << 30));
+        for bad in ["0", "-1", "4GiB", " 1", "1.5", "18446744073709551615"] {
+            let failure = memory(bad).expect_err(bad);
+            assert!(failure.is_environment(), "{bad}");
+            assert!(failure.message().contains(WORKER_MIB), "{failure:?}");
+        }
+    }
 
     #[test]
     fn the_built_in_model_is_the_one_whose_digest_is_written_here() {

@@ -321,6 +321,208 @@ fn a_right_hash_is_said_to_be_checked() {
     assert_eq!(said["downloaded"], 0);
 }
 
+/// A digest names bytes, not a name: what the store has under another one is called by this one too.
+#[test]
+fn a_blake3_that_the_store_has_under_another_name_saves_the_download() {
+    let machine = Machine::with_model();
+    let digest = blake3::hash(&seed()).to_string();
+    let server = in_turn(vec![Served::new(seed())]);
+    let url = server.url("x.gguf");
+    let said = pull(
+        &machine,
+        &[&url, "--name", "twin", "--blake3", &digest, "--json"],
+    )
+    .ok()
+    .json();
+    assert_eq!(
+        (&said["name"], &said["downloaded"]),
+        (&"twin".into(), &0.into())
+    );
+    assert_eq!(server.asked().len(), 0);
+    let listed = models(&machine);
+    for name in ["seed", "twin"] {
+        assert_eq!(
+            model(&listed, name).expect("it is there")["blake3"],
+            *digest
+        );
+    }
+    // A name that another model has stays with it, and two hashes of two files are of none.
+    pull(
+        &machine,
+        &[&url, "--name", "tally-nano", "--blake3", &digest],
+    )
+    .exits(2)
+    .says("other weights");
+    let other = "ab".repeat(32);
+    pull(
+        &machine,
+        &[
+            &url, "--name", "third", "--blake3", &digest, "--sha256", &other,
+        ],
+    )
+    .exits(1)
+    .says(&sha256(&seed()));
+    assert_eq!(server.asked().len(), 0);
+    assert_eq!(models(&machine), listed);
+}
+
+/// A record is no model: weights that are gone or damaged come again, whichever hash is known.
+#[test]
+fn weights_that_are_gone_or_damaged_come_again() {
+    let machine = Machine::with_model();
+    let bytes = seed();
+    let digest = blake3::hash(&bytes).to_string();
+    let weights = machine.path(&format!("home/models/weights/{digest}.gguf"));
+    let server = in_turn(vec![Served::new(bytes.clone())]);
+    let url = server.url("x.gguf");
+    let sums = sha256(&bytes);
+    for (option, hash) in [("--blake3", &digest), ("--sha256", &sums)] {
+        for (damaged, words) in [(false, "cannot be read"), (true, "are damaged")] {
+            std::fs::remove_file(&weights).expect("they are there");
+            if damaged {
+                std::fs::write(&weights, &bytes[..bytes.len() / 2]).expect("they can be written");
+            }
+            let before = server.asked().len();
+            pull(&machine, &[&url, "--name", "seed", option, hash])
+                .ok()
+                .says(words)
+                .says("it has the hash that was asked for");
+            assert!(server.asked().len() > before);
+            assert_eq!(std::fs::read(&weights).expect("they came"), *bytes);
+        }
+    }
+}
+
+#[test]
+fn a_damaged_record_is_named_and_its_model_can_be_removed_and_pulled_again() {
+    let machine = Machine::with_model();
+    let record = machine.file("home/models/models/seed.json", "{");
+    let server = in_turn(vec![Served::new(seed())]);
+    let url = server.url("seed.gguf");
+    let ended = machine.tally(["model", "list"]).ok();
+    assert!(ended.stdout().contains("tally-nano"), "{}", ended.stdout());
+    ended.says("passed over").says("seed.json");
+    pull(&machine, &[&url])
+        .exits(3)
+        .says("tally model remove seed");
+    assert_eq!(server.asked().len(), 0, "nothing comes for nothing");
+    machine
+        .tally(["model", "remove", "seed"])
+        .ok()
+        .says("its record was damaged");
+    assert!(!record.exists());
+    pull(&machine, &[&url]).ok();
+    assert!(model(&models(&machine), "seed").is_some());
+}
+
+#[test]
+fn the_model_that_comes_with_the_program_can_be_had_again() {
+    let machine = Machine::with_model();
+    machine
+        .tally(["model", "remove", "tally-nano"])
+        .ok()
+        .says("tally model add tally-nano");
+    assert!(model(&models(&machine), "tally-nano").is_none());
+    machine
+        .tally(["model", "default", "tally-nano"])
+        .exits(2)
+        .says("tally model add tally-nano");
+    machine
+        .tally(["model", "add", "tally-nano", "--name", "nano"])
+        .exits(2)
+        .says("comes with the program");
+    machine
+        .tally(["model", "add", "tally-nano", "--default"])
+        .ok();
+    assert_eq!(
+        model(&models(&machine), "tally-nano").expect("it is there again")["default"],
+        true
+    );
+    // A model of somebody's own that is called so keeps its name.
+    machine.tally(["model", "remove", "tally-nano"]).ok();
+    let own = machine.file("own.gguf", tally_seed_model::chat_model(5));
+    let own = own.to_str().expect("UTF-8");
+    machine
+        .tally(["model", "add", own, "--name", "tally-nano"])
+        .ok();
+    machine
+        .tally(["model", "add", "tally-nano"])
+        .exits(2)
+        .says("other weights");
+}
+
+/// The wrong kind is named before anything is run, not by the first search or the first word.
+#[test]
+fn a_model_of_another_kind_than_is_asked_for_is_misuse() {
+    let machine = machine();
+    machine.add_embedding_model("embed", tally_seed_model::SEED);
+    let agent = support::component("answer-with-sources");
+    let agent = agent.to_str().expect("UTF-8");
+    for (option, name, words) in [
+        (
+            "--embedding",
+            "tally-nano",
+            "tally-nano is no embedding model",
+        ),
+        ("--model", "embed", "embed is no chat model"),
+    ] {
+        machine
+            .tally(["run", agent, "--input", "x", "--grant-asked", option, name])
+            .exits(2)
+            .says(words);
+    }
+}
+
+#[test]
+fn a_limit_of_memory_that_is_no_number_is_named() {
+    let machine = Machine::with_model();
+    let agent = support::component("answer-with-sources");
+    let document = machine.file("hours.md", "The library opens at nine.\n");
+    for (mib, code) in [("4 GiB", 3), ("4096", 0)] {
+        let output = machine
+            .command()
+            .env("TALLY_WORKER_MIB", mib)
+            .arg("run")
+            .arg(&agent)
+            .arg("--attach")
+            .arg(&document)
+            .args(["--input", "When does it open?", "--grant-asked", "--json"])
+            .output()
+            .expect("tally can be started");
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        assert_eq!(said.contains("TALLY_WORKER_MIB"), code != 0, "{said}");
+    }
+}
+
+/// The copy of a file that is here anyway is worth nothing half-way, and nobody goes on with it.
+#[test]
+fn control_c_leaves_nothing_of_the_copy_of_a_file() {
+    let machine = machine();
+    let path = machine.file("large.gguf", b"GGUF");
+    // Long enough to copy and to hash; it takes no room itself.
+    std::fs::File::options()
+        .write(true)
+        .open(&path)
+        .and_then(|file| file.set_len(2 << 30))
+        .expect("a file with a hole can be made");
+    let child = spawn(&machine, &[path.to_str().expect("UTF-8")]);
+    until_part_has(&machine, 1);
+    let pid = i32::try_from(child.id())
+        .ok()
+        .and_then(rustix::process::Pid::from_raw)
+        .expect("a process has an id");
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it runs");
+    let output = child.wait_with_output().expect("it was started here");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{stderr}");
+    assert!(
+        stderr.contains("copies it again") && !stderr.contains("is kept"),
+        "{stderr}"
+    );
+    assert_eq!(parts(&machine), Vec::<PathBuf>::new());
+}
+
 #[test]
 fn a_length_that_is_not_kept_is_not_the_file() {
     let machine = machine();

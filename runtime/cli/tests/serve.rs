@@ -412,6 +412,19 @@ fn an_address_that_others_reach_takes_a_flag_and_a_key() {
         .says("protocol");
 }
 
+#[test]
+fn a_server_does_not_start_with_a_model_that_makes_no_vectors() {
+    let machine = Machine::bare();
+    init(&machine, &["memory"]);
+    let (_running, said) = serve(&machine, &["--embedding", "tally-nano"]);
+    assert_eq!(said["error"]["kind"], "misuse", "{said}");
+    let message = said["error"]["message"].as_str().expect("a message");
+    assert!(
+        message.contains("tally-nano is no embedding model"),
+        "{message}"
+    );
+}
+
 /// One line of JSON each way.
 struct Client {
     to: ChildStdin,

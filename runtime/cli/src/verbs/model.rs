@@ -11,11 +11,13 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args as ClapArgs, Subcommand};
 use tally_inference::{
-    AddMode, AddOptions, GgufHeader, ModelKind, ModelName, ModelRecord, ModelStore, StoreError,
+    AddMode, AddOptions, GgufHeader, ModelKind, ModelName, ModelRecord, ModelStore, Removed,
+    StoreError,
 };
 
 use crate::failure::{Failure, Outcome};
 use crate::home::Home;
+use crate::setup::{self, BUILTIN_NAME};
 use crate::ui::{Progress, grouped, printable, say, short};
 
 /// What to do with weights.
@@ -25,7 +27,7 @@ pub(crate) enum Verb {
     Pull(pull::Args),
     /// Hash a GGUF file and keep it.
     #[command(
-        after_help = "Examples:\n  tally model add qwen2.5-0.5b-instruct-q8_0.gguf\n  tally model add model.gguf --name mine --default\n  tally model add /big/disk/model.gguf --name big --link"
+        after_help = "Examples:\n  tally model add qwen2.5-0.5b-instruct-q8_0.gguf\n  tally model add model.gguf --name mine --default\n  tally model add /big/disk/model.gguf --name big --link\n  tally model add tally-nano                             the one that comes with the program, after a remove"
     )]
     Add(Add),
     /// The models there are.
@@ -58,7 +60,7 @@ pub(crate) enum Verb {
 /// Hash a GGUF file and keep it.
 #[derive(ClapArgs)]
 pub(crate) struct Add {
-    /// The GGUF file.
+    /// The GGUF file, or `tally-nano`, which comes with the program.
     file: PathBuf,
     /// What to call it; else by the file's name.
     #[arg(long)]
@@ -75,9 +77,13 @@ pub(crate) fn run(verb: Verb, json: bool) -> Outcome {
     let runtime = crate::runtime()?;
     runtime.block_on(async {
         // With the model that comes with the program, so that every verb sees the models that a run would.
-        let store = crate::setup::store(&Home::open()?).await?;
+        let home = Home::open()?;
+        let store = setup::store(&home).await?;
         match verb {
             Verb::Pull(args) => pull::pull(&store, args, json).await,
+            Verb::Add(args) if is_builtin(&args.file) => {
+                add_builtin(&home, &store, args, json).await
+            }
             Verb::Add(args) => add(&store, args, json).await,
             Verb::List => list(&store, json).await,
             Verb::Inspect { model } => inspect(&store, &model, json).await,
@@ -123,6 +129,23 @@ async fn add(store: &ModelStore, args: Add, json: bool) -> Outcome {
     .await
 }
 
+/// Whether the model that comes with the program is meant, and no file that happens to be called so.
+fn is_builtin(file: &Path) -> bool {
+    file == Path::new(BUILTIN_NAME) && !file.exists()
+}
+
+async fn add_builtin(home: &Home, store: &ModelStore, args: Add, json: bool) -> Outcome {
+    if args.link || args.name.is_some() {
+        return Err(Failure::misuse(format_args!(
+            "{BUILTIN_NAME} comes with the program: it is added by its own name, and there is no file to link to"
+        ))
+        .advise(format_args!("tally model add {BUILTIN_NAME}")));
+    }
+    let record = setup::add_builtin(home, store, false).await?;
+    let more = serde_json::Value::default();
+    finish(store, record, args.default, json, more).await
+}
+
 /// Shows a model that is in the store now, and makes it the default of its kind when that was asked.
 async fn finish(
     store: &ModelStore,
@@ -165,7 +188,9 @@ async fn finish(
         // Its only one.
         Ok(_) => {}
         // What was asked is done; what comes next needs a choice.
-        Err(error @ StoreError::Undecided { .. }) => eprintln!("{error}"),
+        Err(error @ (StoreError::Undecided { .. } | StoreError::BadRecord { .. })) => {
+            eprintln!("{error}");
+        }
         Err(error) => return Err(failure(error)),
     }
     Ok(())
@@ -178,14 +203,22 @@ impl Defaults {
     async fn of(store: &ModelStore) -> Result<Self, Failure> {
         let mut names = Vec::new();
         for kind in [ModelKind::Chat, ModelKind::Embedding, ModelKind::Reranking] {
-            let default = store.default_model(kind).await.map_err(failure)?;
-            names.extend(default.map(|record| record.name));
+            names.extend(default_of(store, kind).await?.map(|record| record.name));
         }
         Ok(Self(names))
     }
 
     fn has(&self, record: &ModelRecord) -> bool {
         self.0.contains(&record.name)
+    }
+}
+
+/// The default of this kind. One whose record is damaged was named when the store was opened, and the verbs of this file are
+/// what mends it.
+async fn default_of(store: &ModelStore, kind: ModelKind) -> Result<Option<ModelRecord>, Failure> {
+    match store.default_model(kind).await {
+        Err(StoreError::BadRecord { .. }) => Ok(None),
+        found => found.map_err(failure),
     }
 }
 
@@ -233,17 +266,34 @@ fn name(text: &str) -> Result<ModelName, Failure> {
 }
 
 async fn remove(store: &ModelStore, model: &str, json: bool) -> Outcome {
-    let record = store.remove(model).await.map_err(failure)?;
+    let removed = store.remove(model).await.map_err(failure)?;
     if json {
+        let weights = match &removed {
+            Removed::Model(record) => Some(record.weights.to_string()),
+            Removed::Damaged(_) => None,
+        };
         say!(
             "{}",
-            serde_json::json!({ "removed": record.name, "blake3": record.weights.to_string() })
+            serde_json::json!({ "removed": removed.name(), "blake3": weights })
         );
         return Ok(());
     }
-    eprintln!("removed {}", record.name);
+    eprintln!("removed {}", removed.name());
+    if removed.name().as_str() == BUILTIN_NAME {
+        eprintln!("it comes with the program; to have it again: tally model add {BUILTIN_NAME}");
+    }
+    let record = match removed {
+        Removed::Model(record) => record,
+        Removed::Damaged(_) => {
+            eprintln!(
+                "its record was damaged: which weights in {} were its is not known, and they stay",
+                store.dir().join("weights").display()
+            );
+            return Ok(());
+        }
+    };
     let kind = record.kind();
-    if store.default_model(kind).await.map_err(failure)?.is_some() {
+    if default_of(store, kind).await?.is_some() {
         return Ok(());
     }
     let mut rest = store.list().await.map_err(failure)?;
@@ -278,8 +328,13 @@ async fn list(store: &ModelStore, json: bool) -> Outcome {
     }
     if !json {
         for left in tally_fetch::unfinished(&pull::dir(store)) {
+            let then = if left.source.starts_with("file:") {
+                "copies it again"
+            } else {
+                "goes on with it"
+            };
             eprintln!(
-                "unfinished: {}, {} of {} bytes; the command that began it goes on with it",
+                "unfinished: {}, {} of {} bytes; the command that began it {then}",
                 printable(&left.source),
                 grouped(left.have),
                 left.total.map_or_else(|| "unknown".to_owned(), grouped)
@@ -378,6 +433,19 @@ fn show(record: &ModelRecord, default: bool, json: bool) {
 /// Whose turn a store's error is.
 pub(crate) fn failure(error: StoreError) -> Failure {
     match &error {
+        StoreError::Unknown { name } if name == BUILTIN_NAME => Failure::misuse(&error).advise(
+            format_args!("it comes with the program: tally model add {BUILTIN_NAME}"),
+        ),
+        StoreError::BadRecord { path, .. } => {
+            let failure = Failure::environment(&error);
+            let name = path.file_stem().and_then(|stem| stem.to_str());
+            match name.and_then(ModelName::parse) {
+                Some(name) if path.extension().is_some() => {
+                    failure.advise(format_args!("tally model remove {name}"))
+                }
+                _ => failure,
+            }
+        }
         StoreError::NotAModel { .. }
         | StoreError::NameTaken { .. }
         | StoreError::Unknown { .. }

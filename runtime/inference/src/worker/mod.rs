@@ -104,8 +104,10 @@ fn take_descriptors() -> std::io::Result<(UnixStream, OwnedFd)> {
     Ok((UnixStream::from(socket), weights))
 }
 
-/// Instruction sets that ggml was compiled with ([`.cargo/config.toml`]) and that this processor lacks.
-fn missing_cpu_features() -> Vec<String> {
+/// Instruction sets that ggml was compiled with (`.cargo/config.toml`) and that this processor lacks: with any of them
+/// missing llama.cpp ends the process it runs in, whatever the file.
+#[must_use]
+pub fn missing_cpu_features() -> Vec<String> {
     let mut missing = Vec::new();
     #[cfg(target_arch = "x86_64")]
     {

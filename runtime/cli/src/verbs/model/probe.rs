@@ -7,8 +7,9 @@
 //!
 //! Out of scope: whether this machine has the memory to run it.
 
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use llama_cpp_2::llama_backend::LlamaBackend;
@@ -23,9 +24,22 @@ use crate::ui::printable;
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Most that is kept of what it writes meanwhile.
 const MAX_LOG_BYTES: u64 = 16 << 20;
+/// Address space of the other process beyond the file: many times what the largest headers take.
+#[cfg(not(feature = "cuda"))]
+const MAX_MEMORY_BYTES: u64 = 8 << 30;
 
 /// Asks another process of this program, and gives why the file cannot be run, if it cannot.
+///
+/// # Errors
+/// When nobody could judge it: the file may be good.
 pub(crate) async fn refusal(file: &Path, architecture: &str) -> Result<Option<String>, Failure> {
+    let missing = tally_inference::worker::missing_cpu_features();
+    if !missing.is_empty() {
+        return Err(Failure::environment(format_args!(
+            "this processor lacks {}, which llama.cpp was built with",
+            missing.join(", ")
+        )));
+    }
     let program = std::env::current_exe()
         .or_environment("find this program's own file, which models are judged with")?;
     let mut command = tokio::process::Command::new(program);
@@ -36,6 +50,8 @@ pub(crate) async fn refusal(file: &Path, architecture: &str) -> Result<Option<St
         .env("GGML_NO_BACKTRACE", "1")
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
+        // Ctrl-C is for the command, which knows what to keep; a judge that it ended would have found the file damaged.
+        .process_group(0)
         .kill_on_drop(true);
     if let Some(path) = std::env::var_os("LD_LIBRARY_PATH") {
         command.env("LD_LIBRARY_PATH", path);
@@ -50,21 +66,52 @@ pub(crate) async fn refusal(file: &Path, architecture: &str) -> Result<Option<St
         std::io::Result::Ok((child.wait().await?, log))
     };
     let Ok(outcome) = tokio::time::timeout(PATIENCE, judged).await else {
-        return Ok(Some(format!(
-            "llama.cpp did not come to an end with it in {} s",
+        return Err(Failure::environment(format_args!(
+            "llama.cpp did not come to an end with the file in {} s",
             PATIENCE.as_secs()
-        )));
+        ))
+        .advise("try again when this machine has less to do"));
     };
     let (status, log) = outcome.or_environment("wait for the process that judges models")?;
-    Ok(match status.code() {
-        Some(0) => None,
-        Some(_) => Some(sentence(&String::from_utf8_lossy(&log), architecture)),
-        None => Some(
+    verdict(status, &String::from_utf8_lossy(&log), architecture)
+}
+
+/// What the end of the other process says about the file. Only what llama.cpp does to a file that it read is held against
+/// the file; another end is this machine's.
+fn verdict(status: ExitStatus, log: &str, architecture: &str) -> Result<Option<String>, Failure> {
+    let unable = |what: &str| {
+        Failure::environment(format_args!(
+            "whether llama.cpp can run the file is not known: {what}"
+        ))
+    };
+    match (status.code(), status.signal()) {
+        (Some(0), _) => Ok(None),
+        // C++'s name for it stands in llama.cpp's log, also where that is the last it says.
+        _ if log.contains("bad_alloc") => {
+            Err(unable("the process that judges it has no memory left"))
+        }
+        (Some(MISUSE), _) => Ok(Some(sentence(log, architecture))),
+        (None, Some(libc::SIGABRT | libc::SIGSEGV | libc::SIGBUS | libc::SIGFPE)) => Ok(Some(
             "llama.cpp crashed while reading it; the file is damaged or of an unsupported kind"
                 .to_owned(),
-        ),
-    })
+        )),
+        (None, Some(signal)) => Err(unable(&format!(
+            "the process that judges it was ended by signal {signal}"
+        ))
+        .advise("try again, with more memory free if it was the system that ended it")),
+        (code, _) => {
+            let last = log.lines().rfind(|line| !line.trim().is_empty());
+            Err(unable(&format!(
+                "the process that judges it ended with code {}{}",
+                code.unwrap_or_default(),
+                last.map_or_else(String::new, |line| format!(" ({})", readable(line)))
+            )))
+        }
+    }
 }
+
+/// How [`judge`] ends with a file that llama.cpp does not run.
+const MISUSE: i32 = 2;
 
 /// The other process: judges the file on its standard input. Says what llama.cpp says, on stderr, and exits 0 when the
 /// model can be run.
@@ -75,6 +122,9 @@ pub(crate) fn judge() -> Outcome {
     };
     // Where the limit cannot be set, a crash may leave a core file; the judgement is the same.
     let _ = rustix::process::setrlimit(rustix::process::Resource::Core, no_core);
+    // Whoever waits for the judgement may be gone before it is made, with nobody to stop this process by its group.
+    let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+    bound_memory();
     let backend = LlamaBackend::init().or_environment("start llama.cpp")?;
     let params = LlamaModelParams::default()
         .with_n_gpu_layers(0)
@@ -83,6 +133,24 @@ pub(crate) fn judge() -> Outcome {
         .map(drop)
         .or_misuse("load the model")
 }
+
+/// What a header can make llama.cpp take is bounded: a file is a stranger's, and the machine is not.
+#[cfg(not(feature = "cuda"))]
+fn bound_memory() {
+    let file = rustix::fs::fstat(std::io::stdin())
+        .map_or(0, |metadata| u64::try_from(metadata.st_size).unwrap_or(0));
+    let most = Some(MAX_MEMORY_BYTES.saturating_add(file));
+    let limit = rustix::process::Rlimit {
+        current: most,
+        maximum: most,
+    };
+    // Where it cannot be set, the system's own limits hold.
+    let _ = rustix::process::setrlimit(rustix::process::Resource::As, limit);
+}
+
+/// A GPU's driver reserves more addresses than any limit that would mean something.
+#[cfg(feature = "cuda")]
+fn bound_memory() {}
 
 /// One sentence out of llama.cpp's log.
 fn sentence(log: &str, architecture: &str) -> String {
@@ -135,7 +203,50 @@ fn readable(reason: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::sentence;
+    use std::os::unix::process::ExitStatusExt as _;
+    use std::process::ExitStatus;
+
+    use super::{sentence, verdict};
+
+    /// A download is removed when its file is bad, so what is not the file's doing must not be said to be.
+    #[test]
+    fn only_what_llama_cpp_does_to_a_file_is_held_against_it() {
+        let exit = |code: i32| ExitStatus::from_raw(code << 8);
+        let signal = ExitStatus::from_raw;
+        let judged = |status, log| verdict(status, log, "xy");
+        assert!(matches!(judged(exit(0), ""), Ok(None)));
+        for status in [
+            exit(2),
+            signal(libc::SIGABRT),
+            signal(libc::SIGSEGV),
+            signal(libc::SIGBUS),
+            signal(libc::SIGFPE),
+        ] {
+            assert!(matches!(judged(status, "loading"), Ok(Some(_))), "{status}");
+            assert!(
+                judged(status, "what():  std::bad_alloc").is_err_and(|no| no.is_environment()),
+                "{status}"
+            );
+        }
+        for status in [
+            exit(1),
+            exit(3),
+            exit(101),
+            signal(libc::SIGINT),
+            signal(libc::SIGKILL),
+            signal(libc::SIGTERM),
+            signal(libc::SIGILL),
+        ] {
+            let unable = judged(status, "tally: cannot start llama.cpp\n").expect_err("no verdict");
+            assert!(unable.is_environment(), "{unable:?}");
+            assert!(unable.message().contains("is not known"), "{unable:?}");
+        }
+        let said = judged(exit(3), "tally: cannot start llama.cpp\n").expect_err("no verdict");
+        assert!(
+            said.message().contains("cannot start llama.cpp"),
+            "{said:?}"
+        );
+    }
 
     #[test]
     fn what_llama_cpp_says_becomes_one_sentence() {

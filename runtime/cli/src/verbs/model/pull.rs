@@ -88,9 +88,7 @@ pub(super) async fn pull(store: &ModelStore, args: Args, json: bool) -> Outcome 
         biased;
         outcome = wanted.obtain(store, &client, &screen) => outcome,
         // What is on the disk is good at every moment, and the threads end with the process.
-        _ = tokio::signal::ctrl_c() => Err(
-            Failure::environment("stopped; what came is kept").advise("the same command goes on from there")
-        ),
+        _ = tokio::signal::ctrl_c() => Err(wanted.stopped(store)),
     };
     screen.clear();
     let (record, how) = outcome?;
@@ -253,7 +251,8 @@ impl Wanted {
         Ok((record, how))
     }
 
-    /// The model, when the store has it and nobody says that it should be another.
+    /// The model, when the store has it and nobody says that it should be another. What is said of its weights is read from
+    /// them: a record alone is no model.
     async fn already_here(
         &self,
         store: &ModelStore,
@@ -261,39 +260,40 @@ impl Wanted {
         screen: &Screen,
     ) -> Result<Option<ModelRecord>, Failure> {
         let records = store.list().await.map_err(super::failure)?;
-        let Some(record) = records.into_iter().find(|record| record.name == self.name) else {
+        let named = records.iter().find(|record| record.name == self.name);
+        // A record that cannot be read has the name all the same, which is better said before anything comes.
+        if named.is_none()
+            && let Err(error @ StoreError::BadRecord { .. }) =
+                store.resolve(self.name.as_str()).await
+        {
+            return Err(super::failure(error));
+        }
+        if let Some(blake3) = self.expected.blake3 {
+            return self.known_by(blake3, named, &records, store, screen).await;
+        }
+        let Some(record) = named else {
             return Ok(None);
         };
-        let taken = || {
-            super::failure(StoreError::NameTaken {
-                name: self.name.clone(),
-            })
-        };
-        if let Some(blake3) = self.expected.blake3 {
-            if blake3 != *record.weights.as_bytes() {
-                return Err(taken());
-            }
-            if self.expected.sha256.is_none() {
-                return Ok(Some(record));
-            }
-        }
         let sha256 = match self.expected.sha256 {
             Some(sha256) => Some(sha256),
             None => {
                 let (client, reference) = (client.clone(), self.reference.clone());
                 match in_thread(move || tally_fetch::look(&client, &reference)).await? {
                     Ok(announced) if announced.bytes.is_some_and(|bytes| bytes != record.bytes) => {
-                        return Err(taken());
+                        return Err(self.taken());
                     }
                     Ok(announced) => announced.sha256,
                     Err(error)
                         if error.is_offline()
                             && record.source == Path::new(&self.reference.to_string()) =>
                     {
+                        if sound(store, record, screen).await?.is_none() {
+                            return Err(self.failure(error));
+                        }
                         screen.say(&format!(
                             "{error}: whether it has changed there is not known"
                         ));
-                        return Ok(Some(record));
+                        return Ok(Some(record.clone()));
                     }
                     Err(error) => return Err(self.failure(error)),
                 }
@@ -302,16 +302,86 @@ impl Wanted {
         let Some(sha256) = sha256 else {
             return Ok(None);
         };
-        let path = store.weights_path(&record.weights);
-        screen.begin(&format!("comparing {}", self.name), 0, Some(record.bytes));
-        let progress = screen.clone();
-        let found =
-            in_thread(move || Checksums::of_file(&path, &mut |done| progress.at(done))).await?;
-        match found {
-            Ok(found) if found.sha256 == sha256 => Ok(Some(record)),
-            Ok(_) => Err(taken()),
-            // The record is there and its weights are not: they come again.
-            Err(_) => Ok(None),
+        match sound(store, record, screen).await? {
+            Some(found) if found.sha256 == sha256 => Ok(Some(record.clone())),
+            Some(_) => Err(self.taken()),
+            None => Ok(None),
+        }
+    }
+
+    /// The model whose weights have this BLAKE3, whatever it is called; it is called by the wanted name then, too.
+    async fn known_by(
+        &self,
+        blake3: [u8; 32],
+        named: Option<&ModelRecord>,
+        records: &[ModelRecord],
+        store: &ModelStore,
+        screen: &Screen,
+    ) -> Result<Option<ModelRecord>, Failure> {
+        let has_it = |record: &&ModelRecord| *record.weights.as_bytes() == blake3;
+        let record = match named {
+            Some(record) if !has_it(&record) => return Err(self.taken()),
+            Some(record) => record,
+            None => match records.iter().find(has_it) {
+                Some(record) => record,
+                None => return Ok(None),
+            },
+        };
+        let Some(found) = sound(store, record, screen).await? else {
+            return Ok(None);
+        };
+        if let Some(sha256) = self.expected.sha256
+            && sha256 != found.sha256
+        {
+            return Err(Failure::no(format_args!(
+                "the file with this BLAKE3 is here as {}, and its SHA-256 is {}, not {}",
+                record.name,
+                hex::encode(found.sha256),
+                hex::encode(sha256)
+            ))
+            .advise("the two hashes are of two files; nothing was downloaded"));
+        }
+        store
+            .name_also(record, self.name.clone())
+            .await
+            .map(Some)
+            .map_err(super::failure)
+    }
+
+    fn taken(&self) -> Failure {
+        super::failure(StoreError::NameTaken {
+            name: self.name.clone(),
+        })
+    }
+
+    /// What somebody who pressed Ctrl-C is told.
+    fn stopped(&self, store: &ModelStore) -> Failure {
+        match &self.reference {
+            Reference::File(path) => {
+                // Half a copy is worth nothing. One that cannot be removed is named by `tally model list`.
+                let _ = tally_fetch::discard_copy(path, &dir(store));
+                Failure::environment("stopped; the file stays where it is")
+            }
+            Reference::Hub(_) | Reference::Web(_) => {
+                Failure::environment("stopped; what came is kept")
+            }
+        }
+        .advise(self.again())
+    }
+
+    /// What the same command does after it was stopped.
+    fn again(&self) -> &'static str {
+        match self.reference {
+            Reference::File(_) => "the same command copies it again",
+            Reference::Hub(_) | Reference::Web(_) => "the same command goes on from there",
+        }
+    }
+
+    /// What becomes of the bytes that are here when there is no room for more.
+    fn kept(&self) -> &'static str {
+        match self.reference {
+            Reference::File(_) => "its copy was removed",
+            Reference::Hub(_) | Reference::Web(_) => "what came is kept",
         }
     }
 
@@ -419,17 +489,18 @@ impl Wanted {
                 .advise("nothing was downloaded. The version you know has a commit: give it as @COMMIT after the file"),
             FetchError::NoSpace { needed, free, .. } => {
                 Failure::environment(&message).advise(format_args!(
-                    "free {} bytes more; what is here already is kept, and the same command goes on from there",
-                    grouped(needed.saturating_sub(*free))
+                    "free {} bytes more; {}, and {}",
+                    grouped(needed.saturating_sub(*free)),
+                    self.kept(),
+                    self.again()
                 ))
             }
-            FetchError::Full { needed, .. } => Failure::environment(&message).advise(match needed {
-                Some(needed) => format!(
-                    "make room for {} bytes; what came is kept, and the same command goes on from there",
-                    grouped(*needed)
-                ),
-                None => "make room; what came is kept, and the same command goes on from there".to_owned(),
-            }),
+            FetchError::Full { needed, .. } => Failure::environment(&message).advise(format_args!(
+                "make room{}; {}, and {}",
+                needed.map_or_else(String::new, |needed| format!(" for {} bytes", grouped(needed))),
+                self.kept(),
+                self.again()
+            )),
             FetchError::Interrupted { .. } => {
                 Failure::environment(&message).advise("what came is kept; the same command goes on from there")
             }
@@ -482,6 +553,28 @@ impl Wanted {
             _ => String::new(),
         }
     }
+}
+
+/// The hashes of a model's weights, when they are those that its record names; else they have to come again.
+async fn sound(
+    store: &ModelStore,
+    record: &ModelRecord,
+    screen: &Screen,
+) -> Result<Option<Checksums>, Failure> {
+    let path = store.weights_path(&record.weights);
+    screen.begin(&format!("comparing {}", record.name), 0, Some(record.bytes));
+    let progress = screen.clone();
+    let found = in_thread(move || Checksums::of_file(&path, &mut |done| progress.at(done))).await?;
+    let fault = match found {
+        Ok(found) if found.blake3 == *record.weights.as_bytes() => return Ok(Some(found)),
+        Ok(_) => "are damaged".to_owned(),
+        Err(error) => format!("cannot be read ({error})"),
+    };
+    screen.say(&format!(
+        "the weights of {} that are here {fault}: they have to come again",
+        record.name
+    ));
+    Ok(None)
 }
 
 /// Runs blocking work on a thread that nobody waits for when the command ends first.
