@@ -1089,6 +1089,52 @@ fn a_redirect_from_tls_to_plain_http_on_this_machine_is_refused_too() {
     assert_eq!(plain.asked().len(), 0);
 }
 
+/// Runs `scripts/embedding-model.sh` where no Python can make the model.
+fn demo_s_embedding_model(machine: &Machine, folder: &Path) -> std::process::Output {
+    let bin = machine.path("bin");
+    std::fs::create_dir_all(&bin).expect("the temporary folder can be written");
+    let python = machine.file("bin/python3", "#!/bin/sh\nexit 1\n");
+    std::fs::set_permissions(&python, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .expect("it can be made a program");
+    let path = std::env::var("PATH").expect("there is a PATH");
+    Command::new("bash")
+        .arg(support::checkout().join("scripts/embedding-model.sh"))
+        .arg(env!("CARGO_BIN_EXE_tally"))
+        .arg(folder)
+        .env("PATH", format!("{}:{path}", bin.display()))
+        .env("TALLY_HOME", machine.path("home"))
+        .env_remove("TALLY_EMBEDDING")
+        .output()
+        .expect("bash can be started")
+}
+
+/// A file in the cache is somebody's word; the recipe's sums say which one it must be.
+#[test]
+fn the_demo_adds_no_embedding_model_but_the_one_of_its_recipe() {
+    let machine = machine();
+    let before = models(&machine);
+    let folder = machine.path("cache");
+    std::fs::create_dir(&folder).expect("the temporary folder can be written");
+    let file = folder.join("tally-recall.q8_0.gguf");
+    let other = tally_seed_model::embedding_model(tally_seed_model::SEED);
+    std::fs::write(&file, &other).expect("the temporary folder can be written");
+    let ended = demo_s_embedding_model(&machine, &folder);
+    let stderr = String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.success(), "{stderr}");
+    assert!(stderr.contains("searched by words alone"), "{stderr}");
+    assert_eq!(models(&machine), before);
+    assert!(!file.exists(), "it would be in the way the next time, too");
+
+    // One of an older recipe stays where the new one cannot be had, and is tried to be replaced.
+    machine.add_embedding_model("tally-recall.q8_0", tally_seed_model::SEED);
+    let before = models(&machine);
+    let ended = demo_s_embedding_model(&machine, &folder);
+    let stderr = String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.success(), "{stderr}");
+    assert!(stderr.contains("of an older recipe"), "{stderr}");
+    assert_eq!(models(&machine), before);
+}
+
 #[test]
 fn a_half_written_answer_is_no_answer() {
     let machine = machine();
