@@ -30,6 +30,9 @@ independent_readers() {
     done
 }
 
+# The card of the small model, its figures and its held-out sets.
+small_model() { (cd models/nano && "$python" -m unittest -v test_nano); }
+
 # Receipts and proofs are checked in a page as they are here: by the vectors, through the module that it loads.
 verifier_for_browsers() {
     TALLY_VERIFIER=$(scripts/verifier-web.sh) node --test p2p-ledger/verifier-web/tests/
@@ -43,6 +46,7 @@ part "lints" cargo clippy --locked --release --workspace --all-targets -- -D war
 part "build" cargo test --locked --release --workspace --no-run
 part "pure crates build for wasm32-unknown-unknown" pure_crates_build_for_wasm32
 part "independent readers, in Python" independent_readers
+part "the small model's card and held-out sets" small_model
 part "verifier for browsers" verifier_for_browsers
 part "guest SDKs and plugins" guests
 part "components" scripts/components.sh "$tally" "$cache/components"

@@ -1,9 +1,10 @@
 """Generates the training and evaluation samples of tally-nano.
 
 A sample is {"task", "messages", "tools"?, "target", "gold"?}: messages in the chat form of FORMAT.md, the assistant
-text to be learnt, and for scoring what the target means. Everything follows from the seed. Split "train" never uses
+text to be learnt, and for scoring what the target means. Everything follows from the seed. Split "train" never draws
 a held-out word or shape; "words" uses held-out words in known shapes; "shapes" known words in held-out shapes;
-"both" both held out.
+"both" both held out. What is held out and stands word for word in something else that training shows is in no split (`seen.py`).
+Not held out, in any split: forms to fill and results to say, but for the words and documents in them; the questions about documents.
 
 Run `python corpus.py --seed 1 --count 5` to look at some.
 """
@@ -14,6 +15,7 @@ import random
 import re
 
 import facts
+import seen
 import smalltalk
 import tools as T
 import turns
@@ -56,6 +58,8 @@ class Generator:
         if not self.want_form:
             self.docs += [([line], questions) for line, questions in facts.DOCS]
         self.blocks = [lines for text, lines in turns.BLOCKS if facts.form_held_out(text) == self.want_form]
+        if self.want_form:
+            self.blocks = [lines for lines in self.blocks if not any(part[1] and seen.is_clause(part[0]) for _, parts in lines for part in parts)]
         self.alone = [lines[0][1] for lines in self.blocks if len(lines) == 1]
         self.marked = [part for lines in self.blocks for _, parts in lines for part in parts if part[1]]
         LISTS["cur"], LISTS["room"] = T.CURRENCY, T.ROOM
@@ -357,7 +361,7 @@ class Generator:
             line = self.slots(self.person(form, who_line), values)
             options = []
             for q, slot in facts.QUESTIONS[form]:
-                if slot is None or ("~" not in q and "{" not in q):
+                if slot is None or ("~" not in q and "{" not in q) or self.want_form and seen.is_question(q):
                     continue
                 if any(m not in values for m in re.findall(r"\{([^}]+)\}", q)):
                     continue
@@ -547,7 +551,8 @@ class Generator:
     def make_tool(self, count=1):
         """(spec, [(request, arguments)]): a tool, up to `count` ways to ask for it, and the right calls."""
         r = self.r
-        which = r.random()
+        # A tool made up by the templates of training is none of a shape that is held out.
+        which = r.random() * (0.75 if self.want_form else 1)
         if which < 0.5:
             spec_args, asked, name, desc = self.listed_tool(count)
         elif which < (0.85 if self.split == "train" else 0.75):

@@ -1,15 +1,16 @@
 """Writes a checkpoint of train.py as GGUF and checks it.
 
-    python export.py CHECKPOINT OUT.gguf [MODEL_CHECK]
+    python export.py CHECKPOINT OUT.gguf [MODEL_CHECK] [--last]
 
+Written is the running mean of the weights where the checkpoint has one, which is what ships; with --last the weights of the last step.
 With MODEL_CHECK (the built `tally-model-check`) llama.cpp's view of the file is compared with our own: token ids on
 mixed text, and the logits of a prompt against a float32 forward pass in numpy over the dequantised weights.
 """
 
+import argparse
 import json
 import pathlib
 import subprocess
-import sys
 
 import gguf
 import numpy as np
@@ -21,14 +22,19 @@ Q8 = gguf.GGMLQuantizationType.Q8_0
 TEXTS = ["Hello, world! I'm 42.", "naïve café Ångström", "日本語 and emoji 😀👍🏽", "tab\tnew\nline  two  spaces ", "{\"facts\":[{\"basis\":\"I'm vegan\"}]}", "a1b22c333 3.14 2026-11-21", "don't WE'LL they'd", "\u00a0nbsp\u200bzero", "x" * 70, "<tool_call>{}</tool_call>"]
 
 
-def matrices(checkpoint, tok):
+def shipped(checkpoint, last=False):
+    """The weights of a checkpoint that are exported."""
+    return checkpoint["p"] if last or not checkpoint.get("mean") else checkpoint["mean"]
+
+
+def matrices(checkpoint, tok, last=False):
     """The network's tensors under their GGUF names, float32."""
     import torch
 
     import train
 
     c = torch.load(checkpoint, weights_only=False, map_location="cpu")
-    p = {k: v.float() for k, v in c["p"].items()}
+    p = {k: v.float() for k, v in shipped(c, last).items()}
     t = {"token_embd.weight": train.embedding(p, train.twins(tok)), "output_norm.weight": p["out_norm"]}
     for i in range(c["cfg"]["layers"]):
         for ours, theirs in train.GGUF_NAMES.items():
@@ -117,25 +123,33 @@ def check(path, tool, cfg, tensors, tok):
     requests = [{"op": "tokens", "text": s, "add": True, "special": True} for s in texts] + [{"op": "logits", "tokens": tok.encode(s).ids} for s in prompts[:8]]
     done = subprocess.run([tool, path], input="".join(json.dumps(r) + "\n" for r in requests), capture_output=True, text=True, check=True)
     answers = [json.loads(line) for line in done.stdout.splitlines()]
+    if len(answers) != len(requests):
+        raise SystemExit(f"{tool} answers {len(answers)} of {len(requests)} requests")
     different = [s for s, ids in zip(texts, answers) if tok.encode(s).ids != ids]
     rounded = {k: gguf.quants.dequantize(gguf.quants.quantize(v, Q8), Q8) if v.ndim == 2 else v for k, v in tensors.items()}
     worst = 1.0
     for s, theirs in zip(prompts[:8], answers[len(texts):]):
-        ours, theirs = reference(cfg, rounded, tok.encode(s).ids), np.array(theirs)
-        worst = min(worst, float(ours @ theirs / np.linalg.norm(ours) / np.linalg.norm(theirs)))
+        ours, theirs = reference(cfg, rounded, tok.encode(s).ids), np.array(theirs, np.float32)
+        # NumPy's minimum keeps a NaN, which is no cosine.
+        worst = float(np.minimum(worst, ours @ theirs / np.linalg.norm(ours) / np.linalg.norm(theirs)))
     print(f"{len(texts) - len(different)} of {len(texts)} texts tokenised alike; least cosine of logits to numpy {worst:.5f}")
-    if different or worst < 0.999:
+    if different or not worst >= 0.999:
         raise SystemExit(f"llama.cpp does not see what was trained: {different}")
 
 
 def main():
-    checkpoint, out = sys.argv[1:3]
-    tok = tokens.load()
-    cfg, tensors = matrices(checkpoint, tok)
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("checkpoint")
+    p.add_argument("out")
+    p.add_argument("model_check", nargs="?")
+    p.add_argument("--last", action="store_true", help="the weights of the last step instead of their running mean")
+    a = p.parse_args()
+    out, tok = a.out, tokens.load()
+    cfg, tensors = matrices(a.checkpoint, tok, a.last)
     write(out, cfg, tensors, tok)
     print(f"{out}: {sum(v.size for v in tensors.values()) / 1e6:.2f} M parameters, {pathlib.Path(out).stat().st_size / 1e6:.2f} MB")
-    if len(sys.argv) > 3:
-        check(out, sys.argv[3], cfg, tensors, tok)
+    if a.model_check:
+        check(out, a.model_check, cfg, tensors, tok)
 
 
 if __name__ == "__main__":

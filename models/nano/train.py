@@ -355,7 +355,8 @@ def fit(a):
             return up * max(0.0, (a.decay_until - time.time()) / (a.decay_until - started))
         if decay_from is None:
             return up
-        return up * max(0.0, 1 - (step - decay_from) / a.decay_steps)
+        # Up to there the rate is whole, and not more.
+        return up * min(1.0, max(0.0, 1 - (step - decay_from) / a.decay_steps))
 
     log = open(work / f"{a.name}.log", "a")
     log.write(json.dumps({"start": step, "arguments": vars(a)}) + "\n")
@@ -448,7 +449,7 @@ def main():
     q.add_argument("--weight-decay", type=float, default=0.02)
     q.add_argument("--prompt-share", type=float, default=0.3)
     q.add_argument("--prompt-weight", type=float, default=0.3)
-    q.add_argument("--mean-over", type=int, default=150, help="steps over which the running mean of the weights reaches back, at most")
+    q.add_argument("--mean-over", type=int, default=400, help="steps over which the running mean of the weights, which ships, reaches back, at most")
     q.add_argument("--eval-every", type=int, default=200)
     q.add_argument("--eval-size", type=int, default=64)
     for key in ("width", "layers", "heads", "kv_heads", "ff"):

@@ -1,8 +1,9 @@
 """Word sets for the nano corpus.
 
 Two kinds: closed lists written by hand (verbs, jobs, hobbies, ...) and open sets built from syllables (names,
-places, companies), which have far more members than training can show. A word belongs to the held-out half of an
-open set when a hash of its lower-case form says so, so the split needs no stored list and cannot leak.
+places, companies), which have far more members than training can show. A word belongs to the held-out part of an
+open set when a hash of its lower-case form says so, so the split needs no stored list. Training never draws such a word; where one stands
+in a sentence of training all the same, evaluation leaves it out (`seen.py`).
 """
 
 import functools
@@ -112,11 +113,15 @@ class Words:
 
     def __init__(self, r, split):
         self.r, self.want = r, split == "held"
+        if self.want:
+            import seen  # which reads all that training does, these lists among it
+
+            self.seen = seen
 
     def _open(self, make):
-        for _ in range(400):
+        for _ in range(4000 if self.want else 400):
             w = make()
-            if w and held_out(w) == self.want:
+            if w and held_out(w) == self.want and not (self.want and self.seen.is_word(w)):
                 return w
         raise RuntimeError("open set exhausted: its maker gives too few words")
 
@@ -256,8 +261,9 @@ class Words:
         if base in LISTS:
             if base in UNBOUNDED and self.strange(0.15):
                 return " ".join(self.jumble() for _ in range(r.choice([1, 1, 1, 2])))
-            pool = MORE[self.want].get(base, []) + ([] if self.want and MORE[True].get(base) else LISTS[base])
-            return r.choice(pool)
+            if self.want:
+                return r.choice(self.seen.unseen(base) or LISTS[base])
+            return r.choice(MORE[False].get(base, []) + LISTS[base])
         return getattr(self, base)()
 
 

@@ -1,6 +1,9 @@
 """Scores a GGUF of tally-nano through llama.cpp, greedily.
 
-    python evaluate.py MODEL.gguf MODEL_CHECK [--count N] [--failures FILE] [--json FILE]
+    python evaluate.py MODEL.gguf MODEL_CHECK [--count N] [--failures FILE] [--json FILE] [--bars]
+
+--json writes all figures with the BLAKE3 of the model, the seeds and counts, and a digest of the very cases, so that figures of other sets or of
+another model are known by it. --bars exits 1 where a bar of the card (`bars.py`) is missed, and names it.
 
 Sets: held-out words, held-out shapes and both, drawn from the generator, and the turns written by hand in this folder.
 
@@ -24,6 +27,7 @@ import sys
 HERE = pathlib.Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
+import bars
 import corpus
 import quote
 import smalltalk
@@ -221,7 +225,10 @@ def main():
     p.add_argument("--splits", default="hand,words,shapes,both")
     p.add_argument("--failures")
     p.add_argument("--json")
+    p.add_argument("--bars", action="store_true", help="exit 1 when a bar is missed")
     a = p.parse_args()
+    if a.json:
+        import blake3  # of models/requirements.txt; better missed now than after an hour
     splits, tasks = a.splits.split(","), a.tasks.split(",")
     cases = [("hand", s) for s in by_hand() if s["task"] in tasks] if "hand" in splits else []
     for split in [s for s in splits if s != "hand"]:
@@ -246,8 +253,11 @@ def main():
             requests.append({"op": "generate", "prompt": prompt, "max": 400, **grammar})
             what.append((where, s, how))
     done = subprocess.run([a.tool, a.model], input="".join(json.dumps(r) + "\n" for r in requests), stdout=subprocess.PIPE, text=True, check=True)
+    answers = done.stdout.splitlines()
+    if len(answers) != len(requests):
+        raise SystemExit(f"{a.tool} answers {len(answers)} of {len(requests)} requests")
     scores, failures = collections.defaultdict(Score), []
-    for (where, s, how), line in zip(what, done.stdout.splitlines()):
+    for (where, s, how), line in zip(what, answers):
         text, task = json.loads(line)["text"], s["task"]
         score = scores[where, f"{task} {how}" if how == "quoted" else task]
         if task in ("extract", "whole"):
@@ -264,9 +274,20 @@ def main():
     for name, figures in report.items():
         print(name, json.dumps(figures))
     if a.json:
-        pathlib.Path(a.json).write_text(json.dumps(report, indent=1) + "\n")
+        digest = lambda data: blake3.blake3(data).hexdigest()
+        asked = "\n".join(json.dumps([where, s["task"], how, request, s["gold"]], sort_keys=True) for (where, s, how), request in zip(what, requests))
+        counts = collections.Counter(f"{where}/{s['task']}" for where, s in cases)
+        said = {"model": {"blake3": digest(pathlib.Path(a.model).read_bytes())},
+                "sets": {"seed": "evaluate/TASK", "count": a.count, "tasks": a.tasks, "splits": a.splits, "cases": counts, "blake3": digest(asked.encode())},
+                "figures": report}
+        pathlib.Path(a.json).write_text(json.dumps(said, indent=1) + "\n")
     if a.failures:
         pathlib.Path(a.failures).write_text("".join(json.dumps(f, ensure_ascii=False) + "\n" for f in failures))
+    if a.bars:
+        below = bars.missed(report, splits, tasks)
+        for line in below:
+            print(f"missed: {line}", file=sys.stderr)
+        sys.exit(1 if below else 0)
 
 
 if __name__ == "__main__":
