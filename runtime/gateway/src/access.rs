@@ -1,5 +1,7 @@
 //! Who may do what: keys for programs, sessions for people.
 
+use std::time::Duration;
+
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
@@ -14,8 +16,8 @@ use crate::rate::{Allowance, Left};
 use crate::time::UnixMs;
 
 pub(crate) const COOKIE: &str = "tally_session";
-/// Sessions at once; the oldest goes.
-const SESSIONS: usize = 100;
+/// Sessions of one caller at once; the oldest goes. So nobody signs others out, and keys, which are bounded, bound all of them.
+const SESSIONS: usize = 5;
 
 /// Who calls, and what they may do.
 #[derive(Clone, Debug)]
@@ -24,6 +26,8 @@ pub(crate) struct Caller {
     pub(crate) id: String,
     pub(crate) name: String,
     scopes: Vec<Scope>,
+    /// When the key ends.
+    pub(crate) ends_at: Option<UnixMs>,
 }
 
 impl Caller {
@@ -33,6 +37,7 @@ impl Caller {
             id: "owner".to_owned(),
             name: "tally".to_owned(),
             scopes: Scope::ALL.into(),
+            ends_at: None,
         }
     }
 
@@ -51,6 +56,14 @@ impl Caller {
             ))
         }
     }
+
+    /// When a key ends that this caller makes: as wanted, and not after the caller's own.
+    pub(crate) fn end_of_made(&self, wanted: Option<UnixMs>) -> Option<UnixMs> {
+        match (wanted, self.ends_at) {
+            (Some(wanted), Some(own)) => Some(wanted.min(own)),
+            (wanted, own) => wanted.or(own),
+        }
+    }
 }
 
 impl From<KeyInfo> for Caller {
@@ -59,6 +72,7 @@ impl From<KeyInfo> for Caller {
             id: key.id,
             name: key.name,
             scopes: key.scopes,
+            ends_at: key.expires_at,
         }
     }
 }
@@ -94,8 +108,7 @@ fn caller_by_key(
         Some(key) => match gateway.check_key(key) {
             Ok(info) => Caller::from(info),
             Err(error) => {
-                // Guessing is slow.
-                gateway.take_rate(&peer(request), Allowance::Ordinary)?;
+                gateway.count_stranger(&peer(request))?;
                 let code = match error {
                     KeyError::Expired => "key_expired",
                     _ => "key_unknown",
@@ -109,7 +122,7 @@ fn caller_by_key(
         },
         None if gateway.state.config.open => Caller::owner(),
         None => {
-            gateway.take_rate(&peer(request), Allowance::Ordinary)?;
+            gateway.count_stranger(&peer(request))?;
             return Err(ApiError::new(
                 StatusCode::UNAUTHORIZED,
                 "key_missing",
@@ -117,8 +130,13 @@ fn caller_by_key(
             ));
         }
     };
-    let left = gateway.take_rate(&format!("key {}", caller.id), allowance)?;
+    let left = gateway.take_rate(&allowance_of(&caller.id), allowance)?;
     Ok((caller, left))
+}
+
+/// Whose requests are counted together: all of one key, whichever door they come by.
+fn allowance_of(key: &str) -> String {
+    format!("key {key}")
 }
 
 fn key_of(headers: &HeaderMap) -> Option<&str> {
@@ -136,14 +154,39 @@ fn key_of(headers: &HeaderMap) -> Option<&str> {
 /// Somebody who signed in.
 #[derive(Clone, Debug)]
 pub(crate) struct Session {
-    pub(crate) caller: Caller,
+    who: Who,
+    began_at: UnixMs,
     expires_at: UnixMs,
+}
+
+impl Session {
+    pub(crate) fn is_of_key(&self, id: &str) -> bool {
+        matches!(&self.who, Who::Key(key) if key == id)
+    }
+}
+
+/// By what somebody signed in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Who {
+    /// By the link that was printed.
+    Owner,
+    /// By the key of this id. What it may do, and whether it opens anything, is asked of the ring each time.
+    Key(String),
+}
+
+/// A session that begins.
+pub(crate) struct NewSession {
+    /// What the browser shows from now on.
+    pub(crate) secret: String,
+    pub(crate) lasts: Duration,
 }
 
 /// A session as a request of it shows it.
 #[derive(Clone, Debug)]
 pub(crate) struct SignedIn {
     pub(crate) caller: Caller,
+    /// Whose requests are counted together, however many sessions they have.
+    pub(crate) counted: String,
     /// What every form carries back.
     pub(crate) csrf: String,
 }
@@ -175,57 +218,91 @@ fn csrf_of(secret: &str) -> String {
 }
 
 impl Gateway {
-    /// Signs in with the secret that was printed, which then is used up, or with a key.
-    pub(crate) fn sign_in_with(&self, secret: &str) -> Result<String, ApiError> {
-        let refused = || {
+    /// Signs in with the secret that was printed, which then is used up, or with a key, until that ends.
+    pub(crate) fn sign_in_with(&self, secret: &str) -> Result<NewSession, ApiError> {
+        let now = self.now();
+        if self.use_up_link(secret) {
+            return self.begin_session(Who::Owner, now, None);
+        }
+        // Held until the session is kept: none is left of a key that somebody deletes meanwhile.
+        let keys = self.key_ring();
+        let key = keys.check(secret, now).map_err(|_| {
             ApiError::new(
                 StatusCode::UNAUTHORIZED,
                 "sign_in_refused",
                 "neither an API key nor the link that was printed last; a link works once",
             )
-        };
-        let caller = {
-            let mut once = self.sign_in();
-            let hash = secret_hash(secret);
-            match *once {
-                Some(expected) if bool::from(expected.ct_eq(&hash)) => {
-                    *once = None;
-                    Caller::owner()
-                }
-                _ => self.check_key(secret).map_err(|_| refused())?.into(),
-            }
-        };
+        })?;
+        self.take_rate(&allowance_of(&key.id), Allowance::Ordinary)?;
+        self.begin_session(Who::Key(key.id), now, key.expires_at)
+    }
+
+    fn use_up_link(&self, secret: &str) -> bool {
+        let mut once = self.sign_in();
+        let hash = secret_hash(secret);
+        let is_it = once.is_some_and(|expected| expected.ct_eq(&hash).into());
+        if is_it {
+            *once = None;
+        }
+        is_it
+    }
+
+    fn begin_session(
+        &self,
+        who: Who,
+        now: UnixMs,
+        end: Option<UnixMs>,
+    ) -> Result<NewSession, ApiError> {
         let mut bytes = [0; 32];
         random(&mut bytes).map_err(ApiError::internal)?;
         let secret = hex::encode(bytes);
-        let now = self.now();
         let lasts_ms = i64::try_from(self.state.config.session.as_millis()).unwrap_or(i64::MAX);
+        let longest = UnixMs(now.0.saturating_add(lasts_ms));
+        let expires_at = end.map_or(longest, |end| end.min(longest));
         let mut sessions = self.sessions();
         sessions.retain(|_, session| session.expires_at > now);
-        if sessions.len() >= SESSIONS
-            && let Some(oldest) = sessions
-                .iter()
-                .min_by_key(|(_, session)| session.expires_at)
-                .map(|(hash, _)| *hash)
-        {
-            sessions.remove(&oldest);
+        let mut same: Vec<(UnixMs, [u8; 32])> = sessions
+            .iter()
+            .filter(|(_, session)| session.who == who)
+            .map(|(hash, session)| (session.began_at, *hash))
+            .collect();
+        same.sort_unstable();
+        for (_, oldest) in same.iter().rev().skip(SESSIONS - 1) {
+            sessions.remove(oldest);
         }
         sessions.insert(
             secret_hash(&secret),
             Session {
-                caller,
-                expires_at: UnixMs(now.0.saturating_add(lasts_ms)),
+                who,
+                began_at: now,
+                expires_at,
             },
         );
-        Ok(secret)
+        let lasts = u64::try_from(expires_at.0.saturating_sub(now.0)).unwrap_or(0);
+        Ok(NewSession {
+            secret,
+            lasts: Duration::from_millis(lasts),
+        })
     }
 
     pub(crate) fn session_of(&self, headers: &HeaderMap) -> Option<SignedIn> {
         let secret = session_secret(headers)?;
-        let sessions = self.sessions();
-        let session = sessions.get(&secret_hash(secret))?;
-        (session.expires_at > self.now()).then(|| SignedIn {
-            caller: session.caller.clone(),
+        let now = self.now();
+        let session = self.sessions().get(&secret_hash(secret)).cloned()?;
+        if session.expires_at <= now {
+            return None;
+        }
+        let (caller, counted) = match session.who {
+            // Apart from programs that show no key, where none is needed.
+            Who::Owner => (Caller::owner(), "console owner".to_owned()),
+            Who::Key(id) => {
+                let key = self.key_ring().standing(&id, now).ok()?;
+                (key.into(), allowance_of(&id))
+            }
+        };
+        Some(SignedIn {
+            caller,
+            counted,
             csrf: csrf_of(secret),
         })
     }

@@ -21,7 +21,7 @@ use axum::{Extension, Router};
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use crate::access::{COOKIE, SignedIn};
+use crate::access::{COOKIE, NewSession, SignedIn};
 use crate::error::ApiError;
 use crate::explorer;
 use crate::gateway::Gateway;
@@ -158,11 +158,11 @@ async fn signed_in(State(gateway): State<Gateway>, mut request: Request, next: N
         };
     };
     // The overview of the ledger keeps itself new, every few seconds: that takes from nothing but its own.
-    let of = match request.uri().path() {
-        explorer::HERE => "ledger",
-        _ => "console",
+    let counted = match request.uri().path() {
+        explorer::HERE => format!("ledger {}", session.counted),
+        _ => session.counted.clone(),
     };
-    if let Err(error) = gateway.take_rate(&format!("{of} {}", session.csrf), Allowance::Ordinary) {
+    if let Err(error) = gateway.take_rate(&counted, Allowance::Ordinary) {
         return PageError(error).into_response();
     }
     request.extensions_mut().insert(session);
@@ -250,8 +250,6 @@ fn door_page(secret: Option<&str>, error: Option<&str>) -> Markup {
 async fn sign_in(State(gateway): State<Gateway>, request: Request) -> Response {
     let who = peer(&request);
     let outcome = async {
-        // Guessing is slow.
-        gateway.take_rate(&who, Allowance::Ordinary)?;
         let bytes = axum::body::to_bytes(request.into_body(), 4096)
             .await
             .map_err(|_| ApiError::invalid("bad_form", "the form is too long"))?;
@@ -267,11 +265,12 @@ async fn sign_in(State(gateway): State<Gateway>, request: Request) -> Response {
                 .map_err(|_| ApiError::invalid("bad_form", "the form is not complete"))?;
         gateway.sign_in_with(door.secret.as_deref().unwrap_or_default())
     }
-    .await;
+    .await
+    .or_else(|error| gateway.count_stranger(&who).and(Err(error)));
     match outcome {
-        Ok(secret) => {
+        Ok(NewSession { secret, lasts }) => {
             let mut response = Redirect::to("/console/memories").into_response();
-            set_cookie(&mut response, &secret, gateway.state.config.session);
+            set_cookie(&mut response, &secret, lasts);
             response
         }
         Err(error) => Page(error.status, door_page(None, Some(&error.message))).into_response(),

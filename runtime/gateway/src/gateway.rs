@@ -18,7 +18,7 @@ use crate::error::ApiError;
 use crate::explorer::Explorer;
 use crate::jobs::Jobs;
 use crate::keys::{IssuedKey, KeyError, KeyInfo, KeyRing, Scope};
-use crate::rate::{Allowance, Left, Rates};
+use crate::rate::{Allowance, Left, Rates, TooMany};
 use crate::service::{BioLength, MemoryService, PhrasedBio, Profile, ServiceError};
 use crate::time::UnixMs;
 use crate::{console, guard, mcp, rest};
@@ -81,7 +81,7 @@ pub struct Config {
     pub names: Vec<String>,
     /// Origins other than the server itself from which a browser may call.
     pub origins: Vec<String>,
-    /// Requests of one key, or one session, in a minute. Half of a key's may be searches by REST, and a tenth may begin imports.
+    /// Requests in a minute: of one key, in the console too, or of the owner there. Half of a key's may be searches by REST, and a tenth may begin imports.
     pub per_minute: u32,
     /// The longest body of an ordinary request, in bytes.
     pub body_len: usize,
@@ -249,7 +249,7 @@ impl Gateway {
         }
         drop(keys);
         // Who signed in with it is signed out.
-        lock(&self.state.sessions).retain(|_, session| session.caller.id != id);
+        lock(&self.state.sessions).retain(|_, session| !session.is_of_key(id));
         Ok(was_there)
     }
 
@@ -258,7 +258,12 @@ impl Gateway {
     }
 
     pub(crate) fn check_key(&self, key: &str) -> Result<KeyInfo, KeyError> {
-        lock(&self.state.keys).check(key, self.now())
+        self.key_ring().check(key, self.now())
+    }
+
+    /// The keys. Sessions, and what is counted, may be locked while they are, and never the other way round.
+    pub(crate) fn key_ring(&self) -> MutexGuard<'_, KeyRing> {
+        lock(&self.state.keys)
     }
 
     pub(crate) fn now(&self) -> UnixMs {
@@ -277,22 +282,15 @@ impl Gateway {
     pub(crate) fn take_rate(&self, who: &str, of: Allowance) -> Result<Left, ApiError> {
         lock(&self.state.rates)
             .take(who, of, self.now())
-            .map_err(|too_many| ApiError {
-                retry_after_s: Some(too_many.wait_s),
-                left: Some(Left {
-                    per_minute: too_many.per_minute,
-                    requests: 0,
-                    full_at: too_many.full_at,
-                }),
-                ..ApiError::new(
-                    StatusCode::TOO_MANY_REQUESTS,
-                    "too_many_requests",
-                    format!(
-                        "more than {} {} a minute; wait {} s",
-                        too_many.per_minute, too_many.what, too_many.wait_s
-                    ),
-                )
-            })
+            .map_err(refused)
+    }
+
+    /// Takes one request of an address that shows no valid key from its allowance: guessing is slow. Only what was wrong is counted:
+    /// behind a proxy all come from one address, and who has a key or the link is let in whatever others do there.
+    pub(crate) fn count_stranger(&self, address: &str) -> Result<(), ApiError> {
+        lock(&self.state.rates)
+            .take_stranger(address, self.now())
+            .map_err(refused)
     }
 
     /// Calls the memory on a thread of its own, a bounded number at once.
@@ -354,6 +352,25 @@ impl Gateway {
 
     pub(crate) fn service(&self) -> Arc<dyn MemoryService> {
         Arc::clone(&self.state.service)
+    }
+}
+
+fn refused(too_many: TooMany) -> ApiError {
+    ApiError {
+        retry_after_s: Some(too_many.wait_s),
+        left: Some(Left {
+            per_minute: too_many.per_minute,
+            requests: 0,
+            full_at: too_many.full_at,
+        }),
+        ..ApiError::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too_many_requests",
+            format!(
+                "more than {} {} a minute; wait {} s",
+                too_many.per_minute, too_many.what, too_many.wait_s
+            ),
+        )
     }
 }
 

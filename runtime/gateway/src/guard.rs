@@ -1,6 +1,6 @@
 //! What stands around every request.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -219,7 +219,34 @@ pub(crate) async fn no_such_method() -> ApiError {
 /// Who is at the other end, for callers that have not shown a key.
 pub(crate) fn peer(request: &Request) -> String {
     match request.extensions().get::<ConnectInfo<SocketAddr>>() {
-        Some(ConnectInfo(address)) => format!("address {}", address.ip()),
-        None => "address unknown".to_owned(),
+        Some(ConnectInfo(address)) => counted(address.ip()).to_string(),
+        None => "unknown".to_owned(),
+    }
+}
+
+/// An address as it is counted: of IPv6 its network of 64 bits, all of which whoever has one address there may use.
+pub(crate) fn counted(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.into(),
+        IpAddr::V6(address) => {
+            let mut octets = address.octets();
+            octets[8..].fill(0);
+            IpAddr::from(octets)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_counted_by_its_network_and_ipv4_as_it_is() {
+        let counted = |address: &str| counted(address.parse().unwrap()).to_string();
+        assert_eq!(counted("192.0.2.7"), "192.0.2.7");
+        assert_eq!(counted("::ffff:192.0.2.7"), "192.0.2.7");
+        assert_eq!(counted("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+        assert_eq!(counted("2001:db8:1:2:ffff::1"), "2001:db8:1:2::");
+        assert_eq!(counted("2001:db8:1:3::1"), "2001:db8:1:3::");
     }
 }

@@ -271,6 +271,12 @@ impl KeyRing {
         if !is_it {
             return Err(KeyError::Unknown);
         }
+        self.standing(id, now)
+    }
+
+    /// The key of this id as it is now, for whoever showed it before.
+    pub(crate) fn standing(&self, id: &str, now: UnixMs) -> Result<KeyInfo, KeyError> {
+        let entry = self.keys.get(id).ok_or(KeyError::Unknown)?;
         if entry.expires_at.is_some_and(|end| end <= now) {
             return Err(KeyError::Expired);
         }

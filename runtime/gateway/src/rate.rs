@@ -62,6 +62,8 @@ pub(crate) struct Rates {
     all: Rate,
     searches: Rate,
     imports: Rate,
+    /// Addresses that show no valid key, in a table of their own: they cost nothing, and however many come, callers keep their places.
+    strangers: Rate,
 }
 
 impl Rates {
@@ -70,7 +72,17 @@ impl Rates {
             all: Rate::new(per_minute),
             searches: Rate::new(per_minute / 2),
             imports: Rate::new(per_minute / 10),
+            strangers: Rate::new(per_minute),
         }
+    }
+
+    /// Takes one request of an address that shows no valid key.
+    pub(crate) fn take_stranger(&mut self, address: &str, now: UnixMs) -> Result<(), TooMany> {
+        let left = self
+            .strangers
+            .look(address, "requests without a valid key", now)?;
+        self.strangers.keep(address, left, now);
+        Ok(())
     }
 
     /// Takes one request of `who`; one that is refused takes nothing. Gives what is left where fewest are: so many more of its kind are
@@ -218,6 +230,18 @@ mod tests {
         assert_eq!(take(&mut rate, "one more", 0), Err(60));
         assert!(take(&mut rate, "debtor", 1).is_err());
         assert_eq!(take(&mut rate, "one more", 60_000), Ok(()));
+    }
+
+    #[test]
+    fn addresses_without_a_key_keep_no_caller_out_however_many_they_are() {
+        let mut rates = Rates::new(1);
+        for address in 0..CALLERS {
+            let address = address.to_string();
+            rates.take_stranger(&address, UnixMs(0)).unwrap();
+        }
+        let refused = rates.take_stranger("one more", UnixMs(0)).unwrap_err();
+        assert_eq!(refused.what, "requests without a valid key");
+        assert!(rates.take("a", Allowance::Ordinary, UnixMs(0)).is_ok());
     }
 
     #[test]

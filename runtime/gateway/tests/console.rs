@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use axum::body::Body;
 use axum::http::{Method, StatusCode};
 use common::{Bench, START_MS, bench, bench_with, request};
-use tally_gateway::Scope;
+use tally_gateway::{Scope, UnixMs};
 
 /// The token in the page's forms.
 async fn token(bench: &Bench, cookie: &str) -> String {
@@ -147,6 +147,106 @@ async fn a_session_ends_by_time_by_signing_out_and_with_its_key() {
         )
         .await;
     assert!(!is_in(&cookie).await);
+}
+
+/// Signs in with a key; gives the cookie as it is set.
+async fn with_key(bench: &Bench, key: &str) -> String {
+    let reply = bench
+        .send(
+            request(Method::POST, "/console/sign-in")
+                .body(Body::from(format!("secret={key}")))
+                .unwrap(),
+        )
+        .await;
+    assert_eq!(reply.status, StatusCode::SEE_OTHER, "{}", reply.text);
+    reply.headers["set-cookie"].to_str().unwrap().to_owned()
+}
+
+async fn is_in(bench: &Bench, cookie: &str) -> bool {
+    bench.page(cookie, "/console/memories").await.status == StatusCode::OK
+}
+
+#[tokio::test]
+async fn a_session_of_a_key_ends_when_the_key_does() {
+    let bench = bench();
+    let end = START_MS + 60_000;
+    let key = bench
+        .gateway
+        .issue_key("app", &[Scope::MemoriesRead], Some(UnixMs(end)))
+        .unwrap()
+        .key;
+    let cookie = with_key(&bench, &key).await;
+    assert!(cookie.contains("Max-Age=60"), "{cookie}");
+    let cookie = cookie.split(';').next().unwrap();
+    bench.clock.store(end - 1, Ordering::Relaxed);
+    assert!(is_in(&bench, cookie).await);
+    bench.clock.store(end, Ordering::Relaxed);
+    assert!(!is_in(&bench, cookie).await);
+    // One without an end lasts as long as a session does.
+    let cookie = with_key(&bench, &bench.key).await;
+    assert!(cookie.contains("Max-Age=43200"), "{cookie}");
+}
+
+#[tokio::test]
+async fn a_key_signs_out_its_own_oldest_session_and_nobody_else() {
+    let bench = bench();
+    let owner = bench.cookie().await;
+    let mut of_key = Vec::new();
+    for place in 0..7 {
+        bench.clock.store(START_MS + place, Ordering::Relaxed);
+        of_key.push(with_key(&bench, &bench.key).await);
+    }
+    let mut still_in = Vec::new();
+    for cookie in &of_key {
+        still_in.push(is_in(&bench, cookie.split(';').next().unwrap()).await);
+    }
+    assert_eq!(still_in, [false, false, true, true, true, true, true]);
+    assert!(is_in(&bench, &owner).await);
+}
+
+#[tokio::test]
+async fn all_sessions_of_a_key_and_its_own_requests_are_counted_together() {
+    let bench = bench_with(|config| config.per_minute = 6);
+    let mut cookies = Vec::new();
+    // Signing in is one request of the key.
+    for _ in 0..2 {
+        cookies.push(with_key(&bench, &bench.key).await);
+    }
+    for cookie in &cookies {
+        assert!(is_in(&bench, cookie.split(';').next().unwrap()).await);
+    }
+    for _ in 0..2 {
+        let listed = bench.call(Method::GET, "/v1/memories", None).await;
+        assert_eq!(listed.status, StatusCode::OK);
+    }
+    let cookie = cookies[0].split(';').next().unwrap();
+    let refused = bench.page(cookie, "/console/memories").await;
+    assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS);
+    // The owner, and whoever else has a key, have their own.
+    assert!(is_in(&bench, &bench.cookie().await).await);
+}
+
+#[tokio::test]
+async fn who_guesses_keeps_nobody_with_a_key_or_the_link_out() {
+    let bench = bench_with(|config| config.per_minute = 3);
+    let guess = async || {
+        bench
+            .send(
+                request(Method::POST, "/console/sign-in")
+                    .body(Body::from("secret=tally_00000000_guess"))
+                    .unwrap(),
+            )
+            .await
+            .status
+    };
+    for _ in 0..3 {
+        assert_eq!(guess().await, StatusCode::UNAUTHORIZED);
+    }
+    assert_eq!(guess().await, StatusCode::TOO_MANY_REQUESTS);
+    // From the same address: behind a proxy there is one for all.
+    let by_key = with_key(&bench, &bench.key).await;
+    assert!(is_in(&bench, by_key.split(';').next().unwrap()).await);
+    assert!(is_in(&bench, &bench.cookie().await).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -420,6 +520,42 @@ async fn a_key_is_made_shown_once_and_deleted() {
             .code(),
         "key_unknown"
     );
+}
+
+#[tokio::test]
+async fn a_key_that_is_made_in_the_console_ends_with_its_makers_at_the_latest() {
+    let bench = bench();
+    let end = UnixMs(START_MS + 86_400_000);
+    let key = bench
+        .gateway
+        .issue_key("maker", &Scope::ALL, Some(end))
+        .unwrap()
+        .key;
+    let cookie = with_key(&bench, &key).await;
+    let cookie = cookie.split(';').next().unwrap();
+    let csrf = token(&bench, cookie).await;
+    let ends = async |id: &str| {
+        let listed = bench.call(Method::GET, "/v1/api-keys", None).await.json();
+        let keys = listed["api_keys"].as_array().unwrap().clone();
+        let key = keys.into_iter().find(|key| key["id"] == id).unwrap();
+        key["expires_at"].clone()
+    };
+    for days in ["", "30"] {
+        let made = bench
+            .form(
+                cookie,
+                "/console/access/keys",
+                &format!("csrf={csrf}&name=Made&days={days}"),
+            )
+            .await;
+        assert_eq!(made.status, StatusCode::OK, "{}", made.text);
+        let at = made.text.find("tally_").unwrap() + "tally_".len();
+        assert_eq!(
+            ends(&made.text[at..at + 8]).await,
+            end.to_string(),
+            "{days}"
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -693,6 +693,39 @@ async fn a_key_does_what_its_scopes_say_and_makes_no_wider_key() {
 }
 
 #[tokio::test]
+async fn a_key_that_is_made_ends_with_its_makers_at_the_latest() {
+    let bench = bench();
+    let end = UnixMs(START_MS + 60_000);
+    let maker = bench
+        .gateway
+        .issue_key("maker", &Scope::ALL, Some(end))
+        .unwrap()
+        .key;
+    let made = async |body: Value| {
+        let made = bench
+            .call_as(&maker, Method::POST, "/v1/api-keys", Some(body))
+            .await
+            .json();
+        made["expires_at"].clone()
+    };
+    for body in [
+        json!({ "name": "x" }),
+        json!({ "name": "x", "expires_in": 3600 }),
+        json!({ "name": "x", "expires_at": "2099-01-01T00:00:00Z" }),
+    ] {
+        assert_eq!(made(body.clone()).await, json!(end), "{body}");
+    }
+    let sooner = json!({ "name": "x", "expires_in": 30 });
+    assert_eq!(made(sooner).await, json!(UnixMs(START_MS + 30_000)));
+    // One that has no end makes such.
+    let lasting = bench
+        .call(Method::POST, "/v1/api-keys", Some(json!({ "name": "x" })))
+        .await
+        .json();
+    assert_eq!(lasting["expires_at"], Value::Null);
+}
+
+#[tokio::test]
 async fn keys_end_and_are_kept_as_hashes() {
     let bench = bench();
     let made = bench

@@ -85,6 +85,7 @@ pub(crate) async fn index(
                     input #name name="name" required maxlength="100";
                     label for="days" { "Days until it ends; empty for none" }
                     input #days name="days" type="number" min="1" max="3650" inputmode="numeric";
+                    @if let Some(end) = session.caller.ends_at { p.hint { "It ends with your own key at the latest, on " (end.date()) "." } }
                     label.check { input type="checkbox" name="read_only"; " may only read" }
                     button type="submit" { "Make" }
                 }
@@ -134,6 +135,7 @@ pub(crate) async fn create_key(
             Some(crate::UnixMs(gateway.now().0 + days * 86_400_000))
         }
     };
+    let end = session.caller.end_of_made(end);
     let issued = match gateway.issue_key(form.name.trim(), &scopes, end) {
         Ok(issued) => issued,
         Err(StartError::Key(error)) => {
@@ -148,6 +150,7 @@ pub(crate) async fn create_key(
         h1 { "A key for " bdi { (issued.info.name) } }
         p.notice role="status" { "Copy it now: it is not kept and will not be shown again." }
         p { code.digest.key { (issued.key) } }
+        @if let Some(end) = issued.info.expires_at { p { "It ends on " time datetime=(end) { (end.date()) } "." } }
         p.hint { "Apps send it as " code { "X-API-Key" } " or as " code { "Authorization: Bearer" } "." }
     };
     Ok(Page(

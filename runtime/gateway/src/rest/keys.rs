@@ -22,7 +22,7 @@ pub(crate) struct NewKey {
     /// What it may do; everything but making keys if it is left out. Never more than the key that makes it.
     #[serde(default)]
     scopes: Option<Vec<Scope>>,
-    /// When it ends; never if it is left out.
+    /// When it ends; with the key that makes it if it is left out or later than that.
     #[serde(default)]
     expires_at: Option<UnixMs>,
     /// The same in seconds from now, as MemSync's documentation has it: one of the two.
@@ -60,14 +60,14 @@ pub(crate) async fn create(
     Extension(caller): Extension<Caller>,
     Input(new): Input<NewKey>,
 ) -> Result<Answer<Issued>, ApiError> {
-    let end = new.end(gateway.now())?;
+    let end = caller.end_of_made(new.end(gateway.now())?);
     let scopes = new.scopes.unwrap_or_else(|| {
         Scope::ORDINARY
             .into_iter()
             .filter(|scope| caller.may(*scope))
             .collect()
     });
-    // A key widens nothing.
+    // A key widens nothing: neither what may be done nor until when.
     for scope in &scopes {
         caller.need(*scope)?;
     }
