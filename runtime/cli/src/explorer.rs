@@ -4,9 +4,11 @@
 //! this machine was shown it last ([`trusted`]), where it has kept that. What validators say of
 //! themselves is theirs to say. Evidence is read from the folders of nodes on this machine.
 
-use std::collections::VecDeque;
+mod proofs;
+
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -24,6 +26,7 @@ use tally_node::{AskError, Client, ClientError, LightClient, RefusedCode, Status
 use tally_receipt::{Digest, Receipt, Timestamp};
 use tokio::sync::watch;
 
+use self::proofs::{Found, Proofs};
 use crate::failure::{Failure, OrFail};
 use crate::keeper::Keeper;
 use crate::network::Network;
@@ -77,6 +80,9 @@ struct Inner {
     seen: Mutex<Seen>,
     /// How often the validators have been asked.
     rounds: watch::Sender<u64>,
+    proofs: Proofs<Proof>,
+    /// What evidence was found to show, by the name of its file and its length.
+    judged: Mutex<HashMap<(String, u64), FaultRow>>,
 }
 
 #[derive(Default)]
@@ -167,6 +173,8 @@ impl Watched {
             runtime: tokio::runtime::Handle::current(),
             seen: Mutex::default(),
             rounds: watch::channel(0).0,
+            proofs: Proofs::new(),
+            judged: Mutex::default(),
         })))
     }
 
@@ -415,6 +423,23 @@ impl Inner {
         }
     }
 
+    /// The proof of a receipt, from the validators; none if it is not settled.
+    async fn prove(&self, wanted: Digest) -> Result<Option<Found<Proof>>, LedgerError> {
+        let proof = match self.client.prove(wanted, Duration::ZERO).await {
+            Ok(proof) => proof,
+            Err(ClientError::Nobody(AskError::Refused(refused)))
+                if refused.code == RefusedCode::NotYet =>
+            {
+                return Ok(None);
+            }
+            Err(error) => return Err(LedgerError::Nobody(error.to_string())),
+        };
+        let bytes = proof.len();
+        let proof =
+            Proof::from_bytes(&proof).map_err(|error| LedgerError::Nobody(error.to_string()))?;
+        Ok(Some(Found { proof, bytes }))
+    }
+
     /// A receipt that was settled in full, out of a block that is shown. It is what its digest says, whoever gave the block.
     async fn read_from(&self, block: u64, wanted: Digest) -> Option<Vec<u8>> {
         let ask = |head: Header| async move {
@@ -428,8 +453,7 @@ impl Inner {
         settled_in_full(&block, wanted)
     }
 
-    fn overview(&self) -> Overview {
-        let faults = self.faults();
+    fn overview(&self, faults: Vec<FaultRow>) -> Overview {
         let seen = self.seen();
         // Who votes now is what those say who vote; genesis has the first ones.
         let current = seen
@@ -507,44 +531,60 @@ impl Inner {
         files
     }
 
+    /// What the files of evidence show. One that was read before is not read again.
     fn faults(&self) -> Vec<FaultRow> {
-        self.evidence_files()
-            .into_iter()
-            .filter_map(|(name, path)| {
-                let bytes = read_evidence(&path)?;
-                let evidence = Evidence::from_bytes(&bytes).ok()?;
-                let trust = Trust {
-                    now: Timestamp::from_unix_ms(0).ok()?,
-                    genesis: Some(&self.genesis),
-                    policy: None,
-                };
-                let verdict = verify_evidence(&bytes, &trust);
-                let who = match &evidence {
-                    Evidence::Votes { voter, .. } => {
-                        match self.genesis.validators.index_of(voter) {
-                            Some(index) => format!(
-                                "validator {}",
-                                self.genesis.validators.as_slice()[index].name
-                            ),
-                            None => format!("the key {voter}"),
-                        }
-                    }
-                    Evidence::Checkpoints { signer, .. } => signer.name.to_string(),
-                };
-                Some(FaultRow {
-                    name,
-                    sentence: format!(
-                        "{who} signed what excludes each other: {}",
-                        evidence.in_words()
-                    ),
-                    convicts: verdict.is_verified(),
-                })
-            })
-            .collect()
+        let mut judged = self.judged.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut here = HashMap::new();
+        let mut rows = Vec::new();
+        for (name, path) in self.evidence_files() {
+            let Ok(file) = std::fs::metadata(&path) else {
+                continue;
+            };
+            let key = (name, file.len());
+            let known = judged.remove(&key);
+            let Some(row) = known.or_else(|| self.judge(&key.0, &path)) else {
+                continue;
+            };
+            rows.push(row.clone());
+            here.insert(key, row);
+        }
+        // What is not there any more is forgotten.
+        *judged = here;
+        rows
+    }
+
+    /// What a file of evidence shows, if it is one.
+    fn judge(&self, name: &str, path: &Path) -> Option<FaultRow> {
+        let bytes = read_evidence(path)?;
+        let evidence = Evidence::from_bytes(&bytes).ok()?;
+        let trust = Trust {
+            now: Timestamp::from_unix_ms(0).ok()?,
+            genesis: Some(&self.genesis),
+            policy: None,
+        };
+        let verdict = verify_evidence(&bytes, &trust);
+        let who = match &evidence {
+            Evidence::Votes { voter, .. } => match self.genesis.validators.index_of(voter) {
+                Some(index) => format!(
+                    "validator {}",
+                    self.genesis.validators.as_slice()[index].name
+                ),
+                None => format!("the key {voter}"),
+            },
+            Evidence::Checkpoints { signer, .. } => signer.name.to_string(),
+        };
+        Some(FaultRow {
+            name: name.to_owned(),
+            sentence: format!(
+                "{who} signed what excludes each other: {}",
+                evidence.in_words()
+            ),
+            convicts: verdict.is_verified(),
+        })
     }
 }
 
-fn read_evidence(path: &PathBuf) -> Option<Vec<u8>> {
+fn read_evidence(path: &Path) -> Option<Vec<u8>> {
     let length = std::fs::metadata(path).ok()?.len();
     if length > MAX_EVIDENCE_BYTES as u64 {
         return None;
@@ -560,7 +600,10 @@ impl LedgerView for Watched {
             let longest = if has_some { AGAIN } else { FIRST };
             // What there is by then is shown.
             let _ = tokio::time::timeout(longest, rounds.changed()).await;
-            self.0.overview()
+            let inner = Arc::clone(&self.0);
+            // From a disk.
+            let faults = tokio::task::spawn_blocking(move || inner.faults()).await;
+            self.0.overview(faults.unwrap_or_default())
         })
     }
 
@@ -572,17 +615,11 @@ impl LedgerView for Watched {
             let Ok(wanted) = digest.parse::<Digest>() else {
                 return Err(LedgerError::NoDigest(digest.to_owned()));
             };
-            let proof = match self.0.client.prove(wanted, Duration::ZERO).await {
-                Ok(proof) => proof,
-                Err(ClientError::Nobody(AskError::Refused(refused)))
-                    if refused.code == RefusedCode::NotYet =>
-                {
-                    return Ok(None);
-                }
-                Err(error) => return Err(LedgerError::Nobody(error.to_string())),
+            let asked = self.0.proofs.of(wanted, || self.0.prove(wanted)).await?;
+            let Some(found) = asked else {
+                return Ok(None);
             };
-            let proof = Proof::from_bytes(&proof)
-                .map_err(|error| LedgerError::Nobody(error.to_string()))?;
+            let proof = found.proof.clone();
             let entry = *proof.entry();
             let (block, document) = self.0.seen().find(wanted, &entry, proof.index());
             // A few blocks at most are asked for: a reader may look at any number of receipts.

@@ -75,6 +75,7 @@ impl Explorer {
             .merge(self.routes())
             .merge(console::assets())
             .fallback(|| async { missing(None, "There is no such page.") })
+            .layer(from_fn_with_state(guard::LONGEST, guard::timely))
             .layer(from_fn(guard::survive))
             .layer(from_fn_with_state(doors, guard::guard))
     }
@@ -144,7 +145,9 @@ async fn evidence(
     session: Option<Extension<SignedIn>>,
     Path(name): Path<String>,
 ) -> Response {
-    match explorer.view.evidence(&name) {
+    // From a disk.
+    let found = tokio::task::spawn_blocking(move || explorer.view.evidence(&name)).await;
+    match found.ok().flatten() {
         Some(bytes) => file("application/octet-stream", "fault.evidence", bytes.into()),
         None => missing(
             session.map(|Extension(session)| session),
@@ -207,19 +210,25 @@ fn missing(session: Option<SignedIn>, sentence: &str) -> Response {
 }
 
 fn trouble(session: Option<SignedIn>, error: &LedgerError) -> Response {
-    let status = match error {
+    let retry_after_s = match error {
         LedgerError::NoDigest(_) => return missing(session, &capital(&error.to_string())),
-        LedgerError::Nobody(_) => StatusCode::SERVICE_UNAVAILABLE,
+        LedgerError::Nobody(_) => None,
+        LedgerError::Busy => Some(1_u64),
     };
     let body = html! {
         h1 { "The ledger does not answer" }
         p.notice.bad role="alert" { (capital(&error.to_string())) "." }
         p { a href=(HERE) { "Back to the ledger" } }
     };
-    answer(
-        status,
+    let mut response = answer(
+        StatusCode::SERVICE_UNAVAILABLE,
         page::scripted("No answer", HERE, session.as_ref(), html! {}, body),
-    )
+    );
+    if let Some(seconds) = retry_after_s {
+        let seconds = HeaderValue::from(seconds);
+        response.headers_mut().insert(header::RETRY_AFTER, seconds);
+    }
+    response
 }
 
 /// A sentence out of an error, which begins in lower case.

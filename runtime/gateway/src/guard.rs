@@ -2,15 +2,17 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{HeaderName, HeaderValue, StatusCode, Uri, header};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
 use crate::error::ApiError;
-use crate::gateway::{Gateway, random};
+use crate::gateway::random;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -99,11 +101,11 @@ fn origin_is_here(doors: &Doors, request: &Request) -> Result<(), ApiError> {
     {
         return refused("this server is not known by the name in the Host header");
     }
+    let path = request.uri().path();
+    let is_api = path.starts_with("/v1/") || path == "/mcp";
     let Some(origin) = request.headers().get(header::ORIGIN) else {
         // A picture or a link of a page elsewhere sends none: it reads no answer, and has us work for it. To pages of the console
         // anybody may link.
-        let path = request.uri().path();
-        let is_api = path.starts_with("/v1/") || path == "/mcp";
         return match request.headers().get("sec-fetch-site") {
             // `none` is a person's own doing, as in the address bar.
             Some(site) if is_api && site != "same-origin" && site != "none" => {
@@ -117,11 +119,40 @@ fn origin_is_here(doors: &Doors, request: &Request) -> Result<(), ApiError> {
         .iter()
         .filter_map(|scheme| origin.strip_prefix(scheme))
         .any(|authority| authority.eq_ignore_ascii_case(host));
-    if same || doors.origins.iter().any(|allowed| allowed == origin) {
+    // Programs in pages of other origins have keys; the console's forms are its own.
+    if same || (is_api && doors.origins.iter().any(|allowed| allowed == origin)) {
         Ok(())
     } else {
         refused("a page of another origin may not call this server")
     }
+}
+
+/// Lets pages of these origins ask whether they may call, and read what is answered. They show a key as every program does: cookies
+/// are not for them.
+pub(crate) fn cors(origins: &[String]) -> CorsLayer {
+    // A wildcard is no origin, and none that a browser sends would be equal to it.
+    let origins = origins
+        .iter()
+        .filter(|origin| *origin != "*")
+        .filter_map(|origin| HeaderValue::from_str(origin).ok());
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::list(origins))
+        .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
+        // MCP has headers for each parameter of a tool, so there is no list of them.
+        .allow_headers(AllowHeaders::mirror_request())
+        .expose_headers(
+            [
+                "mcp-session-id",
+                "retry-after",
+                "www-authenticate",
+                "x-ratelimit-limit",
+                "x-ratelimit-remaining",
+                "x-ratelimit-reset",
+                "x-request-id",
+            ]
+            .map(HeaderName::from_static),
+        )
+        .max_age(Duration::from_secs(600))
 }
 
 /// `[::1]:80` → `[::1]`, `localhost:80` → `localhost`
@@ -168,13 +199,16 @@ async fn with_id_in_body(response: Response, id: &str) -> Response {
     (parts, Body::from(value.to_string())).into_response()
 }
 
+/// How long a request may take that is told nothing else.
+pub(crate) const LONGEST: Duration = Duration::from_secs(60);
+
 /// Ends a request that takes too long. What the memory does for it goes on to its end and is kept.
 pub(crate) async fn timely(
-    State(gateway): State<Gateway>,
+    State(longest): State<Duration>,
     request: Request,
     next: Next,
 ) -> Response {
-    match tokio::time::timeout(gateway.state.config.timeout, next.run(request)).await {
+    match tokio::time::timeout(longest, next.run(request)).await {
         Ok(response) => response,
         Err(_) => ApiError {
             retry_after_s: Some(5),

@@ -38,6 +38,11 @@ pub enum LedgerError {
     /// No validator answered. It may later.
     #[error("no validator answered: {0}")]
     Nobody(String),
+    /// As much is being asked of the validators as may be at once. It will do in a moment.
+    #[error(
+        "the validators are being asked for as many receipts as may be at once; try again in a moment"
+    )]
+    Busy,
 }
 
 /// How a network is.

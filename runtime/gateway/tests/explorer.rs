@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, Method, StatusCode};
 use common::chromium::{chromium, shoot};
 use common::ledger::Ledger;
 use common::{bench, bench_with, request};
-use tally_gateway::{Explorer, serve};
+use tally_gateway::{Explorer, Later, LedgerError, LedgerView, Overview, SettledReceipt, serve};
 use tower::ServiceExt as _;
 
 fn names() -> Vec<String> {
@@ -111,6 +111,48 @@ async fn a_receipt_whose_text_is_not_at_hand_is_said_to_be_settled_as_it_was() {
         assert!(page.contains(&said), "{said}: {page}");
         assert!(!page.contains("by its digest"), "{page}");
     }
+}
+
+/// A ledger of which an answer never comes, or this one.
+struct Asked(Option<LedgerError>);
+
+impl LedgerView for Asked {
+    fn overview(&self) -> Later<'_, Overview> {
+        Box::pin(std::future::pending::<Overview>())
+    }
+
+    fn receipt<'a>(&'a self, _: &'a str) -> Later<'a, Result<Option<SettledReceipt>, LedgerError>> {
+        let error = self.0.clone();
+        Box::pin(async move {
+            match error {
+                Some(error) => Err(error),
+                None => std::future::pending().await,
+            }
+        })
+    }
+
+    fn genesis(&self) -> &str {
+        ""
+    }
+
+    fn evidence(&self, _: &str) -> Option<Vec<u8>> {
+        None
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_never_comes_is_not_waited_for_and_one_that_will_says_when() {
+    let router = Explorer::new(Arc::new(Asked(None)), None).router(names());
+    for path in ["/ledger", "/ledger/receipts/x", "/ledger/receipts/x.proof"] {
+        let (status, headers, _) = get(&router, path).await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{path}");
+        assert!(headers.contains_key("retry-after"), "{path}");
+    }
+    let busy = Asked(Some(LedgerError::Busy));
+    let router = Explorer::new(Arc::new(busy), None).router(names());
+    let (status, headers, _) = get(&router, "/ledger/receipts/x").await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(headers["retry-after"], "1");
 }
 
 #[tokio::test]
