@@ -14,6 +14,7 @@ use tally_import::{ImportError, Item, Options, Report};
 use tokio::sync::Semaphore;
 
 use crate::access::Session;
+use crate::at_once::AtOnce;
 use crate::error::ApiError;
 use crate::explorer::Explorer;
 use crate::jobs::Jobs;
@@ -111,7 +112,7 @@ impl Default for Config {
             per_minute: 100,
             body_len: 2 << 20,
             file_len: 256 << 20,
-            timeout: Duration::from_secs(60),
+            timeout: guard::LONGEST,
             at_once: 16,
             session: Duration::from_hours(12),
             open: false,
@@ -146,6 +147,8 @@ pub(crate) struct State {
     pub(crate) jobs: Jobs,
     at_once: Arc<Semaphore>,
     phrasing: Arc<Semaphore>,
+    /// Requests of MCP that are being answered, by who asked.
+    pub(crate) mcp: AtOnce<String>,
 }
 
 /// Calls at once that wait for a model to put a bio into words: so few that the memory answers others meanwhile.
@@ -171,6 +174,7 @@ impl Gateway {
                 rates: Mutex::new(Rates::new(config.per_minute)),
                 at_once: Arc::new(Semaphore::new(config.at_once.max(1))),
                 phrasing: Arc::new(Semaphore::new(PHRASING_AT_ONCE)),
+                mcp: AtOnce::new(mcp::AT_ONCE),
                 config,
                 service,
                 clock,
@@ -189,15 +193,23 @@ impl Gateway {
             names: self.state.config.names.clone(),
             origins: self.state.config.origins.clone(),
         });
-        let ordinary = Router::new()
-            .merge(rest::router(self))
-            .merge(console::router(self))
-            .layer(DefaultBodyLimit::max(self.state.config.body_len))
-            .layer(from_fn_with_state(self.clone(), guard::timely));
-        Router::new()
-            .merge(ordinary)
-            // Its answers stream, for as long as a client listens; it bounds its bodies itself.
+        let config = &self.state.config;
+        let ordinary = |router: Router| {
+            router
+                .layer(DefaultBodyLimit::max(config.body_len))
+                .layer(from_fn_with_state(config.timeout, guard::timely))
+        };
+        let mut for_programs = ordinary(rest::router(self))
+            // Its answers stream, for as long as a client listens; it bounds its requests itself.
             .merge(mcp::router(self))
+            .method_not_allowed_fallback(guard::no_such_method);
+        if !config.origins.is_empty() {
+            // Above the fallback, which is where a browser's question whether it may call ends else.
+            for_programs = for_programs.layer(guard::cors(&config.origins));
+        }
+        Router::new()
+            .merge(for_programs)
+            .merge(ordinary(console::router(self)))
             .fallback(guard::no_such_page)
             .method_not_allowed_fallback(guard::no_such_method)
             .layer(from_fn(guard::survive))

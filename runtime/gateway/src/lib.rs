@@ -23,6 +23,7 @@
 //! Out of scope: TLS (a proxy's, in front), what is remembered and why (`memsync`), inference.
 
 mod access;
+mod at_once;
 mod console;
 mod error;
 mod explorer;
@@ -38,6 +39,7 @@ mod rest;
 mod server;
 mod service;
 mod time;
+mod unread;
 
 pub use error::ApiError;
 pub use explorer::Explorer;

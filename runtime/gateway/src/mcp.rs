@@ -7,10 +7,17 @@
 //! What a tool finds comes twice: structured, with evidence and the digests of receipts, and as text for a model. The text of
 //! recalled memories is marked by the memory, so that it is not learnt again when a model repeats it.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use axum::Router;
-use axum::middleware::from_fn_with_state;
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use hyper::body::{Frame, SizeHint};
 use rmcp::handler::server::wrapper::Parameters;
 use rmcp::model::{CallToolResult, ContentBlock, Implementation, ServerCapabilities, ServerConfig};
 use rmcp::service::RequestContext;
@@ -22,15 +29,18 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::access::{Caller, by_key};
+use crate::at_once::Place;
 use crate::error::ApiError;
 use crate::gateway::Gateway;
 use crate::keys::Scope;
 use crate::rate::Allowance;
-use crate::rest::memories::{FACT_LEN, QUERY_LEN, limit};
+use crate::rest::memories::{FACT_LEN, NamedMemory, QUERY_LEN, limit, whole_id};
 use crate::rest::text;
 use crate::service::{BioLength, Memory, NewTurn, Recall, Remember, Voice};
 use crate::time::UnixMs;
 
+/// Requests and streams of one caller that are answered at once: a client has a stream or two.
+pub(crate) const AT_ONCE: usize = 32;
 /// Turns in one call, and bytes of each.
 const TURNS: usize = 100;
 const TURN_LEN: usize = 64 << 10;
@@ -67,7 +77,7 @@ impl McpServer {
         });
         let caller = caller.ok_or_else(|| {
             ApiError::new(
-                axum::http::StatusCode::UNAUTHORIZED,
+                StatusCode::UNAUTHORIZED,
                 "key_missing",
                 "this server needs an API key",
             )
@@ -107,10 +117,86 @@ pub(crate) fn router(gateway: &Gateway) -> Router {
     );
     Router::new()
         .route_service("/mcp", service)
+        .layer(from_fn_with_state(gateway.clone(), bounded))
         .layer(from_fn_with_state(
             (gateway.clone(), None, Allowance::Ordinary),
             by_key,
         ))
+}
+
+/// Bounds what one caller has answered at once, streams included, and reads a request's body whole, within the time that a request
+/// has: the SDK would wait for it for ever.
+async fn bounded(State(gateway): State<Gateway>, request: Request, next: Next) -> Response {
+    let caller = request.extensions().get::<Caller>();
+    let who = caller.map_or_else(String::new, |caller| caller.id.clone());
+    let Some(place) = gateway.state.mcp.enter(who) else {
+        return ApiError {
+            retry_after_s: Some(5),
+            ..ApiError::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too_many_at_once",
+                format!(
+                    "{AT_ONCE} requests and streams of this key are being answered; end one first"
+                ),
+            )
+        }
+        .into_response();
+    };
+    let config = &gateway.state.config;
+    let (parts, body) = request.into_parts();
+    let reading = axum::body::to_bytes(body, config.body_len);
+    let bytes = match tokio::time::timeout(config.timeout, reading).await {
+        Ok(Ok(bytes)) => bytes,
+        Ok(Err(_)) => {
+            return ApiError::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "body_too_large",
+                format!("a body of at most {} bytes", config.body_len),
+            )
+            .into_response();
+        }
+        Err(_) => {
+            return ApiError::new(
+                StatusCode::REQUEST_TIMEOUT,
+                "body_slow",
+                "the request's body did not come to its end in time",
+            )
+            .into_response();
+        }
+    };
+    let request = Request::from_parts(parts, Body::from(bytes));
+    next.run(request).await.map(|body| {
+        Body::new(Answering {
+            body,
+            _place: place,
+        })
+    })
+}
+
+/// An answer on its way. Its caller has the place again when it is all there, or nobody listens any more.
+struct Answering {
+    body: Body,
+    _place: Place<String>,
+}
+
+impl HttpBody for Answering {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.get_mut().body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 /// Arguments of `remember`.
@@ -232,7 +318,7 @@ impl McpServer {
             let conversation = arguments.conversation.unwrap_or_default();
             crate::rest::short("conversation", &conversation, 256)?;
             let remember = Remember {
-                app: caller.name,
+                app: caller.name.clone(),
                 thread: conversation,
                 turns: turns
                     .into_iter()
@@ -245,13 +331,15 @@ impl McpServer {
                     })
                     .collect(),
             };
-            self.gateway
+            let remembered = self
+                .gateway
                 .ask(move |memory| memory.remember(remember))
-                .await
+                .await?;
+            Ok((caller, remembered))
         }
         .await;
         Ok(match outcome {
-            Ok(remembered) => {
+            Ok((caller, remembered)) => {
                 let mut text = format!(
                     "Kept {} new, {} known before; learnt {}.",
                     count(remembered.episodes, "turn"),
@@ -260,18 +348,20 @@ impl McpServer {
                 );
                 for fact in &remembered.facts {
                     text.push_str("\n- ");
-                    text.push_str(&line(fact));
+                    text.push_str(&line(&caller, fact));
                 }
                 if let Some(note) = &remembered.note {
                     text.push('\n');
                     text.push_str(note);
                 }
+                let facts = remembered.facts.into_iter();
+                let memories: Vec<Value> = facts.map(|fact| told(&caller, fact)).collect();
                 found(
                     text,
                     json!({
                         "episodes_created": remembered.episodes,
                         "already_known": remembered.known,
-                        "memories": remembered.facts,
+                        "memories": memories,
                         "note": remembered.note,
                     }),
                 )
@@ -389,23 +479,26 @@ impl McpServer {
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResult, ErrorData> {
         let outcome = async {
-            self.caller(&context, Scope::MemoriesWrite)?;
+            let caller = self.caller(&context, Scope::MemoriesWrite)?;
             let CorrectArguments { id, text: new } = arguments;
+            let id = whole_id(id)?;
             if let Some(new) = &new {
                 text("text", new, FACT_LEN)?;
             }
-            self.gateway
+            let memory = self
+                .gateway
                 .ask(move |memory| match &new {
                     Some(new) => Ok(memory.correct(&id, new)?.memory),
                     None => memory.confirm(&id),
                 })
-                .await
+                .await?;
+            Ok::<_, ApiError>((caller, memory))
         }
         .await;
         Ok(match outcome {
-            Ok(memory) => found(
-                format!("Now holds: {}", line(&memory)),
-                json!({ "memory": memory }),
+            Ok((caller, memory)) => found(
+                format!("Now holds: {}", line(&caller, &memory)),
+                json!({ "memory": told(&caller, memory) }),
             ),
             Err(error) => failed(&error),
         })
@@ -429,6 +522,7 @@ impl McpServer {
         let outcome = async {
             self.caller(&context, Scope::MemoriesWrite)?;
             let ForgetArguments { id, cascade } = arguments;
+            let id = whole_id(id)?;
             self.gateway
                 .ask(move |memory| memory.forget(&id, cascade))
                 .await
@@ -487,8 +581,20 @@ fn count(number: u64, what: &str) -> String {
     }
 }
 
-/// A memory in a line, with what proves it.
-fn line(memory: &Memory) -> String {
+/// A memory that a change came to, as much of it as the caller may read.
+fn told(caller: &Caller, memory: Memory) -> Value {
+    if caller.may(Scope::MemoriesRead) {
+        json!(memory)
+    } else {
+        json!(NamedMemory::from(memory))
+    }
+}
+
+/// A memory in a line, with what proves it; for who may only write memories, which it is.
+fn line(caller: &Caller, memory: &Memory) -> String {
+    if !caller.may(Scope::MemoriesRead) {
+        return format!("id {}", memory.id);
+    }
     let mut line = format!("{} (id {}", memory.text, memory.id);
     if let Some(receipt) = &memory.receipt {
         line.push_str(", receipt ");

@@ -37,7 +37,7 @@ use crate::vaults::{Names, namespace_text};
 /// Serve memory over HTTP.
 #[derive(ClapArgs)]
 #[command(
-    after_help = "Examples:\n  tally serve\n  tally serve --listen 127.0.0.1:8000 --no-learn\n  tally serve --listen 0.0.0.0:7411 --allow-remote --name memory.example.org      behind a proxy with TLS\n\n\
+    after_help = "Examples:\n  tally serve\n  tally serve --listen 127.0.0.1:8000 --no-learn\n  tally serve --listen 0.0.0.0:7411 --allow-remote --name memory.example.org      behind a proxy with TLS\n  tally serve --origin https://app.example      whose pages may call it, with a key\n\n\
                   For an MCP client that starts its servers: tally memory mcp --as NAME"
 )]
 pub(crate) struct Args {
@@ -51,7 +51,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "HOST")]
     name: Vec<String>,
     /// An origin from which pages in a browser may call it, such as https://app.example. May be given several times.
-    #[arg(long, value_name = "ORIGIN")]
+    #[arg(long, value_name = "ORIGIN", value_parser = origin)]
     origin: Vec<String>,
     /// Answer without API keys. Everybody and every program on this machine can then read and change the memory.
     #[arg(long, conflicts_with = "allow_remote")]
@@ -283,6 +283,24 @@ pub(crate) fn open(
     ))
 }
 
+/// An origin as browsers send it. One that is written otherwise would be equal to none.
+fn origin(text: &str) -> Result<String, String> {
+    let is_name = |text: &str, others: &[u8]| {
+        let is_of_it =
+            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || others.contains(&byte);
+        !text.is_empty() && text.bytes().all(is_of_it)
+    };
+    match text.split_once("://") {
+        Some((scheme, host)) if is_name(scheme, b"-+.") && is_name(host, b"-._:[]") => {
+            Ok(text.to_owned())
+        }
+        _ => Err(
+            "an origin is a scheme, a host in lower case and its port if it has one, without a path: https://app.example"
+                .to_owned(),
+        ),
+    }
+}
+
 fn check_address(args: &Args) -> Outcome {
     if args.listen.ip().is_loopback() || args.allow_remote {
         return Ok(());
@@ -436,4 +454,32 @@ pub(crate) fn private_gateway(service: VaultMemory) -> Gateway {
         Arc::new(|_| Ok(())),
         Arc::new(clock),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_is_taken_as_browsers_send_it_and_not_otherwise() {
+        for fine in [
+            "https://app.example",
+            "http://localhost:3000",
+            "http://[::1]:8000",
+            "chrome-extension://abcdefgh",
+        ] {
+            assert_eq!(origin(fine).as_deref(), Ok(fine));
+        }
+        for wrong in [
+            "*",
+            "null",
+            "app.example",
+            "https://",
+            "https://app.example/",
+            "https://App.example",
+            "https://*.example",
+        ] {
+            assert!(origin(wrong).is_err(), "{wrong}");
+        }
+    }
 }
