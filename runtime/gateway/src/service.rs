@@ -81,7 +81,8 @@ pub enum ServiceError {
     /// This memory cannot do it; the sentence says why and what would. The operator's.
     #[error("{0}")]
     Unsupported(String),
-    /// It would have worked at another moment: a lock is held, a model is starting.
+    /// It would have worked at another moment: a lock is held, a model is starting. The caller reads the sentence, so nothing of it is a
+    /// text of a model, a disk or another program.
     #[error("{0}")]
     Busy(String),
     /// Disk, vault or model failed. The sentence is for the log and not for the caller.

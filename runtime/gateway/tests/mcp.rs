@@ -3,7 +3,14 @@
 
 mod common;
 
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use axum::body::{Body, Bytes, HttpBody};
+use axum::http::StatusCode;
 use common::{bench, bench_with};
+use hyper::body::Frame;
 use rmcp::model::{CallToolRequestParams, CallToolResult, ClientConfig};
 use rmcp::service::RunningService;
 use rmcp::transport::StreamableHttpClientTransport;
@@ -12,6 +19,7 @@ use rmcp::{RoleClient, ServiceExt};
 use serde_json::{Value, json};
 use tally_gateway::{Gateway, McpServer, Scope, serve};
 use tokio::sync::oneshot;
+use tower::ServiceExt as _;
 
 type Client = RunningService<RoleClient, ClientConfig>;
 
@@ -225,10 +233,60 @@ async fn over_http_a_key_does_what_its_scopes_say() {
     }
 }
 
-/// A client of the protocol without sessions (2026-07-28): one request, answered by itself.
 #[tokio::test]
-async fn a_stateless_client_is_answered() {
+async fn by_the_first_digits_of_its_id_no_memory_is_changed_or_forgotten() {
     let bench = bench();
+    let client = over_pipes(bench.gateway.clone()).await;
+    let kept = structured(&call(&client, "remember", json!({ "text": "I like rye" })).await);
+    let id = kept["memories"][0]["id"].as_str().unwrap();
+    for (tool, arguments) in [
+        ("forget", json!({ "id": &id[..4] })),
+        ("correct", json!({ "id": &id[..4] })),
+        ("correct", json!({ "id": &id[..63], "text": "no" })),
+    ] {
+        let refused = call(&client, tool, arguments).await;
+        assert_eq!(structured(&refused)["code"], "memory_not_found", "{tool}");
+    }
+    let forgotten = call(&client, "forget", json!({ "id": id })).await;
+    assert_eq!(forgotten.is_error, Some(false));
+}
+
+#[tokio::test]
+async fn who_may_only_write_is_told_which_memory_it_was_and_not_what_it_says() {
+    let bench = bench();
+    let writer = bench
+        .gateway
+        .issue_key("writer", &[Scope::MemoriesWrite], None)
+        .unwrap()
+        .key;
+    let (client, _end) = over_http(&bench, Some(&writer)).await;
+    let client = client.unwrap();
+    let kept = call(&client, "remember", json!({ "text": "I like rye" })).await;
+    let memory = structured(&kept)["memories"][0].clone();
+    let id = memory["id"].as_str().unwrap();
+    assert_eq!(memory, json!({ "id": id, "status": "current" }));
+    let confirmed = call(&client, "correct", json!({ "id": id })).await;
+    for answer in [kept, confirmed] {
+        assert_eq!(answer.is_error, Some(false));
+        let all = format!("{} {}", text(&answer), structured(&answer));
+        assert!(all.contains(id) && !all.contains("rye"), "{all}");
+    }
+}
+
+/// A request of the protocol without sessions (2026-07-28): one that is answered by itself.
+fn stateless(bench: &common::Bench, body: Body) -> axum::http::Request<Body> {
+    common::request(axum::http::Method::POST, "/mcp")
+        .header("x-api-key", &bench.key)
+        .header("content-type", "application/json")
+        .header("accept", "application/json, text/event-stream")
+        .header("mcp-protocol-version", "2026-07-28")
+        .header("mcp-method", "tools/call")
+        .header("mcp-name", "recall")
+        .body(body)
+        .unwrap()
+}
+
+fn recall() -> Body {
     let body = json!({
         "jsonrpc": "2.0", "id": 2, "method": "tools/call",
         "params": { "name": "recall", "arguments": { "query": "rye" }, "_meta": {
@@ -237,19 +295,79 @@ async fn a_stateless_client_is_answered() {
             "io.modelcontextprotocol/clientCapabilities": {}
         } }
     });
-    let reply = bench
-        .send(
-            common::request(axum::http::Method::POST, "/mcp")
-                .header("x-api-key", &bench.key)
-                .header("content-type", "application/json")
-                .header("accept", "application/json, text/event-stream")
-                .header("mcp-protocol-version", "2026-07-28")
-                .header("mcp-method", "tools/call")
-                .header("mcp-name", "recall")
-                .body(axum::body::Body::from(body.to_string()))
-                .unwrap(),
-        )
-        .await;
+    Body::from(body.to_string())
+}
+
+/// A body of which nothing ever comes.
+struct Nothing;
+
+impl HttpBody for Nothing {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Pending
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_does_not_end_is_not_waited_for() {
+    let bench = bench();
+    let asked = stateless(&bench, Body::new(Nothing));
+    let answer = bench.router.clone().oneshot(asked).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::REQUEST_TIMEOUT);
+    let bytes = axum::body::to_bytes(answer.into_body(), 1 << 16)
+        .await
+        .unwrap();
+    let error: Value = serde_json::from_slice(&bytes).unwrap();
+    assert_eq!(error["error"]["code"], "body_slow");
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_long_is_refused() {
+    let bench = bench_with(|config| config.body_len = 1000);
+    let asked = stateless(&bench, Body::from("x".repeat(1001)));
+    let reply = bench.send(asked).await;
+    assert_eq!(reply.status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(reply.code(), "body_too_large");
+}
+
+#[tokio::test]
+async fn one_key_has_so_many_answers_on_their_way_and_the_others_have_theirs() {
+    let bench = bench();
+    let send = async |key: &str| {
+        let mut asked = stateless(&bench, recall());
+        asked
+            .headers_mut()
+            .insert("x-api-key", key.parse().unwrap());
+        bench.router.clone().oneshot(asked).await.unwrap()
+    };
+    let mut unread = Vec::new();
+    for _ in 0..32 {
+        let answer = send(&bench.key).await;
+        assert_eq!(answer.status(), StatusCode::OK);
+        unread.push(answer);
+    }
+    let refused = send(&bench.key).await;
+    assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert!(refused.headers().contains_key("retry-after"));
+    let other = bench
+        .gateway
+        .issue_key("other", &Scope::ALL, None)
+        .unwrap()
+        .key;
+    assert_eq!(send(&other).await.status(), StatusCode::OK);
+    drop(unread.pop());
+    assert_eq!(send(&bench.key).await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_stateless_client_is_answered() {
+    let bench = bench();
+    let reply = bench.send(stateless(&bench, recall())).await;
     assert!(reply.status.is_success(), "{} {}", reply.status, reply.text);
     assert!(
         reply.text.contains("Memory does not know"),

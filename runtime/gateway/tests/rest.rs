@@ -265,6 +265,115 @@ async fn a_client_of_memsync_stores_corrects_pages_and_deletes() {
 }
 
 #[tokio::test]
+async fn by_the_first_digits_of_its_id_no_memory_is_read_changed_or_forgotten() {
+    let bench = bench();
+    let added = bench
+        .call(Method::POST, "/v1/memories", add("I like rye"))
+        .await;
+    let id = added.json()["memories"][0]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let cookie = bench.cookie().await;
+    for beginning in [&id[..4], &id[..63]] {
+        let path = format!("/v1/memories/{beginning}");
+        for (method, path, body) in [
+            (Method::GET, path.clone(), None),
+            (Method::GET, format!("{path}/history"), None),
+            (Method::PATCH, path.clone(), Some(json!({ "memory": "no" }))),
+            (
+                Method::PATCH,
+                path.clone(),
+                Some(json!({ "confirmed": true })),
+            ),
+            (Method::DELETE, path, None),
+        ] {
+            let reply = bench.call(method.clone(), &path, body).await;
+            assert_eq!(reply.code(), "memory_not_found", "{method} {path}");
+        }
+        let batch = json!({ "memory_ids": [beginning] });
+        let deleted = bench
+            .call(Method::POST, "/v1/memories/batch-delete", Some(batch))
+            .await
+            .json();
+        assert_eq!(deleted["not_found"], json!([beginning]));
+        let page = bench
+            .page(&cookie, &format!("/console/memories/{beginning}"))
+            .await;
+        assert_eq!(page.status, StatusCode::NOT_FOUND);
+    }
+    let whole = bench
+        .call(Method::GET, &format!("/v1/memories/{id}"), None)
+        .await
+        .json();
+    assert_eq!(
+        (&whole["memory"], &whole["confirmed"]),
+        (&json!("User like rye"), &json!(false))
+    );
+}
+
+#[tokio::test]
+async fn who_may_only_write_is_told_which_memory_it_was_and_not_what_it_says() {
+    let bench = bench();
+    let added = bench
+        .call(Method::POST, "/v1/memories", add("I like rye"))
+        .await;
+    let id = added.json()["memories"][0]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let writer = bench
+        .gateway
+        .issue_key("writer", &[Scope::MemoriesWrite], None)
+        .unwrap()
+        .key;
+    let path = format!("/v1/memories/{id}");
+    let patch = async |path: &str, body: Value| {
+        bench
+            .call_as(&writer, Method::PATCH, path, Some(body))
+            .await
+    };
+    let confirmed = patch(&path, json!({ "confirmed": true })).await.json();
+    assert_eq!(
+        confirmed,
+        json!({ "id": id, "memory_id": id, "status": "current" })
+    );
+    // What changes nothing only reads, if it is refused too: the refusal says what is so.
+    for labels in [
+        json!({ "memory_type": "semantic" }),
+        json!({ "category": "health" }),
+    ] {
+        let refused = patch(&path, labels).await;
+        assert_eq!(refused.code(), "scope_missing");
+        assert!(!refused.text.contains("interests"), "{}", refused.text);
+    }
+    let corrected = patch(
+        &path,
+        json!({ "content": "User loves rye", "category": "health", "importance": 0.5 }),
+    )
+    .await;
+    assert_eq!(corrected.status, StatusCode::OK);
+    let new = corrected.json()["id"].as_str().unwrap().to_owned();
+    assert_eq!(
+        corrected.json(),
+        json!({ "id": new, "memory_id": new, "status": "current" })
+    );
+    let added = bench
+        .call_as(&writer, Method::POST, "/v1/memories", add("I row"))
+        .await
+        .json();
+    assert_eq!(added["memories_created"], 1);
+    let told = added["memories"][0].as_object().unwrap();
+    assert_eq!(told.keys().collect::<Vec<_>>(), ["id", "status"]);
+    // Who may read as well is told all.
+    let whole = bench
+        .call(Method::PATCH, &path, Some(json!({ "content": "No rye" })))
+        .await
+        .json();
+    assert_eq!(whole["content"], "No rye");
+}
+
+#[tokio::test]
 async fn several_are_forgotten_at_once_and_what_was_not_there_is_named() {
     let bench = bench();
     let mut ids = Vec::new();
@@ -1317,6 +1426,80 @@ async fn a_request_by_another_name_or_from_another_page_goes_no_further() {
         );
         if !fine {
             assert!(matches!(&*reply.code(), "origin_refused" | "no_host"));
+        }
+    }
+}
+
+/// As a browser does it: first it asks whether the page may, then it sends the page's request, and shows the page the answer only
+/// where a header says so.
+#[tokio::test]
+async fn a_page_of_an_origin_that_is_named_may_ask_call_and_read_the_answer_and_no_other_page() {
+    const APP: &str = "https://app.example";
+    let bench = bench_with(|config| config.origins = vec![APP.to_owned()]);
+    let ask = async |origin: &str, path: &str| {
+        let asked = request(Method::OPTIONS, path)
+            .header("origin", origin)
+            .header("sec-fetch-site", "cross-site")
+            .header("access-control-request-method", "PATCH")
+            .header("access-control-request-headers", "content-type,x-api-key")
+            .body(Body::empty())
+            .unwrap();
+        bench.send(asked).await
+    };
+    for path in ["/v1/memories", "/v1/memories/x", "/mcp"] {
+        let answer = ask(APP, path).await;
+        assert_eq!(answer.status, StatusCode::OK, "{path}");
+        assert_eq!(answer.headers["access-control-allow-origin"], APP);
+        for (name, part) in [
+            ("access-control-allow-methods", "PATCH"),
+            ("access-control-allow-headers", "x-api-key"),
+        ] {
+            let value = answer.headers[name].to_str().unwrap();
+            assert!(value.contains(part), "{path} {name}: {value}");
+        }
+        assert!(
+            !answer
+                .headers
+                .contains_key("access-control-allow-credentials")
+        );
+    }
+    let call = async |origin: &str, path: &str, key: &str| {
+        let asked = request(Method::GET, path)
+            .header("origin", origin)
+            .header("sec-fetch-site", "cross-site")
+            .header("x-api-key", key)
+            .body(Body::empty())
+            .unwrap();
+        bench.send(asked).await
+    };
+    // Also an answer that says why not, and which paths there are not.
+    for (key, status) in [
+        (&*bench.key, StatusCode::OK),
+        ("tally_0_wrong", StatusCode::UNAUTHORIZED),
+    ] {
+        let answer = call(APP, "/v1/memories", key).await;
+        assert_eq!(answer.status, status);
+        assert_eq!(answer.headers["access-control-allow-origin"], APP);
+        let shown = &answer.headers["access-control-expose-headers"];
+        assert!(shown.to_str().unwrap().contains("x-ratelimit-remaining"));
+    }
+    let answer = call(APP, "/mcp", &bench.key).await;
+    assert_eq!(answer.headers["access-control-allow-origin"], APP);
+
+    // Another origin; and the console, which is for its own pages alone.
+    for (origin, path) in [
+        ("https://evil.example", "/v1/memories"),
+        ("https://app.example.evil.example", "/v1/memories"),
+        ("https://evil.example", "/mcp"),
+        (APP, "/console/sign-in"),
+        (APP, "/ledger"),
+    ] {
+        for answer in [
+            ask(origin, path).await,
+            call(origin, path, &bench.key).await,
+        ] {
+            assert_eq!(answer.code(), "origin_refused", "{origin} {path}");
+            assert!(!answer.headers.contains_key("access-control-allow-origin"));
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::access::SignedIn;
 use crate::error::ApiError;
 use crate::gateway::Gateway;
 use crate::keys::Scope;
-use crate::rest::memories::{FACT_LEN, QUERY_LEN};
+use crate::rest::memories::{FACT_LEN, QUERY_LEN, whole_id};
 use crate::rest::{short, text};
 use crate::service::{Level, Listing, Memory, Recall, Status};
 
@@ -267,6 +267,7 @@ pub(crate) async fn one(
     Query(done): Query<Done>,
 ) -> Result<Page, PageError> {
     session.caller.need(Scope::MemoriesRead)?;
+    let id = whole_id(id)?;
     let (memory, history) = gateway
         .ask(move |memory| Ok((memory.get(&id)?, memory.history(&id)?)))
         .await?;
@@ -377,6 +378,7 @@ pub(crate) async fn correct(
     OwnForm(form): OwnForm<Correct>,
 ) -> Result<Redirect, PageError> {
     session.caller.need(Scope::MemoriesWrite)?;
+    let id = whole_id(id)?;
     // A form's lines end as on paper tape.
     let new = form.text.replace("\r\n", "\n").trim().to_owned();
     text("the text", &new, FACT_LEN)?;
@@ -394,6 +396,7 @@ pub(crate) async fn confirm(
     OwnForm(Confirm {}): OwnForm<Confirm>,
 ) -> Result<Redirect, PageError> {
     session.caller.need(Scope::MemoriesWrite)?;
+    let id = whole_id(id)?;
     let memory = gateway.ask(move |memory| memory.confirm(&id)).await?;
     Ok(to(&memory, "confirmed"))
 }
@@ -418,6 +421,7 @@ pub(crate) async fn forget(
             ApiError::invalid("not_sure", "nothing was forgotten: the box was not ticked").into(),
         );
     }
+    let id = whole_id(id)?;
     let cascade = form.cascade.is_some();
     gateway
         .ask(move |memory| memory.forget(&id, cascade))

@@ -10,12 +10,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::memories::{FACT_LEN, ShownMemory};
+use super::memories::{FACT_LEN, ShownMemory, whole_id};
 use super::{Answer, Input, Params, text};
+use crate::access::Caller;
 use crate::error::{ApiError, ErrorDetail};
 use crate::gateway::Gateway;
 use crate::guard::RequestId;
-use crate::service::{Forgotten, Memory, ServiceError};
+use crate::keys::Scope;
+use crate::service::{Forgotten, Memory, ServiceError, Status};
 use crate::time::UnixMs;
 
 /// Memories in one request to forget several.
@@ -93,7 +95,28 @@ impl Labels {
 
 /// The memory that holds now.
 #[derive(Serialize, JsonSchema)]
-pub(crate) struct Edited {
+#[serde(untagged)]
+pub(crate) enum Edited {
+    /// For who has the scope `memories:read`.
+    Whole(Box<EditedMemory>),
+    /// For who has not: what it says is not told, nor what of the request was not done.
+    Named(EditedName),
+}
+
+/// Which memory holds now.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct EditedName {
+    /// Its id.
+    id: String,
+    /// The same, as MemSync's documentation calls it.
+    memory_id: String,
+    /// Whether it holds.
+    status: Status,
+}
+
+/// The memory that holds now, all of it.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct EditedMemory {
     #[serde(flatten)]
     memory: ShownMemory,
     /// Its id, as MemSync's documentation calls it.
@@ -112,9 +135,11 @@ pub(crate) struct Edited {
 
 pub(crate) async fn edit(
     State(gateway): State<Gateway>,
+    Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
     Input(edit): Input<Edit>,
 ) -> Result<Answer<Edited>, ApiError> {
+    let id = whole_id(id)?;
     let labels = Labels {
         category: edit.category,
         kind: edit.memory_type,
@@ -132,6 +157,8 @@ pub(crate) async fn edit(
         }
         (None, None, Some(true)) => gateway.ask(move |memory| memory.confirm(&id)).await?,
         (None, None, None) if !labels.is_empty() => {
+            // This changes nothing: it says whether they are so already, which is reading.
+            caller.need(Scope::MemoriesRead)?;
             let memory = gateway.ask(move |memory| memory.get(&id)).await?;
             if let Some(undone) = labels.undone(&memory) {
                 return Err(
@@ -147,9 +174,8 @@ pub(crate) async fn edit(
             ));
         }
     };
-    Ok(Answer(
-        StatusCode::OK,
-        Edited {
+    let edited = if caller.may(Scope::MemoriesRead) {
+        Edited::Whole(Box::new(EditedMemory {
             memory_id: memory.id.clone(),
             content: memory.text.clone(),
             category: memory.categories.first().cloned(),
@@ -157,8 +183,15 @@ pub(crate) async fn edit(
             supersedes,
             note: labels.undone(&memory),
             memory: memory.into(),
-        },
-    ))
+        }))
+    } else {
+        Edited::Named(EditedName {
+            id: memory.id.clone(),
+            memory_id: memory.id,
+            status: memory.status,
+        })
+    };
+    Ok(Answer(StatusCode::OK, edited))
 }
 
 /// How to forget.
@@ -202,6 +235,7 @@ pub(crate) async fn forget(
     Params(query): Params<ForgetQuery>,
 ) -> Result<Answer<Deleted>, ApiError> {
     without_backup(query.backup)?;
+    let id = whole_id(id)?;
     let asked = id.clone();
     let forgotten = gateway
         .ask(move |memory| memory.forget(&asked, query.cascade))
@@ -275,7 +309,7 @@ pub(crate) async fn forget_batch(
             // All are looked up before the first is forgotten.
             let (mut there, mut not_found) = (Vec::new(), Vec::new());
             for id in batch.memory_ids {
-                match memory.get(&id) {
+                match whole_id(id.clone()).and_then(|whole| memory.get(&whole)) {
                     Ok(found) => there.push((id, found.id)),
                     Err(ServiceError::NotFound) => not_found.push(id),
                     Err(other) => return Err(other),

@@ -11,7 +11,9 @@ use crate::access::Caller;
 use crate::error::ApiError;
 use crate::gateway::Gateway;
 use crate::keys::Scope;
-use crate::service::{Change, Hit, Level, Listing, Memory, NewTurn, Recall, Remember, Voice};
+use crate::service::{
+    Change, Hit, Level, Listing, Memory, NewTurn, Recall, Remember, ServiceError, Status, Voice,
+};
 use crate::time::UnixMs;
 
 /// Turns in one request, and bytes of each.
@@ -85,7 +87,7 @@ pub(crate) struct Added {
     /// Categories of what was learnt.
     categories_detected: Vec<String>,
     /// What was learnt.
-    memories: Vec<ShownMemory>,
+    memories: Vec<ToldMemory>,
     /// Why nothing was learnt, or not yet.
     note: Option<String>,
 }
@@ -154,7 +156,11 @@ pub(crate) async fn add(
             episodes_created: remembered.episodes,
             already_known: remembered.known,
             categories_detected: categories,
-            memories: shown(remembered.facts),
+            memories: remembered
+                .facts
+                .into_iter()
+                .map(|fact| ToldMemory::to(&caller, fact))
+                .collect(),
             note: remembered.note,
         },
     ))
@@ -182,6 +188,58 @@ impl From<Memory> for ShownMemory {
             agent_id: memory.source.clone(),
             memory,
         }
+    }
+}
+
+/// A memory that a change came to: all of it for who may read memories, and for who may only write them which it is.
+#[derive(Serialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum ToldMemory {
+    /// For who has the scope `memories:read`.
+    Whole(Box<ShownMemory>),
+    /// For who has not.
+    Named(NamedMemory),
+}
+
+/// Which memory it is, and whether it holds.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct NamedMemory {
+    /// Its id.
+    pub(crate) id: String,
+    /// Whether it holds.
+    pub(crate) status: Status,
+}
+
+impl From<Memory> for NamedMemory {
+    fn from(memory: Memory) -> Self {
+        Self {
+            id: memory.id,
+            status: memory.status,
+        }
+    }
+}
+
+impl ToldMemory {
+    pub(crate) fn to(caller: &Caller, memory: Memory) -> Self {
+        if caller.may(Scope::MemoriesRead) {
+            Self::Whole(Box::new(memory.into()))
+        } else {
+            Self::Named(memory.into())
+        }
+    }
+}
+
+/// A memory's id as a face takes it: all of it. By its first digits, which a person at a terminal may give, a program would find and
+/// destroy what it was never told of.
+pub(crate) fn whole_id(id: String) -> Result<String, ServiceError> {
+    let is_whole = id.len() == 64
+        && id
+            .bytes()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    if is_whole {
+        Ok(id)
+    } else {
+        Err(ServiceError::NotFound)
     }
 }
 
@@ -467,6 +525,7 @@ pub(crate) async fn one(
     State(gateway): State<Gateway>,
     Path(id): Path<String>,
 ) -> Result<Answer<ShownMemory>, ApiError> {
+    let id = whole_id(id)?;
     let memory = gateway.ask(move |memory| memory.get(&id)).await?;
     Ok(Answer(StatusCode::OK, memory.into()))
 }
@@ -482,6 +541,7 @@ pub(crate) async fn history(
     State(gateway): State<Gateway>,
     Path(id): Path<String>,
 ) -> Result<Answer<History>, ApiError> {
+    let id = whole_id(id)?;
     let history = gateway.ask(move |memory| memory.history(&id)).await?;
     Ok(Answer(StatusCode::OK, History { history }))
 }

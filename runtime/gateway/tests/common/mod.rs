@@ -57,7 +57,7 @@ impl Notebook {
 }
 
 fn id(number: u64) -> String {
-    format!("{number:064x}")
+    format!("{number:04x}{}", "5".repeat(60))
 }
 
 impl Kept {
@@ -66,10 +66,11 @@ impl Kept {
         id(self.next)
     }
 
+    /// By its id or its first digits, as a memory is found at a terminal.
     fn find(&mut self, wanted: &str) -> Result<&mut Memory, ServiceError> {
         self.memories
             .iter_mut()
-            .find(|memory| memory.id == wanted)
+            .find(|memory| wanted.len() >= 4 && memory.id.starts_with(wanted))
             .ok_or(ServiceError::NotFound)
     }
 }
