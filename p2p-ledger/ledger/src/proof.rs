@@ -45,7 +45,7 @@ use crate::wire::{DecodeError, PROOF_MAGIC, Reader, Write};
 /// Bytes of a proof: a receipt, and a thousand changes of 256 validators.
 pub const MAX_PROOF_BYTES: usize = 64 << 20;
 
-/// Changes of validators in a proof.
+/// Changes of validators in a proof, and so in a chain: no decision makes more ([`TransactionError`](crate::TransactionError)).
 pub const MAX_EPOCHS: usize = 4096;
 
 const TRUSTED_MAGIC: &[u8] = b"tally-trusted-v1\n";

@@ -13,6 +13,7 @@ use crate::id::{
 };
 use crate::map::Map;
 use crate::params::Registration;
+use crate::proof::MAX_EPOCHS;
 use crate::transaction::{Change, Checked, Request, Settlement, Terms};
 use crate::validators::ValidatorSet;
 use crate::voucher::{Voucher, WorthlessVoucher};
@@ -144,6 +145,11 @@ pub enum TransactionError {
     /// The validators changed in this block. Nobody is at fault: it may be good in the next.
     #[error("the validators changed in this block already")]
     SecondChange,
+    /// Proofs have no room for another change of validators: a reader would refuse all that come after it.
+    #[error(
+        "validators have changed {MAX_EPOCHS} times, and a proof leads over no more changes than that"
+    )]
+    LastEpoch,
 }
 
 impl TransactionError {
@@ -528,6 +534,10 @@ impl Draft {
             Change::Validators(next) if next == validators => {
                 return Err(TransactionError::NoChange);
             }
+            // Proofs of the epoch that would begin lead over all that have ended.
+            Change::Validators(_) if epoch.get() >= MAX_EPOCHS as u64 => {
+                return Err(TransactionError::LastEpoch);
+            }
             Change::Validators(next) => {
                 self.validators_changed = true;
                 Record::Validators(epoch.next(), next.clone())
@@ -637,4 +647,68 @@ fn signed_by_quorum<'a>(
         return Err(TransactionError::NoQuorum { found, needed });
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use tally_receipt::{SigningKey, Timestamp};
+
+    use super::*;
+    use crate::genesis::Genesis;
+    use crate::id::Epoch;
+    use crate::params::Parameters;
+    use crate::validators::{Name, Validator};
+
+    fn key(number: u8) -> SigningKey {
+        SigningKey::from_seed(&[number; 32])
+    }
+
+    fn validator(number: u8) -> Validator {
+        Validator {
+            vote_key: key(number).public_key(),
+            checkpoint_key: key(number + 100).public_key(),
+            name: Name::new(&format!("v{number}")).unwrap(),
+        }
+    }
+
+    fn set(numbers: &[u8]) -> ValidatorSet {
+        ValidatorSet::new(numbers.iter().map(|one| validator(*one)).collect()).unwrap()
+    }
+
+    /// What becomes of a decision that the only validator makes in an epoch.
+    fn decided(epoch: usize, change: Change) -> Result<(), TransactionError> {
+        let genesis = Genesis {
+            name: Name::new("test").unwrap(),
+            time: Timestamp::from_unix_ms(0).unwrap(),
+            parameters: Parameters::default(),
+            validators: set(&[1]),
+            addresses: vec![Vec::new()],
+            accounts: Vec::new(),
+            faucet: None,
+        };
+        let request = Request::Decide {
+            decision: Decision::ZERO,
+            change,
+        };
+        let signed = request.sign(genesis.chain(), &[&key(1)]).unwrap();
+        let mut draft = Draft::on(&genesis.state());
+        draft
+            .records
+            .insert(Record::Validators(Epoch::new(epoch as u64), set(&[1])));
+        draft.apply(&Checked::known_to_be_good(signed, genesis.chain()))
+    }
+
+    #[test]
+    fn validators_change_as_often_as_a_proof_can_lead_over_and_parameters_after_that() {
+        let others = || Change::Validators(set(&[2]));
+        assert_eq!(decided(MAX_EPOCHS - 1, others()), Ok(()));
+        let refused = decided(MAX_EPOCHS, others()).unwrap_err();
+        assert_eq!(refused, TransactionError::LastEpoch);
+        assert!(!refused.may_become_good());
+        let parameters = Parameters {
+            block_receipts: Parameters::default().block_receipts + 1,
+            ..Parameters::default()
+        };
+        assert_eq!(decided(MAX_EPOCHS, Change::Parameters(parameters)), Ok(()));
+    }
 }
