@@ -7,8 +7,9 @@
 //! A cosignature on another root than this node has for that size counts for nothing, and is kept: together with one of the same
 //! validator on the right root, or on a third one, it is evidence, whichever comes first.
 //!
-//! Bounds: [`OPEN`] trees that a quorum has yet to cosign, as many before the last that it has, and as many false ones of each
-//! validator; cosignatures of validators only, one of each on a tree; one piece of evidence against each.
+//! Bounds: [`OPEN`] trees that a quorum has yet to cosign, as many before the last that it has, and as many false ones, and as many
+//! that are not known yet, of each validator; cosignatures of validators only, whose signatures hold, one of each on a tree; one
+//! piece of evidence against each. So nobody takes another one's room.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -29,8 +30,8 @@ pub(crate) struct Checkpoints {
     signed: u64,
     /// Trees that are known here, by size, with good cosignatures.
     open: BTreeMap<u64, SignedCheckpoint>,
-    /// What was said about trees that are not known yet, by size.
-    early: BTreeMap<u64, Vec<SignedCheckpoint>>,
+    /// Good cosignatures on trees that are not known yet, by who made them and by size.
+    early: BTreeMap<KeyName, BTreeMap<u64, SignedCheckpoint>>,
     /// The largest tree that a quorum has cosigned, with the signature of this node as the log's if it has a key.
     cosigned: Option<SignedCheckpoint>,
     /// The trees before that, by size, with good cosignatures.
@@ -111,11 +112,24 @@ impl Checkpoints {
         let mut signed = checkpoint.unsigned();
         signed.cosign(&cosigner_name(&self.origin, &me.name), key, at);
         self.take(&signed, validators, |_| Some(root));
-        for early in self.early.remove(&size).unwrap_or_default() {
-            self.take(&early, validators, |_| Some(root));
+        let early: Vec<SignedCheckpoint> = self
+            .early
+            .values_mut()
+            .filter_map(|theirs| theirs.remove(&size))
+            .collect();
+        for one in early {
+            self.take(&one, validators, |_| Some(root));
         }
-        self.early = self.early.split_off(&size);
+        self.forget_early(size);
         Some(signed)
+    }
+
+    /// Forgets what was said too early about trees that are smaller than this one.
+    fn forget_early(&mut self, size: u64) {
+        for theirs in self.early.values_mut() {
+            *theirs = theirs.split_off(&size);
+        }
+        self.early.retain(|_, theirs| !theirs.is_empty());
     }
 
     /// Takes what somebody says about a tree. `root_of` gives the roots of trees that are known here.
@@ -147,10 +161,7 @@ impl Checkpoints {
             return behind(&self.cosigned);
         }
         let Some(root) = root else {
-            let waiting: usize = self.early.values().map(Vec::len).sum();
-            if waiting < OPEN * validators.as_slice().len() {
-                self.early.entry(size).or_default().push(said.clone());
-            }
+            self.keep_early(said, validators);
             return Taken::Nothing;
         };
         if checkpoint.root != root {
@@ -195,7 +206,7 @@ impl Checkpoints {
         let later = self.open.split_off(&(size + 1));
         self.past
             .append(&mut std::mem::replace(&mut self.open, later));
-        self.early = self.early.split_off(&size);
+        self.forget_early(size);
         if let Some(before) = self.cosigned.replace(merged)
             && before.checkpoint().size < size
         {
@@ -205,6 +216,49 @@ impl Checkpoints {
             self.past.pop_first();
         }
         Taken::Cosigned
+    }
+
+    /// Keeps the cosignatures on a tree that is not known yet, each with those of whoever made it.
+    fn keep_early(&mut self, said: &SignedCheckpoint, validators: &ValidatorSet) {
+        let checkpoint = said.checkpoint();
+        for validator in validators.as_slice() {
+            let verifier = self.cosigner(validator);
+            let signs = |one: &SignedCheckpoint| matches!(one.signed_by(&verifier), Signed::At(_));
+            if !signs(said) {
+                continue;
+            }
+            let mut own = said.clone();
+            own.retain(|one| one.is_by(&verifier));
+            let theirs = self.early.entry(verifier.name.clone()).or_default();
+            let other = theirs
+                .get(&checkpoint.size)
+                .filter(|other| other.checkpoint().root != checkpoint.root);
+            // Two roots of one size are two of them whatever the log will have.
+            if let Some(other) = other
+                && signs(other)
+            {
+                if self.convicted.insert(verifier.name.clone()) {
+                    let other = other.clone();
+                    self.evidence
+                        .push(Evidence::checkpoints(verifier, own, other));
+                }
+                continue;
+            }
+            theirs.insert(checkpoint.size, own);
+            // A size that never comes is a large one.
+            while theirs.len() > OPEN {
+                theirs.pop_last();
+            }
+        }
+        // Those who validate no more go when others come.
+        if self.early.len() > validators.len() {
+            let names: HashSet<KeyName> = validators
+                .as_slice()
+                .iter()
+                .map(|validator| cosigner_name(&self.origin, &validator.name))
+                .collect();
+            self.early.retain(|name, _| names.contains(name));
+        }
     }
 
     /// Looks whether somebody has cosigned two trees of one size. `root` is the one that this log has.
@@ -366,6 +420,56 @@ mod tests {
         assert_eq!(take(first, &two, 0), Taken::Nothing);
         sign(first, 9).unwrap();
         assert_eq!(first.cosigned().unwrap().checkpoint().size, 9);
+    }
+
+    #[test]
+    fn who_cosigns_sizes_that_never_come_takes_nobodys_room_and_has_its_own_again() {
+        let mut first = node(0);
+        let mut liar = node(1);
+        for size in u64::MAX - 100..u64::MAX {
+            take(&mut first, &sign(&mut liar, size).unwrap(), 0);
+        }
+        assert_eq!(first.early.values().map(BTreeMap::len).sum::<usize>(), OPEN);
+        for n in [1, 2] {
+            // The liar was put right, and cosigns what there is.
+            take(&mut first, &sign(&mut node(n), 9).unwrap(), 0);
+        }
+        sign(&mut first, 9).unwrap();
+        let cosigned = first.cosigned().unwrap();
+        assert_eq!(cosigned.checkpoint().size, 9);
+        let judgement = genesis().log_policy().judge(cosigned);
+        assert_eq!(judgement.cosigned.len(), 3);
+    }
+
+    #[test]
+    fn what_no_validator_signed_is_not_kept_for_a_tree_that_may_come() {
+        let mut first = node(0);
+        for size in 1..100 {
+            let mut forged = Checkpoint {
+                origin: genesis().log_origin(),
+                size,
+                root: root(size),
+            }
+            .unsigned();
+            for validator in genesis().validators.as_slice() {
+                let name = cosigner_name(&genesis().log_origin(), &validator.name);
+                forged.cosign(&name, &key(99), AT);
+            }
+            take(&mut first, &forged, 0);
+        }
+        assert!(first.early.is_empty());
+    }
+
+    #[test]
+    fn two_roots_for_a_tree_that_is_not_known_are_evidence() {
+        let mut first = node(0);
+        take(&mut first, &lie(1, 9, b"another"), 0);
+        take(&mut first, &lie(1, 9, b"another"), 0);
+        assert!(first.evidence().is_empty());
+        take(&mut first, &lie(1, 9, b"a third"), 0);
+        convicts(&first.evidence(), 1);
+        take(&mut first, &lie(1, 9, b"a fourth"), 0);
+        assert!(first.evidence().is_empty());
     }
 
     #[test]
@@ -561,7 +665,7 @@ mod tests {
             sign(&mut node, 1000 + size);
         }
         assert!(node.open.len() <= OPEN);
-        assert!(node.early.values().map(Vec::len).sum::<usize>() <= OPEN * 4);
+        assert!(node.early.values().map(BTreeMap::len).sum::<usize>() <= OPEN * 4);
         for size in 1..200 {
             take(&mut node, &lie(1, size, b"another"), 2000);
         }
