@@ -198,9 +198,10 @@ pub fn store(bytes: &[u8]) {
         deterministic::Runner::default().start(|disk| async move {
             let names = Partitions::default();
             let (payloads, _) = whole_frames(&file);
-            written(&disk, &names.pool(), &store::name(0), file.clone()).await;
-            for name in [snapshots::ENTRIES_FILE.as_bytes(), &store::name(1)] {
-                written(&disk, &names.snapshots(), name, file.clone()).await;
+            let (first, second) = (store::file_name(0), store::file_name(1));
+            written(&disk, &names.pool(), first.as_bytes(), file.clone()).await;
+            for name in [snapshots::ENTRIES_FILE, &second] {
+                written(&disk, &names.snapshots(), name.as_bytes(), file.clone()).await;
             }
             let (_, found) = Snapshots::open(&disk, &names, &genesis(), 1, &[]).await;
             assert!(found.is_none());

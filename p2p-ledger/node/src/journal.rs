@@ -3,11 +3,12 @@
 //!
 //! Invariants:
 //! * [`Journal::append`] returns the frame's place; nothing of it is durable before [`Journal::sync`] returns.
-//! * [`Journal::open`] hands out every frame from the start up to the first one that is not whole. What follows is cut off:
-//!   after a crash that is what was never synced. It says how many bytes that were, and the caller decides whether that
-//!   can be.
+//! * [`Journal::open`] hands out every frame from the start up to the first one that is not whole, and cuts off what follows:
+//!   it is for files that can be made again. What is nowhere else is opened as [`Kept`](crate::kept::Kept).
 //!
 //! Out of scope: what a frame means.
+
+use std::sync::Arc;
 
 use commonware_runtime::{Blob as _, Error, ReadOptions, Storage, WriteOptions};
 
@@ -28,12 +29,22 @@ impl Place {
     pub(crate) const fn end(self) -> u64 {
         self.offset + self.length as u64
     }
+
+    /// How long the payload is.
+    pub(crate) const fn length(self) -> usize {
+        self.length as usize
+    }
 }
 
 /// An open journal.
 pub(crate) struct Journal<E: Storage> {
-    blob: E::Blob,
+    blob: Arc<E::Blob>,
     end: u64,
+}
+
+/// Reads frames of an open journal, whatever is appended meanwhile.
+pub(crate) struct Reader<E: Storage> {
+    blob: Arc<E::Blob>,
 }
 
 /// Why a frame could not be read back. The operator's disk is at fault.
@@ -49,6 +60,21 @@ impl<E: Storage> Journal<E> {
     /// Opens a journal, made if it is not there, and hands each whole frame to `each`. Also returns how many bytes at the
     /// end were no frame, and are gone.
     pub(crate) async fn open(
+        storage: &E,
+        partition: &str,
+        name: &str,
+        each: impl FnMut(Place, &[u8]),
+    ) -> Result<(Self, u64), Error> {
+        let (mut journal, size) = Self::read_out(storage, partition, name, each).await?;
+        let torn = size - journal.end;
+        if torn > 0 {
+            journal.cut(journal.end).await?;
+        }
+        Ok((journal, torn))
+    }
+
+    /// The same, but that the file stays as it is, and its length is said.
+    pub(crate) async fn read_out(
         storage: &E,
         partition: &str,
         name: &str,
@@ -81,12 +107,8 @@ impl<E: Storage> Journal<E> {
                 .await?;
             read.extend_from_slice(chunk.coalesce().as_ref());
         }
-        let torn = size - end;
-        if torn > 0 {
-            blob.resize(end).await?;
-            blob.sync().await?;
-        }
-        Ok((Self { blob, end }, torn))
+        let blob = Arc::new(blob);
+        Ok((Self { blob, end }, size))
     }
 
     /// Writes frames at the end, in one go.
@@ -119,16 +141,13 @@ impl<E: Storage> Journal<E> {
 
     /// Reads a frame back.
     pub(crate) async fn read(&self, place: Place) -> Result<Vec<u8>, ReadError> {
-        let at = place.offset - HEAD as u64;
-        let length = HEAD + place.length as usize;
-        let bytes = self
-            .blob
-            .read_at(at, length, ReadOptions::default())
-            .await?
-            .coalesce();
-        match whole(bytes.as_ref()) {
-            Some(payload) if payload.len() == place.length as usize => Ok(payload.to_vec()),
-            _ => Err(ReadError::Rotten { offset: at }),
+        self.reader().read(place).await
+    }
+
+    /// What reads frames back beside whoever appends.
+    pub(crate) fn reader(&self) -> Reader<E> {
+        Reader {
+            blob: self.blob.clone(),
         }
     }
 
@@ -143,6 +162,23 @@ impl<E: Storage> Journal<E> {
     /// How long it is.
     pub(crate) fn bytes(&self) -> u64 {
         self.end
+    }
+}
+
+impl<E: Storage> Reader<E> {
+    /// Reads a frame back.
+    pub(crate) async fn read(&self, place: Place) -> Result<Vec<u8>, ReadError> {
+        let at = place.offset - HEAD as u64;
+        let length = HEAD + place.length();
+        let bytes = self
+            .blob
+            .read_at(at, length, ReadOptions::default())
+            .await?
+            .coalesce();
+        match whole(bytes.as_ref()) {
+            Some(payload) if payload.len() == place.length() => Ok(payload.to_vec()),
+            _ => Err(ReadError::Rotten { offset: at }),
+        }
     }
 }
 

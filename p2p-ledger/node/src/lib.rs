@@ -13,7 +13,7 @@
 //! * Time, randomness, disk and peers come from the runtime and the network that a node is given.
 //!
 //! Where what is: `actor` is the loop; `chain`, `pool`, `bodies`, `proofs` are its pure parts; `store` is its disk, over
-//! `journal`, and `snapshots` what makes a start short; `consensus` is the joint to an engine and `simplex` the engine; `wire` is what is said. `docs/node.md` tells an
+//! `journal` and `kept`, and `snapshots` what makes a start short; `consensus` is the joint to an engine and `simplex` the engine; `wire` is what is said. `docs/node.md` tells an
 //! operator what to do, `docs/net.md` has the bytes.
 
 mod actor;
@@ -34,6 +34,7 @@ pub mod guard;
 mod handle;
 mod http;
 mod journal;
+mod kept;
 mod light;
 mod metrics;
 mod outbox;

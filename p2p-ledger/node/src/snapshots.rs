@@ -222,7 +222,7 @@ impl<E: Storage> Writer<E> {
                 Err(reason) => {
                     passed_over.push((height, reason));
                     storage
-                        .remove(partition, Some(&store::name(height)))
+                        .remove(partition, Some(store::file_name(height).as_bytes()))
                         .await?;
                     heights.pop();
                 }
@@ -266,7 +266,7 @@ impl<E: Storage> Writer<E> {
         self.written += entries.len() as u64;
 
         let height = state.head().height.get();
-        let file = file_name(height);
+        let file = store::file_name(height);
         let (mut journal, _) = Journal::open(storage, &self.partition, &file, |_, _| ()).await?;
         // What an attempt left that came to nothing.
         journal.cut(0).await?;
@@ -286,15 +286,12 @@ impl<E: Storage> Writer<E> {
         journal.sync().await?;
         self.heights.push(height);
         while self.heights.len() > KEPT {
-            let oldest = store::name(self.heights.remove(0));
-            storage.remove(&self.partition, Some(&oldest)).await?;
+            let oldest = store::file_name(self.heights.remove(0));
+            let oldest = Some(oldest.as_bytes());
+            storage.remove(&self.partition, oldest).await?;
         }
         Ok(())
     }
-}
-
-fn file_name(height: u64) -> String {
-    String::from_utf8(store::name(height)).expect("digits are UTF-8")
 }
 
 /// The entries on the disk.
@@ -395,9 +392,14 @@ async fn read<E: Storage>(
     entries: &Entries,
 ) -> Result<(Snapshot, u64), Unusable> {
     let mut said = Said::new();
-    let (_, torn) = Journal::open(storage, partition, &file_name(height), |_, payload| {
-        said.take(payload);
-    })
+    let (_, torn) = Journal::open(
+        storage,
+        partition,
+        &store::file_name(height),
+        |_, payload| {
+            said.take(payload);
+        },
+    )
     .await?;
     if torn > 0 || !said.is_whole {
         return Err(Unusable::Torn);
@@ -617,7 +619,7 @@ mod tests {
     fn what_is_torn_or_altered_is_passed_over_for_what_was_before_it() {
         let sample = sample();
         let last = sample.last() as u64;
-        let newest = file_name(last);
+        let newest = store::file_name(last);
         let reason = |file: &str, change: &dyn Fn(&[u8]) -> Vec<u8>| {
             let (height, mut passed_over) = believed_after(&sample, file, change);
             assert_eq!((height, passed_over.len()), (Some(last - 1), 1));
