@@ -9,6 +9,10 @@
 //! After each event the loop takes one [`step`](Actor::step): whatever can be answered now is answered, the rest waits for
 //! the next event or moment.
 //!
+//! The engine is heard before all others. Of those, each is heard once before any of them again ([`round`]), and what takes long
+//! happens beside the loop: to check what was passed on, and to read blocks for whoever wants them. So nobody who asks without
+//! end keeps votes, or others' questions, waiting.
+//!
 //! Rules:
 //! * A slot may hold its parent again. So an idle chain does not grow, and the last block of an epoch is repeated until it is
 //!   final, which ends the epoch's engine.
@@ -24,6 +28,8 @@ mod entropy;
 mod history;
 mod ready;
 mod resume;
+mod round;
+mod shares;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -56,6 +62,7 @@ use crate::store::{Blocks, Partitions, PoolFile, StoreError};
 use crate::wire::{self, BlockMessage, HistoryMessage, Outline, Refused, Transactions};
 pub(crate) use answers::Command;
 use ready::Ready;
+use round::{Round, Source};
 
 /// Times and limits of a node. Every validator may have its own.
 #[derive(Clone, Copy, Debug)]
@@ -204,8 +211,12 @@ pub(crate) struct Actor<E: Runtime, C, S> {
     history: history::History,
     entropy: entropy::Entropy,
     arrivals: arrivals::Arrivals,
+    /// What peers are sent of the blocks they want.
+    shares: shares::Shares,
     /// The way back of what was checked beside the loop.
     arrived: mpsc::UnboundedSender<arrivals::Arrived>,
+    /// The way back of a failure of the disk beside the loop.
+    trouble: mpsc::UnboundedSender<StoreError>,
     waiting: HashMap<Wanted, Vec<Waiting>>,
     waiting_cosigned: HashMap<Digest, Vec<Waiting>>,
     faults: Vec<Evidence>,
@@ -257,6 +268,7 @@ where
         let (snapshots, snapshot) =
             Snapshots::open(&context, &partitions, &genesis, snapshot_every, &path).await;
         let (arrived, mut arrived_in) = mpsc::unbounded_channel();
+        let (trouble, mut trouble_in) = mpsc::unbounded_channel();
         let mut actor = Self {
             metrics: Metrics::new(&context),
             next_tip: context.current(),
@@ -292,7 +304,9 @@ where
             history: history::History::default(),
             entropy: entropy::Entropy::default(),
             arrivals: arrivals::Arrivals::default(),
+            shares: shares::Shares::default(),
             arrived,
+            trouble,
             waiting: HashMap::new(),
             waiting_cosigned: HashMap::new(),
             faults: Vec::new(),
@@ -308,37 +322,54 @@ where
         actor.restore(acknowledged).await;
         actor.epoch().await;
         let mut requests = actor.started.take();
+        let mut round = Round::default();
+        // A command that came after submissions and waits for its turn.
+        let mut after = None;
         loop {
             let wake = actor.wake();
             tokio::select! {
                 biased;
+                Some(error) = trouble_in.recv() => return Err(error),
                 request = next(&mut requests) => actor.request(request).await?,
-                message = blocks_in.recv() => match message {
-                    Ok((peer, message)) => actor.block_message(&peer, message.into()).await?,
+                message = blocks_in.recv(), if round.is_open(Source::Blocks) => match message {
+                    Ok((peer, message)) => {
+                        round.heard(Source::Blocks);
+                        actor.block_message(&peer, message.into());
+                    }
                     Err(_) => return Ok(()),
                 },
-                command = commands.recv() => {
+                command = next_command(&mut after, &mut commands), if round.is_open(Source::Commands) => {
                     let Some(command) = command else {
                         return Ok(());
                     };
-                    let mut batch = vec![command];
-                    while batch.len() < SUBMISSIONS
-                        && let Ok(command) = commands.try_recv()
-                    {
-                        batch.push(command);
-                    }
+                    round.heard(Source::Commands);
+                    let (batch, behind) = together(command, &mut commands);
+                    after = behind;
                     actor.commands(batch).await?;
                 }
-                message = history_in.recv() => match message {
-                    Ok((peer, message)) => actor.history_message(&peer, message.into()).await?,
+                message = history_in.recv(), if round.is_open(Source::History) => match message {
+                    Ok((peer, message)) => {
+                        round.heard(Source::History);
+                        actor.history_message(&peer, message.into()).await?;
+                    }
                     Err(_) => return Ok(()),
                 },
                 // What was checked goes first: peers that never stop must not keep it from being taken in.
-                Some(arrived) = arrived_in.recv() => actor.arrived(arrived),
-                message = transactions_in.recv() => match message {
-                    Ok((peer, message)) => actor.passed_on(&peer, message.into()),
+                Some(arrived) = arrived_in.recv(), if round.is_open(Source::Arrivals) => {
+                    round.heard(Source::Arrivals);
+                    actor.arrived(arrived);
+                }
+                message = transactions_in.recv(), if round.is_open(Source::Transactions) => match message {
+                    Ok((peer, message)) => {
+                        round.heard(Source::Transactions);
+                        actor.passed_on(&peer, message.into());
+                    }
                     Err(_) => return Ok(()),
                 },
+                () = std::future::ready(()), if round.is_begun() => {
+                    round = Round::default();
+                    continue;
+                }
                 () = actor.context.sleep_until(wake) => {}
             }
             actor.step().await?;
@@ -406,12 +437,10 @@ where
                         let message = wire::encode(&BlockMessage::Outline(outline));
                         self.senders.blocks.send(Recipients::All, message, false);
                     }
-                    None => self.send_block(&block, Recipients::All).await?,
+                    None => self.send_block(&block, Recipients::All),
                 },
                 // Who did not vote may lack what the outline names.
-                Audience::Some(peers) => {
-                    self.send_block(&block, Recipients::Some(peers)).await?;
-                }
+                Audience::Some(peers) => self.send_block(&block, Recipients::Some(peers)),
             },
             Some(Request::Finalized(finalized)) => self.finalized(finalized).await?,
             Some(Request::Fault(fault)) => {
@@ -461,23 +490,37 @@ where
         })
     }
 
-    async fn send_block(
-        &mut self,
-        block: &BlockDigest,
-        recipients: Recipients<PublicKey>,
-    ) -> Result<(), StoreError> {
-        let bytes = match self.chain.candidate(block) {
-            Some(candidate) => Some(candidate.bytes.clone()),
-            None => self.blocks.get(block).await?,
-        };
-        if let Some(bytes) = bytes {
-            let message = wire::encode(&BlockMessage::Block(bytes));
+    /// Sends a block that is here, from memory or else from the disk.
+    fn send_block(&mut self, block: &BlockDigest, recipients: Recipients<PublicKey>) {
+        if let Some(candidate) = self.chain.candidate(block) {
+            let message = wire::encode(&BlockMessage::Block(candidate.bytes.clone()));
             self.senders.blocks.send(recipients, message, false);
+        } else if let Some(reading) = self.blocks.reading(&[*block]) {
+            let mut sender = self.senders.blocks.clone();
+            self.read_beside(reading, move |mut read| {
+                if let Some(one) = read.blocks.pop() {
+                    let message = wire::encode(&BlockMessage::Block(one.block));
+                    sender.send(recipients, message, false);
+                }
+            });
         }
-        Ok(())
     }
 
-    async fn block_message(&mut self, peer: &PublicKey, message: Bytes) -> Result<(), StoreError> {
+    /// Sends a peer a block that it wants, as far as its share goes.
+    fn send_wanted(&mut self, peer: &PublicKey, block: &BlockDigest) {
+        let bytes = match self.chain.candidate(block) {
+            Some(candidate) => Some(candidate.bytes.len()),
+            None => self.blocks.bytes(block).map(|(bytes, _)| bytes),
+        };
+        let now = self.now();
+        if let Some(bytes) = bytes
+            && self.shares.block(peer, bytes, now)
+        {
+            self.send_block(block, Recipients::One(peer.clone()));
+        }
+    }
+
+    fn block_message(&mut self, peer: &PublicKey, message: Bytes) {
         match wire::decode(message) {
             Ok(BlockMessage::Block(bytes)) => match Bodies::read(bytes) {
                 Some((digest, body)) => {
@@ -492,13 +535,9 @@ where
                     self.bodies.insert_outline(peer, outline);
                 }
             }
-            Ok(BlockMessage::Want(digest)) => {
-                self.send_block(&digest, Recipients::One(peer.clone()))
-                    .await?;
-            }
+            Ok(BlockMessage::Want(digest)) => self.send_wanted(peer, &digest),
             Err(error) => tracing::debug!(%peer, %error, "sent what is no message of blocks"),
         }
-        Ok(())
     }
 
     /// Does whatever can be done now.
@@ -506,6 +545,7 @@ where
         self.verify().await?;
         self.propose().await?;
         self.catch_up().await?;
+        self.send_put_off()?;
         let now = self.now();
         for (digest, sender) in self.bodies.due(now) {
             // Whoever leads has it, and so does everybody who voted for it: where nobody is known to have it all are asked,
@@ -526,6 +566,11 @@ where
             self.pass_on();
             self.compare();
             self.expire(now);
+            // Nobody waits for the disk of a node that has nothing to do.
+            if self.tip_since + COSIGN_AFTER <= now {
+                self.blocks.mark().await?;
+                self.pool_file.mark().await?;
+            }
         }
         Ok(())
     }
@@ -908,6 +953,36 @@ async fn next(requests: &mut Option<mpsc::UnboundedReceiver<Request>>) -> Option
     }
 }
 
+/// The command that waits, or else the next one. Nothing is lost when this is dropped.
+async fn next_command(
+    after: &mut Option<Command>,
+    commands: &mut mpsc::Receiver<Command>,
+) -> Option<Command> {
+    match after.take() {
+        Some(command) => Some(command),
+        None => commands.recv().await,
+    }
+}
+
+/// A command with those after it that share its sync of the disk, and the one behind these. Only submissions share anything: what
+/// comes after any other waits for its turn.
+fn together(
+    first: Command,
+    commands: &mut mpsc::Receiver<Command>,
+) -> (Vec<Command>, Option<Command>) {
+    let mut batch = vec![first];
+    while batch.len() < SUBMISSIONS
+        && batch.last().is_some_and(Command::is_submission)
+        && let Ok(command) = commands.try_recv()
+    {
+        if !command.is_submission() {
+            return (batch, Some(command));
+        }
+        batch.push(command);
+    }
+    (batch, None)
+}
+
 /// A clock before 1970 or beyond what a timestamp holds is taken for its nearest moment.
 fn timestamp(time: SystemTime) -> Timestamp {
     let ms = time
@@ -919,4 +994,37 @@ fn timestamp(time: SystemTime) -> Timestamp {
 
 fn system_time(time: Timestamp) -> SystemTime {
     UNIX_EPOCH + Duration::from_millis(time.unix_ms())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn submissions_that_follow_each_other_go_together_and_all_else_waits_for_its_turn() {
+        let (sender, mut commands) = mpsc::channel(COMMANDS);
+        let blocks = || Command::Blocks {
+            from: Height::new(1),
+            answer: oneshot::channel().0,
+        };
+        let submit = || Command::Submit {
+            transactions: Vec::new(),
+            answer: oneshot::channel().0,
+        };
+        let sent = |command| assert!(sender.try_send(command).is_ok(), "there is room");
+        for _ in 0..SUBMISSIONS + 2 {
+            sent(submit());
+        }
+        sent(blocks());
+        sent(submit());
+        let mut after = None;
+        let mut batches = Vec::new();
+        while let Some(first) = after.take().or_else(|| commands.try_recv().ok()) {
+            let (batch, behind) = together(first, &mut commands);
+            after = behind;
+            batches.push((batch.len(), batch.iter().all(Command::is_submission)));
+        }
+        let expected = [(SUBMISSIONS, true), (2, true), (1, false), (1, true)];
+        assert_eq!(batches, expected);
+    }
 }

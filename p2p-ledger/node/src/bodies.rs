@@ -17,7 +17,7 @@ use crate::wire::Outline;
 /// Blocks of one peer that are kept. A leader sends one, and passes others on.
 const PER_PEER: usize = 8;
 /// Blocks that are asked for at once.
-const WANTED: usize = 64;
+pub(crate) const WANTED: usize = 64;
 /// After how long a block is asked for: it is usually on its way.
 const FIRST: Duration = Duration::from_millis(40);
 /// After how long a block is asked for whose outline is here: its transactions are usually on their way, too.

@@ -33,7 +33,7 @@ use crate::guard;
 use crate::handle::Handle;
 use crate::http::{self, Page};
 use crate::publish::publish;
-use crate::service::{Answers, CALLS, WAITING};
+use crate::service::{Answers, CALLS, READING, WAITING};
 use crate::simplex::{self, Channels, Simplex, Timing};
 use crate::snapshots;
 use crate::store::{Partitions, StoreError};
@@ -255,6 +255,7 @@ pub fn run(
             // One core is left to the thread that votes.
             checking: Semaphore::new(cores().saturating_sub(1).max(1)),
             waiting: Semaphore::new(WAITING),
+            reading: Arc::new(Semaphore::new(READING)),
         };
         let server = tokio::spawn(tally_net::serve(
             endpoint.clone(),

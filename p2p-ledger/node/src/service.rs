@@ -1,12 +1,13 @@
 //! Answers to whoever calls.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tally_ledger::{Checked, Transaction};
+use tally_ledger::{Checked, Height, Transaction};
 use tally_net::{EndpointId, Service};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 use crate::checks::Checks;
 use crate::handle::{Handle, Stopped};
@@ -23,6 +24,8 @@ pub(crate) struct Answers {
     pub(crate) checking: Semaphore,
     /// How many callers may wait for a proof at once: [`WAITING`].
     pub(crate) waiting: Semaphore,
+    /// How many stretches of blocks are read, held and sent at once: [`READING`].
+    pub(crate) reading: Arc<Semaphore>,
 }
 
 /// Calls that are answered at once.
@@ -30,6 +33,20 @@ pub(crate) const CALLS: usize = 256;
 /// Those of them that may wait for a proof; further ones are told that there is none yet. So whoever waits for something never
 /// keeps out the submission that it waits for.
 pub(crate) const WAITING: usize = 192;
+/// Those of them that may be for blocks, which take reading and memory until they are sent; further ones are refused at once.
+pub(crate) const READING: usize = 16;
+
+/// An answer that takes much memory, with the turn that it has until the last of it is sent.
+struct Held {
+    bytes: Bytes,
+    _turn: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
 
 /// Reads and checks transactions, one answer for each.
 fn check(all: &[Bytes], checks: &Checks) -> Vec<Result<Checked, Refused>> {
@@ -79,29 +96,43 @@ impl Service for Answers {
         request: Bytes,
     ) -> Pin<Box<dyn Future<Output = Bytes> + Send + '_>> {
         Box::pin(async move {
-            let answer = match wire::decode::<Ask>(request) {
-                Ok(ask) => self.ask(ask).await.unwrap_or_else(|Stopped| {
-                    Answer::No(Refused {
-                        code: RefusedCode::Broken,
-                        sentence: Stopped.to_string(),
-                    })
-                }),
+            match wire::decode::<Ask>(request) {
+                Ok(ask) => self
+                    .ask(ask)
+                    .await
+                    .unwrap_or_else(|Stopped| no(RefusedCode::Broken, Stopped.to_string())),
                 Err(error) => {
                     tracing::debug!(%caller, %error, "asked what is no question");
-                    Answer::No(Refused {
-                        code: RefusedCode::Malformed,
-                        sentence: error.to_string(),
-                    })
+                    no(RefusedCode::Malformed, error.to_string())
                 }
-            };
-            wire::encode(&answer)
+            }
         })
     }
 }
 
+/// A refusal, as an answer.
+fn no(code: RefusedCode, sentence: String) -> Bytes {
+    wire::encode(&Answer::No(Refused { code, sentence }))
+}
+
+/// A proof, unless it is longer than an answer.
+fn proof(proof: Bytes) -> Answer {
+    if wire::fits_an_answer(&proof) {
+        return Answer::Proof(proof);
+    }
+    let sentence = format!(
+        "the proof has {} bytes, by the validators who came and went, and an answer fewer",
+        proof.len()
+    );
+    Answer::No(Refused {
+        code: RefusedCode::Broken,
+        sentence,
+    })
+}
+
 impl Answers {
-    async fn ask(&self, ask: Ask) -> Result<Answer, Stopped> {
-        Ok(match ask {
+    async fn ask(&self, ask: Ask) -> Result<Bytes, Stopped> {
+        let answer = match ask {
             Ask::Status => Answer::Status(self.node.status().await?),
             Ask::Genesis => Answer::Genesis(self.genesis.clone()),
             Ask::Submit(transactions) => Answer::Submitted(self.submit(transactions).await?),
@@ -113,7 +144,7 @@ impl Answers {
                 sequence,
                 wait_ms,
             } => self.prove(Wanted::Place(node, sequence), wait_ms).await?,
-            Ask::Blocks(from) => Answer::Blocks(self.node.blocks(from).await?),
+            Ask::Blocks(from) => return self.blocks(from).await,
             Ask::Account(account) => Answer::Account(self.node.account(account).await?),
             Ask::Head(since) => match self.node.head(since).await? {
                 Some(head) => Answer::Head(head),
@@ -137,18 +168,31 @@ impl Answers {
             Ask::ProveCosigned { receipt, wait_ms } => {
                 let (wait, _turn) = self.patience(wait_ms);
                 match self.node.prove_cosigned(receipt, wait).await? {
-                    Ok(proof) => Answer::Proof(proof),
+                    Ok(found) => proof(found),
                     Err(refused) => Answer::No(refused),
                 }
             }
             Ask::Node(node) => Answer::Node(self.node.node(node).await?),
-        })
+        };
+        Ok(wire::encode(&answer))
+    }
+
+    async fn blocks(&self, from: Height) -> Result<Bytes, Stopped> {
+        let Ok(turn) = self.reading.clone().try_acquire_owned() else {
+            let sentence = "too many ask for blocks; ask again later, or another node";
+            return Ok(no(RefusedCode::Busy, sentence.into()));
+        };
+        let stretch = self.node.blocks(from).await?;
+        Ok(Bytes::from_owner(Held {
+            bytes: wire::encode(&Answer::Blocks(stretch)),
+            _turn: turn,
+        }))
     }
 
     async fn prove(&self, wanted: Wanted, wait_ms: u32) -> Result<Answer, Stopped> {
         let (wait, _turn) = self.patience(wait_ms);
         Ok(match self.node.prove_wanted(wanted, wait).await? {
-            Ok(proof) => Answer::Proof(proof),
+            Ok(found) => proof(found),
             Err(refused) => Answer::No(refused),
         })
     }
@@ -169,5 +213,74 @@ impl Answers {
             .await
             .map_err(|_| Stopped)?;
         self.node.offer(checked).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tally_ledger::ChainId;
+    use tally_net::Secret;
+    use tokio::sync::{mpsc, watch};
+
+    use super::*;
+    use crate::actor::Command;
+    use crate::wire::{FinalBlock, Stretch};
+
+    /// What answers calls of a node that has one block.
+    fn answers() -> Answers {
+        let (commands_in, mut commands) = mpsc::channel(8);
+        let (_, heights) = watch::channel(Height::ZERO);
+        tokio::spawn(async move {
+            while let Some(command) = commands.recv().await {
+                if let Command::Blocks { answer, .. } = command {
+                    let stretch = Stretch {
+                        blocks: vec![FinalBlock {
+                            block: Bytes::from_static(b"a block"),
+                            certificate: Bytes::from_static(b"a certificate"),
+                        }],
+                    };
+                    let _ = answer.send(stretch);
+                }
+            }
+        });
+        Answers {
+            node: Handle::new(ChainId::from_bytes([1; 32]), commands_in, heights),
+            genesis: Bytes::new(),
+            checking: Semaphore::new(1),
+            waiting: Semaphore::new(WAITING),
+            reading: Arc::new(Semaphore::new(READING)),
+        }
+    }
+
+    #[tokio::test]
+    async fn blocks_are_held_for_so_many_at_once_and_others_are_told_until_one_is_sent() {
+        let answers = answers();
+        let caller = Secret::derive(&[7; 32]).id();
+        let ask = || answers.answer(caller, wire::encode(&Ask::Blocks(Height::new(1))));
+        let mut held = Vec::new();
+        for _ in 0..READING {
+            let bytes = ask().await;
+            assert!(matches!(wire::decode(bytes.clone()), Ok(Answer::Blocks(_))));
+            held.push(bytes);
+        }
+        let is_busy = |answer: &Bytes| {
+            let read = wire::decode(answer.clone());
+            matches!(read, Ok(Answer::No(refused)) if refused.code == RefusedCode::Busy)
+        };
+        assert!(is_busy(&ask().await));
+        // A part of an answer that is not sent yet is not sent.
+        let rest = held.pop().expect("there are some").slice(5..);
+        assert!(is_busy(&ask().await));
+        drop(rest);
+        assert!(!is_busy(&ask().await));
+    }
+
+    #[test]
+    fn a_proof_that_is_longer_than_an_answer_is_refused_in_words() {
+        let of = |length| wire::encode(&proof(Bytes::from(vec![0; length])));
+        let longest = wire::MESSAGE_LIMIT - 5;
+        assert_eq!(of(longest).len(), wire::MESSAGE_LIMIT);
+        let answer = wire::decode(of(longest + 1));
+        assert!(matches!(answer, Ok(Answer::No(refused)) if refused.code == RefusedCode::Broken));
     }
 }

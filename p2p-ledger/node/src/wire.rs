@@ -332,6 +332,11 @@ pub(crate) fn encode(message: &impl Message) -> Bytes {
     bytes.into()
 }
 
+/// Whether an answer that is these bytes alone, such as a proof, is no longer than one may be.
+pub(crate) fn fits_an_answer(bytes: &Bytes) -> bool {
+    1 + 4 + bytes.len() <= MESSAGE_LIMIT
+}
+
 /// Reads one message out of exactly these bytes.
 pub(crate) fn decode<M: Message>(bytes: Bytes) -> Result<M, DecodeError> {
     let mut cursor = Cursor(bytes);

@@ -108,6 +108,51 @@ async fn torn_files_are_cut_to_what_was_synced_and_nothing_acknowledged_is_lost(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_validator_whose_blocks_rot_leaves_them_says_so_and_has_them_again_from_the_others() {
+    let mut net = Net::new(4);
+    net.start_all();
+    let client = client(&net).await;
+    let key = SigningKey::from_seed(&[86; 32]);
+    register(&net, &client, &key).await;
+    for number in 0..6 {
+        let (transaction, receipt) = settlement(&net, &key, number);
+        submit(&client, &transaction).await;
+        proven(&client, receipt).await;
+    }
+    // What is there at a start is known to be durable from then on.
+    net.kill(0);
+    net.start(0, false);
+    catches_up(&client, 0).await;
+    net.kill(0);
+    let blocks = net.folder().join("v0/store/blocks");
+    let length = |path: &PathBuf| std::fs::metadata(path).expect("it is there").len();
+    let file = files(&blocks).into_iter().max_by_key(length);
+    let file = file.expect("it has blocks");
+    let mut rotten = std::fs::read(&file).expect("read");
+    let tenth = rotten.len() / 10;
+    rotten[tenth] ^= 1;
+    std::fs::write(&file, &rotten).expect("written");
+    net.start(0, false);
+    let begun = Instant::now();
+    while net.runs(0) {
+        assert!(begun.elapsed() < Duration::from_secs(60), "it goes on");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let log = std::fs::read_to_string(net.folder().join("v0.log")).expect("a log");
+    assert!(log.contains("store/blocks"), "{log}");
+    assert!(std::fs::read(&file).expect("read") == rotten);
+
+    std::fs::rename(&blocks, net.folder().join("rotten")).expect("moved away");
+    net.start(0, false);
+    catches_up(&client, 0).await;
+    // And now it is needed.
+    net.kill(1);
+    let (transaction, receipt) = settlement(&net, &key, 6);
+    submit(&client, &transaction).await;
+    proven(&client, receipt).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_validator_on_a_full_disk_stops_and_comes_back_when_there_is_room() {
     const ROOM: u64 = 512 * 1024; // bytes
     let mut net = Net::new(4);

@@ -95,6 +95,33 @@ pub(crate) enum Command {
     },
 }
 
+impl Command {
+    /// Whether it shares a sync of the disk with others of its kind.
+    pub(super) const fn is_submission(&self) -> bool {
+        matches!(self, Self::Submit { .. })
+    }
+
+    /// Whether nobody waits for its answer any more: whoever asked is gone, and what it would take is spared.
+    fn is_abandoned(&self) -> bool {
+        match self {
+            Self::Submit { answer, .. } => answer.is_closed(),
+            Self::Status(answer) => answer.is_closed(),
+            Self::Prove { answer, .. } | Self::ProveCosigned { answer, .. } => answer.is_closed(),
+            Self::Blocks { answer, .. } => answer.is_closed(),
+            Self::Take { answer, .. } => answer.is_closed(),
+            Self::Account { answer, .. } => answer.is_closed(),
+            Self::Node { answer, .. } => answer.is_closed(),
+            Self::Checkpoint(answer) => answer.is_closed(),
+            Self::TakeCheckpoint { answer, .. } => answer.is_closed(),
+            Self::Entries { answer, .. } => answer.is_closed(),
+            Self::Faults(answer) => answer.is_closed(),
+            Self::Head { answer, .. } => answer.is_closed(),
+            Self::Decided { answer, .. } => answer.is_closed(),
+            Self::Said { answer, .. } => answer.is_closed(),
+        }
+    }
+}
+
 impl From<RefusedEntry> for Refused {
     fn from(reason: RefusedEntry) -> Self {
         let code = match &reason {
@@ -121,6 +148,9 @@ where
         let mut submitted = Vec::new();
         let mut judged = Judged::default();
         for command in commands {
+            if command.is_abandoned() {
+                continue;
+            }
             match command {
                 Command::Submit {
                     transactions,
@@ -135,7 +165,9 @@ where
                     wait,
                     answer,
                 } => self.prove(wanted, wait, answer),
-                Command::Blocks { from, answer } => tell(answer, self.stretch(from).await?),
+                Command::Blocks { from, answer } => {
+                    self.read_stretch(from, |stretch| tell(answer, stretch))?;
+                }
                 Command::Take { stretch, answer } => {
                     let taken = self.take(stretch).await?;
                     let height = self.chain.tip().head().height;

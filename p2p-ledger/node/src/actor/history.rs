@@ -18,8 +18,8 @@ use super::ready::Ready;
 use crate::Runtime;
 use crate::bodies::{Bodies, Body};
 use crate::consensus::{Consensus, Finalized};
-use crate::store::StoreError;
-use crate::wire::{self, FinalBlock, HistoryMessage, STRETCH_COUNT, Stretch};
+use crate::store::{Reading, StoreError};
+use crate::wire::{self, HistoryMessage, STRETCH_COUNT, Stretch};
 
 /// After how long without an answer the next peer is asked.
 const PATIENCE: Duration = Duration::from_millis(800);
@@ -27,6 +27,9 @@ const PATIENCE: Duration = Duration::from_millis(800);
 const GRACE: Duration = Duration::from_millis(150);
 /// Bytes of a stretch, beyond which only what its last certificate needs is added.
 const STRETCH_BYTES: usize = 4 * 1024 * 1024;
+/// What frames a stretch in a message, and each block with its certificate in it.
+const FRAMING: usize = 1 + 2; // bytes
+const FRAMING_EACH: usize = 4 + 4; // bytes
 
 /// What is known of being behind.
 #[derive(Debug, Default)]
@@ -77,12 +80,9 @@ where
                 self.history.tips.insert(peer.clone(), height);
             }
             Ok(HistoryMessage::Want(from)) => {
-                let stretch = self.stretch(from).await?;
-                if !stretch.blocks.is_empty() {
-                    let message = wire::encode(&HistoryMessage::Stretch(stretch));
-                    self.senders
-                        .history
-                        .send(Recipients::One(peer.clone()), message, false);
+                let now = self.now();
+                if self.shares.stretch(peer, from, now) {
+                    self.send_stretch(peer.clone(), from)?;
                 }
             }
             Ok(HistoryMessage::Cosigned(checkpoint)) => {
@@ -164,36 +164,66 @@ where
         }
     }
 
-    /// Final blocks from a height on, the last of which has a certificate; none if there are no such.
-    pub(super) async fn stretch(&self, from: Height) -> Result<Stretch, StoreError> {
-        let first = usize::try_from(from.get()).unwrap_or(usize::MAX).max(1);
-        let mut stretch = Stretch::default();
-        let (mut bytes, mut certified) = (0, 0);
-        for digest in self.finals.get(first..).unwrap_or_default() {
-            let full = bytes > STRETCH_BYTES || stretch.blocks.len() == STRETCH_COUNT;
-            if full && certified > 0 || stretch.blocks.len() == STRETCH_COUNT {
-                break;
-            }
-            let block = self.blocks.get(digest).await?.ok_or_else(|| {
-                StoreError::Damaged(format!("block {digest} was final and is gone"))
-            })?;
-            // The engine certifies some blocks only together with a later one.
-            let certificate = self.blocks.certificate(digest).await?;
-            bytes += block.len();
-            if bytes > wire::BLOCK_LIMIT && certified > 0 {
-                break;
-            }
-            let has_certificate = certificate.is_some();
-            stretch.blocks.push(FinalBlock {
-                block,
-                certificate: certificate.unwrap_or_default().into(),
-            });
-            if has_certificate {
-                certified = stretch.blocks.len();
-            }
+    /// Sends the stretches that were put off.
+    pub(super) fn send_put_off(&mut self) -> Result<(), StoreError> {
+        let now = self.now();
+        for (peer, from) in self.shares.due(now) {
+            self.send_stretch(peer, from)?;
         }
-        stretch.blocks.truncate(certified);
-        Ok(stretch)
+        Ok(())
+    }
+
+    fn send_stretch(&self, peer: PublicKey, from: Height) -> Result<(), StoreError> {
+        let mut sender = self.senders.history.clone();
+        self.read_stretch(from, move |stretch| {
+            if !stretch.blocks.is_empty() {
+                let message = wire::encode(&HistoryMessage::Stretch(stretch));
+                sender.send(Recipients::One(peer), message, false);
+            }
+        })
+    }
+
+    /// Has final blocks from a height on read, the last of which has a certificate; none if there are no such.
+    pub(super) fn read_stretch(
+        &self,
+        from: Height,
+        then: impl FnOnce(Stretch) + Send + 'static,
+    ) -> Result<(), StoreError> {
+        let first = usize::try_from(from.get()).unwrap_or(usize::MAX).max(1);
+        let finals = self.finals.get(first..).unwrap_or_default();
+        let gone = || {
+            StoreError::Damaged(format!(
+                "a block from height {from} on was final and is gone"
+            ))
+        };
+        let lengths = finals.iter().map(|digest| self.blocks.bytes(digest));
+        let count = one_stretch(lengths).ok_or_else(gone)?;
+        if count == 0 {
+            then(Stretch::default());
+            return Ok(());
+        }
+        let reading = self.blocks.reading(&finals[..count]).ok_or_else(gone)?;
+        self.read_beside(reading, then);
+        Ok(())
+    }
+
+    /// Has blocks read on a thread that nothing else waits for.
+    pub(super) fn read_beside(
+        &self,
+        reading: Reading<E>,
+        then: impl FnOnce(Stretch) + Send + 'static,
+    ) {
+        let trouble = self.trouble.clone();
+        let context = self.context.child("reading").shared(true);
+        context.spawn(move |_| async move {
+            match reading.read().await {
+                Ok(stretch) => then(stretch),
+                // The node stops, as wherever its disk fails; or has stopped meanwhile.
+                Err(error) => {
+                    let _ = trouble.send(error);
+                }
+            }
+        });
     }
 
     /// Takes a stretch of final blocks in. The inner error says why it is not believed; what came before it stays.
@@ -264,11 +294,67 @@ where
     }
 }
 
+/// How many of these blocks, of so many bytes and with a certificate of so many if they have one, are one stretch. None if one
+/// of them is not here.
+fn one_stretch(blocks: impl Iterator<Item = Option<(usize, Option<usize>)>>) -> Option<usize> {
+    let (mut count, mut bytes, mut message, mut certified) = (0, 0, FRAMING, 0);
+    for block in blocks {
+        if count == STRETCH_COUNT || bytes > STRETCH_BYTES && certified > 0 {
+            break;
+        }
+        // The engine certifies some blocks only together with a later one.
+        let (block, certificate) = block?;
+        message += FRAMING_EACH + block + certificate.unwrap_or(0);
+        if message > wire::MESSAGE_LIMIT {
+            break;
+        }
+        bytes += block;
+        count += 1;
+        if certificate.is_some() {
+            certified = count;
+        }
+    }
+    Some(certified)
+}
+
 #[cfg(test)]
 mod tests {
     use tally_receipt::SigningKey;
 
     use super::*;
+    use crate::wire::FinalBlock;
+
+    #[test]
+    fn a_stretch_ends_with_a_certificate_and_fits_a_message() {
+        let of = |blocks: &[(usize, Option<usize>)]| one_stretch(blocks.iter().copied().map(Some));
+        let (small, certified) = ((1000, None), (1000, Some(240)));
+        assert_eq!(of(&[]), Some(0));
+        assert_eq!(of(&[small, small]), Some(0));
+        assert_eq!(of(&[small, certified, small]), Some(2));
+        assert_eq!(of(&[certified; 300]), Some(STRETCH_COUNT));
+        // What comes after four mebibytes is only there for the first certificate.
+        let (half, rest) = ((STRETCH_BYTES / 2 + 1, Some(240)), (3_000_000, None));
+        assert_eq!(of(&[half, half, certified]), Some(2));
+        assert_eq!(of(&[half, rest, certified]), Some(1));
+        assert_eq!(of(&[rest, rest, certified, certified]), Some(3));
+        // Any block goes with any certificate, and none is too much.
+        let longest = (wire::BLOCK_LIMIT, Some(wire::CERTIFICATE_LIMIT));
+        assert_eq!(of(&[longest, longest]), Some(1));
+        assert_eq!(of(&[certified, longest]), Some(1));
+        assert_eq!(of(&[(wire::BLOCK_LIMIT, None), longest]), Some(0));
+        assert_eq!(one_stretch([Some(certified), None].into_iter()), None);
+        // Certificates count, too.
+        let many = [(30_000, Some(wire::CERTIFICATE_LIMIT)); STRETCH_COUNT];
+        let count = of(&many).expect("all are here");
+        let blocks = (0..count).map(|_| FinalBlock {
+            block: Bytes::from(vec![0; many[0].0]),
+            certificate: Bytes::from(vec![0; wire::CERTIFICATE_LIMIT]),
+        });
+        let message = wire::encode(&HistoryMessage::Stretch(Stretch {
+            blocks: blocks.collect(),
+        }));
+        assert!(count > 100 && message.len() <= wire::MESSAGE_LIMIT);
+    }
 
     #[test]
     fn a_node_may_lack_blocks_until_enough_have_said_otherwise_and_one_liar_changes_nothing() {

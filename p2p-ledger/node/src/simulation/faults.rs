@@ -3,16 +3,18 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use commonware_runtime::Supervisor as _;
 use commonware_runtime::deterministic::{
     self, Context, FaultConfig, PartialWriteMode, WriteConfig,
 };
+use commonware_runtime::{Blob as _, ReadOptions, Storage as _, Supervisor as _, WriteOptions};
 use commonware_utils::Probability;
 
 use super::clock::Skew;
 use super::network::{Net, Outcome, Runner, good, link};
 use super::properties::Witnessed;
 use super::seeds;
+use crate::store::{BLOCKS_FILE, Blocks, Partitions, StoreError};
+use crate::wire::Submitted;
 
 /// Of a hundred seeds, those that run twice: one with four validators and one with seven.
 const TWICE: [u64; 2] = [7, 9];
@@ -344,6 +346,62 @@ fn killed_and_started_again_one_after_another() {
             net.all_settled(&runner).await;
             net.check(&runner).await
         })
+    });
+}
+
+/// What rots while a node is stopped is missed, if the node had nothing to do before that: also what it wrote since its start.
+#[test]
+fn what_an_idle_node_has_written_is_missed_when_it_rots() {
+    run(1, |context| async move {
+        let mut net = Net::new(context, 4).await;
+        net.start_all().await;
+        let mut runner = net.register(50, &[0, 1]).await;
+        net.settle(&mut runner, 4, &[0, 1]).await;
+        net.all_settled(&runner).await;
+        net.sleep(4000).await;
+        net.kill(0).await;
+        let names = Partitions {
+            prefix: "n0-".into(),
+        };
+        let (partition, name) = (names.blocks(), BLOCKS_FILE.as_bytes());
+        let opened = net.context.open(&partition, name).await;
+        let (blob, size) = opened.expect("it is there");
+        let middle = blob.read_at(size / 2, 1, ReadOptions::default()).await;
+        let rotten = middle.expect("a byte").coalesce().as_ref()[0] ^ 1;
+        let written = blob.write_at(size / 2, vec![rotten], WriteOptions::default());
+        written.await.expect("the disk works");
+        blob.sync().await.expect("the disk works");
+        drop(blob);
+        let opened = Blocks::open(&net.context, &names).await;
+        assert!(matches!(opened, Err(StoreError::Damaged(_))));
+    });
+}
+
+/// A caller that has gone before the node came to it costs nothing.
+#[test]
+fn what_nobody_waits_for_any_more_is_not_done() {
+    run(1, |context| async move {
+        let mut net = Net::new(context, 1).await;
+        net.start_all().await;
+        let (gone, stayed) = (
+            net.transaction_of_a_runner(60),
+            net.transaction_of_a_runner(61),
+        );
+        tokio::select! {
+            biased;
+            _ = net.handle(0).submit(vec![gone.0]) => panic!("nothing has happened yet"),
+            () = std::future::ready(()) => {}
+        }
+        let answer = net.handle(0).submit(vec![stayed.0]).await;
+        assert!(matches!(
+            answer.expect("it runs")[0],
+            Submitted::Accepted(_)
+        ));
+        net.sleep(3000).await;
+        for (id, is_done) in [(gone.1, false), (stayed.1, true)] {
+            let found = net.handle(0).node(id).await.expect("it runs");
+            assert_eq!(found.is_some(), is_done);
+        }
     });
 }
 

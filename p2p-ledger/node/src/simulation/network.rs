@@ -576,6 +576,12 @@ impl Net {
         }
     }
 
+    /// What registers a runner, whose name it is.
+    pub(super) fn transaction_of_a_runner(&self, seed: u8) -> (Transaction, NodeId) {
+        let key = SigningKey::from_seed(&[seed; 32]);
+        (self.registration(&key), NodeId::new(key.public_key()))
+    }
+
     fn registration(&self, key: &SigningKey) -> Transaction {
         let request = Request::Register {
             owner: AccountId::new(key.public_key()),
