@@ -9,11 +9,11 @@
 //! ```
 //!
 //! Invariants:
-//! * What the mark says was durable when it was written. It may say less than is durable: by [`MARK_EVERY`], and by what came
-//!   since whoever writes was busy.
+//! * What the mark says was durable when it was written. It may say less than is durable: by up to [`MARK_EVERY`] while whoever
+//!   writes is busy.
 //! * [`Kept::open`] cuts off what is not whole behind the mark. Where a frame before the mark is not whole any more, the file
-//!   is left as it is; unless its end is gone, and little of it: that is what a disk loses in a power cut which says too
-//!   early that something is durable.
+//!   is left as it is; unless its end is gone, and little of it: that is what a power cut takes from a disk that says too early
+//!   that something is durable.
 //! * A file without a mark, from before there were any, is cut where a crash can have torn it.
 
 use commonware_runtime::{Blob as _, Error, ReadOptions, Storage, WriteOptions};
@@ -206,7 +206,9 @@ mod tests {
 
     const FRAME: u64 = HEAD as u64 + 5;
 
-    async fn open<E: Storage>(disk: &E) -> (Result<(Kept<E>, u64), OpenError>, Vec<Vec<u8>>) {
+    type Opened<E> = Result<(Kept<E>, u64), OpenError>;
+
+    async fn open<E: Storage>(disk: &E) -> (Opened<E>, Vec<Vec<u8>>) {
         let mut frames = Vec::new();
         let opened = Kept::open(disk, "p", "j", |_, payload| frames.push(payload.to_vec())).await;
         (opened, frames)
