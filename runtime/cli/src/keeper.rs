@@ -9,7 +9,7 @@
 //! once. Nobody who asks waits for the ledger; while it is away
 //! receipts wait in the outbox, and what is there is settled by whoever comes next, this server or another program.
 //!
-//! Out of scope: receipts of `tally run`, which ends (`settling`).
+//! Out of scope: receipts of `tally run`, which ends (`settling`), and how an outbox is emptied (`emptying`).
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,12 +20,12 @@ use tally_gateway::OwnReceipts;
 use tally_node::{AppendError, Form, Outbox, Record};
 use tokio::sync::Notify;
 
+use crate::emptying;
 use crate::failure::{Failure, OrFail};
 use crate::home::Home;
 use crate::network::Network;
 use crate::settling;
 use crate::ui::{grouped, printable};
-use crate::verbs::ledger;
 
 /// How long receipts are gathered once there is one: a question makes several, and a settlement of many costs what one of a
 /// single receipt costs.
@@ -168,7 +168,7 @@ impl Keeper {
         if waiting.or_environment("look at the outbox")? == 0 {
             return Ok(());
         }
-        let settled = ledger::empty(&self.network, &self.outbox, home).await?;
+        let settled = emptying::empty(&self.network, &self.outbox, home).await?;
         tracing::debug!(settled, "receipts are settled");
         Ok(())
     }

@@ -6,6 +6,7 @@
 mod adapt;
 mod calls;
 mod embedder;
+mod emptying;
 mod explorer;
 mod failure;
 mod home;

@@ -1,9 +1,7 @@
 //! One file per verb.
 
 pub(crate) mod agent;
-pub(crate) mod backup;
 pub(crate) mod bench;
-pub(crate) mod checkpoints;
 pub(crate) mod demo;
 pub(crate) mod devnet;
 pub(crate) mod ledger;

@@ -7,7 +7,7 @@ use clap::Args as ClapArgs;
 use tally_node::{AskError, ClientError, RefusedCode};
 use tally_receipt::Digest;
 
-use super::receipt;
+use super::settle::receipt;
 use crate::failure::{Failure, OrFail, Outcome};
 use crate::home::Home;
 use crate::network::Which;

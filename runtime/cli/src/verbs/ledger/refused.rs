@@ -9,7 +9,7 @@ use clap::Args as ClapArgs;
 use tally_node::{Form, Record};
 use tally_receipt::Digest;
 
-use super::turn;
+use crate::emptying::turn;
 use crate::failure::{OrFail, Outcome};
 use crate::home::Home;
 use crate::network::Which;
