@@ -28,11 +28,12 @@ pub(crate) struct Checkpoints {
     /// The largest tree that this node has cosigned since it was started; its last tree then is no smaller than those
     /// before that (`actor`).
     signed: u64,
-    /// Trees that are known here, by size, with good cosignatures.
+    /// Trees that are known here, by size, with good cosignatures, and a good signature of the log if one came.
     open: BTreeMap<u64, SignedCheckpoint>,
     /// Good cosignatures on trees that are not known yet, by who made them and by size.
     early: BTreeMap<KeyName, BTreeMap<u64, SignedCheckpoint>>,
-    /// The largest tree that a quorum has cosigned, with the signature of this node as the log's if it has a key.
+    /// The largest tree that a quorum has cosigned, with a signature of the log: this node's own if it has a say, else that of a
+    /// validator, as it came.
     cosigned: Option<SignedCheckpoint>,
     /// The trees before that, by size, with good cosignatures.
     past: BTreeMap<u64, SignedCheckpoint>,
@@ -167,15 +168,6 @@ impl Checkpoints {
         if checkpoint.root != root {
             return Taken::Nothing;
         }
-        let good: Vec<KeyName> = validators
-            .as_slice()
-            .iter()
-            .map(|validator| self.cosigner(validator))
-            .filter(|verifier| matches!(said.signed_by(verifier), Signed::At(_)))
-            .map(|verifier| verifier.name)
-            .collect();
-        let mut news = said.clone();
-        news.retain(|signature| good.contains(signature.name()));
         let open = match &self.cosigned {
             Some(cosigned) if cosigned.checkpoint().size == size => cosigned.clone(),
             _ => self
@@ -184,24 +176,40 @@ impl Checkpoints {
                 .unwrap_or_else(|| checkpoint.clone().unsigned()),
         };
         let before = self.cosigners(&open, validators);
+        let was_signed = self.is_log_signed(&open, validators);
+        let has_say = self.me(validators).is_some();
+        let all = validators.as_slice().iter();
+        let holds = |one: &VerifierKey| matches!(said.signed_by(one), Signed::At(_) | Signed::Yes);
+        let cosigners = all.clone().map(|one| self.cosigner(one));
+        let mut good: Vec<VerifierKey> = cosigners.filter(holds).collect();
+        if !has_say && !was_signed {
+            good.extend(all.map(|one| self.log_key(one)).find(holds));
+        }
+        let mut news = said.clone();
+        news.retain(|signature| good.iter().any(|one| signature.is_by(one)));
         let mut merged = open;
         merged.merge(&news);
         let after = self.cosigners(&merged, validators);
-        if after < validators.quorum() {
+        let is_cosigned = after >= validators.quorum();
+        if is_cosigned
+            && has_say
+            && !was_signed
+            && let Some(key) = &self.key
+        {
+            merged.sign(key);
+        }
+        // Without a signature of the log no policy is satisfied, however many have cosigned it.
+        let is_signed = self.is_log_signed(&merged, validators);
+        if !is_cosigned || !is_signed {
             self.open.insert(size, merged);
             while self.open.len() > OPEN {
                 self.open.pop_first();
             }
             return Taken::Nothing;
         }
-        if after == before {
+        if after == before && was_signed {
             // Said before: whoever repeats it was started again.
             return behind(&self.cosigned);
-        }
-        if before < validators.quorum()
-            && let Some(key) = &self.key
-        {
-            merged.sign(key);
         }
         let later = self.open.split_off(&(size + 1));
         self.past
@@ -322,6 +330,25 @@ impl Checkpoints {
             .count()
     }
 
+    /// Whether one of these validators has signed a tree as the log.
+    fn is_log_signed(&self, checkpoint: &SignedCheckpoint, validators: &ValidatorSet) -> bool {
+        let mut signatures = checkpoint.signatures().iter();
+        signatures.any(|one| *one.name() == self.origin)
+            && validators
+                .as_slice()
+                .iter()
+                .any(|one| checkpoint.signed_by(&self.log_key(one)) == Signed::Yes)
+    }
+
+    /// The key by which a validator signs as the log.
+    fn log_key(&self, validator: &Validator) -> VerifierKey {
+        VerifierKey {
+            name: self.origin.clone(),
+            key_type: KeyType::Ed25519,
+            key: validator.checkpoint_key,
+        }
+    }
+
     fn cosigner(&self, validator: &Validator) -> VerifierKey {
         VerifierKey {
             name: cosigner_name(&self.origin, &validator.name),
@@ -397,6 +424,71 @@ mod tests {
         let judgement = genesis().log_policy().judge(cosigned);
         assert!(judgement.is_valid());
         assert_eq!(judgement.cosigned.len(), 4);
+    }
+
+    /// A tree that four have cosigned, as one of them has it.
+    fn cosigned(size: u64) -> SignedCheckpoint {
+        let mut nodes: Vec<_> = (0..4).map(node).collect();
+        let said: Vec<_> = nodes
+            .iter_mut()
+            .map(|node| sign(node, size).unwrap())
+            .collect();
+        for one in &said[1..] {
+            take(&mut nodes[0], one, size);
+        }
+        nodes[0].cosigned().unwrap().clone()
+    }
+
+    fn is_by_the_log(signature: &tally_log::NoteSignature) -> bool {
+        *signature.name() == genesis().log_origin()
+    }
+
+    #[test]
+    fn who_only_follows_has_checkpoints_that_satisfy_the_policy_too() {
+        let known = cosigned(7);
+        // Of followers, and of somebody with a key that is none of these validators'.
+        for key in [None, Some(key(99))] {
+            let mut follower = Checkpoints::new(&genesis(), key);
+            assert_eq!(take(&mut follower, &known, 7), Taken::Cosigned);
+            let taken = follower.cosigned().unwrap();
+            assert!(genesis().log_policy().judge(taken).is_valid());
+            let signatures = taken.signatures().iter();
+            assert_eq!(signatures.filter(|one| is_by_the_log(one)).count(), 1);
+            // Another validator has a signature of its own, and one is enough.
+            let mut other = known.clone();
+            other.retain(|one| !is_by_the_log(one));
+            other.sign(&self::key(1));
+            assert_eq!(take(&mut follower, &other, 7), Taken::Nothing);
+            assert_eq!(follower.cosigned().unwrap(), &known);
+        }
+    }
+
+    #[test]
+    fn who_only_follows_has_nothing_that_the_log_did_not_sign() {
+        let known = cosigned(7);
+        let mut unsigned = known.clone();
+        unsigned.retain(|one| !is_by_the_log(one));
+        let mut by_a_stranger = unsigned.clone();
+        by_a_stranger.sign(&key(99));
+        // A validator's signature of another tree, under this one.
+        let lines = cosigned(8).to_string();
+        let line = lines
+            .lines()
+            .find(|line| line.starts_with(&format!("\u{2014} {} ", genesis().log_origin())))
+            .unwrap();
+        let forged = SignedCheckpoint::parse(format!("{unsigned}{line}\n").as_bytes()).unwrap();
+        let mut follower = Checkpoints::new(&genesis(), None);
+        for bad in [&unsigned, &by_a_stranger, &forged] {
+            assert_eq!(take(&mut follower, bad, 7), Taken::Nothing);
+            assert_eq!(follower.cosigned(), None);
+        }
+        // The cosignatures count once the log's comes.
+        let mut signed = known.checkpoint().clone().unsigned();
+        signed.sign(&key(2));
+        assert_eq!(take(&mut follower, &signed, 7), Taken::Cosigned);
+        let taken = follower.cosigned().unwrap();
+        assert!(genesis().log_policy().judge(taken).is_valid());
+        assert_eq!(taken.signatures().len(), 5);
     }
 
     #[test]

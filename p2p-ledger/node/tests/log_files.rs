@@ -1,4 +1,5 @@
-//! Four validators write the log's files and cosign it; somebody who has a policy and nothing else believes what they serve.
+//! Four validators write the log's files and cosign it, and so does somebody who only follows; whoever has a policy and nothing
+//! else believes what they serve.
 
 #[path = "network/genesis.rs"]
 mod genesis;
@@ -28,7 +29,7 @@ const VALIDATORS: u8 = 4;
 const RECEIPTS: u64 = 700;
 const WAIT: Duration = Duration::from_secs(20);
 
-/// A validator in a thread of its own, until it is dropped.
+/// A node in a thread of its own, until it is dropped.
 struct Running {
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -39,33 +40,59 @@ impl Running {
         let key = SigningKey::from_seed(&vote_seed(number)).public_key();
         let place = genesis.validators.index_of(&key).expect("it votes");
         let config = Config {
-            genesis: genesis.clone(),
             vote_seed: Some(Zeroizing::new(vote_seed(number))),
-            key_file: None,
             checkpoint_key: Some(checkpoint_key(number)),
-            endpoint_seed: Zeroizing::new([number + 100; 32]),
-            data: data.to_owned(),
             listen: genesis.addresses[place][0],
-            metrics: None,
             log,
-            peers: Vec::new(),
-            lan: tally_net::Lan::Off,
-            relay: None,
-            pace: Pace::default(),
-            timing: Timing::default(),
-            delay: Duration::ZERO,
+            ..config(genesis, data)
         };
+        Self::run(config).0
+    }
+
+    /// Somebody who only follows, and where it is asked.
+    fn follow(genesis: &Genesis, data: &Path, log: SocketAddr) -> (Self, tally_node::Running) {
+        Self::run(Config {
+            log: Some(log),
+            ..config(genesis, data)
+        })
+    }
+
+    fn run(config: Config) -> (Self, tally_node::Running) {
         let (stop, stopped) = oneshot::channel::<()>();
+        let (started, running) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(move || {
             let stop = async {
                 let _ = stopped.await;
             };
-            tally_node::run(config, |_| (), stop).expect("it runs until it is stopped");
+            let say = |running| started.send(running).expect("somebody waits for it");
+            tally_node::run(config, say, stop).expect("it runs until it is stopped");
         });
-        Self {
+        let node = Self {
             stop: Some(stop),
             thread: Some(thread),
-        }
+        };
+        (node, running.recv().expect("it starts"))
+    }
+}
+
+/// Of a node that only follows.
+fn config(genesis: &Genesis, data: &Path) -> Config {
+    Config {
+        genesis: genesis.clone(),
+        vote_seed: None,
+        key_file: None,
+        checkpoint_key: None,
+        endpoint_seed: Zeroizing::new([99; 32]),
+        data: data.to_owned(),
+        listen: (Ipv4Addr::LOCALHOST, 0).into(),
+        metrics: None,
+        log: None,
+        peers: Vec::new(),
+        lan: tally_net::Lan::Off,
+        relay: None,
+        pace: Pace::default(),
+        timing: Timing::default(),
+        delay: Duration::ZERO,
     }
 }
 
@@ -92,6 +119,12 @@ fn get(address: SocketAddr, path: &str) -> (String, Vec<u8>) {
     (String::from_utf8(answer).expect("a head is text"), body)
 }
 
+fn free_port() -> SocketAddr {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .and_then(|listener| listener.local_addr())
+        .expect("a free port")
+}
+
 fn checkpoint(dir: &Path) -> Option<SignedCheckpoint> {
     SignedCheckpoint::parse(&std::fs::read(dir.join("log/checkpoint")).ok()?).ok()
 }
@@ -102,9 +135,7 @@ async fn a_policy_is_enough_to_believe_the_files_and_proofs_of_validators() {
     let genesis = genesis(VALIDATORS, "files");
     let policy = Policy::parse(genesis.log_policy_text().as_bytes()).expect("a policy");
     let data = |number: u8| folder.path().join(format!("v{number}"));
-    let http = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .and_then(|listener| listener.local_addr())
-        .expect("a free port");
+    let http = free_port();
     let mut nodes: Vec<_> = (0..VALIDATORS)
         .map(|number| {
             Running::start(
@@ -174,9 +205,14 @@ async fn a_policy_is_enough_to_believe_the_files_and_proofs_of_validators() {
     assert!(shown.verdict.is_verified(), "{}", shown.verdict);
     assert!(proof.starts_with(b"c2sp.org/tlog-proof@v1\n"));
 
-    // Every validator puts the same log down, each cosigned by a quorum.
-    for number in 0..VALIDATORS {
-        let dir = data(number);
+    // Somebody who only follows has no key that signs, and hands out what satisfies the policy all the same.
+    let (follows, its_http) = (folder.path().join("follower"), free_port());
+    let (follower, running) = Running::follow(&genesis, &follows, its_http);
+    let nodes_of_it = vec![(running.endpoint, running.sockets)];
+    let of_it = Client::of(&endpoint, &genesis, nodes_of_it, WAIT).expect("an address");
+
+    // Every node puts the same log down, each cosigned by a quorum.
+    for dir in (0..VALIDATORS).map(data).chain([follows]) {
         let written = loop {
             match checkpoint(&dir) {
                 Some(written) if written.checkpoint().size == RECEIPTS => break written,
@@ -190,13 +226,19 @@ async fn a_policy_is_enough_to_believe_the_files_and_proofs_of_validators() {
         let root = root_of(&tree, RECEIPTS).expect("every tile is there");
         assert_eq!(root, written.checkpoint().root);
     }
-    let (head, body) = get(http, "/checkpoint");
-    assert!(
-        head.starts_with("HTTP/1.1 200 OK") && head.contains("no-cache"),
-        "{head}"
-    );
-    let served = SignedCheckpoint::parse(&body).expect("a checkpoint");
-    assert!(policy.judge(&served).is_valid());
+    for http in [http, its_http] {
+        let (head, body) = get(http, "/checkpoint");
+        assert!(
+            head.starts_with("HTTP/1.1 200 OK") && head.contains("no-cache"),
+            "{head}"
+        );
+        let served = SignedCheckpoint::parse(&body).expect("a checkpoint");
+        assert!(policy.judge(&served).is_valid());
+    }
+    let proof = of_it.prove_cosigned(digests[place], WAIT).await;
+    let shown = verify_proof(&proof.expect("it knows the log"), None, &trust);
+    assert!(shown.verdict.is_verified(), "{}", shown.verdict);
+    drop(follower);
     let (head, body) = get(http, "/tile/entries/001");
     assert!(
         head.contains("immutable") && body.len() == 256 * 75,

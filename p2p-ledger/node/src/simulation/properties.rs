@@ -49,7 +49,9 @@ pub(super) enum Violation {
     Rewritten { node: usize, size: u64 },
     #[error("a checkpoint that node {node} had is of {size} entries, of which {known} are there")]
     Cut { node: usize, size: u64, known: u64 },
-    #[error("no validators' quorum has cosigned the checkpoint of {size} entries of node {node}")]
+    #[error(
+        "no validators' quorum has cosigned the checkpoint of {size} entries of node {node}, or none of them has signed it as the log"
+    )]
     NotCosigned { node: usize, size: u64 },
     #[error("receipt {number} of {node} was acknowledged, and the log has something else there")]
     NotIncluded { node: NodeId, number: usize },
@@ -275,7 +277,8 @@ pub(super) fn append_only(entries: &[Entry], seen: &[Seen]) -> Result<(), Violat
     Ok(())
 }
 
-/// Each checkpoint was cosigned by a quorum of those who validated at one time, and no signature on it is false.
+/// Each checkpoint was cosigned by a quorum of those who validated at one time, one of them signed it as the log, and no signature on
+/// it is false.
 pub(super) fn cosigned(
     origin: &KeyName,
     validators: &[ValidatorSet],
@@ -288,10 +291,9 @@ pub(super) fn cosigned(
         })
         .collect();
     for one in seen {
-        let is_cosigned = policies.iter().any(|policy| {
-            let judgement = policy.judge(&one.checkpoint);
-            judgement.quorum && judgement.bad.is_empty()
-        });
+        let is_cosigned = policies
+            .iter()
+            .any(|policy| policy.judge(&one.checkpoint).is_valid());
         if !is_cosigned {
             return Err(Violation::NotCosigned {
                 node: one.node,
@@ -413,7 +415,7 @@ mod tests {
         vec![one, two, three]
     }
 
-    /// A checkpoint that some of four validators have cosigned.
+    /// A checkpoint that some of four validators have cosigned, and the first has signed as the log.
     fn checkpoint(genesis: &Genesis, size: u64, root: Hash, by: usize) -> Seen {
         let origin = genesis.log_origin();
         let checkpoint = Checkpoint {
@@ -427,6 +429,7 @@ mod tests {
             let name = cosigner_name(&origin, &validator.name);
             signed.cosign(&name, &checkpoint_key(&seed), UnixSeconds(7));
         }
+        signed.sign(&checkpoint_key(&vote_seeds(4)[0]));
         Seen {
             node: 2,
             checkpoint: signed,
@@ -566,12 +569,19 @@ mod tests {
     }
 
     #[test]
-    fn a_checkpoint_without_a_quorum_is_seen() {
+    fn a_checkpoint_without_a_quorum_or_the_logs_signature_is_seen() {
         let genesis = four();
         let seen = [checkpoint(&genesis, 1, leaf_hash(b"one"), 2)];
         let validators = [genesis.validators.clone()];
         assert_eq!(
             cosigned(&genesis.log_origin(), &validators, &seen),
+            Err(Violation::NotCosigned { node: 2, size: 1 })
+        );
+        let mut unsigned = checkpoint(&genesis, 1, leaf_hash(b"one"), 4);
+        let origin = genesis.log_origin();
+        unsigned.checkpoint.retain(|one| *one.name() != origin);
+        assert_eq!(
+            cosigned(&origin, &validators, &[unsigned]),
             Err(Violation::NotCosigned { node: 2, size: 1 })
         );
     }
