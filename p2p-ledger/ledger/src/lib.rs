@@ -72,7 +72,9 @@ pub use transaction::{
 pub use validators::{
     InvalidName, InvalidValidators, MAX_VALIDATORS, Name, Validator, ValidatorSet,
 };
-pub use verify::{Shown, Trust, code, cosigner_name, policy_text, verify_proof};
+pub use verify::{
+    Shown, Trust, code, cosigner_name, policy_of, policy_text, verify_checkpoint, verify_proof,
+};
 pub use vote::{Proposal, Round, Vote, consensus_namespace};
 pub use voucher::{Voucher, VoucherError, VoucherLine, WorthlessVoucher};
 pub use wire::DecodeError;

@@ -1,4 +1,4 @@
-//! Checking a proof of settlement, or a `.tlog-proof`, against whom one believes.
+//! Checking a proof of settlement, a `.tlog-proof`, or a checkpoint alone, against whom one believes.
 //!
 //! Two things can be believed, and either is enough where the file has what goes with it:
 //!
@@ -17,6 +17,14 @@
 //!
 //! `validators` and `final` are looked at where there is finality in the file, `cosigned` where there is a checkpoint.
 //! What is needed: `proof`, `settled`, and that nothing failed.
+//!
+//! Of a checkpoint alone, `cosigned` and `time` are looked at as above, and first:
+//!
+//! | code | passes when | otherwise |
+//! |---|---|---|
+//! | `checkpoint` | the file is a checkpoint in its one spelling | fail `malformed`, and no other check is made |
+//!
+//! What is needed: `checkpoint`, `cosigned`, and that nothing failed.
 
 use std::borrow::Cow;
 
@@ -42,12 +50,16 @@ pub mod code {
     pub const COSIGNED: &str = "cosigned";
     /// Somebody who is believed vouches for it.
     pub const SETTLED: &str = "settled";
-    /// It was not settled in the future.
+    /// It was not settled, or cosigned, in the future.
     pub const TIME: &str = "time";
+    /// The file is a checkpoint in its one spelling.
+    pub const CHECKPOINT: &str = "checkpoint";
 }
 
 const METHOD: &str = "ledger";
 const NEEDED: &[&str] = &[code::PROOF, code::SETTLED];
+const CHECKPOINT_METHOD: &str = "checkpoint";
+const CHECKPOINT_NEEDED: &[&str] = &[code::CHECKPOINT, code::COSIGNED];
 
 /// How far validators' clocks may be ahead of ours.
 const CLOCK_SKEW_MS: u64 = 5 * 60 * 1000;
@@ -102,6 +114,34 @@ pub fn verify_proof(bytes: &[u8], receipt: Option<&[u8]>, trust: &Trust<'_>) -> 
         }
         Err(error) => malformed(error.to_string()),
     }
+}
+
+/// Checks a checkpoint of a log: whether those who are believed have signed it, and enough of them.
+pub fn verify_checkpoint(bytes: &[u8], trust: &Trust<'_>) -> Verdict {
+    let checkpoint = match SignedCheckpoint::parse(bytes) {
+        Ok(checkpoint) => checkpoint,
+        Err(error) => {
+            let check = Check::fail(code::CHECKPOINT, "malformed", error.to_string());
+            return Verdict::new(CHECKPOINT_METHOD, CHECKPOINT_NEEDED, vec![check], vec![]);
+        }
+    };
+    let tree = checkpoint.checkpoint();
+    let mut checks = vec![Check::pass(
+        code::CHECKPOINT,
+        format!(
+            "the file is a checkpoint of the log {}, of {} receipts",
+            tree.origin, tree.size
+        ),
+    )];
+    let at = judge_checkpoint(&checkpoint, trust, "", &mut checks);
+    checks.push(judge_time(at, trust.now, "cosigned"));
+    let believed = trust.genesis.filter(|_| trust.policy.is_none());
+    let not_proved = vec![
+        "that the log has nothing later".into(),
+        "that the log begins with that of another checkpoint: for that the two are compared".into(),
+        lies(believed).into(),
+    ];
+    Verdict::new(CHECKPOINT_METHOD, CHECKPOINT_NEEDED, checks, not_proved)
 }
 
 /// A `.tlog-proof` carries the entry as its `extra`.
@@ -166,7 +206,8 @@ fn judge(
         times.extend(judge_finality(finality, trust, &mut checks));
     }
     if let Some(checkpoint) = checkpoint {
-        times.extend(judge_checkpoint(checkpoint, trust, &mut checks));
+        let has = ", and this one is in it";
+        times.extend(judge_checkpoint(checkpoint, trust, has, &mut checks));
     }
     checks.push(match times.is_empty() {
         false => Check::pass(code::SETTLED, "somebody who is believed vouches for it"),
@@ -177,18 +218,7 @@ fn judge(
         ),
     });
     let known_since = times.into_iter().min();
-    checks.push(match known_since {
-        None => Check::not_established(code::TIME, "no-time", "no time is vouched for"),
-        Some(time) if time > trust.now.plus_ms(CLOCK_SKEW_MS) => Check::fail(
-            code::TIME,
-            "in-the-future",
-            format!("it is said to have been settled at {time}, which is yet to come"),
-        ),
-        Some(time) => Check::pass(
-            code::TIME,
-            format!("it was settled at {time} at the latest, by validators' clocks"),
-        ),
-    });
+    checks.push(judge_time(known_since, trust.now, "settled"));
     // A checkpoint is judged by a policy where there is one.
     let believed = trust
         .genesis
@@ -199,6 +229,22 @@ fn judge(
         verdict,
         entry: Some(entry),
         receipt: inside,
+    }
+}
+
+/// That what was `done` at a time was not in the future.
+fn judge_time(at: Option<Timestamp>, now: Timestamp, done: &str) -> Check {
+    match at {
+        None => Check::not_established(code::TIME, "no-time", "no time is vouched for"),
+        Some(time) if time > now.plus_ms(CLOCK_SKEW_MS) => Check::fail(
+            code::TIME,
+            "in-the-future",
+            format!("it is said to have been {done} at {time}, which is yet to come"),
+        ),
+        Some(time) => Check::pass(
+            code::TIME,
+            format!("it was {done} at {time} at the latest, by validators' clocks"),
+        ),
     }
 }
 
@@ -284,10 +330,11 @@ fn judge_finality(
     }
 }
 
-/// The earliest time by which a quorum had seen it, if one had.
+/// The earliest time by which a quorum had seen it, if one had. `has` says what is in it.
 fn judge_checkpoint(
     checkpoint: &SignedCheckpoint,
     trust: &Trust<'_>,
+    has: &str,
     checks: &mut Vec<Check>,
 ) -> Option<Timestamp> {
     let from_genesis = trust.genesis.map(Genesis::log_policy);
@@ -324,19 +371,18 @@ fn judge_checkpoint(
     }
     checks.push(Check::pass(
         code::COSIGNED,
-        format!(
-            "{found} of {of} cosigners have seen the log of {size} receipts, and this one is in it"
-        ),
+        format!("{found} of {of} cosigners have seen the log of {size} receipts{has}"),
     ));
     // The latest of them: by then the whole quorum had.
     let seconds = judgement.cosigned.iter().map(|(_, at)| at.0).max()?;
     Timestamp::from_unix_ms(seconds.saturating_mul(1000)).ok()
 }
 
-fn not_proved(entry: &Entry, believed: Option<&Genesis>) -> Vec<Cow<'static, str>> {
+/// What believing is worth.
+fn lies(believed: Option<&Genesis>) -> &'static str {
     // Later validators are there by the word of the first.
     let first = believed.map(|genesis| &genesis.validators);
-    let lies = match first.map(|first| (first.tolerated(), first.len())) {
+    match first.map(|first| (first.tolerated(), first.len())) {
         Some((0, 1)) => {
             "that the one validator of the genesis did not lie: it tolerates nobody, so whoever believes this believes whoever has that validator's key"
         }
@@ -344,10 +390,13 @@ fn not_proved(entry: &Entry, believed: Option<&Genesis>) -> Vec<Cow<'static, str
             "that none of the validators of the genesis lied about what it saw: they are so few that it tolerates nobody"
         }
         _ => "that a third or more of the validators did not agree to lie about what they saw",
-    };
+    }
+}
+
+fn not_proved(entry: &Entry, believed: Option<&Genesis>) -> Vec<Cow<'static, str>> {
     let mut sentences: Vec<Cow<'static, str>> = vec![
         "that what the receipt says is true: a ledger orders statements and keeps them".into(),
-        lies.into(),
+        lies(believed).into(),
         "when the receipt was made: only by when it existed".into(),
     ];
     if !entry.in_full {
@@ -375,8 +424,7 @@ impl Genesis {
     ///
     /// It does not know of later changes: whoever wants to believe those gives a policy of today, or uses finality.
     pub fn log_policy(&self) -> Policy {
-        Policy::parse(self.log_policy_text().as_bytes())
-            .expect("the policy below has keys and names that are each there once")
+        policy_of(&self.log_origin(), &self.validators)
     }
 
     /// The keys by which its validators sign checkpoints: each as the log, and as a cosigner.
@@ -407,7 +455,13 @@ impl Genesis {
     }
 }
 
-/// A C2SP policy file for a set of validators.
+/// The policy of [`policy_text`].
+pub fn policy_of(origin: &KeyName, validators: &crate::ValidatorSet) -> Policy {
+    Policy::parse(policy_text(origin, validators).as_bytes())
+        .expect("validators have keys and names that are each there once")
+}
+
+/// A C2SP policy file for a set of validators: each may sign as the log, and a quorum cosigns.
 pub fn policy_text(origin: &KeyName, validators: &crate::ValidatorSet) -> String {
     use std::fmt::Write as _;
 

@@ -5,7 +5,7 @@ mod network;
 use network::*;
 use tally_ledger::*;
 use tally_log::{Policy, ProofFile};
-use tally_receipt::{Digest, Status};
+use tally_receipt::{Digest, Status, Timestamp};
 
 fn settled_chain(receipts: u64) -> Chain {
     let mut chain = Chain::new(4);
@@ -94,6 +94,36 @@ fn a_proof_by_finality_verifies_with_the_genesis_alone() {
     other.name = Name::new("other").unwrap();
     let shown = verify_proof(&proof, Some(&receipt), &trust(Some(&other), None));
     assert_eq!(shown.verdict.status_of(code::FINAL), Some(Status::Fail));
+}
+
+#[test]
+fn a_checkpoint_alone_is_believed_by_a_policy_or_a_genesis_and_not_with_a_byte_altered() {
+    let chain = settled_chain(10);
+    let text = chain.checkpoint().to_string();
+    let policy = Policy::parse(chain.genesis.log_policy_text().as_bytes()).unwrap();
+    let by_policy = trust(None, Some(&policy));
+    for trust in [by_policy, trust(Some(&chain.genesis), None)] {
+        let verdict = verify_checkpoint(text.as_bytes(), &trust);
+        assert!(verdict.is_verified(), "{verdict}");
+    }
+    let nobody = verify_checkpoint(text.as_bytes(), &trust(None, None));
+    assert!(!nobody.is_verified() && !nobody.has_failed());
+    let mut other = chain.genesis.clone();
+    other.name = Name::new("other").unwrap();
+    let other = verify_checkpoint(text.as_bytes(), &trust(Some(&other), None));
+    assert_eq!(other.status_of(code::COSIGNED), Some(Status::Fail));
+    let early = Trust {
+        now: Timestamp::from_unix_ms(0).unwrap(),
+        ..by_policy
+    };
+    let early = verify_checkpoint(text.as_bytes(), &early);
+    assert_eq!(early.status_of(code::TIME), Some(Status::Fail));
+    for at in 0..text.len() {
+        let mut altered = text.clone().into_bytes();
+        altered[at] ^= 1;
+        let verdict = verify_checkpoint(&altered, &by_policy);
+        assert!(!verdict.is_verified(), "byte {at}");
+    }
 }
 
 #[test]

@@ -23,7 +23,7 @@ use tally_ledger::{
     AccountId, ChainId, Entry, Epoch, Genesis, Height, NodeId, Sequence, Subject, Transaction,
     Trust, TrustedValidators, verify_proof,
 };
-use tally_log::SignedCheckpoint;
+use tally_log::{Policy, SignedCheckpoint};
 use tally_net::{CallError, Caller, Endpoint, EndpointId, Peer};
 use tally_receipt::{Digest, Timestamp};
 use tokio::sync::Semaphore;
@@ -51,6 +51,9 @@ pub enum AskError {
     /// It answered with a proof that does not hold. The node is at fault.
     #[error("{0} gave a proof that does not hold")]
     BadProof(EndpointId),
+    /// It answered with a checkpoint that too few of those have signed who validate now. The node is at fault, or behind.
+    #[error("{0} gave a checkpoint that not enough of those have signed who validate now")]
+    BadCheckpoint(EndpointId),
     /// It has not come as far as others.
     #[error("{0} has not come as far as others")]
     Older(EndpointId),
@@ -604,26 +607,104 @@ impl Client {
         .await
     }
 
-    /// The same by a checkpoint that a quorum of the validators of genesis has cosigned: a `.tlog-proof`.
+    /// The same by a checkpoint that a quorum of those who validate now has cosigned: a `.tlog-proof`.
     pub async fn prove_cosigned(
         &self,
         receipt: Digest,
         wait: Duration,
     ) -> Result<Bytes, ClientError> {
         let begun = Instant::now();
+        let voting = self.voting().await;
+        match self.cosigned_by(&voting, receipt, begun, wait).await {
+            Err(error) => match self.voting_after(&voting).await {
+                Some(voting) => self.cosigned_by(&voting, receipt, begun, wait).await,
+                None => Err(error),
+            },
+            proven => proven,
+        }
+    }
+
+    async fn cosigned_by(
+        &self,
+        voting: &Voting,
+        receipt: Digest,
+        begun: Instant,
+        wait: Duration,
+    ) -> Result<Bytes, ClientError> {
+        let policy = &voting.log_policy(&self.genesis.log_origin());
         self.first(hedge(wait), |caller| async move {
             let wait = wait.saturating_sub(begun.elapsed());
             let proof = Asked(&caller).prove_cosigned(receipt, wait).await?;
-            self.checked(&proof, &caller, |entry| entry.receipt == receipt)?;
+            self.shown(&proof, Some(policy), &caller, |entry| {
+                entry.receipt == receipt
+            })?;
             Ok(proof)
         })
         .await
     }
 
-    /// The entry that a proof shows, if it holds and the entry is what was asked for.
+    /// The last checkpoint of the log that a quorum of those who validate now has cosigned: the largest that `f + 1` of them have,
+    /// or as many as answer. One of them is honest, so it is no old one, unless that one is behind.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`] if nobody has one.
+    pub async fn last_checkpoint(&self) -> Result<SignedCheckpoint, ClientError> {
+        let voting = self.voting().await;
+        match self.last_checkpoint_of(&voting).await {
+            Err(error) => match self.voting_after(&voting).await {
+                Some(voting) => self.last_checkpoint_of(&voting).await,
+                None => Err(error),
+            },
+            found => found,
+        }
+    }
+
+    async fn last_checkpoint_of(&self, voting: &Voting) -> Result<SignedCheckpoint, ClientError> {
+        let policy = voting.log_policy(&self.genesis.log_origin());
+        let mut answers: FuturesUnordered<_> = self
+            .counted_by(voting)
+            .into_iter()
+            .map(|caller| async move { (caller.server(), Asked(&caller).checkpoint().await) })
+            .collect();
+        let (mut found, mut trouble) = (Vec::new(), None);
+        while let Some((server, answer)) = answers.next().await {
+            match answer {
+                Ok(checkpoint) if policy.judge(&checkpoint).is_valid() => {
+                    found.push(checkpoint);
+                    if found.len() == voting.needed() {
+                        break;
+                    }
+                }
+                Ok(_) => trouble = Some(AskError::BadCheckpoint(server)),
+                Err(error) => trouble = Some(error),
+            }
+        }
+        let largest = found
+            .into_iter()
+            .max_by_key(|one: &SignedCheckpoint| one.checkpoint().size);
+        largest.ok_or_else(|| {
+            ClientError::Nobody(
+                trouble.expect("at least one is asked, and has one or is in trouble"),
+            )
+        })
+    }
+
+    /// The entry that a proof by finality shows, if it holds from genesis on and the entry is what was asked for.
     fn checked(
         &self,
         proof: &[u8],
+        caller: &Caller,
+        is_wanted: impl FnOnce(&Entry) -> bool,
+    ) -> Result<Entry, AskError> {
+        self.shown(proof, None, caller, is_wanted)
+    }
+
+    /// The same of a proof of either kind; checkpoints are judged by a policy if there is one.
+    fn shown(
+        &self,
+        proof: &[u8],
+        policy: Option<&Policy>,
         caller: &Caller,
         is_wanted: impl FnOnce(&Entry) -> bool,
     ) -> Result<Entry, AskError> {
@@ -635,7 +716,7 @@ impl Client {
         let trust = Trust {
             now: Timestamp::from_unix_ms(ms).map_err(|_| AskError::Clock)?,
             genesis: Some(&self.genesis),
-            policy: None,
+            policy,
         };
         let shown = verify_proof(proof, None, &trust);
         shown

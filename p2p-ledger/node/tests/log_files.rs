@@ -238,6 +238,11 @@ async fn a_policy_is_enough_to_believe_the_files_and_proofs_of_validators() {
     let proof = of_it.prove_cosigned(digests[place], WAIT).await;
     let shown = verify_proof(&proof.expect("it knows the log"), None, &trust);
     assert!(shown.verdict.is_verified(), "{}", shown.verdict);
+    for client in [&client, &of_it] {
+        let last = client.last_checkpoint().await.expect("a checkpoint");
+        assert_eq!(last.checkpoint().size, RECEIPTS);
+        assert!(policy.judge(&last).is_valid());
+    }
     drop(follower);
     let (head, body) = get(http, "/tile/entries/001");
     assert!(

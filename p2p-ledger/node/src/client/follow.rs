@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
-use tally_ledger::{Decided, Decision, Epoch, Height, TrustedValidators, ValidatorSet};
+use tally_ledger::{Decided, Decision, Epoch, Height, TrustedValidators, ValidatorSet, policy_of};
+use tally_log::{KeyName, Policy};
 use tally_net::{Caller, EndpointId};
 
 use super::{AskError, Asked, Client, ClientError, HEDGE};
@@ -66,6 +67,11 @@ impl Voting {
     /// `f + 1`: one of so many is honest.
     pub(super) fn needed(&self) -> usize {
         self.validators.tolerated() + 1
+    }
+
+    /// Whose signatures on a checkpoint of the log are enough.
+    pub(super) fn log_policy(&self, origin: &KeyName) -> Policy {
+        policy_of(origin, &self.validators)
     }
 
     /// The places of their callers.

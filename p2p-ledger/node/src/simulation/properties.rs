@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use commonware_cryptography::ed25519::PublicKey;
 use tally_ledger::{
     AccountId, Block, BlockDigest, BlockError, Checked, Credits, Entry, Genesis, NodeId, Request,
-    State, ValidatorSet, policy_text,
+    State, ValidatorSet, policy_of,
 };
 use tally_log::{Hash, HashTree, KeyName, Policy, SignedCheckpoint, root_of};
 use tally_receipt::Digest;
@@ -286,9 +286,7 @@ pub(super) fn cosigned(
 ) -> Result<(), Violation> {
     let policies: Vec<Policy> = validators
         .iter()
-        .map(|set| {
-            Policy::parse(policy_text(origin, set).as_bytes()).expect("validators make a policy")
-        })
+        .map(|set| policy_of(origin, set))
         .collect();
     for one in seen {
         let is_cosigned = policies
