@@ -34,6 +34,11 @@ pub(crate) enum Source {
 }
 
 impl Source {
+    /// Whether somebody named them for this.
+    pub(crate) fn is_named(self) -> bool {
+        matches!(self, Self::File | Self::CommandLine)
+    }
+
     /// For a person.
     pub(crate) fn sentence(self) -> &'static str {
         match self {
