@@ -12,12 +12,14 @@ use serde_json::Value;
 use support::{Ended, Machine};
 use tally_ledger::{
     AccountId, AccountNonce, BlockDigest, Credits, Epoch, Evidence, Genesis, Header, Height, Name,
-    Parameters, Proposal, Request, Round, StateRoot, TrustedValidators, Validator, ValidatorSet,
-    Vote, cosigner_name,
+    Parameters, Proof, Proposal, Request, Round, StateRoot, TrustedValidators, Validator,
+    ValidatorSet, Vote, cosigner_name, policy_text,
 };
-use tally_log::{Checkpoint, Frontier, Hash, Tiler, UnixSeconds, leaf_hash};
+use tally_log::{Checkpoint, Frontier, Hash, SignedCheckpoint, Tiler, UnixSeconds, leaf_hash};
 use tally_node::{Form, Outbox, Record};
-use tally_receipt::{Digest, SigningKey, Timestamp};
+use tally_receipt::{
+    Digest, KeyRotation, KeyRotationPredicate, Label, Receipt, SigningKey, Timestamp,
+};
 
 /// A network of this machine's processes; they end with it.
 struct Devnet {
@@ -942,15 +944,9 @@ fn validators_decide_by_a_file_that_one_makes_enough_sign_and_the_last_hands_in(
         .ok();
 }
 
-#[test]
-fn a_command_starts_from_whom_this_machine_was_shown_last_and_others_start_there_by_a_file() {
-    let machine = Machine::bare();
-    let devnet = Devnet::start(&machine, "2");
-    let genesis = devnet.genesis.as_str();
-    machine.tally(["ledger", "use", genesis]).ok();
+/// Has one of a network's two validators go, by a decision of both.
+fn one_of_two_goes(machine: &Machine, genesis: &str) {
     let text = |path: std::path::PathBuf| path.to_str().expect("UTF-8").to_owned();
-
-    // One of the two goes.
     let description = std::fs::read_to_string(genesis).expect("a file");
     let parts: Vec<&str> = description.split("[[validators]]").collect();
     let stays = machine.file("stays.toml", format!("[[validators]]{}", parts[1]));
@@ -967,7 +963,68 @@ fn a_command_starts_from_whom_this_machine_was_shown_last_and_others_start_there
             .ok();
     }
     machine.tally(["ledger", "decide", "submit", &file]).ok();
+}
 
+#[test]
+fn after_validators_were_replaced_cosigned_proofs_go_with_a_policy_of_those_of_now() {
+    let machine = Machine::bare();
+    let devnet = Devnet::start(&machine, "2");
+    let genesis = devnet.genesis.as_str();
+    machine.tally(["ledger", "use", genesis]).ok();
+    one_of_two_goes(&machine, genesis);
+    let one = machine.file("one.receipt.json", receipt("valid"));
+    let one = one.to_str().expect("UTF-8");
+    machine.tally(["ledger", "submit", one]).ok();
+
+    let proof = machine.path("one.tlog-proof").display().to_string();
+    let prove = ["ledger", "prove", one, "--cosigned", "--wait", "20"];
+    machine
+        .tally([&prove[..], &["--out", &proof]].concat())
+        .ok()
+        .says("tally ledger policy --now");
+    // Whoever answers first may be behind.
+    let begun = Instant::now();
+    let today = loop {
+        let said = machine.tally(["ledger", "policy", "--now", "--json"]).ok();
+        let said = said.json();
+        if said["epoch"] == 1 {
+            break said["policy"].as_str().expect("a policy").to_owned();
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "no change");
+    };
+    assert!(today.contains("group validators 1 "), "{today}");
+    let first = machine.tally(["ledger", "policy"]).ok().stdout();
+    assert!(first.contains("group validators 2 "), "{first}");
+    let verified = |policy: String| {
+        let policy = machine.file("log.policy", policy).display().to_string();
+        let named = ["--log-policy", policy.as_str(), "--receipt", one];
+        machine.tally([&["verify", proof.as_str()][..], &named].concat())
+    };
+    verified(today.clone()).ok();
+    verified(first.clone()).exits(1);
+
+    // So it is with checkpoints.
+    let checkpoint = machine.path("today.checkpoint").display().to_string();
+    let ask = ["ledger", "checkpoint", "--out", &checkpoint, "--json"];
+    assert_eq!(machine.tally(ask).ok().json()["size"], 1);
+    let verified = |policy: String| {
+        let policy = machine.file("log.policy", policy).display().to_string();
+        machine.tally(["verify", &checkpoint, "--log-policy", &policy])
+    };
+    verified(today).ok();
+    verified(first).exits(1);
+}
+
+#[test]
+fn a_command_starts_from_whom_this_machine_was_shown_last_and_others_start_there_by_a_file() {
+    let machine = Machine::bare();
+    let devnet = Devnet::start(&machine, "2");
+    let genesis = devnet.genesis.as_str();
+    machine.tally(["ledger", "use", genesis]).ok();
+    let text = |path: std::path::PathBuf| path.to_str().expect("UTF-8").to_owned();
+    one_of_two_goes(&machine, genesis);
+
+    let description = std::fs::read_to_string(genesis).expect("a file");
     let chain = Genesis::parse(&description).expect("a genesis").chain();
     let place = format!("home/ledger/{chain}.trusted");
     let shared = text(machine.path("shared.trusted"));
@@ -1657,6 +1714,152 @@ fn without_a_network_a_run_settles_on_this_machines_own_ledger_which_tolerates_n
         .says("tolerates nobody");
 }
 
+/// A receipt that needs no model: of the hand-over from one key to another, by their seeds.
+fn rotation(at: Timestamp, from: u8, to: u8) -> Vec<u8> {
+    let (from, to) = (seed_key(from), seed_key(to));
+    let rotation = KeyRotation {
+        from: from.public_key(),
+        to: to.public_key(),
+        at,
+        reason: Label::new("a new machine").expect("a label"),
+    };
+    let rotation = KeyRotationPredicate::new(rotation).expect("two keys");
+    let receipt = Receipt::sign(rotation, &[&from, &to]);
+    receipt.expect("both sign").to_json()
+}
+
+fn now() -> Timestamp {
+    let since = std::time::SystemTime::UNIX_EPOCH.elapsed();
+    let ms = since.expect("after 1970").as_millis();
+    Timestamp::from_unix_ms(ms.try_into().expect("a time")).expect("a time")
+}
+
+#[test]
+fn a_proof_has_its_receipt_inside_says_which_it_is_and_is_of_no_other_one() {
+    let machine = Machine::bare().settling();
+    let own = OwnLedger::of(&machine);
+    let text = |path: std::path::PathBuf| path.to_str().expect("UTF-8").to_owned();
+    let [one, other] = [("one", 31), ("other", 32)].map(|(name, seed)| {
+        let name = format!("{name}.receipt.json");
+        text(machine.file(&name, rotation(now(), seed, 40)))
+    });
+    machine.tally(["ledger", "submit", &one, &other]).ok();
+    let proof = text(machine.path("one.proof"));
+    let alone = text(machine.path("alone.proof"));
+    let prove = ["ledger", "prove", one.as_str(), "--out"];
+    machine.tally([&prove[..], &[proof.as_str()]].concat()).ok();
+    machine
+        .tally([&prove[..], &[alone.as_str(), "--without-receipt"]].concat())
+        .ok();
+    let receipt = std::fs::read(&one).expect("it is there");
+    let inside = |proof: &str| {
+        let proof = std::fs::read(proof).expect("it was written");
+        let proof = Proof::from_bytes(&proof).expect("a proof");
+        proof.receipt().map(<[u8]>::to_vec)
+    };
+    assert_eq!(inside(&proof).as_ref(), Some(&receipt));
+    assert_eq!(inside(&alone), None);
+
+    let digest = Digest::of(&receipt).to_string();
+    let verify = |files: &[&str]| {
+        let given = ["verify", "--genesis", own.genesis.as_str()];
+        machine.tally([&given[..], files].concat())
+    };
+    let [its_key, others_key, a_strangers] =
+        [31, 32, 33].map(|seed| seed_key(seed).public_key().to_string());
+    for file in [&proof, &alone] {
+        verify(&[file]).ok().says(&digest);
+        let said = verify(&[file, "--json"]).ok().json();
+        let said = &said["files"][0];
+        assert_eq!(said["receipt"], digest.as_str());
+        assert_eq!(said["sequence"], 0);
+        let known = ["node", "known_since"].map(|field| said[field].is_string());
+        assert_eq!(known, [true; 2], "{said}");
+        // Of the one that is named, or lies beside it.
+        verify(&[file, "--receipt", &one]).ok();
+        verify(&[file, &one, "--trust", &its_key]).ok();
+        const NOT: &str = "not the one that was settled";
+        verify(&[file, "--receipt", &other]).exits(1).says(NOT);
+        verify(&[file, &other, "--trust", &others_key])
+            .exits(1)
+            .says(NOT);
+        let both = [file.as_str(), &one, &other, "--trust", &its_key];
+        verify(&[&both[..], &["--trust", &others_key]].concat()).ok();
+    }
+    // The receipt inside is judged by whom somebody names; without one there is none to judge.
+    verify(&[&proof, "--trust", &its_key]).ok();
+    verify(&[&proof, "--trust", &a_strangers]).exits(1);
+    verify(&[&alone, "--trust", &a_strangers]).ok();
+    verify(&[&one, "--receipt", &one])
+        .exits(2)
+        .says("none of these files is a proof");
+}
+
+#[test]
+fn what_is_settled_before_its_key_is_stolen_is_not_backdated() {
+    let machine = Machine::bare().settling();
+    let own = OwnLedger::of(&machine);
+    let text = |path: std::path::PathBuf| path.to_str().expect("UTF-8").to_owned();
+    let issued = now();
+    let one = text(machine.file("one.receipt.json", rotation(issued, 31, 40)));
+    machine.tally(["ledger", "submit", &one]).ok();
+    let [proof, alone] = ["one.proof", "alone.proof"].map(|name| text(machine.path(name)));
+    let prove = ["ledger", "prove", one.as_str(), "--out"];
+    machine.tally([&prove[..], &[proof.as_str()]].concat()).ok();
+    machine
+        .tally([&prove[..], &[alone.as_str(), "--without-receipt"]].concat())
+        .ok();
+
+    let hours = |count: u64| issued.plus_ms(count * 3_600_000);
+    let judged = |stolen: Timestamp, files: &[&str]| {
+        let policy = serde_json::json!({
+            "format": "tally-policy-v1",
+            "keys": [{
+                "key": seed_key(31).public_key().to_string(), "owner": "a node", "roles": ["inference"],
+                "validFrom": "1970-01-01T00:00:00.000Z", "validUntil": null,
+                "revoked": {
+                    "at": hours(2).to_string(), "reason": "compromised", "compromisedSince": stolen.to_string(),
+                },
+            }],
+            "models": null,
+            "components": null,
+        });
+        let policy = text(machine.file("trusted.json", policy.to_string()));
+        let (genesis, at) = (own.genesis.as_str(), hours(3).to_string());
+        let given = [
+            "--genesis",
+            genesis,
+            "--policy",
+            &policy,
+            "--now",
+            &at,
+            "--json",
+        ];
+        machine.tally([&["verify"][..], files, &given].concat())
+    };
+    let why = |checks: &Value| {
+        let checks = checks.as_array().expect("checks");
+        let trusted = checks.iter().find(|one| one["code"] == "signer-trusted");
+        trusted.expect("it is made")["reason"].clone()
+    };
+
+    // It is in the log before, which the receipt alone does not show.
+    let later = hours(1);
+    let said = judged(later, &[&one]).exits(1).json();
+    assert_eq!(why(&said["files"][0]["checks"]), "perhaps-backdated");
+    judged(later, &[&one, &proof]).ok();
+    judged(later, &[&alone, &one]).ok();
+    judged(later, &[&proof]).ok();
+    judged(later, &[&alone, "--receipt", &one]).ok();
+    // It came into the log after that.
+    let before = issued.plus_ms(1);
+    let said = judged(before, &[&one, &proof]).exits(1).json();
+    assert_eq!(why(&said["files"][0]["checks"]), "perhaps-backdated");
+    let said = judged(before, &[&proof]).exits(1).json();
+    let inside = &said["files"][0]["receipt_verdict"]["checks"];
+    assert_eq!(why(inside), "perhaps-backdated", "{said}");
+}
+
 #[test]
 fn what_was_not_settled_when_the_process_in_the_background_was_killed_is_settled_later() {
     let machine = Machine::bare().settling();
@@ -2020,6 +2223,93 @@ fn cosigned(genesis: &Genesis, size: u64, root: Hash, validators: &[u8]) -> Stri
         );
     }
     checkpoint.to_string()
+}
+
+/// The same, signed as the log by the first of them.
+fn signed(genesis: &Genesis, size: u64, root: Hash, validators: &[u8]) -> String {
+    let text = cosigned(genesis, size, root, validators);
+    let mut checkpoint = SignedCheckpoint::parse(text.as_bytes()).expect("a checkpoint");
+    checkpoint.sign(&seed_key(100 + validators[0]));
+    checkpoint.to_string()
+}
+
+#[test]
+fn checkpoints_count_by_who_signed_them_alone_and_where_two_are_compared() {
+    let machine = Machine::bare();
+    let genesis = two_validators();
+    let genesis_file = machine.file("genesis.toml", genesis.to_toml());
+    let genesis_file = genesis_file.to_str().expect("UTF-8");
+    let leaves: Vec<[u8; 2]> = (0..20u16).map(u16::to_be_bytes).collect();
+    let log = machine.path("log");
+    let mut tiler = Tiler::new();
+    let all = leaves.iter().map(<[u8; 2]>::as_slice);
+    for tile in tiler.append(all).expect("short entries") {
+        let path = log.join(tile.resource.path());
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, tile.bytes).unwrap();
+    }
+    let file = |name: &str, size: usize, validators: &[u8]| {
+        let mut frontier = Frontier::new();
+        frontier.extend(leaves[..size].iter().map(|leaf| leaf_hash(leaf)));
+        let text = signed(&genesis, size as u64, frontier.root(), validators);
+        machine.file(name, text).display().to_string()
+    };
+    let (old, new) = (file("old", 8, &[1, 2]), file("new", 20, &[1, 2]));
+    // One of the two made it up, with the files that go with it.
+    let forged = file("forged", 20, &[1]);
+
+    let by_genesis = ["--genesis", genesis_file];
+    let verify =
+        |file: &str, given: &[&str]| machine.tally([&["verify", file][..], given].concat());
+    let said = verify(&old, &["--genesis", genesis_file, "--json"]).ok();
+    assert_eq!(said.json()["files"][0]["size"], 8);
+    verify(&forged, &by_genesis)
+        .exits(1)
+        .says("1 of the 2 cosigners");
+    verify(&old, &[]).exits(1).says("believing nobody");
+    let mut altered = std::fs::read(&old).expect("it was written");
+    let end = altered.len() - 3;
+    altered[end] ^= 1;
+    let altered = machine.file("altered", altered).display().to_string();
+    verify(&altered, &by_genesis).exits(1);
+
+    let tiles = log.display().to_string();
+    let compare = |new: &str, given: &[&str]| {
+        let files = ["ledger", "consistency", old.as_str(), new];
+        machine.tally([&files[..], &["--tiles", &tiles], given].concat())
+    };
+    compare(&new, &by_genesis).ok().says("have signed both");
+    compare(&forged, &[]).ok().says("was not looked at");
+    compare(&forged, &by_genesis)
+        .exits(1)
+        .says("1 of the 2 cosigners");
+
+    // Others validate by then: a policy of each time.
+    let later = file("later", 20, &[3, 4]);
+    let [three, four] = [3, 4].map(|number| Validator {
+        vote_key: seed_key(number).public_key(),
+        checkpoint_key: seed_key(100 + number).public_key(),
+        name: Name::new(&format!("v{number}")).expect("a name"),
+    });
+    let others = ValidatorSet::new(vec![three, four]).expect("two");
+    let policies = [
+        genesis.log_policy_text(),
+        policy_text(&genesis.log_origin(), &others),
+    ];
+    let mut number = 0;
+    let [first, second] = policies.map(|policy| {
+        number += 1;
+        let name = format!("{number}.policy");
+        machine.file(&name, policy).display().to_string()
+    });
+    compare(&later, &["--log-policy", &first]).exits(1);
+    compare(&later, &["--log-policy", &second]).exits(1);
+    compare(&later, &["--log-policy", &first, "--log-policy", &second]).ok();
+    compare(
+        &later,
+        &["--genesis", genesis_file, "--log-policy", &second],
+    )
+    .ok();
 }
 
 #[test]

@@ -52,14 +52,21 @@ pub(crate) enum Verb {
         after_help = "Examples:\n  tally ledger refused\n  tally ledger refused --out refused/ --clear    writes them to files, and lets go of them here"
     )]
     Refused(refused::Refused),
-    /// Write the proof that a receipt is settled to one file, which `tally verify` checks offline.
+    /// Write a receipt and the proof that it is settled to one file, which `tally verify` checks offline.
     #[command(
-        after_help = "Examples:\n  tally ledger prove answer.receipt.json --out answer.proof\n  tally ledger prove 3f2a… --wait 10"
+        after_help = "Examples:\n  tally ledger prove answer.receipt.json --out answer.proof\n  tally ledger prove answer.receipt.json --without-receipt    the proof alone, for who has the receipt\n  tally ledger prove 3f2a… --wait 10"
     )]
     Prove(proving::Prove),
-    /// Whose cosignatures on a checkpoint of the log are enough, by the genesis file: a C2SP policy for
+    /// The log's last checkpoint: what others can be held to, signed by a quorum of those who validate now.
+    #[command(
+        after_help = "Examples:\n  tally ledger checkpoint --out today.checkpoint\n  tally verify today.checkpoint --genesis genesis.toml\n  tally ledger consistency last-year.checkpoint today.checkpoint --tiles v0/log --genesis genesis.toml"
+    )]
+    Checkpoint(checkpoints::CheckpointOf),
+    /// Whose cosignatures on a checkpoint of the log are enough, by the genesis file or as it is now: a C2SP policy for
     /// `tally verify --log-policy`.
-    #[command(after_help = "Example:\n  tally ledger policy > devnet.policy")]
+    #[command(
+        after_help = "Examples:\n  tally ledger policy > devnet.policy\n  tally ledger policy --now > today.policy    by those who validate now, as the chain shows them"
+    )]
     Policy(look::PolicyOf),
     /// Make evidence of two checkpoints of one size with different roots, against everybody who signed both.
     #[command(
@@ -68,7 +75,7 @@ pub(crate) enum Verb {
     Evidence(checkpoints::EvidenceOf),
     /// Whether a checkpoint extends an older one: the same log with entries added, nothing altered or taken out.
     #[command(
-        after_help = "Examples:\n  tally ledger consistency last-year.checkpoint v0/log/checkpoint\n  tally ledger consistency old.checkpoint new.checkpoint --tiles v0/log\n\nThe tiles need not be trusted; whose signatures are on the checkpoints is not looked at."
+        after_help = "Examples:\n  tally ledger consistency last-year.checkpoint v0/log/checkpoint\n  tally ledger consistency old.checkpoint new.checkpoint --tiles v0/log --genesis genesis.toml\n  tally ledger consistency old.checkpoint new.checkpoint --log-policy old.policy --log-policy today.policy\n\nThe tiles need not be trusted. Whose signatures are on the checkpoints is looked at where --genesis or --log-policy says whose\nshould be: without that, both may be made up."
     )]
     Consistency(checkpoints::Consistency),
     /// What is in an account, and what a node has settled; else this machine's own.
@@ -184,6 +191,9 @@ pub(crate) fn run(verb: Verb, json: bool) -> Outcome {
         Verb::Release(args) => crate::runtime()?.block_on(holds::release(&args, &home, json)),
         Verb::Claim(args) => crate::runtime()?.block_on(credits::claim(&args, &home, json)),
         Verb::Decide(verb) => crate::runtime()?.block_on(decide::run(verb, &home, json)),
+        Verb::Checkpoint(args) => {
+            crate::runtime()?.block_on(checkpoints::checkpoint(&args, &home, json))
+        }
         Verb::Policy(args) => look::policy(&args, &home, json),
         Verb::Evidence(args) => checkpoints::evidence(&args, &home, json),
         Verb::Consistency(args) => checkpoints::consistency(&args, json),

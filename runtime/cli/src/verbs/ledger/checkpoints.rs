@@ -1,19 +1,31 @@
-//! `tally ledger evidence` and `consistency`: two checkpoints of a log, compared (`docs/log.md`).
+//! `tally ledger checkpoint`, `evidence` and `consistency`: a checkpoint of a log, and two of them, compared (`docs/log.md`).
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use clap::Args as ClapArgs;
-use tally_ledger::Evidence;
+use tally_ledger::{Evidence, Genesis, Trust, verify_checkpoint};
 use tally_log::{
-    ExtendsError, Hash, MAX_NOTE_BYTES, Resource, SignedCheckpoint, TILE_WIDTH, TiledTree,
+    ExtendsError, Hash, MAX_NOTE_BYTES, Policy, Resource, SignedCheckpoint, TILE_WIDTH, TiledTree,
     VerifierKey,
 };
+use tally_node::{AskError, ClientError, RefusedCode};
+use tally_receipt::Status;
 
 use crate::failure::{Failure, OrFail, Outcome};
 use crate::home::Home;
-use crate::network::Which;
-use crate::ui::{grouped, say};
+use crate::network::{Network, Which};
+use crate::trust::moment;
+use crate::ui::{grouped, printable, say};
+
+#[derive(ClapArgs)]
+pub(crate) struct CheckpointOf {
+    /// Write it to this file, to be kept and compared with later ones; else it is printed.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    which: Which,
+}
 
 #[derive(ClapArgs)]
 pub(crate) struct EvidenceOf {
@@ -40,6 +52,13 @@ pub(crate) struct Consistency {
     /// The log's files, of the newer checkpoint or a later one; else those beside the newer checkpoint.
     #[arg(long, value_name = "DIR")]
     tiles: Option<PathBuf>,
+    /// Check that enough of the validators of this genesis file have signed both.
+    #[arg(long, value_name = "FILE")]
+    genesis: Option<PathBuf>,
+    /// Check that both are signed as this C2SP policy asks. May be given several times, and beside `--genesis`: each checkpoint must
+    /// satisfy one of them, as validators may have been replaced in between.
+    #[arg(long, value_name = "FILE")]
+    log_policy: Vec<PathBuf>,
 }
 
 fn read(path: &Path) -> Result<SignedCheckpoint, Failure> {
@@ -54,6 +73,44 @@ fn read(path: &Path) -> Result<SignedCheckpoint, Failure> {
     let bytes = std::fs::read(path).or_misuse(reading)?;
     SignedCheckpoint::parse(&bytes)
         .or_misuse(format_args!("use {} as a checkpoint", path.display()))
+}
+
+pub(crate) async fn checkpoint(args: &CheckpointOf, home: &Home, json: bool) -> Outcome {
+    let network = args.which.get(home)?;
+    let (endpoint, client) = network.client(home).await?;
+    let asked = client.last_checkpoint().await;
+    let ended = endpoint.close().await;
+    let signed = asked.map_err(|error| match &error {
+        ClientError::Nobody(AskError::Refused(refused)) if refused.code == RefusedCode::NotYet => {
+            Failure::no(&error).advise("validators cosign the log once something is settled")
+        }
+        _ => ended.unwrap_or_else(|| Failure::environment(&error)),
+    })?;
+    let text = signed.to_string();
+    if let Some(out) = &args.out {
+        std::fs::write(out, &text).or_environment(format_args!("write {}", out.display()))?;
+    }
+    let tree = signed.checkpoint();
+    if json {
+        say!(
+            "{}",
+            serde_json::json!({
+                "log": tree.origin.to_string(), "size": tree.size, "root": hex::encode(tree.root.as_bytes()),
+                "checkpoint": text, "file": args.out, "own": network.own.is_some(),
+            })
+        );
+        return Ok(());
+    }
+    match &args.out {
+        Some(out) => say!(
+            "{}: the log {} of {} receipts, signed by a quorum of those who validate now",
+            out.display(),
+            tree.origin,
+            grouped(tree.size)
+        ),
+        None => say!("{}", text.trim_end()),
+    }
+    Ok(())
 }
 
 pub(crate) fn evidence(args: &EvidenceOf, home: &Home, json: bool) -> Outcome {
@@ -112,8 +169,76 @@ pub(crate) fn evidence(args: &EvidenceOf, home: &Home, json: bool) -> Outcome {
     Ok(())
 }
 
+/// Whose signatures are to be on two checkpoints.
+struct Signers {
+    genesis: Option<Genesis>,
+    policies: Vec<Policy>,
+}
+
+impl Signers {
+    fn of(args: &Consistency) -> Result<Self, Failure> {
+        let genesis = match &args.genesis {
+            Some(file) => Some(Network::read(file)?.genesis),
+            None => None,
+        };
+        let policies = args.log_policy.iter().map(|path| {
+            let bytes = std::fs::read(path).or_misuse(format_args!("read {}", path.display()))?;
+            Policy::parse(&bytes)
+                .or_misuse(format_args!("use {} as a log's policy", path.display()))
+        });
+        Ok(Self {
+            genesis,
+            policies: policies.collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// Whether anybody was named.
+    fn are_named(&self) -> bool {
+        self.genesis.is_some() || !self.policies.is_empty()
+    }
+
+    /// Refuses a checkpoint that not enough of those have signed who were named, if any were.
+    fn judge(&self, path: &Path, checkpoint: &SignedCheckpoint) -> Outcome {
+        let text = checkpoint.to_string();
+        let now = moment(None)?;
+        let by_genesis = self.genesis.as_ref().map(|genesis| (Some(genesis), None));
+        let by_policies = self.policies.iter().map(|policy| (None, Some(policy)));
+        let mut refused = None;
+        for (genesis, policy) in by_genesis.into_iter().chain(by_policies) {
+            let trust = Trust {
+                now,
+                genesis,
+                policy,
+            };
+            let verdict = verify_checkpoint(text.as_bytes(), &trust);
+            if verdict.is_verified() {
+                return Ok(());
+            }
+            let failed = verdict
+                .checks()
+                .iter()
+                .find(|check| check.status != Status::Pass);
+            refused = failed.map(|check| check.sentence.to_string()).or(refused);
+        }
+        match refused {
+            None => Ok(()),
+            Some(sentence) => Err(Failure::no(format_args!(
+                "{}: {}",
+                path.display(),
+                printable(&sentence)
+            ))
+            .advise(
+                "after validators were replaced, name a policy of each time: tally ledger policy [--now]",
+            )),
+        }
+    }
+}
+
 pub(crate) fn consistency(args: &Consistency, json: bool) -> Outcome {
     let (old, new) = (read(&args.old)?, read(&args.new)?);
+    let signers = Signers::of(args)?;
+    signers.judge(&args.old, &old)?;
+    signers.judge(&args.new, &new)?;
     let (old, new) = (old.checkpoint(), new.checkpoint());
     let tiles = match &args.tiles {
         Some(tiles) => tiles.clone(),
@@ -129,7 +254,7 @@ pub(crate) fn consistency(args: &Consistency, json: bool) -> Outcome {
             Failure::misuse(&error).advise("name the older checkpoint first")
         }
         error => Failure::environment(&error).advise(
-            "--tiles names a folder with the log's files, as a node keeps them in its data directory under `log`",
+            "--tiles names a folder with the log's files: a node keeps them in its data directory under `log`, and `tally node --role follower --genesis FILE --data DIR` makes a copy that it has checked, in DIR/log",
         ),
     })?;
     if json {
@@ -137,6 +262,7 @@ pub(crate) fn consistency(args: &Consistency, json: bool) -> Outcome {
             "{}",
             serde_json::json!({
                 "log": new.origin.to_string(), "old": old.size, "new": new.size, "extends": extends,
+                "signatures_checked": signers.are_named(),
             })
         );
     } else if extends {
@@ -146,7 +272,12 @@ pub(crate) fn consistency(args: &Consistency, json: bool) -> Outcome {
             grouped(new.size),
             grouped(old.size)
         );
-        eprintln!("whose signatures are on the checkpoints was not looked at");
+        match signers.are_named() {
+            true => say!("enough of those who were named have signed both"),
+            false => eprintln!(
+                "whose signatures are on the checkpoints was not looked at: --genesis FILE or --log-policy FILE"
+            ),
+        }
     }
     match (extends, json) {
         (true, _) => Ok(()),

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args as ClapArgs;
-use tally_ledger::AccountId;
+use tally_ledger::{AccountId, Epoch, TrustedValidators, policy_text};
 use tally_receipt::PublicKey;
 
 use super::registered::found;
@@ -11,7 +11,7 @@ use super::sending::ASK;
 use crate::emptying::reasons;
 use crate::failure::{Failure, OrFail, Outcome};
 use crate::home::Home;
-use crate::network::Which;
+use crate::network::{Network, Which};
 use crate::ui::{grouped, printable, say, short};
 
 #[derive(ClapArgs)]
@@ -39,6 +39,10 @@ pub(crate) struct TrustedOf {
 
 #[derive(ClapArgs)]
 pub(crate) struct PolicyOf {
+    /// Of those who validate now, as the chain shows them from the genesis file or `--trusted FILE` on; else of those of the genesis
+    /// file.
+    #[arg(long)]
+    now: bool,
     #[command(flatten)]
     which: Which,
 }
@@ -212,14 +216,19 @@ pub(super) async fn account(args: &Account, home: &Home, json: bool) -> Outcome 
     Ok(())
 }
 
-pub(super) async fn trusted(args: &TrustedOf, home: &Home, json: bool) -> Outcome {
-    let network = args.which.get(home)?;
+/// Who validates now, as the chain shows it.
+async fn followed(network: &Network, home: &Home) -> Result<TrustedValidators, Failure> {
     let (endpoint, client) = network.client(home).await?;
     let trusted = client.trusted().await;
     let ended = endpoint.close().await;
-    let trusted = trusted
+    trusted
         .or_environment("learn from the network who validates")
-        .map_err(|failure| ended.unwrap_or(failure))?;
+        .map_err(|failure| ended.unwrap_or(failure))
+}
+
+pub(super) async fn trusted(args: &TrustedOf, home: &Home, json: bool) -> Outcome {
+    let network = args.which.get(home)?;
+    let trusted = followed(&network, home).await?;
     if let Some(out) = &args.out {
         std::fs::write(out, trusted.to_bytes())
             .or_environment(format_args!("write {}", out.display()))?;
@@ -268,11 +277,31 @@ pub(super) async fn trusted(args: &TrustedOf, home: &Home, json: bool) -> Outcom
 }
 
 pub(super) fn policy(args: &PolicyOf, home: &Home, json: bool) -> Outcome {
-    let policy = args.which.existing(home)?.genesis.log_policy_text();
+    let (policy, epoch) = match args.now {
+        true => {
+            let network = args.which.get(home)?;
+            let trusted = crate::runtime()?.block_on(followed(&network, home))?;
+            let origin = network.genesis.log_origin();
+            (policy_text(&origin, &trusted.validators), trusted.epoch)
+        }
+        false => {
+            let genesis = args.which.existing(home)?.genesis;
+            (genesis.log_policy_text(), Epoch::ZERO)
+        }
+    };
     if json {
-        say!("{}", serde_json::json!({ "policy": policy }));
+        say!(
+            "{}",
+            serde_json::json!({ "policy": policy, "epoch": epoch.get() })
+        );
     } else {
         say!("{}", policy.trim_end());
+        if args.now {
+            eprintln!(
+                "of the validators of epoch {}; whoever uses it believes whom it is from about who they are",
+                grouped(epoch.get())
+            );
+        }
     }
     Ok(())
 }
