@@ -9,7 +9,8 @@
 //!
 //! A server that was killed does not say so, and its successor at the same address knows nothing of its connections: a
 //! caller that went on with one would wait until it is idle for good. So a call on a connection that stays silent goes out
-//! once more over a new one. A server may therefore see a request twice.
+//! once more over a new one. So does one on a connection that the server ends before it has answered: it ends what has been
+//! idle for long, or makes room, and knows nothing of what is on its way. A server may therefore see a request twice.
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -17,21 +18,29 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use iroh::endpoint::{Connection, PathId, RecvStream, SendStream, VarInt};
+use iroh::endpoint::{Connection, IncomingAddr, PathId, RecvStream, SendStream, VarInt};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
+use crate::door::{Door, Knock, Origin, Place, Seat};
 use crate::endpoint::{CALL_ALPN, Endpoint, MESH_ALPN, Way};
 use crate::{EndpointId, FrameError, Mesh, frame};
 
-/// This side serves as many callers as it may.
+/// This side serves as many callers as it may, or another one needs the room.
 const BUSY: VarInt = VarInt::from_u32(4);
+/// This side answers others.
+const NOT_ALLOWED: VarInt = VarInt::from_u32(1);
 /// This side is closing, or the caller is done.
 const DONE: VarInt = VarInt::from_u32(0);
 
 /// Who answers calls.
 pub trait Service: Send + Sync + 'static {
-    /// Answers a request of `caller`, whose key TLS has proved. Dropped when the caller is gone or the time is up.
+    /// Whether it answers this caller, whose key TLS has proved. One whom it does not is turned away before a byte of it is read.
+    fn admits(&self, _caller: EndpointId) -> bool {
+        true
+    }
+
+    /// Answers a request of `caller`. Dropped when the caller is gone or the time is up.
     fn answer(
         &self,
         caller: EndpointId,
@@ -39,17 +48,23 @@ pub trait Service: Send + Sync + 'static {
     ) -> Pin<Box<dyn Future<Output = Bytes> + Send + '_>>;
 }
 
-/// How much callers may ask of a server.
+/// How much callers may ask of a server. Of connections, requests and handshakes one address has a quarter, this machine's own and a
+/// relay's excepted, where all look alike.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Connections at once; further ones are turned away.
+    /// Connections at once. For a further one, the one that has been without a call for longest makes room; if none can, the
+    /// further one is turned away.
     pub connections: usize,
     /// Requests that are answered at once, over all connections; further ones wait.
     pub requests: usize,
+    /// Handshakes at once, of the mesh too. Half of them are for callers who have shown that they are where they say.
+    pub handshakes: usize,
     /// The longest request, in bytes.
     pub request: usize,
     /// How long a request may take to arrive, and then to be answered.
     pub time: Duration,
+    /// How long a connection without a call is kept.
+    pub idle: Duration,
 }
 
 impl Default for Limits {
@@ -57,10 +72,19 @@ impl Default for Limits {
         Self {
             connections: 256,
             requests: 64,
+            handshakes: 256,
             request: 4 * 1024 * 1024,
             time: Duration::from_secs(30),
+            idle: Duration::from_secs(60),
         }
     }
+}
+
+/// What all calls of a server share.
+struct Server {
+    service: Arc<dyn Service>,
+    requests: Semaphore,
+    limits: Limits,
 }
 
 /// Accepts connections, for the mesh and for callers, until the endpoint is closed.
@@ -70,22 +94,43 @@ pub async fn serve(
     service: Arc<dyn Service>,
     limits: Limits,
 ) {
-    let connections = Arc::new(Semaphore::new(limits.connections));
-    let requests = Arc::new(Semaphore::new(limits.requests));
-    // Handshakes are bounded apart, so that strangers who are slow at it do not keep validators out for ever.
+    let door = Door::new(&limits);
+    let server = Arc::new(Server {
+        service,
+        requests: Semaphore::new(limits.requests),
+        limits,
+    });
     let mut tasks = JoinSet::new();
     while let Some(incoming) = endpoint.inner.accept().await {
         while tasks.try_join_next().is_some() {}
+        let address = incoming.remote_addr();
+        // A relay has seen who it is.
+        let is_proved =
+            incoming.remote_addr_validated() || matches!(address, IncomingAddr::Relay { .. });
+        let origin = Origin::of(&address);
+        let turn = match door.knock(origin, is_proved) {
+            Knock::Enter(turn) => turn,
+            Knock::Prove => {
+                // What cannot be asked to is refused.
+                let _ = incoming.retry();
+                continue;
+            }
+            Knock::Full => {
+                incoming.ignore();
+                continue;
+            }
+        };
         let Ok(accepting) = incoming.accept() else {
             continue;
         };
         let handshake = endpoint.config.handshake;
         let mesh = mesh.clone();
-        let service = service.clone();
-        let connections = connections.clone();
-        let requests = requests.clone();
+        let door = door.clone();
+        let server = server.clone();
         tasks.spawn(async move {
-            let Ok(Ok(connection)) = tokio::time::timeout(handshake, accepting).await else {
+            let accepted = tokio::time::timeout(handshake, accepting).await;
+            drop(turn);
+            let Ok(Ok(connection)) = accepted else {
                 return;
             };
             if connection.alpn() == MESH_ALPN {
@@ -95,63 +140,74 @@ pub async fn serve(
                 }
                 return;
             }
-            match connections.try_acquire_owned() {
-                Ok(_permit) => calls(connection, service, requests, limits).await,
-                Err(_) => connection.close(BUSY, b"too many callers"),
+            let caller = EndpointId::from_iroh(connection.remote_id());
+            if !server.service.admits(caller) {
+                tracing::debug!(%caller, "turned away: not one of those who are answered");
+                connection.close(NOT_ALLOWED, b"others are answered here");
+                return;
+            }
+            match door.enter(origin) {
+                Some(place) => calls(caller, connection, place, server).await,
+                None => connection.close(BUSY, b"too many callers"),
             }
         });
     }
 }
 
-async fn calls(
-    connection: Connection,
-    service: Arc<dyn Service>,
-    requests: Arc<Semaphore>,
-    limits: Limits,
-) {
-    let caller = EndpointId::from_iroh(connection.remote_id());
+async fn calls(caller: EndpointId, connection: Connection, mut place: Place, server: Arc<Server>) {
     let mut tasks = JoinSet::new();
-    while let Ok((send, receive)) = connection.accept_bi().await {
-        while tasks.try_join_next().is_some() {}
-        let service = service.clone();
-        let requests = requests.clone();
+    let (code, reason) = loop {
+        let streams = tokio::select! {
+            streams = connection.accept_bi() => streams,
+            Some(_) = tasks.join_next(), if !tasks.is_empty() => continue,
+            () = place.taken() => break (BUSY, "another caller needs the room"),
+            () = tokio::time::sleep(server.limits.idle), if tasks.is_empty() => {
+                break (DONE, "without a call for long");
+            }
+        };
+        let Ok((send, receive)) = streams else {
+            return;
+        };
+        let seat = place.seat().clone();
+        seat.stirs();
+        let server = server.clone();
         tasks.spawn(async move {
-            let answered = call(caller, send, receive, service, requests, limits).await;
+            let answered = call(caller, &seat, &server, send, receive).await;
             if let Err(error) = answered {
                 tracing::debug!(%caller, %error, "a call failed");
             }
         });
-    }
+    };
+    connection.close(code, reason.as_bytes());
 }
 
 async fn call(
     caller: EndpointId,
+    seat: &Seat,
+    server: &Server,
     mut send: SendStream,
     mut receive: RecvStream,
-    service: Arc<dyn Service>,
-    requests: Arc<Semaphore>,
-    limits: Limits,
 ) -> Result<(), String> {
     let late = |_| "took too long".to_owned();
-    let request = tokio::time::timeout(limits.time, frame::read(&mut receive, limits.request))
+    let (time, limit) = (server.limits.time, server.limits.request);
+    let request = tokio::time::timeout(time, frame::read(&mut receive, limit))
         .await
         .map_err(late)?
         .map_err(|error| error.to_string())?
         .ok_or("no request")?;
     let answering = async {
-        let _permit = requests
-            .acquire()
-            .await
-            .map_err(|error| error.to_string())?;
-        let answer = service.answer(caller, request).await;
+        let ended = |error: tokio::sync::AcquireError| error.to_string();
+        // In this order: whoever has used up its own part waits in nobody's way.
+        let _own = seat.share().acquire().await.map_err(ended)?;
+        let _permit = server.requests.acquire().await.map_err(ended)?;
+        let _answering = seat.answering();
+        let answer = server.service.answer(caller, request).await;
         frame::write(&mut send, answer)
             .await
             .map_err(|error| error.to_string())?;
         send.finish().map_err(|error| error.to_string())
     };
-    tokio::time::timeout(limits.time, answering)
-        .await
-        .map_err(late)?
+    tokio::time::timeout(time, answering).await.map_err(late)?
 }
 
 /// Why a call brought no answer.
@@ -254,19 +310,33 @@ impl Caller {
         }
         let mut answer = std::pin::pin!(answer);
         tokio::select! {
-            answer = &mut answer => return answer,
+            answer = &mut answer => return match answer {
+                Err(CallError::Broken { .. }) if connection.close_reason().is_some() => {
+                    self.once_more(&connection, request, answer_limit).await
+                }
+                answer => answer,
+            },
             () = self.silent(&connection, stages) => {}
         }
         tracing::debug!(server = %self.server, "a connection is silent: opening another one");
         tokio::select! {
             // It lived after all.
             answer = answer => answer,
-            another = self.connected(Some(connection.stable_id())) => {
-                let (another, _) = another?;
-                let (stage, _) = watch::channel(Stage::Opening);
-                self.exchange(&another, request, answer_limit, stage).await
-            }
+            answer = self.once_more(&connection, request, answer_limit) => answer,
         }
+    }
+
+    /// The same request over another connection than one that is given up.
+    async fn once_more(
+        &self,
+        dead: &Connection,
+        request: Bytes,
+        answer_limit: usize,
+    ) -> Result<Bytes, CallError> {
+        let (connection, _) = self.connected(Some(dead.stable_id())).await?;
+        let (stage, _) = watch::channel(Stage::Opening);
+        self.exchange(&connection, request, answer_limit, stage)
+            .await
     }
 
     /// One request and its answer. Says through `stage` how far it is.
@@ -278,7 +348,13 @@ impl Caller {
         stage: watch::Sender<Stage>,
     ) -> Result<Bytes, CallError> {
         let endpoint = self.server;
-        let broken = |reason: String| CallError::Broken { endpoint, reason };
+        // Why a connection was lost says more than that it was.
+        let broken = |reason: String| CallError::Broken {
+            endpoint,
+            reason: connection
+                .close_reason()
+                .map_or(reason, |why| why.to_string()),
+        };
         let (mut send, mut receive) = connection
             .open_bi()
             .await
@@ -436,6 +512,18 @@ mod tests {
         }
     }
 
+    struct Echo;
+
+    impl Service for Echo {
+        fn answer(
+            &self,
+            _caller: EndpointId,
+            request: Bytes,
+        ) -> Pin<Box<dyn Future<Output = Bytes> + Send + '_>> {
+            Box::pin(std::future::ready(request))
+        }
+    }
+
     async fn endpoint(seed: u8) -> Endpoint {
         let config = Config::new((Ipv4Addr::LOCALHOST, 0).into());
         Endpoint::bind(&Secret::derive(&[seed; 32]), config)
@@ -464,6 +552,27 @@ mod tests {
             assert!(dropped.is_err());
             assert!(begun.elapsed() < time, "no call ever came through");
             tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_without_a_call_is_ended_and_the_next_call_opens_another() {
+        let (server, client) = (endpoint(3).await, endpoint(4).await);
+        let limits = Limits {
+            idle: Duration::from_millis(200),
+            ..Limits::default()
+        };
+        tokio::spawn(serve(server.clone(), None, Arc::new(Echo), limits));
+        let time = Duration::from_secs(20);
+        let caller = Caller::new(client, server.id(), server.sockets(), time);
+        for _ in 0..2 {
+            let answer = caller.call(Bytes::from_static(b"x"), 10).await;
+            assert_eq!(answer.expect("an answer").as_ref(), b"x");
+            let present = locked(&caller.line).present.clone();
+            let present = present.expect("it called");
+            tokio::time::timeout(time, present.closed())
+                .await
+                .expect("nobody ends it");
         }
     }
 }

@@ -12,6 +12,8 @@
 //! * A peer is found by its key alone. What is said on the local network only adds an address to try.
 //! * A peer that is not in the mesh's list is turned away before a byte of it is read. What it is called comes from TLS,
 //!   never from what it says.
+//! * What strangers may have of handshakes, connections and calls is bounded, for each address apart; nobody keeps others out by
+//!   staying, and whom a [`Service`] does not admit is turned away before a byte of it is read.
 //! * Every queue is bounded. A full queue towards a peer drops the newest message; a full queue from a peer stops reading
 //!   from it, so that QUIC's flow control slows it down.
 //! * The lower key dials; the other one only if that brings nothing, and then only where no connection is. Connections are told apart by their own id: a late end of an old one never ends the new one.
@@ -24,6 +26,7 @@
 mod call;
 mod channel;
 mod connections;
+mod door;
 mod endpoint;
 mod frame;
 #[cfg(any(feature = "fuzzing", test))]

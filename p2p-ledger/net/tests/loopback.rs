@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 use std::num::NonZeroUsize;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -15,6 +16,7 @@ use tally_net::{
     CallError, Caller, ChannelConfig, ChannelReceiver, ChannelSender, Config, Endpoint, EndpointId,
     Limits, Mesh, Peer, Secret, Service, serve,
 };
+use tokio::sync::Notify;
 
 const LIMIT: usize = 100_000; // bytes
 
@@ -328,4 +330,145 @@ async fn a_call_to_another_key_or_to_nobody_is_not_reached() {
         matches!(answer, Err(CallError::Unreachable { .. })),
         "{answer:?}"
     );
+}
+
+async fn bound(seed: u8) -> Endpoint {
+    let config = Config::new((Ipv4Addr::LOCALHOST, 0).into());
+    Endpoint::bind(&Secret::derive(&[seed; 32]), config)
+        .await
+        .expect("a free port")
+}
+
+/// A server and so many callers of it, each by an endpoint of its own.
+async fn served(service: Arc<dyn Service>, limits: Limits, callers: u8) -> (Endpoint, Vec<Caller>) {
+    let server = bound(100).await;
+    tokio::spawn(serve(server.clone(), None, service, limits));
+    let mut calling = Vec::new();
+    for seed in 0..callers {
+        let from = bound(101 + seed).await;
+        let time = Duration::from_secs(20);
+        calling.push(Caller::new(from, server.id(), server.sockets(), time));
+    }
+    (server, calling)
+}
+
+/// Whether the server ended the connection, which may be before this side has it.
+fn is_turned_away(answer: &Result<Bytes, CallError>) -> bool {
+    matches!(
+        answer,
+        Err(CallError::Broken { .. } | CallError::Unreachable { .. })
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn callers_who_stay_without_a_call_keep_nobody_out() {
+    let limits = Limits {
+        connections: 2,
+        ..Limits::default()
+    };
+    let (_server, callers) = served(Arc::new(Echo), limits, 5).await;
+    // Those who came first come back after they had to make room.
+    for caller in callers.iter().chain(&callers) {
+        let answer = caller.call(Bytes::from_static(b"ping"), 100).await;
+        assert_eq!(answer.expect("an answer").as_ref(), b"ping");
+    }
+}
+
+/// Answers when it is told to.
+#[derive(Default)]
+struct Held {
+    came: Notify,
+    go: Notify,
+}
+
+impl Service for Held {
+    fn answer(
+        &self,
+        _caller: EndpointId,
+        request: Bytes,
+    ) -> Pin<Box<dyn Future<Output = Bytes> + Send + '_>> {
+        Box::pin(async move {
+            self.came.notify_one();
+            self.go.notified().await;
+            request
+        })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_being_answered_makes_no_room() {
+    let limits = Limits {
+        connections: 1,
+        ..Limits::default()
+    };
+    let service = Arc::new(Held::default());
+    let (_server, callers) = served(service.clone(), limits, 2).await;
+    let first = callers[0].call(Bytes::from_static(b"first"), 100);
+    let second = async {
+        service.came.notified().await;
+        let answer = callers[1].call(Bytes::from_static(b"second"), 100).await;
+        assert!(is_turned_away(&answer), "{answer:?}");
+        service.go.notify_one();
+    };
+    let (answer, ()) = tokio::join!(first, second);
+    assert_eq!(answer.expect("an answer").as_ref(), b"first");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_who_has_to_show_first_where_it_is_is_answered() {
+    let limits = Limits {
+        // Half of it is none, so that nobody is let in who has not.
+        handshakes: 1,
+        ..Limits::default()
+    };
+    let (_server, callers) = served(Arc::new(Echo), limits, 2).await;
+    for caller in &callers {
+        let answer = caller.call(Bytes::from_static(b"ping"), 100).await;
+        assert_eq!(answer.expect("an answer").as_ref(), b"ping");
+    }
+}
+
+/// Answers one caller, and notes whether it was asked by another.
+struct Private {
+    owner: EndpointId,
+    was_asked: AtomicBool,
+}
+
+impl Service for Private {
+    fn admits(&self, caller: EndpointId) -> bool {
+        caller == self.owner
+    }
+
+    fn answer(
+        &self,
+        caller: EndpointId,
+        request: Bytes,
+    ) -> Pin<Box<dyn Future<Output = Bytes> + Send + '_>> {
+        if caller != self.owner {
+            self.was_asked.store(true, Ordering::Relaxed);
+        }
+        Box::pin(std::future::ready(request))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whom_a_service_does_not_admit_is_turned_away_and_takes_no_place() {
+    let limits = Limits {
+        connections: 1,
+        ..Limits::default()
+    };
+    let service = Arc::new(Private {
+        owner: Secret::derive(&[101; 32]).id(),
+        was_asked: AtomicBool::new(false),
+    });
+    let (_server, callers) = served(service.clone(), limits, 3).await;
+    for (number, caller) in callers.iter().enumerate().chain([(0, &callers[0])]) {
+        let answer = caller.call(Bytes::from_static(b"ping"), 100).await;
+        if number == 0 {
+            assert_eq!(answer.expect("it is its owner").as_ref(), b"ping");
+        } else {
+            assert!(is_turned_away(&answer), "{answer:?}");
+        }
+    }
+    assert!(!service.was_asked.load(Ordering::Relaxed));
 }
