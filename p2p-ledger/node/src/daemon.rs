@@ -3,6 +3,7 @@
 //! commonware's runtime, the endpoint and the node share one tokio runtime in one thread of the program: [`run`] blocks it
 //! until the node stops.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -61,6 +62,8 @@ pub struct Config {
     pub log: Option<SocketAddr>,
     /// Where validators are, beside what genesis says.
     pub peers: Vec<Peer>,
+    /// Who may call it; everybody, if nobody is named. Other validators are no callers.
+    pub callers: Option<BTreeSet<EndpointId>>,
     /// Whether it finds others, and is found, on the local network.
     pub lan: Lan,
     /// The relay by which it is reached, and reaches others, where no direct way exists.
@@ -252,6 +255,7 @@ pub fn run(
         let service = Answers {
             node: handle.clone(),
             genesis: Bytes::from(config.genesis.to_toml()),
+            callers: config.callers,
             // One core is left to the thread that votes.
             checking: Semaphore::new(cores().saturating_sub(1).max(1)),
             waiting: Semaphore::new(WAITING),

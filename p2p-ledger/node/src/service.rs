@@ -1,5 +1,6 @@
 //! Answers to whoever calls.
 
+use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,12 +15,14 @@ use crate::handle::{Handle, Stopped};
 use crate::proofs::Wanted;
 use crate::wire::{self, Answer, Ask, Refused, RefusedCode, Submitted, Transactions};
 
-/// A node's answers. Everything here is public: whoever calls is asked nothing, and a transaction speaks for itself by its
-/// signatures.
+/// A node's answers. Everything here is public, unless it is said who may call: whoever calls is asked nothing, and a transaction
+/// speaks for itself by its signatures.
 pub(crate) struct Answers {
     pub(crate) node: Handle,
     /// The genesis file.
     pub(crate) genesis: Bytes,
+    /// Who may call; everybody, if nobody is named.
+    pub(crate) callers: Option<BTreeSet<EndpointId>>,
     /// How many submissions are checked at once.
     pub(crate) checking: Semaphore,
     /// How many callers may wait for a proof at once: [`WAITING`].
@@ -90,6 +93,12 @@ fn at_genesis() -> Refused {
 }
 
 impl Service for Answers {
+    fn admits(&self, caller: EndpointId) -> bool {
+        self.callers
+            .as_ref()
+            .is_none_or(|callers| callers.contains(&caller))
+    }
+
     fn answer(
         &self,
         caller: EndpointId,

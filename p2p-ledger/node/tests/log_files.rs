@@ -88,6 +88,7 @@ fn config(genesis: &Genesis, data: &Path) -> Config {
         metrics: None,
         log: None,
         peers: Vec::new(),
+        callers: None,
         lan: tally_net::Lan::Off,
         relay: None,
         pace: Pace::default(),

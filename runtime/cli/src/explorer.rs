@@ -144,10 +144,17 @@ impl Watched {
         folders: Vec<PathBuf>,
         own: Option<Arc<Keeper>>,
     ) -> Result<Self, Failure> {
-        let mut seed = [0; 32];
-        getrandom::fill(&mut seed).or_environment("draw a key from the system's random source")?;
-        // Nobody needs to know who looks.
-        let secret = Secret::derive(&seed);
+        let secret = match &network.own {
+            // Its node answers no other.
+            Some(own) => own.caller()?,
+            // Nobody needs to know who looks.
+            None => {
+                let mut seed = [0; 32];
+                getrandom::fill(&mut seed)
+                    .or_environment("draw a key from the system's random source")?;
+                Secret::derive(&seed)
+            }
+        };
         let network = network.located().await?;
         let endpoint = Endpoint::bind(&secret, network.calling())
             .await

@@ -259,7 +259,7 @@ impl Which {
 }
 
 impl Way {
-    /// The key by which nodes, and a relay, know this machine.
+    /// The key by which nodes, and a relay, know whoever goes it.
     pub(crate) fn key(&self) -> EndpointId {
         self.endpoint.id()
     }
@@ -483,6 +483,10 @@ impl Network {
     /// nobody yet.
     pub(crate) async fn client(&self, home: &Home) -> Result<(Way, Client), Failure> {
         let mut network = self.clone();
+        let secret = match &self.own {
+            Some(own) => own.caller()?,
+            None => Secret::derive(&home.node_key()?.to_seed()),
+        };
         let own = match &self.own {
             Some(own) => {
                 let used = own.reach(home).await?;
@@ -491,7 +495,6 @@ impl Network {
             }
             None => None,
         };
-        let secret = Secret::derive(&home.node_key()?.to_seed());
         let endpoint = Endpoint::bind(&secret, network.calling())
             .await
             .or_environment("open a socket")?;

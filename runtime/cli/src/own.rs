@@ -17,10 +17,12 @@
 //!
 //! Invariants: one process at a time runs the node. Whoever finds `own/` gone stops, and what its node still wrote there goes with
 //! it: who removes the folder loses this chain, and nothing else. So does whoever finds another file in the place of the `running`
-//! that it locked: the folder was removed and made anew. Whoever knows a chain uses no other that was begun in its place.
+//! that it locked: the folder was removed and made anew. Whoever knows a chain uses no other that was begun in its place. The node
+//! answers whoever can read `vote.key`, who is its owner, and nobody else: it listens where other users of the machine are.
 //!
 //! Out of scope: receipts that wait to be settled, which are in the outbox of this chain as of any other (`network`).
 
+use std::collections::BTreeSet;
 use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
@@ -30,10 +32,11 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tally_ledger::{ChainId, Genesis, Name, Parameters, Validator, ValidatorSet};
-use tally_net::Lan;
+use tally_net::{Lan, Secret};
 use tally_node::{Config, Handle, Pace, Running, Timing};
 use tally_receipt::SigningKey;
 use tokio::sync::oneshot;
+use zeroize::Zeroizing;
 
 use crate::failure::{Failure, OrFail};
 use crate::home::{self, Home};
@@ -334,15 +337,17 @@ impl Own {
         })))
     }
 
-    /// How the node is run.
-    fn config(&self, home: &Home, listen: SocketAddr) -> Result<Config, Failure> {
-        let anew = format!(
-            "bring the right files back, never an older copy of them; or move {} away: then another ledger is begun, and of this one only the proofs are left that were taken",
-            self.folder.display()
-        );
-        let genesis = self.read()?;
+    /// The key of whoever calls the node, the only one that it answers. It follows from the key of the chain, so that it is the
+    /// same for as long as there is this chain, and nobody has it but who may read that.
+    pub(crate) fn caller(&self) -> Result<Secret, Failure> {
+        let seed = self.seed(&self.read()?)?;
+        Ok(Secret::derive(&seed))
+    }
+
+    /// The key of the one validator.
+    fn seed(&self, genesis: &Genesis) -> Result<Zeroizing<[u8; 32]>, Failure> {
         let key_file = self.key();
-        let seed = home::read_seed(&key_file)?
+        home::read_seed(&key_file)?
             .filter(|seed| {
                 let key = SigningKey::from_seed(seed).public_key();
                 genesis.validators.index_of(&key).is_some()
@@ -353,14 +358,30 @@ impl Own {
                     key_file.display(),
                     self.genesis().display()
                 ))
-                .advise(&anew)
-            })?;
+                .advise(self.anew())
+            })
+    }
+
+    /// What is to be done where the files do not belong together.
+    fn anew(&self) -> String {
+        format!(
+            "bring the right files back, never an older copy of them; or move {} away: then another ledger is begun, and of this one only the proofs are left that were taken",
+            self.folder.display()
+        )
+    }
+
+    /// How the node is run.
+    fn config(&self, home: &Home, listen: SocketAddr) -> Result<Config, Failure> {
+        let genesis = self.read()?;
+        let key_file = self.key();
+        let seed = self.seed(&genesis)?;
+        let callers = BTreeSet::from([Secret::derive(&seed).id()]);
         let data = self.data();
         match std::fs::create_dir(&data) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             made => made.or_environment(format_args!("create {}", data.display()))?,
         }
-        node::pair(&key_file, &data).map_err(|failure| failure.advise(&anew))?;
+        node::pair(&key_file, &data).map_err(|failure| failure.advise(self.anew()))?;
         Ok(Config {
             genesis,
             checkpoint_key: Some(SigningKey::from_seed(&node::checkpoint_seed(&seed))),
@@ -372,6 +393,7 @@ impl Own {
             metrics: None,
             log: None,
             peers: Vec::new(),
+            callers: Some(callers),
             lan: Lan::Off,
             relay: None,
             pace: Pace::default(),

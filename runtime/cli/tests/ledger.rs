@@ -16,6 +16,7 @@ use tally_ledger::{
     ValidatorSet, Vote, cosigner_name, policy_text,
 };
 use tally_log::{Checkpoint, Frontier, Hash, SignedCheckpoint, Tiler, UnixSeconds, leaf_hash};
+use tally_net::{CallError, Caller, Config, Endpoint, EndpointId, Secret};
 use tally_node::{Form, Outbox, Record};
 use tally_receipt::{
     Digest, KeyRotation, KeyRotationPredicate, Label, Receipt, SigningKey, Timestamp,
@@ -1987,6 +1988,94 @@ fn a_node_ends_when_its_ledger_is_removed_and_begun_anew_at_once() {
     moved.expect("it was made");
     assert!(new.is_some() && new != old, "another was begun");
     assert!(!still_runs, "two nodes run in one folder");
+}
+
+/// A program that ends with this.
+struct Started(Child);
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn the_node_of_the_own_ledger_answers_its_owner_and_no_other_user_of_the_machine() {
+    let machine = Machine::bare().settling();
+    let own = OwnLedger::of(&machine);
+    let explorer = machine
+        .command()
+        .args(["ledger", "explorer", "--listen", "127.0.0.1:0", "--json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the program starts");
+    let mut explorer = Started(explorer);
+    let mut line = String::new();
+    let stdout = explorer.0.stdout.take().expect("a pipe");
+    BufReader::new(stdout)
+        .read_line(&mut line)
+        .expect("it says where it listens");
+    // What everybody on this machine can find out.
+    let address = std::fs::read_to_string(machine.path("home/ledger/own/running"));
+    let address: SocketAddr = address
+        .expect("it runs")
+        .trim_end()
+        .parse()
+        .expect("an address");
+    let genesis = std::fs::read_to_string(&own.genesis).expect("it was made");
+    let genesis = Genesis::parse(&genesis).expect("a genesis");
+    let key = genesis.validators.as_slice()[0].vote_key;
+    let node = EndpointId::of_validator(&tally_node::vote_key(&key).expect("it votes"));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    // For its genesis file, for blocks, with a transaction: `docs/net.md`.
+    let asked: [&[u8]; 3] = [&[2], &[5, 0, 0, 0, 0, 0, 0, 0, 0], &[3, 0, 0]];
+    for request in asked {
+        let answer = runtime.block_on(async {
+            let config = Config::new(([127, 0, 0, 1], 0).into());
+            let endpoint = Endpoint::bind(&Secret::derive(&[66; 32]), config)
+                .await
+                .expect("a free port");
+            let time = Duration::from_secs(20);
+            let caller = Caller::new(endpoint.clone(), node, vec![address], time);
+            let answer = caller.call(request.to_vec().into(), 1 << 20).await;
+            endpoint.close().await;
+            answer
+        });
+        // That it is there is no secret.
+        assert!(
+            matches!(
+                answer,
+                Err(CallError::Broken { .. } | CallError::Unreachable { .. })
+            ),
+            "{answer:?}"
+        );
+    }
+    machine.tally(["ledger", "status"]).ok();
+    machine.tally(["ledger", "settle"]).ok();
+    let said: Value = serde_json::from_str(&line).expect("an object");
+    let url = said["explorer"].as_str().expect("a URL");
+    let host = url
+        .strip_prefix("http://")
+        .and_then(|rest| rest.split('/').next())
+        .expect("where it listens");
+    let begun = Instant::now();
+    loop {
+        let mut stream = TcpStream::connect(host).expect("it listens");
+        let request = format!("GET /ledger HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).expect("it is sent");
+        let mut page = String::new();
+        stream.read_to_string(&mut page).expect("it answers");
+        if page.contains("All validators answer.") {
+            break;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "{page}");
+    }
 }
 
 #[test]

@@ -68,6 +68,7 @@ fn the_process_of_one_node() {
         metrics: None,
         log: None,
         peers: Vec::new(),
+        callers: None,
         lan: match std::env::var(LAN) {
             Ok(_) => tally_net::Lan::FindAndBeFound,
             Err(_) => tally_net::Lan::Off,

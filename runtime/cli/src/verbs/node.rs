@@ -134,6 +134,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
         metrics: args.metrics,
         log: args.log,
         peers: args.peers.iter().map(|peer| peer.peer()).collect(),
+        callers: None,
         lan: match args.lan {
             true => Lan::FindAndBeFound,
             false => Lan::Off,
