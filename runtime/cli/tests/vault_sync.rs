@@ -8,6 +8,8 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 use support::{Ended, Machine};
+use tally_link::{Config, Link, NodeSecret, Ticket};
+use tokio::io::AsyncWriteExt as _;
 
 const PASSPHRASE: &str = "correct horse battery staple";
 const LOOPBACK: &str = "127.0.0.1:0";
@@ -226,6 +228,8 @@ fn whoever_is_no_member_gets_nothing_and_an_agent_gets_its_share() {
         !Path::new(copy).join("VAULT").exists(),
         "not even the genesis"
     );
+    // Whoever is no member has the vault held for it once in a while and not as often as it likes.
+    Ended::of(command(&agents, &args)).exits(3);
     let said = waiting.says();
     assert!(
         said["error"]["message"]
@@ -327,4 +331,37 @@ fn a_device_that_is_killed_in_the_middle_goes_on() {
     assert_eq!(texts(&home), texts(&laptop));
     vault(&laptop, &["check"]).ok();
     vault(&home, &["check"]).ok();
+}
+
+#[test]
+fn whoever_calls_and_proves_nothing_keeps_neither_this_computer_nor_other_devices_waiting() {
+    let (home, laptop) = two_devices();
+    let waiting = Waiting::begin(&home, &["--listen"]);
+    let ticket: Ticket = waiting.ticket.parse().expect("a ticket");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let strangers = runtime.block_on(async {
+        let secret = NodeSecret::derive(&[77; 32]);
+        let link = Link::bind(&secret, Config::loopback())
+            .await
+            .expect("loopback binds");
+        let mut channels = Vec::new();
+        // More than are heard at once. Each says the first byte of a hello.
+        for _ in 0..12 {
+            let mut channel = link.dial(&ticket).await.expect("it listens");
+            channel.write_all(&[1]).await.expect("a window");
+            channels.push(channel);
+        }
+        (link, channels)
+    });
+    for _ in 0..3 {
+        vault(&home, &["add", "while somebody says nothing"]).ok();
+    }
+    sync(&laptop, &waiting.ticket).ok();
+    assert_eq!(texts(&home), texts(&laptop));
+    let _in_runtime = runtime.enter();
+    drop(strangers);
 }

@@ -163,56 +163,35 @@ pub(crate) async fn initiate<E, R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     Ok(transcript.proved(peer))
 }
 
-/// A hello that was heard and not answered yet.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Heard {
-    nonce: [u8; 32],
-    tag: [u8; 32],
-}
-
-impl Heard {
-    pub(crate) async fn hear<E, R: AsyncRead + Unpin>(
-        reader: &mut Reader<'_, R>,
-    ) -> Result<Self, SyncError<E>> {
-        let body = reader.expect(Kind::Hello).await?;
-        let (fields, nonce, tag) = read_hello(&body)?;
-        fields.end()?;
-        Ok(Self { nonce, tag })
+/// The side that answers.
+pub(crate) async fn respond<E, R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
+    reader: &mut Reader<'_, R>,
+    writer: &mut Writer<'_, W>,
+    vault: &VaultId,
+    me: &Identity,
+    binding: &[u8],
+    rng: &mut (impl CryptoRng + ?Sized),
+) -> Result<Proved, SyncError<E>> {
+    let body = reader.expect(Kind::Hello).await?;
+    let (fields, theirs, tag) = read_hello(&body)?;
+    fields.end()?;
+    if tag != vault_tag(vault, 0, &[&theirs], binding) {
+        return Err(Fault::OtherVault.into());
     }
-
-    /// Whether the caller means this vault.
-    pub(crate) fn asks_for(&self, vault: &VaultId, binding: &[u8]) -> bool {
-        self.tag == vault_tag(vault, 0, &[&self.nonce], binding)
-    }
-
-    /// The side that answers.
-    pub(crate) async fn answer<E, R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
-        &self,
-        reader: &mut Reader<'_, R>,
-        writer: &mut Writer<'_, W>,
-        vault: &VaultId,
-        me: &Identity,
-        binding: &[u8],
-        rng: &mut (impl CryptoRng + ?Sized),
-    ) -> Result<Proved, SyncError<E>> {
-        if !self.asks_for(vault, binding) {
-            return Err(Fault::OtherVault.into());
-        }
-        let mine = nonce(rng);
-        let tag = vault_tag(vault, 1, &[&self.nonce, &mine], binding);
-        writer
-            .send(Kind::Hello, &write_hello(&mine, &tag, Some(&me.member())))
-            .await?;
-        writer.flush().await?;
-        let body = reader.expect(Kind::Proof).await?;
-        let mut fields = Fields(&body, "proof");
-        let peer = MemberId(fields.array()?);
-        let signature = fields.array::<64>()?;
-        fields.end()?;
-        let transcript = Transcript::new(vault, binding, [&self.nonce, &mine], &peer, &me.member());
-        transcript.verify(0, &peer, &signature)?;
-        writer.send(Kind::Proof, &transcript.sign(1, me)).await?;
-        writer.flush().await?;
-        Ok(transcript.proved(peer))
-    }
+    let mine = nonce(rng);
+    let tag = vault_tag(vault, 1, &[&theirs, &mine], binding);
+    writer
+        .send(Kind::Hello, &write_hello(&mine, &tag, Some(&me.member())))
+        .await?;
+    writer.flush().await?;
+    let body = reader.expect(Kind::Proof).await?;
+    let mut fields = Fields(&body, "proof");
+    let peer = MemberId(fields.array()?);
+    let signature = fields.array::<64>()?;
+    fields.end()?;
+    let transcript = Transcript::new(vault, binding, [&theirs, &mine], &peer, &me.member());
+    transcript.verify(0, &peer, &signature)?;
+    writer.send(Kind::Proof, &transcript.sign(1, me)).await?;
+    writer.flush().await?;
+    Ok(transcript.proved(peer))
 }

@@ -1,7 +1,7 @@
 //! Exchange between two copies of a vault: only what is missing, and only what the peer may have.
 //!
-//! * [`initiate`] and [`respond`] run one session over anything that reads and writes bytes; [`Caller`] is for whoever
-//!   serves several vaults. `docs/vault-sync.md` fixes every byte.
+//! * [`Peer`] is who is at the other end of anything that reads and writes bytes, after a handshake that needs no copy; with one
+//!   it runs a session. [`initiate`] and [`respond`] are both in one. `docs/vault-sync.md` fixes every byte.
 //! * [`Replica`] is what a session needs of a copy. [`Memory`] is one without a disk, for tests and for a relay.
 //! * [`Ended`] says what was done, also by a session that failed, and who must act.
 //!
@@ -24,4 +24,4 @@ pub use error::{Fault, Refusal, SyncError};
 pub use limits::Limits;
 pub use memory::Memory;
 pub use replica::{Blob, Held, Item, Notice, Rank, Replica, Scope, Standing, Taken};
-pub use session::{Allowance, Caller, Counts, Ended, Report, SeenAs, initiate, respond};
+pub use session::{Counts, Ended, Peer, Report, SeenAs, initiate, respond};

@@ -27,9 +27,11 @@ pub const ROUNDS: u32 = 16;
 pub struct Limits {
     /// The longest silence, in either direction.
     pub idle: Duration,
-    /// Time that a session has in any case.
+    /// Time that a handshake has, and after it a session with somebody who is no member here.
+    pub greeting: Duration,
+    /// Time that a session with a member has in any case.
     pub grace: Duration,
-    /// Bytes a second, both directions together, that a session must move once the grace is spent. It is what ends a
+    /// Bytes a second, both directions together, that a session must move once that time is spent. It is what ends a
     /// peer that sends one byte each half minute.
     pub rate: u64,
     /// Bytes that a session takes from the peer.
@@ -44,6 +46,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             idle: Duration::from_secs(30),
+            greeting: Duration::from_secs(10),
             grace: Duration::from_secs(120),
             rate: 4 * 1024,
             received: 64 << 30,

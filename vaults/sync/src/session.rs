@@ -5,6 +5,7 @@
 //! what a side may have, or has brought what was missing to judge something.
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::sync::Mutex;
 
 use rand_core::CryptoRng;
@@ -12,11 +13,11 @@ use tally_vault_format::{
     BlobId, FrameRef, Genesis, Identity, KeyringId, MemberId, MemberKind, NamespaceId, SealId,
     Slot, VaultId,
 };
-use tokio::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::error::{Fault, Refusal, SyncError};
 use crate::forest::{self, Comparison, Findings, Salt, Tree, TreeKey, TreeKind};
-use crate::handshake::{self, Heard, Proved};
+use crate::handshake::{self, Proved};
 use crate::limits::{BLOB_PART, CHUNK, Limits, OFFERS, ROUNDS};
 use crate::replica::{Blob, Held, Notice, Rank, Replica, Scope, Standing, Taken};
 use crate::wire::{Fields, Kind, Pace, Reader, Writer};
@@ -80,7 +81,8 @@ pub struct Ended<E> {
     pub result: Result<(), SyncError<E>>,
 }
 
-/// Synchronises, speaking first. `binding` is what ties the handshake to this channel; both sides must give the same.
+/// Synchronises, speaking first, for whoever holds a copy already: [`Peer::dialled`], then [`Peer::synchronise`]. `binding` is
+/// what ties the handshake to this channel; both sides must give the same.
 pub async fn initiate<R: Replica, S: AsyncRead + AsyncWrite + Unpin>(
     replica: &mut R,
     stream: &mut S,
@@ -89,15 +91,10 @@ pub async fn initiate<R: Replica, S: AsyncRead + AsyncWrite + Unpin>(
     rng: &mut (impl CryptoRng + ?Sized),
     limits: &Limits,
 ) -> Ended<R::Error> {
-    let pace = Pace::new(limits.clone());
-    let (read, write) = tokio::io::split(stream);
-    let (mut reader, mut writer) = (Reader::new(read, &pace), Writer::new(write, &pace));
-    let vault = replica.vault();
-    let proved = handshake::initiate(&mut reader, &mut writer, &vault, me, binding, rng).await;
-    run(replica, reader, writer, me, proved, &pace).await
+    whole(Side::Dialled, replica, stream, me, binding, rng, limits).await
 }
 
-/// Synchronises with a caller: [`Caller::listen`], then [`Caller::answer`], for whoever serves one vault.
+/// Synchronises with a caller, for whoever holds a copy already: [`Peer::called`], then [`Peer::synchronise`].
 pub async fn respond<R: Replica, S: AsyncRead + AsyncWrite + Unpin>(
     replica: &mut R,
     stream: &mut S,
@@ -106,11 +103,42 @@ pub async fn respond<R: Replica, S: AsyncRead + AsyncWrite + Unpin>(
     rng: &mut (impl CryptoRng + ?Sized),
     limits: &Limits,
 ) -> Ended<R::Error> {
-    let pace = Pace::new(limits.clone());
-    match Caller::hear(stream, &pace).await {
-        Ok(caller) => caller.answer(replica, me, binding, rng).await,
+    whole(Side::Called, replica, stream, me, binding, rng, limits).await
+}
+
+/// How this side came to the channel.
+#[derive(Debug, Clone, Copy)]
+enum Side {
+    Dialled,
+    Called,
+}
+
+async fn whole<R: Replica, S: AsyncRead + AsyncWrite + Unpin>(
+    side: Side,
+    replica: &mut R,
+    stream: &mut S,
+    me: &Identity,
+    binding: &[u8],
+    rng: &mut (impl CryptoRng + ?Sized),
+    limits: &Limits,
+) -> Ended<R::Error> {
+    let (vault, pace) = (replica.vault(), Pace::new(limits.clone()));
+    let greeting = greet(side, stream, &pace, &vault, me, binding, rng).await;
+    match greeting {
+        Ok((proved, unused)) => {
+            let peer = Peer {
+                stream,
+                pace,
+                unused,
+                proved,
+                me: me.member(),
+                vault,
+            };
+            peer.synchronise(replica).await.0
+        }
         Err(error) => Ended {
             report: Report {
+                bytes_sent: pace.sent(),
                 bytes_received: pace.received(),
                 ..Report::default()
             },
@@ -119,80 +147,112 @@ pub async fn respond<R: Replica, S: AsyncRead + AsyncWrite + Unpin>(
     }
 }
 
-/// What a session has spent of its limits. One for each caller.
-#[derive(Debug)]
-pub struct Allowance(Pace);
-
-impl Allowance {
-    /// The clock starts now.
-    #[must_use]
-    pub fn new(limits: &Limits) -> Self {
-        Self(Pace::new(limits.clone()))
+/// The handshake, and what came behind it.
+async fn greet<E, S: AsyncRead + AsyncWrite + Unpin>(
+    side: Side,
+    stream: &mut S,
+    pace: &Pace,
+    vault: &VaultId,
+    me: &Identity,
+    binding: &[u8],
+    rng: &mut (impl CryptoRng + ?Sized),
+) -> Result<(Proved, Vec<u8>), SyncError<E>> {
+    let (read, write) = tokio::io::split(stream);
+    let mut reader = Reader::new(read, pace, Vec::new());
+    let mut writer = Writer::new(write, pace);
+    let (hears, says) = (&mut reader, &mut writer);
+    let proved = match side {
+        Side::Dialled => handshake::initiate(hears, says, vault, me, binding, rng).await,
+        Side::Called => handshake::respond(hears, says, vault, me, binding, rng).await,
+    };
+    match proved {
+        Ok(proved) => Ok((proved, reader.into_unused())),
+        Err(error) => Err(part(&mut reader, &mut writer, error).await),
     }
 }
 
-/// A caller that has said which vault it means and has proved nothing yet. For whoever serves several vaults.
-#[derive(Debug)]
-pub struct Caller<'s, S> {
-    reader: Reader<'s, ReadHalf<&'s mut S>>,
-    writer: Writer<'s, WriteHalf<&'s mut S>>,
-    pace: &'s Pace,
-    heard: Heard,
+/// The other end of a channel, which has proved its member key, and that it knows the vault. No copy is needed for that: whoever
+/// has to hold one for nobody else to write to it opens it only now. Nothing was given to the peer yet; whether it is a member is
+/// seen by the copy.
+pub struct Peer<S> {
+    stream: S,
+    pace: Pace,
+    unused: Vec<u8>,
+    proved: Proved,
+    me: MemberId,
+    vault: VaultId,
 }
 
-impl<'s, S: AsyncRead + AsyncWrite + Unpin> Caller<'s, S> {
-    /// Waits for the caller's hello.
-    pub async fn listen<E>(
-        stream: &'s mut S,
-        allowance: &'s Allowance,
-    ) -> Result<Self, SyncError<E>> {
-        Self::hear(stream, &allowance.0).await
-    }
-
-    async fn hear<E>(stream: &'s mut S, pace: &'s Pace) -> Result<Self, SyncError<E>> {
-        let (read, write) = tokio::io::split(stream);
-        let (mut reader, mut writer) = (Reader::new(read, pace), Writer::new(write, pace));
-        match Heard::hear(&mut reader).await {
-            Ok(heard) => Ok(Self {
-                reader,
-                writer,
-                pace,
-                heard,
-            }),
-            Err(error) => {
-                if let SyncError::Peer(fault) = &error {
-                    writer.bye(fault.refusal()).await;
-                }
-                Err(error)
-            }
-        }
-    }
-
-    /// Whether the caller means this vault.
-    #[must_use]
-    pub fn asks_for(&self, vault: &VaultId, binding: &[u8]) -> bool {
-        self.heard.asks_for(vault, binding)
-    }
-
-    /// Sends the caller away: no vault here is the one it means.
-    pub async fn turn_away(mut self) {
-        self.writer.bye(Refusal::Vault).await;
-    }
-
-    /// Answers the caller and synchronises.
-    pub async fn answer<R: Replica>(
-        mut self,
-        replica: &mut R,
+impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
+    /// The handshake of the side that dialled and speaks first. `binding` is what ties it to this channel; both sides must give
+    /// the same.
+    pub async fn dialled(
+        stream: S,
+        vault: &VaultId,
         me: &Identity,
         binding: &[u8],
         rng: &mut (impl CryptoRng + ?Sized),
-    ) -> Ended<R::Error> {
-        let vault = replica.vault();
-        let proved = self
-            .heard
-            .answer(&mut self.reader, &mut self.writer, &vault, me, binding, rng)
-            .await;
-        run(replica, self.reader, self.writer, me, proved, self.pace).await
+        limits: &Limits,
+    ) -> Result<Self, SyncError<Infallible>> {
+        Self::greeted(Side::Dialled, stream, vault, me, binding, rng, limits).await
+    }
+
+    /// The same of the side that was called.
+    pub async fn called(
+        stream: S,
+        vault: &VaultId,
+        me: &Identity,
+        binding: &[u8],
+        rng: &mut (impl CryptoRng + ?Sized),
+        limits: &Limits,
+    ) -> Result<Self, SyncError<Infallible>> {
+        Self::greeted(Side::Called, stream, vault, me, binding, rng, limits).await
+    }
+
+    async fn greeted(
+        side: Side,
+        mut stream: S,
+        vault: &VaultId,
+        me: &Identity,
+        binding: &[u8],
+        rng: &mut (impl CryptoRng + ?Sized),
+        limits: &Limits,
+    ) -> Result<Self, SyncError<Infallible>> {
+        let pace = Pace::new(limits.clone());
+        let greeting: Result<_, SyncError<Infallible>> =
+            greet(side, &mut stream, &pace, vault, me, binding, rng).await;
+        let (proved, unused) = greeting?;
+        Ok(Self {
+            stream,
+            pace,
+            unused,
+            proved,
+            me: me.member(),
+            vault: *vault,
+        })
+    }
+
+    /// Who it is.
+    #[must_use]
+    pub fn member(&self) -> MemberId {
+        self.proved.peer
+    }
+
+    /// Synchronises a copy of the vault that the handshake was about, and gives the channel back.
+    ///
+    /// # Panics
+    /// If it is a copy of another vault.
+    pub async fn synchronise<R: Replica>(mut self, replica: &mut R) -> (Ended<R::Error>, S) {
+        assert!(
+            replica.vault() == self.vault,
+            "the handshake was about another vault"
+        );
+        self.pace.begin();
+        let (read, write) = tokio::io::split(&mut self.stream);
+        let reader = Reader::new(read, &self.pace, self.unused);
+        let writer = Writer::new(write, &self.pace);
+        let ended = run(replica, reader, writer, self.me, self.proved, &self.pace).await;
+        (ended, self.stream)
     }
 }
 
@@ -200,50 +260,63 @@ async fn run<R: Replica, I: AsyncRead + Unpin, O: AsyncWrite + Unpin>(
     replica: &mut R,
     mut reader: Reader<'_, I>,
     mut writer: Writer<'_, O>,
-    me: &Identity,
-    proved: Result<Proved, SyncError<R::Error>>,
+    me: MemberId,
+    proved: Proved,
     pace: &Pace,
 ) -> Ended<R::Error> {
-    let mut report = Report::default();
-    let mut result = match proved {
-        Err(error) => Err(error),
-        Ok(Proved { peer, salt }) => {
-            report.peer = Some(peer);
-            let mut session = Session {
-                replica: Mutex::new(replica),
-                me: me.member(),
-                peer,
-                salt,
-                pace,
-                report: Mutex::new(Report::default()),
-            };
-            let result = session.rounds(&mut reader, &mut writer).await;
-            // What had arrived is kept, whatever ended the session.
-            let kept = session.commit(true);
-            report = Report {
-                peer: report.peer,
-                ..session
-                    .report
-                    .into_inner()
-                    .expect("no holder of the lock panics")
-            };
-            result.and(kept)
-        }
+    let Proved { peer, salt } = proved;
+    let mut session = Session {
+        replica: Mutex::new(replica),
+        me,
+        peer,
+        salt,
+        pace,
+        report: Mutex::new(Report::default()),
     };
-    match &result {
-        Ok(()) | Err(SyncError::Refused(_)) => {}
-        Err(SyncError::Channel(_)) => {
-            if let Some(refusal) = reader.farewell().await {
-                result = Err(SyncError::Refused(refusal));
-            }
-        }
-        Err(SyncError::Peer(fault)) => writer.bye(fault.refusal()).await,
-        Err(SyncError::Declined(refusal)) => writer.bye(*refusal).await,
-        Err(SyncError::Replica(_)) => writer.bye(Refusal::Internal).await,
+    let result = session.rounds(&mut reader, &mut writer).await;
+    // What had arrived is kept, whatever ended the session.
+    let kept = session.commit(true);
+    let report = session
+        .report
+        .into_inner()
+        .expect("no holder of the lock panics");
+    let result = match result.and(kept) {
+        Ok(()) => Ok(()),
+        Err(error) => Err(part(&mut reader, &mut writer, error).await),
+    };
+    Ended {
+        report: Report {
+            peer: Some(peer),
+            bytes_sent: pace.sent(),
+            bytes_received: pace.received(),
+            ..report
+        },
+        result,
     }
-    report.bytes_sent = pace.sent();
-    report.bytes_received = pace.received();
-    Ended { report, result }
+}
+
+/// Says to the peer why this side goes, if it is this side's doing; else finds out whether the peer has said so.
+async fn part<E, I: AsyncRead + Unpin, O: AsyncWrite + Unpin>(
+    reader: &mut Reader<'_, I>,
+    writer: &mut Writer<'_, O>,
+    error: SyncError<E>,
+) -> SyncError<E> {
+    if matches!(error, SyncError::Channel(_)) {
+        return match reader.farewell().await {
+            Some(refusal) => SyncError::Refused(refusal),
+            None => error,
+        };
+    }
+    let says = match &error {
+        SyncError::Channel(_) | SyncError::Refused(_) => None,
+        SyncError::Peer(fault) => Some(fault.refusal()),
+        SyncError::Declined(refusal) => Some(*refusal),
+        SyncError::Replica(_) => Some(Refusal::Internal),
+    };
+    if let Some(refusal) = says {
+        writer.bye(refusal).await;
+    }
+    error
 }
 
 /// What both sides have said about each other in this round.
@@ -403,6 +476,9 @@ impl<R: Replica> Session<'_, R> {
             ))
         })?;
         let newcomer = genesis.is_none() || own == Standing::Unknown;
+        if newcomer || matches!(mine, Standing::Member { .. }) {
+            self.pace.trust();
+        }
         // A newcomer cannot judge the peer, and gives nothing that it might have to refuse.
         let scope = match &mine {
             _ if newcomer => Scope::All,

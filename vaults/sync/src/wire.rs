@@ -3,7 +3,7 @@
 //! A message is `kind u8 ‖ length u32 ‖ body`. Reading is cancel-safe: what has arrived of a message stays here.
 
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tally_vault_format::limits as format;
@@ -111,6 +111,8 @@ impl Kind {
 pub(crate) struct Pace {
     limits: Limits,
     started: Instant,
+    /// Whether the peer may take its time.
+    is_trusted: AtomicBool,
     sent: AtomicU64,
     received: AtomicU64,
 }
@@ -120,9 +122,20 @@ impl Pace {
         Self {
             limits,
             started: Instant::now(),
+            is_trusted: AtomicBool::new(false),
             sent: AtomicU64::new(0),
             received: AtomicU64::new(0),
         }
+    }
+
+    /// After the handshake: however long it was waited for the copy, the session begins now.
+    pub(crate) fn begin(&mut self) {
+        self.started = Instant::now();
+    }
+
+    /// The peer is a member, or this side has nothing that it could lose.
+    pub(crate) fn trust(&self) {
+        self.is_trusted.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn sent(&self) -> u64 {
@@ -137,8 +150,13 @@ impl Pace {
     fn patience(&self) -> Result<Duration, Fault> {
         let moved = self.sent().saturating_add(self.received());
         let earned = Duration::from_secs(moved / self.limits.rate.max(1));
-        let left =
-            (self.limits.grace.saturating_add(earned)).saturating_sub(self.started.elapsed());
+        let grace = match self.is_trusted.load(Ordering::Relaxed) {
+            true => self.limits.grace,
+            false => self.limits.greeting,
+        };
+        let left = grace
+            .saturating_add(earned)
+            .saturating_sub(self.started.elapsed());
         if left.is_zero() {
             Err(Fault::TooSlow)
         } else {
@@ -148,7 +166,10 @@ impl Pace {
 
     /// What it means that the patience ran out.
     fn verdict(&self) -> Fault {
-        self.patience().err().unwrap_or(Fault::Silent)
+        match self.patience() {
+            Err(fault) if self.received() > 0 => fault,
+            _ => Fault::Silent,
+        }
     }
 
     pub(crate) fn limits(&self) -> &Limits {
@@ -166,13 +187,19 @@ pub(crate) struct Reader<'p, R> {
 }
 
 impl<'p, R: AsyncRead + Unpin> Reader<'p, R> {
-    pub(crate) fn new(inner: R, pace: &'p Pace) -> Self {
+    /// Goes on behind what another one has read and not used.
+    pub(crate) fn new(inner: R, pace: &'p Pace, unused: Vec<u8>) -> Self {
         Self {
             inner,
             pace,
-            buffer: Vec::new(),
+            buffer: unused,
             start: 0,
         }
+    }
+
+    /// What has arrived and is part of no message yet.
+    pub(crate) fn into_unused(mut self) -> Vec<u8> {
+        self.buffer.split_off(self.start)
     }
 
     /// Waits until `len` bytes have arrived behind `start`. Memory grows with what arrives, not with what is claimed.

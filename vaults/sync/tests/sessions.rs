@@ -2,11 +2,12 @@
 
 mod common;
 
-use common::{World, boxes, holdings, now, put, seed, session, sync};
+use common::{World, boxes, holdings, now, put, rng, seed, session, sync};
 use tally_vault_format::{
     Identity, MemberKind, NamespaceId, Right, Slot, SlotCost, Time, seal_blob,
 };
-use tally_vault_sync::{Fault, Limits, Memory, Refusal, Replica, SeenAs, SyncError, Taken};
+use tally_vault_sync::{Fault, Limits, Memory, Peer, Refusal, Replica, SeenAs, SyncError, Taken};
+use tokio::io::AsyncReadExt as _;
 
 const NOTES: NamespaceId = NamespaceId([1; 16]);
 const HEALTH: NamespaceId = NamespaceId([2; 16]);
@@ -519,4 +520,107 @@ async fn another_vault_is_named() {
         ends.0.report.bytes_received < 20,
         "and no member key is told"
     );
+}
+
+#[tokio::test]
+async fn both_ends_prove_who_they_are_before_either_opens_a_copy() {
+    let (world, mut root, device) = furnished();
+    let (near, far) = tokio::io::duplex(1 << 16);
+    let (vault, limits) = (world.vault(), Limits::default());
+    let (me, owner) = (&device.identity, &world.root.identity);
+    let (mut random, mut other) = (rng(1), rng(2));
+    let (dialled, called) = tokio::join!(
+        Peer::dialled(near, &vault, me, b"channel", &mut random, &limits),
+        Peer::called(far, &vault, owner, b"channel", &mut other, &limits),
+    );
+    let (dialled, called) = (dialled.expect("it answers"), called.expect("it asks"));
+    assert_eq!(dialled.member(), owner.member());
+    assert_eq!(called.member(), me.member());
+    let mut fresh = world.empty();
+    let ((left, _near), (right, _far)) = tokio::join!(
+        dialled.synchronise(&mut fresh),
+        called.synchronise(&mut root)
+    );
+    assert!(
+        left.result.is_ok() && right.result.is_ok(),
+        "{left:?} {right:?}"
+    );
+    assert_eq!(left.report.peer, Some(owner.member()));
+    // The handshake is part of what a session moved.
+    assert_eq!(left.report.bytes_sent, right.report.bytes_received);
+    assert_eq!(holdings(&fresh), holdings(&root));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_means_another_vault_or_says_nothing_gets_no_further_than_the_handshake() {
+    let (world, _, device) = furnished();
+    let (vault, limits) = (world.vault(), Limits::default());
+    let elsewhere = World::new(2).vault();
+    let (near, far) = tokio::io::duplex(1 << 16);
+    let (mut random, mut other) = (rng(1), rng(2));
+    let owner = &world.root.identity;
+    let (dialled, called) = tokio::join!(
+        Peer::dialled(
+            near,
+            &elsewhere,
+            &device.identity,
+            b"channel",
+            &mut random,
+            &limits
+        ),
+        Peer::called(far, &vault, owner, b"channel", &mut other, &limits),
+    );
+    let (dialled, called) = (dialled.err(), called.err());
+    assert!(
+        matches!(dialled, Some(SyncError::Refused(Refusal::Vault))),
+        "{dialled:?}"
+    );
+    assert!(
+        matches!(called, Some(SyncError::Peer(Fault::OtherVault))),
+        "{called:?}"
+    );
+
+    let (mut near, far) = tokio::io::duplex(1 << 16);
+    let called = Peer::called(far, &vault, owner, b"channel", &mut other, &limits).await;
+    let called = called.err();
+    assert!(
+        matches!(called, Some(SyncError::Peer(Fault::Silent))),
+        "{called:?}"
+    );
+    // It is told no member key.
+    let mut told = Vec::new();
+    near.read_to_end(&mut told).await.expect("bytes in memory");
+    assert_eq!(told, [255, 0, 0, 0, 2, 0, 8]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn somebody_who_is_no_member_cannot_keep_a_copy_for_long() {
+    let (world, mut root, device) = furnished();
+    let stranger = Identity::new(MemberKind::Device, seed(77));
+    let (vault, limits) = (world.vault(), Limits::default());
+    let mut held = Vec::new();
+    for who in [&stranger, &device.identity] {
+        let (near, far) = tokio::io::duplex(1 << 16);
+        let (mut random, mut other) = (rng(1), rng(2));
+        let (silent, called) = tokio::join!(
+            Peer::dialled(near, &vault, who, b"channel", &mut random, &limits),
+            Peer::called(
+                far,
+                &vault,
+                &world.root.identity,
+                b"channel",
+                &mut other,
+                &limits
+            ),
+        );
+        let called = called.expect("it knows the vault");
+        assert_eq!(called.member(), who.member());
+        let begun = tokio::time::Instant::now();
+        let (ended, _channel) = called.synchronise(&mut root).await;
+        assert!(matches!(ended.result, Err(SyncError::Peer(_))), "{ended:?}");
+        held.push(begun.elapsed());
+        drop(silent);
+    }
+    // The clock of the test is the runtime's.
+    assert!(held[0] < limits.idle && held[1] >= limits.idle, "{held:?}");
 }

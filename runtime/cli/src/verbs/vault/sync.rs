@@ -3,22 +3,31 @@
 //! One prints a ticket and waits, the other dials it; or both look for each other on the local network. Nobody else is contacted.
 //! `docs/vault-sync.md` is the protocol: who may have what is decided by member keys, and a ticket opens nothing.
 //!
-//! The vault is held for writing only while a session runs, so that this computer can use it while it waits. A session that
-//! is interrupted, however, keeps what has arrived whole, and the next goes on from there.
+//! The vault is held for writing only while a session runs, so that this computer can use it while it waits: whoever calls proves
+//! its member key, and that it knows the vault, before the copy is opened, and gets no last bytes before it is closed. A session
+//! that is interrupted, however, keeps what has arrived whole, and the next goes on from there.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use clap::Args as ClapArgs;
+use futures::StreamExt as _;
+use futures::future::LocalBoxFuture;
+use futures::stream::FuturesUnordered;
 use getrandom::SysRng;
 use getrandom::rand_core::UnwrapErr;
 use tally_link::{Channel, Config, DialError, Lan, Link, NodeId, NodeSecret, Sighting, Ticket};
-use tally_vault::format::{Identity, Seed, VaultId};
+use tally_vault::format::{Identity, MemberId, Seed, Time, VaultId};
+use tally_vault::state::GrantStanding;
 use tally_vault::{CopyError, DiskCopy, Environment, Key, Moved, Open, OpenError, Place, Vault};
-use tally_vault_sync::{Fault, Limits, Refusal, Report, SyncError, initiate, respond};
+use tally_vault_sync::{Fault, Limits, Peer, Refusal, Report, SyncError};
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::Instant;
 
 use crate::failure::{Failure, OrFail, Outcome};
 use crate::ui::{Progress, grouped, printable, say};
@@ -28,8 +37,13 @@ use crate::vaults::{Names, Which, agent_identity, announce_closed, opening, vaul
 const LOCK_PATIENCE: Duration = Duration::from_secs(20);
 /// How long the last bytes may take to be delivered.
 const LAST_BYTES: Duration = Duration::from_secs(10);
-/// Callers that are in their handshake at once.
+/// Callers that are in their handshake at once; for a further one, the one that has been at it for longest makes room.
 const CALLERS: usize = 8;
+/// Devices that wait for their session, and those nearby that are dialled at once.
+const WAITING: usize = 8;
+/// How often somebody gets a session who is no member as far as is known here. It may prove to be one; or it is there to keep the
+/// vault from others, for which it has to know its id.
+const STRANGERS: Duration = Duration::from_secs(60);
 
 /// Exchange with another device.
 #[derive(ClapArgs)]
@@ -143,25 +157,52 @@ fn here(which: &Which, ticket: Option<&Ticket>, json: bool) -> Result<Here, Fail
     })
 }
 
+/// Who speaks first.
+#[derive(Clone, Copy)]
+enum Side {
+    /// This side: it dialled.
+    Dialled,
+    /// The other one: it called.
+    Called,
+}
+
+/// Finds out who is at the other end.
+async fn greet(
+    channel: Channel,
+    side: Side,
+    vault: VaultId,
+    identity: Arc<Identity>,
+) -> Result<Peer<Channel>, SyncError<Infallible>> {
+    let (binding, me) = (*channel.binding(), &*identity);
+    let (limits, mut random) = (Limits::default(), UnwrapErr(SysRng));
+    match side {
+        Side::Dialled => Peer::dialled(channel, &vault, me, &binding, &mut random, &limits).await,
+        Side::Called => Peer::called(channel, &vault, me, &binding, &mut random, &limits).await,
+    }
+}
+
 /// The other device waits: one session with it.
 async fn dial(here: &Here, link: &Link, ticket: &Ticket) -> Outcome {
     let bar = Progress::spinner("reaching the other device");
-    let channel = tokio::select! {
-        channel = link.dial(ticket) => channel.map_err(unreachable_node)?,
+    let reaching = async {
+        let channel = link.dial(ticket).await.map_err(unreachable_node)?;
+        greet(channel, Side::Dialled, here.id, here.identity.clone())
+            .await
+            .map_err(|error| unfinished(error, None, |never| match never {}))
+    };
+    let peer = tokio::select! {
+        peer = reaching => peer?,
         _ = tokio::signal::ctrl_c() => return Err(interrupted()),
     };
     drop(bar);
-    meet(here, channel, true)
-        .await
-        .map_err(|unmet| match unmet {
-            Unmet::Interrupted => interrupted(),
-            Unmet::Failed(failure) => failure,
-        })
+    meet(here, peer).await.map_err(|unmet| match unmet {
+        Unmet::Interrupted => interrupted(),
+        Unmet::Failed(failure) => failure,
+    })
 }
 
 /// Waits for others, and looks for them if it is to.
 async fn wait(here: &Here, link: &Link, args: &Sync) -> Outcome {
-    let stays = args.listen || (args.lan && !args.once);
     let ticket = link.ticket(Some(here.id.0));
     if here.json {
         say!(
@@ -172,49 +213,42 @@ async fn wait(here: &Here, link: &Link, args: &Sync) -> Outcome {
         eprintln!("on the other device: tally vault sync TICKET, with this ticket");
         say!("{ticket}");
     }
-    let mut bar = Progress::spinner("waiting for the other device");
-    let mut nearby = link.nearby().await;
-    let mut callers = tokio::task::JoinSet::new();
-    let mut met: BTreeSet<NodeId> = BTreeSet::new();
+    let (arrived, arrivals) = mpsc::channel(WAITING);
+    tokio::select! {
+        outcome = sessions(here, arrivals, args.listen || (args.lan && !args.once)) => outcome,
+        () = receive(here, link, arrived) => {
+            Err(Failure::environment("the network endpoint closed"))
+        }
+    }
+}
+
+/// One session after the other, with those who have proved who they are.
+async fn sessions(
+    here: &Here,
+    mut arrivals: mpsc::Receiver<Peer<Channel>>,
+    stays: bool,
+) -> Outcome {
+    let mut stranger: Option<Instant> = None;
     loop {
-        let (channel, dialled) = tokio::select! {
+        let bar = Progress::spinner("waiting for the other device");
+        let peer = tokio::select! {
             _ = tokio::signal::ctrl_c() => {
                 return if stays { Ok(()) } else { Err(interrupted()) };
             }
-            caller = link.accept() => {
-                let Some(caller) = caller else {
-                    return Err(Failure::environment("the network endpoint closed"));
-                };
-                if callers.len() < CALLERS {
-                    callers.spawn(caller.open());
-                } else {
-                    caller.refuse();
-                }
-                continue;
-            }
-            Some(opened) = callers.join_next(), if !callers.is_empty() => match opened {
-                Ok(Ok(channel)) => (channel, false),
-                // Whoever does not finish the handshake was nobody to this side yet.
-                Ok(Err(_)) | Err(_) => continue,
-            },
-            seen = next(nearby.as_mut()) => {
-                let Some(Sighting::Here(found)) = seen else {
-                    continue;
-                };
-                // Both see each other; the one with the smaller key dials.
-                if found.node <= link.node() || met.contains(&found.node) {
-                    continue;
-                }
-                match link.dial(&found).await {
-                    Ok(channel) => (channel, true),
-                    Err(_) => continue,
-                }
-            }
+            peer = arrivals.recv() => peer,
         };
         drop(bar);
-        let node = channel.peer();
-        met.insert(node);
-        match meet(here, channel, dialled).await {
+        let Some(peer) = peer else {
+            return Err(Failure::environment("the network endpoint closed"));
+        };
+        if !is_member(here, &peer.member()) {
+            if stranger.is_some_and(|last| last.elapsed() < STRANGERS) {
+                tracing::debug!(peer = %peer.member(), "another one who is no member was heard just now");
+                continue;
+            }
+            stranger = Some(Instant::now());
+        }
+        match meet(here, peer).await {
             Ok(()) if stays => {}
             Ok(()) => return Ok(()),
             Err(Unmet::Interrupted) => return Err(interrupted()),
@@ -223,7 +257,101 @@ async fn wait(here: &Here, link: &Link, args: &Sync) -> Outcome {
                 let _ = failure.report(here.json);
             }
         }
-        bar = Progress::spinner("waiting for the other device");
+    }
+}
+
+/// Hears callers, and dials those nearby, until the endpoint is closed; hands on those who prove who they are. Goes on while a
+/// session runs.
+async fn receive(here: &Here, link: &Link, arrived: mpsc::Sender<Peer<Channel>>) {
+    let mut nearby = link.nearby().await;
+    let mut dialling: FuturesUnordered<LocalBoxFuture<'_, Option<Channel>>> =
+        FuturesUnordered::new();
+    let mut greeting: JoinSet<Option<(NodeId, Peer<Channel>)>> = JoinSet::new();
+    let mut heard: VecDeque<AbortHandle> = VecDeque::new();
+    let mut met: BTreeSet<NodeId> = BTreeSet::new();
+    loop {
+        tokio::select! {
+            caller = link.accept() => {
+                let Some(caller) = caller else {
+                    return;
+                };
+                heard.retain(|one| !one.is_finished());
+                if heard.len() >= CALLERS
+                    && let Some(first) = heard.pop_front()
+                {
+                    first.abort();
+                }
+                let (vault, identity) = (here.id, here.identity.clone());
+                heard.push_back(greeting.spawn(async move {
+                    // Whoever does not finish a handshake is nobody to this side.
+                    let channel = caller.open().await.ok()?;
+                    proved(channel, Side::Called, vault, identity).await
+                }));
+            }
+            Some(opened) = dialling.next(), if !dialling.is_empty() => {
+                if let Some(channel) = opened {
+                    met.insert(channel.peer());
+                    greeting.spawn(proved(channel, Side::Dialled, here.id, here.identity.clone()));
+                }
+            }
+            Some(ended) = greeting.join_next(), if !greeting.is_empty() => {
+                let Ok(Some((node, peer))) = ended else {
+                    continue;
+                };
+                met.insert(node);
+                if arrived.try_send(peer).is_err() {
+                    tracing::debug!(?node, "too many devices wait for their session");
+                }
+            }
+            seen = next(nearby.as_mut()) => {
+                let Some(Sighting::Here(found)) = seen else {
+                    continue;
+                };
+                // Both see each other; the one with the smaller key dials.
+                let is_mine = found.node > link.node() && !met.contains(&found.node);
+                if is_mine && dialling.len() < WAITING {
+                    dialling.push(Box::pin(async move { link.dial(&found).await.ok() }));
+                }
+            }
+        }
+    }
+}
+
+/// Whoever is at the other end, with its node, if it proves who that is.
+async fn proved(
+    channel: Channel,
+    side: Side,
+    vault: VaultId,
+    identity: Arc<Identity>,
+) -> Option<(NodeId, Peer<Channel>)> {
+    let node = channel.peer();
+    match greet(channel, side, vault, identity).await {
+        Ok(peer) => Some((node, peer)),
+        Err(error) => {
+            tracing::debug!(?node, %error, "somebody did not prove to be anybody");
+            None
+        }
+    }
+}
+
+/// Whether somebody is a member, as far as is known here. The control logs say so to everybody; the vault is not held for that.
+fn is_member(here: &Here, member: &MemberId) -> bool {
+    let environment = Environment::of_this_computer();
+    let now = Time::from_millis(environment.clock.now_ms());
+    let options = Open {
+        expect: Some(here.id),
+        ..Open::reading(Key::None)
+    };
+    match Vault::open(environment, &here.place, options) {
+        Ok(mut vault) => vault.grants().iter().any(|grant| {
+            grant.card.member() == *member
+                && matches!(grant.standing, GrantStanding::Valid)
+                && grant.expires.is_none_or(|end| end >= now)
+        }),
+        Err(error) => {
+            tracing::debug!(%error, "who is a member cannot be read");
+            false
+        }
     }
 }
 
@@ -250,38 +378,37 @@ impl From<Failure> for Unmet {
 }
 
 /// One session, and its report.
-async fn meet(here: &Here, mut channel: Channel, dialled: bool) -> Result<(), Unmet> {
+async fn meet(here: &Here, peer: Peer<Channel>) -> Result<(), Unmet> {
     let mut copy = open_copy(here).await?;
     let (moved, bar) = (copy.moved(), Progress::spinner("comparing"));
-    let binding = *channel.binding();
-    let (limits, mut random) = (Limits::default(), UnwrapErr(SysRng));
-    let session = async {
-        let me = &*here.identity;
-        if dialled {
-            initiate(&mut copy, &mut channel, me, &binding, &mut random, &limits).await
-        } else {
-            respond(&mut copy, &mut channel, me, &binding, &mut random, &limits).await
-        }
-    };
     let ended = tokio::select! {
-        ended = session => Some(ended),
+        ended = peer.synchronise(&mut copy) => Some(ended),
         () = show(&moved, &bar) => None,
         _ = tokio::signal::ctrl_c() => None,
     };
-    let result = match ended {
-        // Dropping the channel tells the peer.
-        None => Err(Unmet::Interrupted),
-        Some(ended) => {
-            channel.finish(LAST_BYTES).await;
-            match ended.result {
+    drop(bar);
+    let (result, channel) = match ended {
+        // The channel was dropped, which tells the peer.
+        None => (Err(Unmet::Interrupted), None),
+        Some((ended, channel)) => {
+            let result = match ended.result {
                 Ok(()) => Ok(ended.report),
-                Err(error) => Err(Unmet::Failed(unfinished(error, &ended.report))),
-            }
+                Err(error) => Err(Unmet::Failed(unfinished(error, ended.report.peer, broken))),
+            };
+            (result, Some(channel))
         }
     };
-    // Whatever arrived whole is kept, however the session ended.
+    let outcome = close(here, copy, result);
+    // Nobody waits for the vault while these are delivered.
+    if let Some(channel) = channel {
+        channel.finish(LAST_BYTES).await;
+    }
+    outcome
+}
+
+/// Closes the copy, and reports. Whatever arrived whole is kept, however the session ended.
+fn close(here: &Here, copy: DiskCopy, result: Result<Report, Unmet>) -> Result<(), Unmet> {
     let vault = copy.finish().map_err(broken)?;
-    drop(bar);
     let report = result?;
     let mut vault = vault.ok_or_else(|| Failure::no("the other device gave nothing"))?;
     say_report(here, &mut vault, &report)?;
@@ -310,7 +437,7 @@ async fn open_copy(here: &Here) -> Result<DiskCopy, Failure> {
     if !here.place.folder.join("VAULT").exists() {
         return DiskCopy::empty(environment, &here.place, here.id).map_err(broken);
     }
-    let begun = tokio::time::Instant::now();
+    let begun = Instant::now();
     loop {
         let seed = Seed::from_bytes(*here.identity.seed().expose());
         let identity = Identity::new(here.identity.card().kind(), seed);
@@ -385,11 +512,13 @@ fn say_report(here: &Here, vault: &mut Vault, report: &Report) -> Outcome {
     Ok(())
 }
 
-/// Who must act when a session ends early.
-fn unfinished(error: SyncError<CopyError>, report: &Report) -> Failure {
-    let peer = report
-        .peer
-        .map_or_else(|| "it".to_owned(), |peer| peer.to_string());
+/// Who must act when a session ends early, or does not begin. `copy_failed` says it where this side's copy is at fault.
+fn unfinished<E: std::error::Error + 'static>(
+    error: SyncError<E>,
+    peer: Option<MemberId>,
+    copy_failed: impl FnOnce(E) -> Failure,
+) -> Failure {
+    let peer = peer.map_or_else(|| "it".to_owned(), |peer| peer.to_string());
     match error {
         SyncError::Channel(_) => {
             Failure::environment(with_source(&error)).advise("sync again: it goes on where it broke off")
@@ -424,7 +553,7 @@ fn unfinished(error: SyncError<CopyError>, report: &Report) -> Failure {
             "somebody called who was removed from this vault, or whose grant has ended: {peer}"
         ))
         .advise("it heard of that, and got nothing else"),
-        SyncError::Replica(error) => broken(error),
+        SyncError::Replica(error) => copy_failed(error),
         SyncError::Refused(_) | SyncError::Declined(_) => Failure::no(&error),
     }
 }
