@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 use support::{Ended, Machine};
-use tally_link::{Config, Link, NodeSecret, Ticket};
+use tally_link::{Address, Config, Link, NodeSecret, Ticket};
 use tokio::io::AsyncWriteExt as _;
 
 const PASSPHRASE: &str = "correct horse battery staple";
@@ -364,4 +364,31 @@ fn whoever_calls_and_proves_nothing_keeps_neither_this_computer_nor_other_device
     assert_eq!(texts(&home), texts(&laptop));
     let _in_runtime = runtime.enter();
     drop(strangers);
+}
+
+#[test]
+fn a_relay_that_does_not_answer_keeps_nobody_from_a_direct_way_and_none_is_used_that_only_a_ticket_names()
+ {
+    let (home, laptop) = two_devices();
+    for wrong in ["relay.example", "ftp://relay.example"] {
+        vault(&home, &["sync", "--relay", wrong])
+            .exits(2)
+            .says("https://relay.example");
+    }
+    // Nobody listens there.
+    let relay = "http://127.0.0.1:1/";
+    let waiting = Waiting::begin(&home, &["--relay", relay]);
+    let ticket = waiting.ticket.clone();
+    let args = ["sync", &ticket, "--bind", LOOPBACK, "--relay", relay];
+    vault(&laptop, &args).ok();
+    waiting.ends();
+
+    let lost = Ticket {
+        node: NodeSecret::derive(&[78; 32]).node(),
+        vault: None,
+        addresses: vec![Address::Relay(relay.to_owned())],
+    };
+    sync(&laptop, &lost.to_string())
+        .exits(3)
+        .says(&format!("--relay {relay}"));
 }

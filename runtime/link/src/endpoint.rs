@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::time::Duration;
 
 use iroh::address_lookup::pkarr::{PkarrPublisher, PkarrResolver};
 use iroh::dns::{DnsResolver, FallbackMode};
@@ -26,6 +27,9 @@ const LAN: tally_lan::Protocol = tally_lan::Protocol {
     group: SocketAddrV4::new(Ipv4Addr::new(239, 255, 86, 83), 24411),
     begin: b"tally/vault-sync/lan/1",
 };
+
+/// Between two looks at what is known of a relay.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// The endpoint of this device.
 #[derive(Debug)]
@@ -122,17 +126,32 @@ impl Link {
         self.endpoint.bound_sockets()
     }
 
-    /// A ticket to this node, with the addresses known now.
+    /// A ticket to this node, with the addresses known now. A relay is known once it is connected: [`Self::relayed`].
     #[must_use]
     pub fn ticket(&self, vault: Option<[u8; 32]>) -> Ticket {
         let here = self.endpoint.addr();
         let direct = here.ip_addrs().copied().map(Address::Direct);
+        // First, since there is room for so many only, and a relay leads here from everywhere.
         let relays = here.relay_urls().map(|url| Address::Relay(url.to_string()));
         Ticket {
             node: self.node,
             vault,
-            addresses: direct.chain(relays).take(MAX_ADDRESSES).collect(),
+            addresses: relays.chain(direct).take(MAX_ADDRESSES).collect(),
         }
+    }
+
+    /// Waits until a configured relay is connected, and so in tickets; at most for `patience`. Whether one is.
+    pub async fn relayed(&self, patience: Duration) -> bool {
+        if self.relays.is_empty() {
+            return false;
+        }
+        let connected = async {
+            self.endpoint.online().await;
+            while self.endpoint.addr().relay_urls().next().is_none() {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        tokio::time::timeout(patience, connected).await.is_ok()
     }
 
     /// Dials the node of a ticket and opens a channel. The peer learns of the channel with its first byte, so whoever

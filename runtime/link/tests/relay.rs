@@ -52,14 +52,10 @@ async fn who_knows_a_key_and_a_relay_opens_a_channel_by_it() {
     let relay = Server::spawn(config).await.expect("a free port");
     let at = relay.http_addr().expect("it serves HTTP");
     let (a, b) = (link(1, V4, at).await, link(2, V6, at).await);
-    // A ticket says so as soon as it is so.
-    let way = Address::Relay(url(at));
-    in_time(async {
-        while !b.ticket(None).addresses.contains(&way) {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    })
-    .await;
+    assert!(in_time(b.relayed(Duration::from_secs(120))).await);
+    let named = b.ticket(None).to_string();
+    let named: Ticket = named.parse().expect("a ticket");
+    assert_eq!(named.addresses.first(), Some(&Address::Relay(url(at))));
 
     let long: Vec<u8> = (0..500_000_u32).map(|i| i as u8).collect();
     let ticket = by(at, b.node());
@@ -111,6 +107,11 @@ async fn a_relay_that_is_down_is_an_error() {
     let silent = TcpListener::bind(ANY_PORT).expect("a free port");
     for at in [nobody, silent.local_addr().expect("bound")] {
         let a = link(3, V4, at).await;
+        assert!(!a.relayed(Duration::from_millis(500)).await);
+        assert!(
+            !a.ticket(None).to_string().is_empty(),
+            "it leads here all the same"
+        );
         let lost = by(at, NodeSecret::derive(&[4; 32]).node());
         let refused = in_time(a.dial(&lost)).await.map(|channel| channel.peer());
         assert!(

@@ -86,7 +86,7 @@ pub(crate) enum Verb {
     Import(transfer::Import),
     /// Exchange with another device what each lacks, straight from one to the other: one prints a ticket, the other takes it.
     #[command(
-        after_help = "Examples:\n  tally vault sync                    prints a ticket, and waits\n  tally vault sync tally-…            on the other device\n  tally vault sync --lan              finds devices of this vault on the local network\n  tally vault sync tally-… --as planner --vault new/place     an agent's copy, which may be new"
+        after_help = "Examples:\n  tally vault sync                    prints a ticket, and waits\n  tally vault sync tally-…            on the other device\n  tally vault sync --lan              finds devices of this vault on the local network\n  tally vault sync --relay https://relay.example              on both devices: by way of a relay of one's own\n  tally vault sync tally-… --as planner --vault new/place     an agent's copy, which may be new"
     )]
     Sync(sync::Sync),
     /// Read everything in the folder again, hold it against everything else, and name what is odd or wrong.

@@ -20,7 +20,10 @@ use futures::future::LocalBoxFuture;
 use futures::stream::FuturesUnordered;
 use getrandom::SysRng;
 use getrandom::rand_core::UnwrapErr;
-use tally_link::{Channel, Config, DialError, Lan, Link, NodeId, NodeSecret, Sighting, Ticket};
+use tally_link::{
+    Address, Channel, Config, DialError, Lan, Link, NodeId, NodeSecret, Sighting, Ticket,
+};
+use tally_net::RelayUrl;
 use tally_vault::format::{Identity, MemberId, Seed, Time, VaultId};
 use tally_vault::state::GrantStanding;
 use tally_vault::{CopyError, DiskCopy, Environment, Key, Moved, Open, OpenError, Place, Vault};
@@ -30,11 +33,14 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
 use crate::failure::{Failure, OrFail, Outcome};
+use crate::network::relay;
 use crate::ui::{Progress, grouped, printable, say};
 use crate::vaults::{Names, Which, agent_identity, announce_closed, opening, vault_id, writing};
 
 /// How long another program of this computer may hold the vault before a session gives up.
 const LOCK_PATIENCE: Duration = Duration::from_secs(20);
+/// How long a relay is waited for before a ticket is printed that does not name it.
+const RELAY_PATIENCE: Duration = Duration::from_secs(10);
 /// How long the last bytes may take to be delivered.
 const LAST_BYTES: Duration = Duration::from_secs(10);
 /// Callers that are in their handshake at once; for a further one, the one that has been at it for longest makes room.
@@ -59,6 +65,9 @@ pub(crate) struct Sync {
     /// Stay for further devices until interrupted.
     #[arg(long, conflicts_with = "ticket")]
     listen: bool,
+    /// Be reached, and reach the other device, by way of this relay, one's own, where no direct way leads; both name the same one.
+    #[arg(long, value_name = "URL", value_parser = relay)]
+    relay: Option<RelayUrl>,
     /// Use this address and port instead of every address and a free port. May be given several times.
     #[arg(long, value_name = "ADDRESS:PORT")]
     bind: Vec<SocketAddr>,
@@ -88,6 +97,7 @@ pub(crate) fn run(args: &Sync, json: bool) -> Outcome {
         } else {
             Lan::Off
         },
+        relays: args.relay.iter().map(ToString::to_string).collect(),
         ..Config::default()
     };
     if !args.bind.is_empty() {
@@ -106,7 +116,7 @@ pub(crate) fn run(args: &Sync, json: bool) -> Outcome {
                     .advise("if the port is taken, name another: --bind 0.0.0.0:PORT")
             })?;
             let outcome = match &ticket {
-                Some(ticket) => dial(&here, &link, ticket).await,
+                Some(ticket) => dial(&here, &link, ticket, args).await,
                 None => wait(&here, &link, args).await,
             };
             link.close().await;
@@ -182,10 +192,11 @@ async fn greet(
 }
 
 /// The other device waits: one session with it.
-async fn dial(here: &Here, link: &Link, ticket: &Ticket) -> Outcome {
+async fn dial(here: &Here, link: &Link, ticket: &Ticket, args: &Sync) -> Outcome {
     let bar = Progress::spinner("reaching the other device");
     let reaching = async {
-        let channel = link.dial(ticket).await.map_err(unreachable_node)?;
+        let dialled = link.dial(ticket).await;
+        let channel = dialled.map_err(|error| unreachable_node(error, ticket, args))?;
         greet(channel, Side::Dialled, here.id, here.identity.clone())
             .await
             .map_err(|error| unfinished(error, None, |never| match never {}))
@@ -203,6 +214,20 @@ async fn dial(here: &Here, link: &Link, ticket: &Ticket) -> Outcome {
 
 /// Waits for others, and looks for them if it is to.
 async fn wait(here: &Here, link: &Link, args: &Sync) -> Outcome {
+    if let Some(relay) = &args.relay {
+        let bar = Progress::spinner("reaching the relay");
+        let is_connected = tokio::select! {
+            is_connected = link.relayed(RELAY_PATIENCE) => is_connected,
+            _ = tokio::signal::ctrl_c() => return Err(interrupted()),
+        };
+        drop(bar);
+        if !is_connected {
+            eprintln!(
+                "tally: {relay} does not answer, or does not let in this device's key, which is {}; the ticket does not name it",
+                link.node()
+            );
+        }
+    }
     let ticket = link.ticket(Some(here.id.0));
     if here.json {
         say!(
@@ -569,10 +594,20 @@ fn broken(error: CopyError) -> Failure {
     }
 }
 
-fn unreachable_node(error: DialError) -> Failure {
-    match error {
-        DialError::Own => Failure::misuse(&error).advise("use it on the other device"),
-        _ => Failure::environment(with_source(&error)).advise(
+fn unreachable_node(error: DialError, ticket: &Ticket, args: &Sync) -> Failure {
+    // A relay of somebody else's choice is named, and used only if this side's owner says so.
+    let named = ticket.addresses.iter().find_map(|way| match way {
+        Address::Relay(url) => Some(url),
+        Address::Direct(_) => None,
+    });
+    match (error, named) {
+        (error @ DialError::Own, _) => Failure::misuse(&error).advise("use it on the other device"),
+        (error, Some(url)) if args.relay.is_none() => Failure::environment(with_source(&error))
+            .advise(format_args!(
+                "the other device is reached by a relay, too; if that is yours: --relay {}",
+                printable(url)
+            )),
+        (error, _) => Failure::environment(with_source(&error)).advise(
             "is `tally vault sync` still waiting there, and do both share a network? A new ticket has its present addresses; on one local network, --lan on both finds them",
         ),
     }
