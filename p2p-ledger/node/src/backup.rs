@@ -20,12 +20,13 @@
 
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, BufReader, Read as _, Write as _};
+use std::io::{self, BufReader, Read as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use commonware_runtime::{Runner as _, tokio as runtime};
+use tally_durable::Access;
 use tally_ledger::{BlockDigest, ChainId, Checked, Genesis, Height, State};
 
 use crate::bodies::{Bodies, Body};
@@ -345,8 +346,7 @@ pub fn restore(
 ) -> Result<Extent, BackupError> {
     let backup = File::open(path).map_err(at(path))?;
     held(path, backup.try_lock_shared())?;
-    fs::create_dir_all(data).map_err(at(data))?;
-    sync_folder(data)?;
+    tally_durable::create_folder(data, Access::Umask).map_err(at(data))?;
     let folder = File::open(data).map_err(at(data))?;
     held(data, folder.try_lock())?;
     let store = data.join("store");
@@ -398,8 +398,7 @@ pub fn restore(
             }
         }
     })?;
-    fs::rename(&draft, &store).map_err(at(&store))?;
-    sync_folder(&store)?;
+    tally_durable::rename(&draft, &store).map_err(at(&store))?;
     Ok(extent)
 }
 
@@ -631,22 +630,11 @@ fn create(path: &Path, genesis: &Genesis) -> Result<(), BackupError> {
         &[&[GENESIS], genesis.to_toml().as_bytes()].concat(),
         &mut first,
     );
-    let mut draft = path.as_os_str().to_owned();
-    draft.push(".new");
-    let draft = PathBuf::from(draft);
-    File::create(&draft)
-        .and_then(|mut file| {
-            file.write_all(&first)?;
-            file.sync_all()
-        })
-        .and_then(|()| match fs::hard_link(&draft, path) {
-            // Somebody else was faster.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-            linked => linked,
-        })
-        .and_then(|()| fs::remove_file(&draft))
-        .map_err(at(path))?;
-    sync_folder(path)
+    match tally_durable::write_new(path, &first, Access::Umask) {
+        // Somebody else was faster.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        written => written.map_err(at(path)),
+    }
 }
 
 fn held(path: &Path, lock: Result<(), TryLockError>) -> Result<(), BackupError> {
@@ -661,17 +649,6 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> BackupError {
         path: path.to_owned(),
         source,
     }
-}
-
-/// Makes a name durable.
-fn sync_folder(of: &Path) -> Result<(), BackupError> {
-    let folder = match of.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(at(folder))
 }
 
 #[cfg(test)]

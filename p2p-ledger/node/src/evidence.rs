@@ -1,12 +1,12 @@
 //! Evidence against validators as files: what a node has seen outlives it, and whoever gets the file can check it.
 //!
 //! `DIR/evidence/NAME.evidence`, NAME being the first 16 hex digits of the BLAKE3 of the file, as `tally_ledger` writes evidence
-//! (`docs/ledger.md`). A file is there whole or not at all.
+//! (`docs/ledger.md`). A file is there whole or not at all, and stays once it counts as written.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tally_durable::Access;
 use tally_ledger::{ChainId, DecodeError, Evidence, SimplexFault};
 use tally_receipt::{Digest, PublicKey};
 
@@ -68,17 +68,13 @@ pub(crate) async fn keep(node: Handle, folder: PathBuf) {
 /// The disk's.
 pub fn write(folder: &Path, evidence: &Evidence) -> std::io::Result<PathBuf> {
     let bytes = evidence.to_bytes();
-    std::fs::create_dir_all(folder)?;
+    tally_durable::create_folder(folder, Access::Umask)?;
     let digest = Digest::of(&bytes).to_string();
     let place = folder.join(format!("{}.evidence", &digest[..16]));
-    if place.exists() {
-        return Ok(place);
+    match place.try_exists()? {
+        true => tally_durable::sync(&place)?,
+        false => tally_durable::write_file(&place, &bytes, Access::Umask)?,
     }
-    let draft = place.with_extension("draft");
-    let mut file = std::fs::File::create(&draft)?;
-    file.write_all(&bytes)?;
-    file.sync_all()?;
-    std::fs::rename(draft, &place)?;
     Ok(place)
 }
 

@@ -16,11 +16,12 @@
 //! from an older copy, which has the right name: `docs/node.md` says not to do that.
 
 use std::cmp::Ordering;
-use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Write as _};
+use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tally_durable::Access;
 use tally_ledger::Epoch;
 
 use crate::store::Partitions;
@@ -110,7 +111,7 @@ pub fn pair(key_file: &Path, data: &Path, name: [u8; 16]) -> Result<(), GuardErr
         (None, Some(found)) => write(&marker, &found),
         (None, None) => {
             let name = format!("{:032x}\n", u128::from_be_bytes(name));
-            fs::create_dir_all(data).map_err(at(data))?;
+            tally_durable::create_folder(data, Access::Umask).map_err(at(data))?;
             // This order: a name without a marker is a first start that can be repeated.
             write(&here, &name)?;
             write(&marker, &name)
@@ -130,18 +131,8 @@ fn note(key_file: &Path, data: &Path) -> Result<(), GuardError> {
     }
     // What is missed when it is gone must outlive a power cut.
     sync_files(&votes(data, last))?;
-    // A crash leaves the old file or the new one. Each process has a draft of its own: somebody may run two with one key.
-    let mut draft = marker.clone().into_os_string();
-    draft.push(format!(".draft-{}", std::process::id()));
-    let draft = PathBuf::from(draft);
-    match fs::remove_file(&draft) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(at(&draft)(error)),
-        _ => {}
-    }
-    write(&draft, &format!("{}epoch {last}\n", voted.name))?;
-    fs::rename(&draft, &marker)
-        .and_then(|()| sync_folder(&marker))
-        .map_err(at(&marker))
+    let text = format!("{}epoch {last}\n", voted.name);
+    tally_durable::write_file(&marker, text.as_bytes(), Access::Umask).map_err(at(&marker))
 }
 
 /// Notes the epochs of a node's votes for as long as it runs. A disk that fails stops no node: it is tried again.
@@ -267,24 +258,7 @@ fn read(path: &Path) -> Result<Option<String>, GuardError> {
 }
 
 fn write(path: &Path, text: &str) -> Result<(), GuardError> {
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(path)
-        .and_then(|mut file| {
-            file.write_all(text.as_bytes())?;
-            file.sync_all()
-        })
-        .and_then(|()| sync_folder(path))
-        .map_err(at(path))
-}
-
-/// Makes the name of a file durable.
-fn sync_folder(path: &Path) -> std::io::Result<()> {
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
-        _ => Ok(()),
-    }
+    tally_durable::write_new(path, text.as_bytes(), Access::Umask).map_err(at(path))
 }
 
 #[cfg(test)]

@@ -33,10 +33,12 @@
 //! Out of scope: sending them, which is [`settle`](crate::settle)'s.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, SeekFrom, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::io::{self, Read as _, SeekFrom};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use tally_durable::Access;
 
 use crate::frames::{HEAD, put, whole};
 
@@ -196,10 +198,7 @@ impl Outbox {
 
     /// Opens an outbox, made if there is none.
     pub fn open(dir: &Path) -> io::Result<Self> {
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(dir)?;
+        tally_durable::create_folder(dir, Access::Owner)?;
         let outbox = Self {
             dir: dir.to_owned(),
             limit: Self::LIMIT,
@@ -215,8 +214,8 @@ impl Outbox {
     /// Gives the only file of a kind, as there was one, its number. Where another file has that, both stay as they are.
     fn number_old(&self, kind: &str) -> io::Result<()> {
         let (old, new) = (self.dir.join(kind), self.dir.join(numbered(kind, 0)));
-        match fs::hard_link(&old, &new) {
-            Ok(()) => self.sync_folder()?,
+        match tally_durable::link(&old, &new) {
+            Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 let inode = |path: &Path| fs::metadata(path).map(|file| (file.dev(), file.ino()));
@@ -632,13 +631,7 @@ impl Outbox {
     fn replace(&self, name: &str, payload: &[u8]) -> io::Result<()> {
         let mut bytes = Vec::new();
         put(payload, &mut bytes);
-        let new = format!("{name}.new");
-        let mut file = self.file(&new)?;
-        file.set_len(0)?;
-        file.write_all(&bytes)?;
-        file.sync_all()?;
-        fs::rename(self.dir.join(&new), self.dir.join(name))?;
-        self.sync_folder()
+        tally_durable::write_file(&self.dir.join(name), &bytes, Access::Owner)
     }
 
     /// How many records, from the first ever, are settled or set aside.
@@ -715,7 +708,7 @@ impl Outbox {
     }
 
     fn sync_folder(&self) -> io::Result<()> {
-        File::open(&self.dir)?.sync_all()
+        tally_durable::sync_folder(&self.dir)
     }
 }
 
@@ -1215,7 +1208,7 @@ mod tests {
         outbox.append(&[record(1), record(3)]).unwrap();
         outbox.set_aside("one").unwrap();
         let file = dir.path().join(numbered(REFUSED, 0));
-        fs::rename(&file, dir.path().join(REFUSED)).unwrap();
+        tally_durable::rename(&file, &dir.path().join(REFUSED)).unwrap();
         let outbox = Outbox::open(dir.path()).unwrap();
         outbox.set_aside("two").unwrap();
         let numbers = outbox.refused().unwrap();
@@ -1243,7 +1236,7 @@ mod tests {
         assert_eq!(fs::read(&old).unwrap(), b"of another version");
         // A crash between the two steps of giving it its number.
         fs::remove_file(&old).unwrap();
-        fs::hard_link(&new, &old).unwrap();
+        tally_durable::link(&new, &old).unwrap();
         Outbox::open(dir.path()).unwrap();
         assert!(!old.exists());
         assert_eq!(fs::read(&new).unwrap(), before);
@@ -1328,7 +1321,7 @@ mod tests {
         let dir = crate::scratch::Scratch::new();
         let outbox = Outbox::open(dir.path()).unwrap();
         outbox.append(&[record(0), record(1)]).unwrap();
-        fs::rename(outbox.receipts(0), dir.path().join("receipts")).unwrap();
+        tally_durable::rename(&outbox.receipts(0), &dir.path().join("receipts")).unwrap();
         let mut settled = Vec::new();
         put(&0u64.to_be_bytes(), &mut settled);
         put(&1u64.to_be_bytes(), &mut settled);

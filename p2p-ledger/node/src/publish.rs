@@ -4,11 +4,12 @@
 //! Everything but the checkpoint follows from the blocks. So nothing is synced file by file: when a node starts, each file is
 //! compared with what must be in it, and what a crash took is written again.
 
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tally_durable::Access;
 use tally_ledger::Entry;
 use tally_log::{Resource, SignedCheckpoint, Tiler};
 
@@ -53,7 +54,7 @@ impl Files {
                 read => Some(read?),
             };
             if present.as_ref() != Some(&file.bytes) {
-                replace(&path, &file.bytes, false)?;
+                replace(&path, &file.bytes)?;
             }
         }
         Ok(())
@@ -61,10 +62,11 @@ impl Files {
 
     /// Puts the checkpoint down. The files up to its size are there.
     pub(crate) fn set_checkpoint(&self, checkpoint: &SignedCheckpoint) -> io::Result<()> {
-        replace(
+        fs::create_dir_all(&self.dir)?;
+        tally_durable::write_file(
             &checkpoint_file(&self.dir),
             checkpoint.to_string().as_bytes(),
-            true,
+            Access::Umask,
         )
     }
 }
@@ -74,16 +76,16 @@ fn checkpoint_file(dir: &Path) -> PathBuf {
 }
 
 /// Readers see the old file or the new one, whole.
-fn replace(path: &Path, bytes: &[u8], sync: bool) -> io::Result<()> {
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what a power cut takes is written again when the node starts"
+)]
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = path.parent().expect("every file of a log is in its folder");
     fs::create_dir_all(folder)?;
     let mut draft = path.as_os_str().to_owned();
     draft.push(".draft");
-    let mut file = File::create(&draft)?;
-    file.write_all(bytes)?;
-    if sync {
-        file.sync_all()?;
-    }
+    fs::write(&draft, bytes)?;
     fs::rename(&draft, path)
 }
 

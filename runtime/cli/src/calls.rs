@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
+use tally_durable::Access;
 use tally_inference::InferenceError;
 
 use crate::home::Home;
@@ -199,11 +200,9 @@ fn append(folder: &Path, call: &Noted, most: u64) -> io::Result<()> {
             sum.add(&call);
         }
         // A crash between the two counts what a file cost twice; no line is lost by it.
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        serde_json::to_writer(&mut file, &sum)?;
-        file.as_file().sync_all()?;
-        file.persist(folder.join(GONE))?;
-        std::fs::rename(&newer, &older)?;
+        let sum = serde_json::to_vec(&sum)?;
+        tally_durable::write_file(&folder.join(GONE), &sum, Access::Owner)?;
+        tally_durable::rename(&newer, &older)?;
     }
     // A line feed before it ends what a crash cut off.
     let mut line = vec![b'\n'];

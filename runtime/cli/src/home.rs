@@ -19,11 +19,12 @@
 //! validates on which ledger (`network`, `trusted`).
 
 use std::collections::BTreeMap;
-use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::fs::OpenOptions;
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use tally_durable::Access;
 use tally_receipt::{PublicKey, SigningKey, Timestamp};
 use zeroize::Zeroizing;
 
@@ -130,30 +131,27 @@ impl Home {
         now: Timestamp,
     ) -> Result<PathBuf, Failure> {
         let old = self.node_key()?.public_key();
-        let (keys, folder) = (self.sub("keys")?, self.sub("keys/former")?);
-        let place = keys.join("node.key");
+        let (place, folder) = (
+            self.sub("keys")?.join("node.key"),
+            self.0.join("keys/former"),
+        );
         let former = folder.join(format!("{old}-{}.key", now.unix_ms()));
-        let kept = match std::fs::hard_link(&place, &former) {
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
-            linked => linked,
-        };
-        // Nothing is replaced before it is durable elsewhere, and the folder may be new.
-        kept.and_then(|()| sync_folder(&folder))
-            .and_then(|()| sync_folder(&keys))
-            .and_then(|()| replace_key(new, &place))
+        let text = key_text(&new.to_seed());
+        // Nothing is replaced before it is durable elsewhere.
+        tally_durable::create_folder(&folder, Access::Owner)
+            .and_then(|()| unless_there(tally_durable::link(&place, &former)))
+            .and_then(|()| tally_durable::write_file(&place, text.as_slice(), Access::Owner))
             .or_environment(format_args!("exchange {}", place.display()))?;
         Ok(former)
     }
 }
 
-fn replace_key(new: &SigningKey, place: &Path) -> io::Result<()> {
-    let folder = place.parent().expect("it is in the folder of keys");
-    // For this user alone to read, as all files that are made so.
-    let mut draft = tempfile::NamedTempFile::new_in(folder)?;
-    draft.write_all(key_text(&new.to_seed()).as_slice())?;
-    draft.as_file().sync_all()?;
-    draft.persist(place)?;
-    sync_folder(folder)
+/// Whoever was faster made the same.
+pub(crate) fn unless_there(made: io::Result<()>) -> io::Result<()> {
+    match made {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        made => made,
+    }
 }
 
 /// The public keys in the folder of keys: of a key that is back, or was not exchanged to the end, only that it is there.
@@ -196,18 +194,7 @@ fn former_key(name: &str) -> Option<(PublicKey, Timestamp)> {
 
 /// Has a key file and its name on the disk.
 pub(crate) fn sync_key(path: &Path) -> Result<(), Failure> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    File::open(path)
-        .and_then(|file| file.sync_all())
-        .and_then(|()| sync_folder(folder))
-        .or_environment(format_args!("have {} on the disk", path.display()))
-}
-
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
+    tally_durable::sync(path).or_environment(format_args!("have {} on the disk", path.display()))
 }
 
 /// The 32 bytes of a key file, made if there is none.
@@ -227,10 +214,11 @@ pub(crate) fn seed_or_new(path: &Path) -> Result<Zeroizing<[u8; 32]>, Failure> {
 }
 
 fn private_dir(dir: &Path) -> Result<(), Failure> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
+    // It is asked for often, and syncs would be felt.
+    if dir.is_dir() {
+        return Ok(());
+    }
+    tally_durable::create_folder(dir, Access::Owner)
         .or_environment(format_args!("create {}", dir.display()))
         .map_err(|failure| failure.advise("set TALLY_HOME to a directory that can be written"))
 }
@@ -286,32 +274,19 @@ fn key_text(seed: &[u8; 32]) -> Zeroizing<[u8; 65]> {
     text
 }
 
-/// Writes a fresh key beside its place and links it there, so that a reader never sees half of one and two
-/// first runs at once agree on one key.
+/// Puts a fresh key in place, durable before anybody uses it: a reader never sees half of one, and two first runs at once agree on
+/// one key.
 fn make_key(path: &Path) -> Result<(), Failure> {
     let mut seed = Zeroizing::new([0u8; 32]);
     getrandom::fill(seed.as_mut_slice())
         .or_environment("draw a key from the system's random source")?;
     let text = key_text(&seed);
-    let draft = path.with_extension(format!("draft-{}", std::process::id()));
-    let written = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&draft)
-        .and_then(|mut file| {
-            file.write_all(text.as_slice())
-                .and_then(|()| file.sync_all())
-        })
-        .and_then(|()| match std::fs::hard_link(&draft, path) {
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
-            other => other,
-        });
-    // The draft holds the key: it goes whether or not the link was made.
-    let removed = std::fs::remove_file(&draft);
-    written
-        .and(removed)
-        .or_environment(format_args!("write {}", path.display()))
+    unless_there(tally_durable::write_new(
+        path,
+        text.as_slice(),
+        Access::Owner,
+    ))
+    .or_environment(format_args!("write {}", path.display()))
 }
 
 #[cfg(test)]
@@ -332,7 +307,7 @@ mod tests {
         let former = keys.join("former");
         std::fs::create_dir(&former).unwrap();
         let begun = former.join(format!("{old}-5.key"));
-        std::fs::hard_link(keys.join("node.key"), begun).unwrap();
+        tally_durable::link(&keys.join("node.key"), &begun).unwrap();
         assert_eq!(public_keys(&keys).unwrap(), old_alone);
 
         let new = SigningKey::from_seed(&[7; 32]);

@@ -23,6 +23,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Args as ClapArgs;
+use tally_durable::Access;
 use tally_ledger::Genesis;
 use tally_net::{Endpoint, EndpointId, Lan, RelayUrl, Secret};
 use tally_node::{Client, Outbox, Peer};
@@ -347,9 +348,7 @@ impl Network {
             ("genesis.toml", self.genesis.to_toml()),
         ] {
             let place = folder.join(name);
-            let draft = place.with_extension("draft");
-            std::fs::write(&draft, text)
-                .and_then(|()| std::fs::rename(&draft, &place))
+            tally_durable::write_file(&place, text.as_bytes(), Access::Umask)
                 .or_environment(format_args!("write {}", place.display()))?;
         }
         Ok(())

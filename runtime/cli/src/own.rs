@@ -31,6 +31,7 @@ use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use tally_durable::Access;
 use tally_ledger::{ChainId, Genesis, Name, Parameters, Validator, ValidatorSet};
 use tally_net::{Lan, Secret};
 use tally_node::{Config, Handle, Pace, Running, Timing};
@@ -195,20 +196,11 @@ impl Own {
 
     /// Writes the genesis whole or not at all. Of two that are made at once, one counts.
     fn put(&self, text: &str) -> io::Result<()> {
-        let place = self.genesis();
-        let draft = place.with_extension(format!("draft-{}", std::process::id()));
-        let written = File::create(&draft)
-            .and_then(|mut file| {
-                file.write_all(text.as_bytes())?;
-                file.sync_all()
-            })
-            .and_then(|()| match std::fs::hard_link(&draft, &place) {
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
-                linked => linked,
-            });
-        let removed = std::fs::remove_file(&draft);
-        written.and(removed)?;
-        File::open(&self.folder)?.sync_all()
+        home::unless_there(tally_durable::write_new(
+            &self.genesis(),
+            text.as_bytes(),
+            Access::Umask,
+        ))
     }
 
     pub(crate) fn genesis(&self) -> PathBuf {

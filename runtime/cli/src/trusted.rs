@@ -10,9 +10,10 @@
 //!
 //! There is none of the ledger of this machine alone, whose one validator it is.
 
-use std::io::{ErrorKind, Write as _};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use tally_durable::Access;
 use tally_ledger::{ChainId, TrustedValidators};
 use tally_node::Client;
 
@@ -123,12 +124,7 @@ impl Kept {
 
     /// Whole or not at all. Where the folder is gone it is not made for this.
     fn write(&self, shown: &TrustedValidators) -> std::io::Result<()> {
-        let folder = self.file.parent().expect("it is in the ledgers' folder");
-        let mut draft = tempfile::NamedTempFile::new_in(folder)?;
-        draft.write_all(&shown.to_bytes())?;
-        draft.as_file().sync_all()?;
-        draft.persist(&self.file)?;
-        Ok(())
+        tally_durable::write_file(&self.file, &shown.to_bytes(), Access::Owner)
     }
 }
 

@@ -1,5 +1,7 @@
 //! A memory from the command line: told, asked, corrected, forgotten, checked; with the model that comes with the program.
 
+#![expect(clippy::disallowed_methods, reason = "somebody else moves these files")]
+
 mod support;
 
 use std::collections::BTreeMap;

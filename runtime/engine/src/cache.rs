@@ -84,6 +84,10 @@ impl CodeCache {
         }
     }
 
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "what a power cut takes is compiled again"
+    )]
     fn write(&self, name: &str, code: &[u8]) -> io::Result<()> {
         let temporary = self
             .dir
@@ -121,6 +125,10 @@ fn unique() -> io::Result<u64> {
 }
 
 /// Reads the key, or makes one. Of two processes that make one at once, one wins and both use it.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what a power cut takes is made anew"
+)]
 fn read_or_make_key(path: &Path) -> io::Result<[u8; 32]> {
     loop {
         match fs::read(path) {

@@ -137,6 +137,10 @@ impl Part {
         read_note(&self.note_path)
     }
 
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a note that a power cut takes costs the beginning of a download"
+    )]
     pub(crate) fn write_note(&self, note: &Note) -> Result<(), FetchError> {
         let draft = self.note_path.with_extension("json.new");
         let bytes = serde_json::to_vec(note).expect("a note is plain data with string keys");

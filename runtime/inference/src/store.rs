@@ -466,6 +466,10 @@ impl ModelStore {
         self.bring_in(source, name, options.takes_name, origin, how, progress)
     }
 
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "files are synced before, and the folder after all of it"
+    )]
     fn bring_in(
         &self,
         source: &Path,
@@ -709,6 +713,10 @@ impl ModelStore {
     }
 
     /// Writes a small file so that a reader sees the old bytes or the new, whatever happens.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "files and folder are synced here"
+    )]
     fn write_file(&self, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
         let mut file = new_temporary(&self.dir.join("tmp"))?;
         file.write_all(bytes).map_err(io_error("write", path))?;

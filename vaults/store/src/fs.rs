@@ -326,6 +326,10 @@ impl Fs for RealFs {
         )?)))
     }
 
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the store has its own rules (`durable`), on any disk"
+    )]
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)
     }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args as ClapArgs, ValueEnum};
+use tally_durable::Access;
 use tally_net::{Lan, RelayUrl};
 use tally_node::{Config, Pace, RunError, Running, Timing, guard};
 use tally_receipt::SigningKey;
@@ -97,7 +98,8 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
         Some(data) => data.clone(),
         None => home.ledger()?.join("nodes").join(&chain),
     };
-    std::fs::create_dir_all(&data).or_environment(format_args!("create {}", data.display()))?;
+    tally_durable::create_folder(&data, Access::Umask)
+        .or_environment(format_args!("create {}", data.display()))?;
     let (vote_seed, key_file) = match args.role {
         Role::Follower => (None, None),
         Role::Validator => {

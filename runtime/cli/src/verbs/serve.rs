@@ -3,13 +3,12 @@
 //! It listens on this machine only, unless it is told otherwise in so many words. Every request shows an API key; the console is
 //! opened with a link that is printed here and works once, or with a key.
 
-use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use clap::Args as ClapArgs;
+use tally_durable::Access;
 use tally_gateway::{
     CallInfo, Config, FileReader, Gateway, GrantInfo, KeyKeeper, KeyRing, Scope, ServiceError,
     UnixMs,
@@ -144,7 +143,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
     }
     let of_keys: KeyKeeper = {
         let path = ring_path.clone();
-        Arc::new(move |bytes| write_private(&path, bytes))
+        Arc::new(move |bytes| tally_durable::write_file(&path, bytes, Access::Owner))
     };
     let gateway = Gateway::new(config, Arc::new(service), ring, of_keys, Arc::new(clock));
     let first_key = if has_keys || args.no_keys {
@@ -335,10 +334,7 @@ pub(crate) fn shown(address: SocketAddr) -> String {
 /// `$TALLY_HOME/gateway/keys.json`
 fn keys_path() -> Result<PathBuf, Failure> {
     let folder = Home::open()?.path().join("gateway");
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&folder)
+    tally_durable::create_folder(&folder, Access::Owner)
         .or_environment(format_args!("create {}", folder.display()))?;
     Ok(folder.join("keys.json"))
 }
@@ -352,18 +348,6 @@ fn read_ring(path: &Path) -> Result<KeyRing, Failure> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(KeyRing::default()),
         Err(error) => Err(error).or_environment(format_args!("read {}", path.display())),
     }
-}
-
-/// Whole or not at all, readable by this user alone, and on the disk before it counts.
-fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.as_file()
-        .set_permissions(std::fs::Permissions::from_mode(0o600))?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    std::fs::File::open(folder)?.sync_all()
 }
 
 fn clock() -> UnixMs {

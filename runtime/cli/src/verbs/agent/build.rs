@@ -17,6 +17,7 @@ use std::process::{Command, Stdio};
 
 use clap::Args as ClapArgs;
 use tally_capability::Manifest;
+use tally_durable::Access;
 use wasm_encoder::ComponentSection;
 
 use crate::failure::{Failure, OrFail, Outcome};
@@ -100,10 +101,8 @@ pub(crate) fn build(dir: &Path, out: Option<&Path>) -> Result<Built, Failure> {
         Some(path) => path.to_owned(),
         None => dir.join(format!("{}.wasm", manifest.name())),
     };
-    // Written beside its place first: a reader never sees half a component, and a failed build keeps the old one.
-    let draft = path.with_extension("wasm.draft");
-    std::fs::write(&draft, &bytes)
-        .and_then(|()| std::fs::rename(&draft, &path))
+    // A reader never sees half a component, and a failed build keeps the old one.
+    tally_durable::write_file(&path, &bytes, Access::Umask)
         .or_environment(format_args!("write {}", path.display()))?;
     Ok(Built { path, bytes })
 }

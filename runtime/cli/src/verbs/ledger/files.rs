@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
 
+use tally_durable::Access;
 use tally_ledger::{ChainId, NotAValidator, Validator};
 use tally_node::Governance;
 
@@ -23,9 +24,7 @@ pub(super) fn make(path: &Path, text: &str) -> Outcome {
 
 /// Writes a file anew, all of it or nothing.
 pub(super) fn replace(path: &Path, text: &str) -> Outcome {
-    let draft = path.with_extension("draft");
-    std::fs::write(&draft, text)
-        .and_then(|()| std::fs::rename(&draft, path))
+    tally_durable::write_file(path, text.as_bytes(), Access::Umask)
         .or_environment(format_args!("write {}", path.display()))
 }
 

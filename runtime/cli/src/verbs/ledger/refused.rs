@@ -2,10 +2,11 @@
 //!
 //! Nobody is asked for it. Whoever clears them has the right to settle meanwhile, so that what goes is what was shown.
 
-use std::io::{self, ErrorKind, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::Args as ClapArgs;
+use tally_durable::Access;
 use tally_node::{Form, Record};
 use tally_receipt::Digest;
 
@@ -89,16 +90,14 @@ pub(super) async fn run(args: &Refused, home: &Home, json: bool) -> Outcome {
 
 /// Writes receipts into a folder, made if there is none, and has them on the disk.
 fn write<'a>(folder: &Path, records: impl Iterator<Item = &'a Record>) -> io::Result<()> {
-    std::fs::create_dir_all(folder)?;
+    tally_durable::create_folder(folder, Access::Umask)?;
     for record in records {
-        let name = format!("{}.receipt.json", Digest::of(&record.receipt));
-        let mut file = match std::fs::File::create_new(folder.join(name)) {
-            // The same receipt, set aside twice or written before.
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
-            made => made?,
-        };
-        file.write_all(&record.receipt)?;
-        file.sync_all()?;
+        let place = folder.join(format!("{}.receipt.json", Digest::of(&record.receipt)));
+        // The same receipt may be set aside twice, or be written before.
+        match place.try_exists()? {
+            true => tally_durable::sync(&place)?,
+            false => tally_durable::write_file(&place, &record.receipt, Access::Umask)?,
+        }
     }
-    std::fs::File::open(folder)?.sync_all()
+    Ok(())
 }

@@ -6,9 +6,10 @@
 //! by something else that has the key, the chain does not show: `f + 1` validators say so, which take again what was done.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{ErrorKind, Write as _};
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
+use tally_durable::Access;
 use tally_ledger::{
     Account, AccountId, AccountNonce, ChainId, Credits, Height, Request, Transaction,
 };
@@ -143,7 +144,7 @@ struct Begun {
 impl Begun {
     fn of(home: &Home, chain: ChainId, account: AccountId) -> Result<Self, Failure> {
         let folder = home.ledger()?.join("spending").join(chain.to_string());
-        std::fs::create_dir_all(&folder)
+        tally_durable::create_folder(&folder, Access::Owner)
             .or_environment(format_args!("create {}", folder.display()))?;
         let path = folder.join(account.to_string());
         let lock = path.with_extension("lock");
@@ -184,14 +185,8 @@ impl Begun {
     }
 
     fn write(&self, is_ended: bool, transaction: &Transaction) -> Outcome {
-        let draft = self.path.with_extension("draft");
         let bytes = [&[u8::from(is_ended)][..], transaction.as_bytes()].concat();
-        File::create(&draft)
-            .and_then(|mut file| {
-                file.write_all(&bytes)?;
-                file.sync_all()
-            })
-            .and_then(|()| std::fs::rename(&draft, &self.path))
+        tally_durable::write_file(&self.path, &bytes, Access::Owner)
             .or_environment(format_args!("write {}", self.path.display()))
     }
 

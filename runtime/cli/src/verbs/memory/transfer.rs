@@ -46,7 +46,7 @@ pub(crate) fn export(args: &Export, json: bool) -> Outcome {
         .map_err(|failure| failure.advise("name a file that is not there yet"))?;
     let written = file
         .write_all(text.as_bytes())
-        .and_then(|()| file.sync_all());
+        .and_then(|()| tally_durable::sync(path));
     if let Err(failure) = written.or_environment(format_args!("write {}", path.display())) {
         // Half of an export looks like a whole one.
         let _ = std::fs::remove_file(path);

@@ -173,8 +173,7 @@ fn one(vault: &mut Vault, id: OpId, args: &Get, json: bool) -> Outcome {
         let written = vault.read_content(&record, &mut file).map_err(reading);
         drop(bar);
         if let Err(failure) = written.and_then(|()| {
-            file.sync_all()
-                .or_environment(format_args!("write {}", path.display()))
+            tally_durable::sync(path).or_environment(format_args!("write {}", path.display()))
         }) {
             // Half of a content looks like a whole one.
             let _ = std::fs::remove_file(path);

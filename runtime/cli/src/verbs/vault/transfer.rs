@@ -54,7 +54,7 @@ pub(crate) fn export(args: &Export, json: bool) -> Outcome {
             .into_inner()
             .map_err(std::io::IntoInnerError::into_error)
             .and_then(|file| file.sync_all())
-            .and_then(|()| std::fs::rename(&draft, &args.file))
+            .and_then(|()| tally_durable::rename(&draft, &args.file))
             .or_environment(format_args!("write {}", args.file.display()))?;
         Ok(done)
     });
