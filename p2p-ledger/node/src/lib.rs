@@ -64,7 +64,7 @@ pub use daemon::{Config, RunError, Running, run};
 pub use evidence::write as write_evidence;
 pub use handle::{Handle, Stopped};
 pub use light::{AdvanceError, LightClient};
-pub use outbox::{AppendError, Form, Outbox, Record, Sent, SetAside, Settling};
+pub use outbox::{AppendError, Form, Outbox, Record, Repaired, Sent, SetAside, Settling};
 pub use settle::{SettleError, settle};
 pub use simplex::{Timing, vote_key};
 pub use store::StoreError;

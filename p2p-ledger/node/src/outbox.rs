@@ -1,8 +1,10 @@
 //! What a runner has yet to settle: receipts, on its disk before its answer is shown.
 //!
 //! ```text
-//! DIR/receipts-N   frames (`frames`), each a record: 1 (by hash) or 2 (in full) || the receipt's envelope.
+//! DIR/receipts-N   frames (`frames`), each a record: 1 (by hash) or 2 (in full) || the receipt's envelope;
+//!                  or 0 || how many records stood there that could not be read any more, u64.
 //!                  The first of the file is record N, from 0, in 20 digits
+//! DIR/damaged-N.M  what the file of that number was before it was repaired, M counting from 0
 //! DIR/settled      a frame: how many records, from the first ever, are settled or set aside, u64
 //! DIR/refused-N    frames, each a record that was set aside: its number u64 || length u16 || reason || 1 or 2 || envelope.
 //!                  None of the file has a lower number than N
@@ -30,6 +32,10 @@
 //! ([`Outbox::clear_refused`]). That count is durable before the file goes; what a crash leaves of it is passed over, and goes with
 //! whatever is done next.
 //!
+//! What a crash leaves at a file's end was never acknowledged, and is written over. What a disk damages before that was: then nothing is
+//! appended to that file and nothing behind the damage is handed over, until the operator has it repaired ([`Outbox::repair`]). Which
+//! is which is in `outbox/slots.rs`.
+//!
 //! Out of scope: sending them, which is [`settle`](crate::settle)'s.
 
 use std::fs::{self, File, OpenOptions};
@@ -40,7 +46,11 @@ use std::time::Duration;
 
 use tally_durable::Access;
 
-use crate::frames::{HEAD, put, whole};
+use crate::frames::{HEAD, put};
+
+mod slots;
+
+use slots::{Slot, lost, mended, records, slots};
 
 /// Bytes after which a new file of receipts, or of those set aside, is begun.
 const FILE_BYTES: usize = 1024 * 1024;
@@ -51,6 +61,8 @@ const REASON_BYTES: usize = 1024;
 /// What the names of both kinds of files begin with.
 const RECEIPTS: &str = "receipts";
 const REFUSED: &str = "refused";
+/// What the names of files begin with that were repaired.
+const DAMAGED: &str = "damaged";
 
 /// How often, and how long after each other, the place of whoever looks after an outbox is asked for.
 const ATTEND_TRIES: u32 = 5;
@@ -179,6 +191,15 @@ pub enum AppendError {
     Disk(#[from] io::Error),
 }
 
+/// What a repair did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Repaired {
+    /// How many records that waited are lost.
+    pub lost: u64,
+    /// Where the files are that were repaired, as they were.
+    pub kept: Vec<PathBuf>,
+}
+
 /// Says, until it is dropped, that a process looks after an outbox. Whoever drops it looks once more: a receipt that was
 /// appended while this was there has no other who settles it.
 #[derive(Debug)]
@@ -277,7 +298,7 @@ impl Outbox {
         self.has_room(frames.len() as u64)?;
         let settled = self.settled()?;
         let next = |last: Option<(u64, u64)>| {
-            let next = last.map_or(0, |(first, count)| first + count);
+            let next = last.map_or(0, |(first, count): (u64, u64)| first.saturating_add(count));
             if next < settled {
                 return Err(io::Error::new(
                     io::ErrorKind::InvalidData,
@@ -306,19 +327,27 @@ impl Outbox {
             let mut file = self.file(&numbered(kind, first))?;
             let mut bytes = Vec::new();
             file.read_to_end(&mut bytes)?;
-            let (count, whole) = whole_frames(&bytes);
-            if whole < bytes.len() {
+            let (slots, whole) = slots(&bytes);
+            let is_damaged = slots.iter().any(Slot::is_damaged);
+            // Those that were set aside need no place among the others.
+            if is_damaged && kind == RECEIPTS {
+                return Err(damaged(&self.receipts(first)));
+            }
+            if !is_damaged && whole < bytes.len() {
                 // What a crash left half was never acknowledged.
                 file.set_len(whole as u64)?;
             }
-            if whole < FILE_BYTES {
+            if !is_damaged && whole < FILE_BYTES {
                 (has_room, end) = (Some(file), whole as u64);
             }
-            found = Some((first, count));
+            found = Some((first, records(&slots)));
         }
         let number = number(found)?;
         let mut file = match has_room {
             Some(file) => file,
+            None if last == Some(number) => {
+                return Err(damaged(&self.dir.join(numbered(kind, number))));
+            }
             None => self.file(&numbered(kind, number))?,
         };
         let sync_folder = || if end == 0 { self.sync_folder() } else { Ok(()) };
@@ -327,37 +356,136 @@ impl Outbox {
 
     /// The receipts that are not settled, oldest first: at most `limit`, and no more than one file has. Also where the first
     /// stands among all that ever were. Waits for whoever appends.
+    ///
+    /// # Errors
+    ///
+    /// The disk's; [`io::ErrorKind::InvalidData`], which names the file, where the first that waits cannot be read any more.
     pub fn open_records(&self, limit: usize) -> io::Result<(u64, Vec<Record>)> {
         // What is written and not durable may be taken back yet, and its place is another one's then.
         let turn = self.file("append")?;
         turn.lock_shared()?;
         let settled = self.settled()?;
         let mut open = Vec::new();
-        let firsts = self.firsts(RECEIPTS)?;
-        let Some(first) = firsts.iter().rev().find(|first| **first <= settled) else {
+        let Some((first, next)) = self.file_of(settled)? else {
             return Ok((settled, open));
         };
-        let bytes = read(&self.receipts(*first))?;
-        let mut number = *first;
-        let mut is_known = true;
-        each_frame(&bytes, |payload| {
-            if number >= settled && open.len() < limit && is_known {
-                let Some(record) = Record::of(payload) else {
-                    is_known = false;
-                    return;
-                };
-                open.push(record);
+        let path = self.receipts(first);
+        let bytes = read(&path)?;
+        let mut number = first;
+        // What is sent is counted from the first on: nothing can be that is behind one which cannot be read.
+        let mut ends = None;
+        for slot in slots(&bytes).0 {
+            if open.len() == limit || next.is_some_and(|next| number >= next) {
+                return Ok((settled, open));
             }
-            number += 1;
-        });
-        // What is sent is counted from the first on: nothing behind such a record can be.
-        if open.is_empty() && !is_known {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                format!("record {number} is of a kind that this version does not know"),
-            ));
+            let Slot::Whole(payload) = slot else {
+                ends = Some(damaged(&path));
+                break;
+            };
+            let end = number.saturating_add(slot.records());
+            if end > settled {
+                match Record::of(payload) {
+                    Some(record) => open.push(record),
+                    // Whoever settles goes past it.
+                    None if lost(payload).is_some() => return Ok((settled, open)),
+                    None => {
+                        ends = Some(io::Error::new(
+                            io::ErrorKind::InvalidData,
+                            format!("record {number} is of a kind that this version does not know"),
+                        ));
+                        break;
+                    }
+                }
+            }
+            number = end;
         }
-        Ok((settled, open))
+        if ends.is_none() && next.is_some_and(|next| number < next) {
+            ends = Some(damaged(&path));
+        }
+        match ends {
+            Some(error) if open.is_empty() => Err(error),
+            _ => Ok((settled, open)),
+        }
+    }
+
+    /// Where the file of receipts begins that has a record, and the next one; none where there are no files.
+    fn file_of(&self, number: u64) -> io::Result<Option<(u64, Option<u64>)>> {
+        let firsts = self.firsts(RECEIPTS)?;
+        let behind = firsts.partition_point(|first| *first <= number);
+        match (behind.checked_sub(1), firsts.first()) {
+            (Some(at), _) => Ok(Some((firsts[at], firsts.get(behind).copied()))),
+            (None, None) => Ok(None),
+            // The one that had it is gone.
+            (None, Some(_)) => Err(damaged(&self.receipts(number))),
+        }
+    }
+
+    /// Goes past the first records that wait where they are lost. Whether there were any.
+    pub(crate) fn pass_lost(&self) -> io::Result<bool> {
+        let settled = self.settled()?;
+        let Some((first, _)) = self.file_of(settled)? else {
+            return Ok(false);
+        };
+        let mut number = first;
+        for slot in slots(&read(&self.receipts(first))?).0 {
+            let end = number.saturating_add(slot.records());
+            if end > settled {
+                let is_lost = matches!(slot, Slot::Whole(payload) if lost(payload).is_some());
+                if is_lost {
+                    self.set_settled(end)?;
+                }
+                return Ok(is_lost);
+            }
+            number = end;
+        }
+        Ok(false)
+    }
+
+    /// Goes on behind what the disk has damaged: every record that can be read stays in its file, and a frame stands for those which
+    /// cannot. The files stay beside them as they were. Nothing is done where nothing is damaged.
+    ///
+    /// # Errors
+    ///
+    /// The disk's; what was not repaired then is as it was.
+    pub fn repair(&self, _turn: &Settling) -> io::Result<Repaired> {
+        let appending = self.file("append")?;
+        appending.lock()?;
+        let settled = self.settled()?;
+        let firsts = self.firsts(RECEIPTS)?;
+        let mut repaired = Repaired::default();
+        for (index, first) in firsts.iter().enumerate() {
+            let path = self.receipts(*first);
+            let next = firsts.get(index + 1).copied();
+            let Some(mended) = mended(&read(&path)?, *first, next, settled) else {
+                continue;
+            };
+            repaired.kept.push(self.keep_damaged(*first)?);
+            tally_durable::write_file(&path, &mended.bytes, Access::Owner)?;
+            repaired.lost = repaired.lost.saturating_add(mended.lost);
+        }
+        // Those before the first file are lost with their own.
+        if let Some(first) = firsts.first()
+            && *first > settled
+        {
+            self.set_settled(*first)?;
+            repaired.lost = repaired.lost.saturating_add(first - settled);
+        }
+        Ok(repaired)
+    }
+
+    /// Gives a file of receipts a second name, that it keeps.
+    fn keep_damaged(&self, first: u64) -> io::Result<PathBuf> {
+        let path = self.receipts(first);
+        let mut times = 0u32;
+        loop {
+            let kept = self
+                .dir
+                .join(format!("{}.{times}", numbered(DAMAGED, first)));
+            match tally_durable::link(&path, &kept) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => times += 1,
+                linked => return linked.map(|()| kept),
+            }
+        }
     }
 
     /// How many receipts are not settled.
@@ -365,8 +493,8 @@ impl Outbox {
         let Some(last) = self.firsts(RECEIPTS)?.last().copied() else {
             return Ok(0);
         };
-        let (count, _) = whole_frames(&read(&self.receipts(last))?);
-        Ok((last + count).saturating_sub(self.settled()?))
+        let count = records(&slots(&read(&self.receipts(last))?).0);
+        Ok(last.saturating_add(count).saturating_sub(self.settled()?))
     }
 
     /// Bytes of the receipts that are not settled, with what frames them.
@@ -379,12 +507,14 @@ impl Outbox {
         let mut waiting = self.bytes_of(RECEIPTS, &firsts[begin..])?;
         if let Some(first) = firsts.get(begin) {
             let mut number = *first;
-            each_frame(&read(&self.receipts(*first))?, |payload| {
-                if number < settled {
+            for slot in slots(&read(&self.receipts(*first))?).0 {
+                if let Slot::Whole(payload) = slot
+                    && number < settled
+                {
                     waiting = waiting.saturating_sub((HEAD + payload.len()) as u64);
                 }
-                number += 1;
-            });
+                number = number.saturating_add(slot.records());
+            }
         }
         Ok(waiting)
     }
@@ -760,22 +890,23 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     }
 }
 
-/// How many frames from the start are whole, and how many bytes they take.
-fn whole_frames(bytes: &[u8]) -> (u64, usize) {
-    let (mut count, mut end) = (0, 0);
-    each_frame(bytes, |payload| {
-        count += 1;
-        end += HEAD + payload.len();
-    });
-    (count, end)
+/// Hands on every frame that is whole, also those behind what is damaged.
+fn each_frame(bytes: &[u8], mut each: impl FnMut(&[u8])) {
+    for slot in slots(bytes).0 {
+        if let Slot::Whole(payload) = slot {
+            each(payload);
+        }
+    }
 }
 
-fn each_frame(bytes: &[u8], mut each: impl FnMut(&[u8])) {
-    let mut at = 0;
-    while let Some(payload) = whole(&bytes[at..]) {
-        each(payload);
-        at += HEAD + payload.len();
-    }
+fn damaged(path: &Path) -> io::Error {
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        format!(
+            "{} is damaged, and has receipts that can be read no more: `tally ledger repair` goes on behind them",
+            path.display()
+        ),
+    )
 }
 
 #[cfg(test)]
@@ -908,6 +1039,171 @@ mod tests {
             }
             Err(io::Error::other("the disk is gone"))
         }
+    }
+
+    /// An outbox of files that have two records each.
+    fn outbox_of(dir: &Path, count: u8) -> (Outbox, Vec<Record>) {
+        let outbox = Outbox::open(dir).unwrap();
+        let big = |n: u8| Record {
+            receipt: vec![n; FILE_BYTES / 2],
+            ..record(n)
+        };
+        let all: Vec<Record> = (0..count).map(big).collect();
+        for one in &all {
+            outbox.append(std::slice::from_ref(one)).unwrap();
+        }
+        (outbox, all)
+    }
+
+    /// Alters a byte of the payload of one of the frames in a file.
+    fn alter(file: &Path, frame: usize) {
+        let mut bytes = fs::read(file).unwrap();
+        let mut at = 0;
+        for _ in 0..frame {
+            at += HEAD + crate::frames::whole(&bytes[at..]).unwrap().len();
+        }
+        bytes[at + HEAD + 1] ^= 1;
+        fs::write(file, bytes).unwrap();
+    }
+
+    /// What waits, as whoever settles gets it.
+    fn settled_one_by_one(outbox: &Outbox) -> io::Result<Vec<Record>> {
+        let mut all = Vec::new();
+        loop {
+            let (first, open) = outbox.open_records(1)?;
+            match open.into_iter().next() {
+                Some(one) => {
+                    all.push(one);
+                    outbox.set_settled(first + 1)?;
+                }
+                None if outbox.pass_lost()? => {}
+                None => return Ok(all),
+            }
+        }
+    }
+
+    #[test]
+    fn damage_in_a_file_that_is_not_the_last_is_said_and_all_else_settles_once_it_is_repaired() {
+        // Each record of the first file that is not the only one, and the end of that file.
+        for (frame, cut) in [(0, false), (1, false), (1, true)] {
+            let dir = crate::scratch::Scratch::new();
+            let (outbox, all) = outbox_of(dir.path(), 7);
+            assert_eq!(outbox.firsts(RECEIPTS).unwrap(), [0, 2, 4, 6]);
+            outbox.set_settled(1).unwrap();
+            let file = outbox.receipts(2);
+            match cut {
+                true => {
+                    let length = fs::metadata(&file).unwrap().len();
+                    let opened = OpenOptions::new().write(true).open(&file).unwrap();
+                    opened.set_len(length - 1).unwrap();
+                }
+                false => alter(&file, frame),
+            }
+            let before = fs::read(&file).unwrap();
+            let mut settled = vec![all[1].clone()];
+            settled.extend(all[2..2 + frame].iter().cloned());
+            for one in &settled {
+                let (first, open) = outbox.open_records(1).unwrap();
+                assert_eq!(open, [one.clone()]);
+                outbox.set_settled(first + 1).unwrap();
+            }
+            let error = outbox.open_records(9).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+            let name = numbered(RECEIPTS, 2);
+            assert!(error.to_string().contains(&name), "{error}");
+            assert!(error.to_string().contains("tally ledger repair"), "{error}");
+            let left = 6 - settled.len() as u64;
+            assert_eq!(outbox.waiting().unwrap(), left);
+            // It holds up nothing that comes.
+            outbox.append(&[record(9)]).unwrap();
+
+            let turn = outbox.settle().unwrap().expect("nobody else settles");
+            let repaired = outbox.repair(&turn).unwrap();
+            assert_eq!(repaired.lost, 1);
+            assert_eq!(fs::read(&repaired.kept[0]).unwrap(), before);
+            assert_eq!(outbox.waiting().unwrap(), left + 1);
+            settled.extend(settled_one_by_one(&outbox).unwrap());
+            let mut expected = all[1..].to_vec();
+            expected.remove(1 + frame);
+            expected.push(record(9));
+            assert_eq!(settled, expected);
+            assert_eq!(outbox.waiting().unwrap(), 0);
+            assert_eq!(outbox.repair(&turn).unwrap(), Repaired::default());
+        }
+    }
+
+    #[test]
+    fn what_was_acknowledged_behind_damage_in_the_last_file_is_not_cut_off() {
+        let dir = crate::scratch::Scratch::new();
+        let outbox = Outbox::open(dir.path()).unwrap();
+        let all: Vec<Record> = (0..5).map(record).collect();
+        outbox.append(&all).unwrap();
+        outbox.set_settled(1).unwrap();
+        let file = outbox.receipts(0);
+        alter(&file, 2);
+        let before = fs::read(&file).unwrap();
+        // What is before it settles.
+        let (first, open) = outbox.open_records(9).unwrap();
+        assert_eq!((first, &open[..]), (1, &all[1..2]));
+        assert_eq!(outbox.waiting().unwrap(), 4);
+        let error = outbox.append(&[record(7)]).unwrap_err();
+        assert!(error.to_string().contains("receipts-"), "{error}");
+        assert_eq!(fs::read(&file).unwrap(), before);
+        outbox.set_settled(2).unwrap();
+        let error = outbox.open_records(9).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+
+        let turn = outbox.settle().unwrap().expect("nobody else settles");
+        let repaired = outbox.repair(&turn).unwrap();
+        assert_eq!(repaired.lost, 1);
+        assert_eq!(fs::read(&repaired.kept[0]).unwrap(), before);
+        outbox.append(&[record(7)]).unwrap();
+        let expected = [&all[3..], &[record(7)]].concat();
+        assert_eq!(settled_one_by_one(&outbox).unwrap(), expected);
+        // The same file once more, whose first copy stays.
+        outbox.append(&[record(8), record(9)]).unwrap();
+        alter(&file, 6);
+        let again = outbox.repair(&turn).unwrap();
+        assert_eq!(again.lost, 1);
+        assert_ne!(again.kept, repaired.kept);
+        assert_eq!(fs::read(&repaired.kept[0]).unwrap(), before);
+        assert_eq!(settled_one_by_one(&outbox).unwrap(), [record(9)]);
+    }
+
+    #[test]
+    fn where_whole_files_are_gone_that_is_said_and_the_others_settle_once_it_is_repaired() {
+        for gone in [0, 2] {
+            let dir = crate::scratch::Scratch::new();
+            let (outbox, all) = outbox_of(dir.path(), 5);
+            fs::remove_file(outbox.receipts(gone)).unwrap();
+            let error = settled_one_by_one(&outbox).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+            let turn = outbox.settle().unwrap().expect("nobody else settles");
+            assert_eq!(outbox.repair(&turn).unwrap().lost, 2);
+            let next = usize::try_from(gone).unwrap() + 2;
+            assert_eq!(settled_one_by_one(&outbox).unwrap(), all[next..]);
+            assert_eq!(outbox.waiting().unwrap(), 0);
+        }
+    }
+
+    #[test]
+    fn what_was_set_aside_behind_damage_is_shown_and_not_cut_off() {
+        let dir = crate::scratch::Scratch::new();
+        let outbox = Outbox::open(dir.path()).unwrap();
+        let all: Vec<Record> = (0..4).map(record).collect();
+        outbox.append(&all).unwrap();
+        for _ in 0..3 {
+            outbox.set_aside("it is none").unwrap();
+        }
+        let file = dir.path().join(numbered(REFUSED, 0));
+        alter(&file, 1);
+        let before = fs::read(&file).unwrap();
+        assert_eq!(numbers(&outbox), [0, 2]);
+        outbox.set_aside("it is none").unwrap();
+        assert_eq!(numbers(&outbox), [0, 2, 3]);
+        assert_eq!(fs::read(&file).unwrap(), before);
+        outbox.go_on().unwrap();
+        assert_eq!(outbox.settled().unwrap(), 4);
     }
 
     #[test]

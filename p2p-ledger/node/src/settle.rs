@@ -96,6 +96,7 @@ pub async fn settle(
             open.truncate(usize::try_from(sent.count).unwrap_or(usize::MAX));
         }
         match open.first() {
+            None if outbox.pass_lost()? => continue,
             None => return Ok(settled),
             Some(one) if is_too_large(one) => {
                 let bytes = one.receipt.len();

@@ -3,6 +3,7 @@
 //! What receipts come into it is `settling`'s for a run, `keeper`'s for a server.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
 use tally_node::{Client, Outbox, SetAside, SettleError, Settling};
@@ -163,6 +164,10 @@ async fn settle_all(
         );
     }
     settled.map_err(|error| match error {
+        // It says what to do.
+        SettleError::Disk(ref disk) if disk.kind() == ErrorKind::InvalidData => {
+            Failure::environment(&error)
+        }
         SettleError::NotAdmitted(_) => Failure::no(&error).advise(
             "make a request that they sign: tally ledger node register --out FILE; the outbox keeps what waits",
         ),

@@ -559,6 +559,55 @@ fn what_can_never_be_settled_is_shown_with_its_reason_written_to_files_and_clear
     assert_eq!(said["refused_bytes"], 0, "{said}");
 }
 
+#[test]
+fn what_the_disk_damaged_in_the_outbox_is_said_and_all_else_settles_once_it_is_repaired() {
+    let machine = Machine::bare();
+    let devnet = Devnet::start(&machine, "1");
+    machine.tally(["ledger", "use", &devnet.genesis]).ok();
+    let genesis = std::fs::read_to_string(&devnet.genesis).expect("a file");
+    let chain = Genesis::parse(&genesis).expect("a genesis").chain();
+    let folder = machine.path(&format!("home/ledger/outbox/{chain}"));
+    let outbox = Outbox::open(&folder).expect("an outbox");
+    let append = |receipt: &[u8]| {
+        let record = Record {
+            form: Form::Hash,
+            receipt: receipt.to_vec(),
+        };
+        outbox.append(&[record]).expect("a disk");
+    };
+    append(b"one");
+    once_it_answers(&machine, &["ledger", "settle"])
+        .ok()
+        .says("settled 1 receipts");
+
+    for receipt in [&b"two"[..], b"three", b"four"] {
+        append(receipt);
+    }
+    let file = folder.join(format!("receipts-{:020}", 0));
+    let mut bytes = std::fs::read(&file).expect("a file");
+    let at = bytes.windows(5).position(|found| found == b"three");
+    bytes[at.expect("it is there")] ^= 1;
+    std::fs::write(&file, &bytes).expect("a disk");
+    let settle = || machine.tally(["ledger", "settle"]);
+    settle()
+        .exits(3)
+        .says(file.to_str().expect("UTF-8"))
+        .says("tally ledger repair");
+    let waiting = || number(&machine, &["ledger", "status"], "outbox");
+    assert_eq!(waiting(), 2);
+
+    let said = machine.tally(["ledger", "repair", "--json"]).ok().json();
+    assert_eq!(said["lost"], 1, "{said}");
+    let kept = said["kept"][0].as_str().expect("a path");
+    assert_eq!(std::fs::read(kept).expect("a file"), bytes);
+    settle().ok().says("settled 1 receipts");
+    assert_eq!(waiting(), 0);
+    machine
+        .tally(["ledger", "repair"])
+        .ok()
+        .says("nothing in the outbox is damaged");
+}
+
 /// Two votes of `v3` in one round for different blocks, as a node would have kept them.
 fn evidence(machine: &Machine, genesis: &Genesis) -> Vec<u8> {
     let seed = std::fs::read_to_string(machine.path("devnet/v3/vote.key")).expect("a key");

@@ -11,8 +11,8 @@
 //! When a function returns, what it did outlives a power cut. Where it fails, it may have happened or not. A process that is stopped
 //! in between may leave a draft, `.draft-…`, in the folder, which nobody reads.
 //!
-//! `clippy.toml` has no other code in this repository rename or link a file. Out of scope: files that grow, each of which has rules
-//! of its own.
+//! Code elsewhere that renames or links a file says why it needs none of this (`clippy.toml`). Out of scope: files that grow, each of
+//! which has rules of its own.
 
 #![forbid(unsafe_code)]
 

@@ -13,6 +13,7 @@ mod proving;
 mod refused;
 mod registered;
 mod registration;
+mod repair;
 mod sending;
 mod settle;
 mod spending;
@@ -52,6 +53,11 @@ pub(crate) enum Verb {
         after_help = "Examples:\n  tally ledger refused\n  tally ledger refused --out refused/ --clear    writes them to files, and lets go of them here"
     )]
     Refused(refused::Refused),
+    /// Go on behind receipts in this machine's outbox that its disk has damaged: what can be read is settled, what cannot is lost here.
+    #[command(
+        after_help = "Example:\n  tally ledger repair && tally ledger settle\n\nThe files stay in the outbox's folder as they were, too. A receipt itself remains where it was made: in the journal of its run."
+    )]
+    Repair(repair::Repair),
     /// Write a receipt and the proof that it is settled to one file, which `tally verify` checks offline.
     #[command(
         after_help = "Examples:\n  tally ledger prove answer.receipt.json --out answer.proof\n  tally ledger prove answer.receipt.json --without-receipt    the proof alone, for who has the receipt\n  tally ledger prove 3f2a… --wait 10"
@@ -181,6 +187,7 @@ pub(crate) fn run(verb: Verb, json: bool) -> Outcome {
         Verb::Submit(args) => crate::runtime()?.block_on(settle::submit(&args, &home, json)),
         Verb::Settle(args) => crate::runtime()?.block_on(settle::settle(&args, &home, json)),
         Verb::Refused(args) => crate::runtime()?.block_on(refused::run(&args, &home, json)),
+        Verb::Repair(args) => crate::runtime()?.block_on(repair::run(&args, &home, json)),
         Verb::Prove(args) => crate::runtime()?.block_on(proving::prove(&args, &home, json)),
         Verb::Explorer(args) => crate::runtime()?.block_on(explore(&args, &home, json)),
         Verb::Node(verb) => crate::runtime()?.block_on(registration::run(verb, &home, json)),

@@ -19,6 +19,7 @@ pub(super) fn read(path: &Path) -> Result<String, Failure> {
 pub(super) fn make(path: &Path, text: &str) -> Outcome {
     File::create_new(path)
         .and_then(|mut new| new.write_all(text.as_bytes()))
+        .and_then(|()| tally_durable::sync(path))
         .or_misuse(format_args!("make {}", path.display()))
 }
 
