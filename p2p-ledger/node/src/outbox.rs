@@ -1104,7 +1104,7 @@ mod tests {
             settled.extend(all[2..2 + frame].iter().cloned());
             for one in &settled {
                 let (first, open) = outbox.open_records(1).unwrap();
-                assert_eq!(open, [one.clone()]);
+                assert_eq!(open, std::slice::from_ref(one));
                 outbox.set_settled(first + 1).unwrap();
             }
             let error = outbox.open_records(9).unwrap_err();

@@ -255,6 +255,7 @@ mod tests {
         Answers {
             node: Handle::new(ChainId::from_bytes([1; 32]), commands_in, heights),
             genesis: Bytes::new(),
+            callers: None,
             checking: Semaphore::new(1),
             waiting: Semaphore::new(WAITING),
             reading: Arc::new(Semaphore::new(READING)),
