@@ -13,9 +13,8 @@ use crate::calls::{self, Calls};
 use crate::failure::Failure;
 use crate::home::Home;
 use crate::keeper::Receipts;
-use crate::local_model::{LocalModel, must_be, nonce};
+use crate::local_model::{LocalModel, must_be, nonce, store_failure};
 use crate::setup;
-use crate::verbs::model::failure;
 
 /// The embedding model that is asked for by name, else the default one, else the only one there is; `none` asks for nothing.
 pub(crate) async fn chosen(
@@ -25,16 +24,16 @@ pub(crate) async fn chosen(
     match asked {
         Some("none") => Ok(None),
         Some(name) => {
-            let record = store.resolve(name).await.map_err(failure)?;
+            let record = store.resolve(name).await.map_err(store_failure)?;
             must_be(&record, ModelKind::Embedding)?;
             Ok(Some(record))
         }
         None => {
             let found = store.default_or_only(ModelKind::Embedding).await;
             found.map_err(|error| match error {
-                StoreError::Undecided { .. } => failure(error)
+                StoreError::Undecided { .. } => store_failure(error)
                     .advise("or name one with --embedding; `none` searches by words alone"),
-                error => failure(error),
+                error => store_failure(error),
             })
         }
     }

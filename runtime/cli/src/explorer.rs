@@ -27,11 +27,11 @@ use tally_receipt::{Digest, Receipt, Timestamp};
 use tokio::sync::watch;
 
 use self::proofs::{Found, Proofs};
+use crate::address;
 use crate::failure::{Failure, OrFail};
 use crate::keeper::Keeper;
 use crate::network::Network;
 use crate::trusted::{self, Start};
-use crate::verbs::serve;
 
 /// How long a validator may take to answer before it is shown as away.
 const ANSWER: Duration = Duration::from_millis(1500);
@@ -712,14 +712,14 @@ pub(crate) async fn listen(
     let mut names: Vec<String> = ["localhost", "127.0.0.1", "[::1]"]
         .map(str::to_owned)
         .into();
-    names.extend(serve::own_name(address.ip()));
+    names.extend(address::own_name(address.ip()));
     let watched = Watched::new(network, start, folders, None).await?;
     Ok(Listening {
         listener,
         endpoint: watched.endpoint(),
         explorer: watched.explorer(verifier)?,
         names,
-        url: format!("http://{}/ledger", serve::shown(address)),
+        url: format!("http://{}/ledger", address::shown(address)),
     })
 }
 

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use tally_inference::{
     AddMode, AddOptions, ClientNonce, ModelKind, ModelName, ModelRecord, ModelStore, Service,
+    StoreError,
 };
 use tokio::runtime::Handle;
 
@@ -13,8 +14,7 @@ use crate::calls::{Calls, Ended};
 use crate::failure::{Failure, OrFail};
 use crate::home::Home;
 use crate::keeper::Receipts;
-use crate::setup;
-use crate::verbs::model::failure;
+use crate::setup::{self, BUILTIN_NAME};
 
 /// A model in a worker process. Its methods block, and are not to be called from asynchronous code.
 pub(crate) struct LocalModel {
@@ -62,7 +62,10 @@ impl LocalModel {
             mode: AddMode::Link,
             ..AddOptions::default()
         };
-        let record = store.add(file, options, |_, _| {}).await.map_err(failure)?;
+        let record = store
+            .add(file, options, |_, _| {})
+            .await
+            .map_err(store_failure)?;
         let mut this = Self::of_store(store, &record, kind, handle)?;
         this._store = Some(folder);
         Ok(this)
@@ -95,6 +98,34 @@ pub(crate) fn must_be(record: &ModelRecord, kind: ModelKind) -> Result<(), Failu
         }))
         .advise("`tally model list` says what each model is for; `make models` makes an embedding model and a reranking model"),
     )
+}
+
+/// Whose turn a store's error is.
+pub(crate) fn store_failure(error: StoreError) -> Failure {
+    match &error {
+        StoreError::Unknown { name } if name == BUILTIN_NAME => Failure::misuse(&error).advise(
+            format_args!("it comes with the program: tally model add {BUILTIN_NAME}"),
+        ),
+        StoreError::BadRecord { path, .. } => {
+            let failure = Failure::environment(&error);
+            let name = path.file_stem().and_then(|stem| stem.to_str());
+            match name.and_then(ModelName::parse) {
+                Some(name) if path.extension().is_some() => {
+                    failure.advise(format_args!("tally model remove {name}"))
+                }
+                _ => failure,
+            }
+        }
+        StoreError::NotAModel { .. }
+        | StoreError::NameTaken { .. }
+        | StoreError::Unknown { .. }
+        | StoreError::Ambiguous { .. }
+        | StoreError::Undecided { .. } => Failure::misuse(&error),
+        StoreError::Io { error: io, .. } if io.kind() == std::io::ErrorKind::NotFound => {
+            Failure::misuse(&error)
+        }
+        _ => Failure::environment(&error),
+    }
 }
 
 /// A nonce that nobody has used.

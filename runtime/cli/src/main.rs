@@ -4,6 +4,7 @@
 //! object and nothing else. Exit codes are in [`failure`].
 
 mod adapt;
+mod address;
 mod calls;
 mod embedder;
 mod emptying;
@@ -16,6 +17,7 @@ mod logs;
 mod memories;
 mod memory_service;
 mod network;
+mod node_keys;
 mod own;
 mod reading;
 mod reranker;

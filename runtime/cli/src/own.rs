@@ -42,9 +42,9 @@ use zeroize::Zeroizing;
 use crate::failure::{Failure, OrFail};
 use crate::home::{self, Home};
 use crate::network::Network;
+use crate::node_keys;
 use crate::trust;
 use crate::ui::printable;
-use crate::verbs::node;
 
 /// What everybody is told who uses it.
 pub(crate) const ALONE: &str = "the ledger of this machine alone: one validator, which tolerates nobody; whoever believes its proofs believes this machine";
@@ -373,10 +373,10 @@ impl Own {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             made => made.or_environment(format_args!("create {}", data.display()))?,
         }
-        node::pair(&key_file, &data).map_err(|failure| failure.advise(self.anew()))?;
+        node_keys::pair(&key_file, &data).map_err(|failure| failure.advise(self.anew()))?;
         Ok(Config {
             genesis,
-            checkpoint_key: Some(SigningKey::from_seed(&node::checkpoint_seed(&seed))),
+            checkpoint_key: Some(SigningKey::from_seed(&node_keys::checkpoint_seed(&seed))),
             vote_seed: Some(seed),
             key_file: Some(key_file),
             endpoint_seed: home.node_key()?.to_seed(),
@@ -409,7 +409,7 @@ fn lockable(path: &Path, is_made: bool) -> io::Result<File> {
 fn genesis(seed: &[u8; 32]) -> Result<Genesis, Failure> {
     let validator = Validator {
         vote_key: SigningKey::from_seed(seed).public_key(),
-        checkpoint_key: SigningKey::from_seed(&node::checkpoint_seed(seed)).public_key(),
+        checkpoint_key: SigningKey::from_seed(&node_keys::checkpoint_seed(seed)).public_key(),
         name: Name::new("own").expect("letters"),
     };
     Ok(Genesis {

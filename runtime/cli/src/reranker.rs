@@ -13,24 +13,25 @@ use crate::calls::{self, Calls};
 use crate::failure::Failure;
 use crate::home::Home;
 use crate::keeper::Receipts;
-use crate::local_model::{LocalModel, must_be, nonce};
+use crate::local_model::{LocalModel, must_be, nonce, store_failure};
 use crate::setup;
-use crate::verbs::model::failure;
 
 /// The reranking model of that name; `default` asks for the default one, or the only one there is.
 pub(crate) async fn chosen(store: &ModelStore, asked: &str) -> Result<ModelRecord, Failure> {
     if asked == "default" {
         let found = store.default_or_only(ModelKind::Reranking).await;
         let found = found.map_err(|error| match error {
-            StoreError::Undecided { .. } => failure(error).advise("or name one with --rerank"),
-            error => failure(error),
+            StoreError::Undecided { .. } => {
+                store_failure(error).advise("or name one with --rerank")
+            }
+            error => store_failure(error),
         })?;
         return found.ok_or_else(|| {
             Failure::misuse("this machine has no reranking model")
                 .advise("`make models` makes one, and says how to add it")
         });
     }
-    let record = store.resolve(asked).await.map_err(failure)?;
+    let record = store.resolve(asked).await.map_err(store_failure)?;
     must_be(&record, ModelKind::Reranking)?;
     Ok(record)
 }

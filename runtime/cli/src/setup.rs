@@ -21,7 +21,7 @@ use crate::adapt::{Kept, LocalModels};
 use crate::embedder::chosen;
 use crate::failure::{Failure, OrFail};
 use crate::home::Home;
-use crate::local_model::must_be;
+use crate::local_model::{must_be, store_failure};
 use crate::ui::{Progress, printable};
 
 /// The engine, with compiled code kept between commands.
@@ -222,8 +222,7 @@ const BUILTIN_WEIGHTS: &str = "b955292b251a49fc08f1acacdfd07a6009fd8a61e734a74d0
 /// be read are named and passed over.
 pub(crate) async fn store(home: &Home) -> Result<ModelStore, Failure> {
     let store = ModelStore::open(home.models()?);
-    let failure = crate::verbs::model::failure;
-    let listing = store.survey().await.map_err(failure)?;
+    let listing = store.survey().await.map_err(store_failure)?;
     for damaged in &listing.damaged {
         eprintln!("tally: passed over: {}", printable(&damaged.to_string()));
     }
@@ -248,7 +247,7 @@ pub(crate) async fn store(home: &Home) -> Result<ModelStore, Failure> {
         store
             .add(&store.weights_path(&old.weights), aside, |_, _| {})
             .await
-            .map_err(failure)?;
+            .map_err(store_failure)?;
         add_builtin(home, &store, true).await?;
         eprintln!(
             "tally: {BUILTIN_NAME} is the one of this version of the program now; the one before is {BUILTIN_NAME}-{}",
@@ -279,7 +278,7 @@ pub(crate) async fn add_builtin(
     store
         .add(draft.path(), options, |_, _| {})
         .await
-        .map_err(crate::verbs::model::failure)
+        .map_err(store_failure)
 }
 
 /// Starts the inference service over this machine's store. No worker runs until a model is asked for.
@@ -296,17 +295,17 @@ pub(crate) async fn models(
     let first = match first {
         Some(name) => {
             let record = store.resolve(name).await;
-            let record = record.map_err(crate::verbs::model::failure)?;
+            let record = record.map_err(store_failure)?;
             must_be(&record, ModelKind::Chat)?;
             Some(record)
         }
         None => store
             .default_model(ModelKind::Chat)
             .await
-            .map_err(crate::verbs::model::failure)?,
+            .map_err(store_failure)?,
     };
     let mut known: Vec<(String, Digest)> = Vec::new();
-    let records = store.list().await.map_err(crate::verbs::model::failure)?;
+    let records = store.list().await.map_err(store_failure)?;
     for record in first.iter().chain(&records) {
         let name = record.name.to_string();
         if !known.iter().any(|(other, _)| *other == name) {

@@ -1,4 +1,4 @@
-//! What a person sees while a command works. All of it goes to stderr; stdout is for answers.
+//! What a person sees while a command works, and how they end it. What they see goes to stderr; stdout is for answers.
 
 use std::fmt;
 use std::io::{ErrorKind, IsTerminal, Write};
@@ -120,6 +120,18 @@ pub(crate) fn printable(text: &str) -> String {
 /// Characters that reorder what follows them on the screen (Unicode UAX #9).
 fn is_bidi_control(character: char) -> bool {
     matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{061c}')
+}
+
+/// Ready when somebody wants this process to end.
+pub(crate) async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
 }
 
 #[cfg(test)]

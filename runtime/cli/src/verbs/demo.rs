@@ -24,10 +24,11 @@ use tally_vault::Place;
 
 use crate::failure::{Failure, OrFail, Outcome};
 use crate::home::Home;
+use crate::local_model::store_failure;
 use crate::setup::{self, Consent, Live, Screen};
 use crate::trust::{Trust, moment};
 use crate::ui::{Progress, grouped, printable, say, short};
-use crate::verbs::{model, replay, run, verify};
+use crate::verbs::{replay, run, verify};
 
 /// The whole story on this machine.
 #[derive(ClapArgs)]
@@ -384,12 +385,12 @@ async fn ready_model(home: &Home, named: Option<&str>) -> Result<String, Failure
         return Ok(store
             .resolve(name)
             .await
-            .map_err(model::failure)?
+            .map_err(store_failure)?
             .name
             .to_string());
     }
     let default = store.default_model(ModelKind::Chat).await;
-    let default = default.map_err(model::failure)?;
+    let default = default.map_err(store_failure)?;
     default
         .map(|record| record.name.to_string())
         .ok_or_else(|| {

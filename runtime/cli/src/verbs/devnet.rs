@@ -22,10 +22,10 @@ use crate::explorer::{self, Verifier};
 use crate::failure::{Failure, OrFail, Outcome};
 use crate::home;
 use crate::network::Network;
+use crate::node_keys::{checkpoint_seed, devnet_key};
 use crate::trust;
 use crate::trusted::Start;
-use crate::ui::say;
-use crate::verbs::node;
+use crate::ui::{interrupted, say};
 
 /// Start a whole ledger on this machine.
 #[derive(ClapArgs)]
@@ -151,7 +151,7 @@ pub(crate) fn files(dir: &Path, validators: u16) -> Result<Network, Failure> {
     for number in 0..validators {
         let folder = dir.join(format!("v{number}"));
         fs::create_dir_all(&folder).or_environment(format_args!("create {}", folder.display()))?;
-        let seed = home::seed_or_new(&node::devnet_key(&folder))?;
+        let seed = home::seed_or_new(&devnet_key(&folder))?;
         let vote_key = SigningKey::from_seed(&seed).public_key();
         let socket =
             UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).or_environment("find a free port")?;
@@ -160,7 +160,7 @@ pub(crate) fn files(dir: &Path, validators: u16) -> Result<Network, Failure> {
         addresses.push((vote_key, vec![address]));
         set.push(Validator {
             vote_key,
-            checkpoint_key: SigningKey::from_seed(&node::checkpoint_seed(&seed)).public_key(),
+            checkpoint_key: SigningKey::from_seed(&checkpoint_seed(&seed)).public_key(),
             name: Name::new(&format!("v{number}")).expect("a letter and a number"),
         });
     }
@@ -220,7 +220,7 @@ impl Devnet {
             .args(["node", "--role", "validator", "--json", "--genesis"])
             .arg(self.dir.join("genesis.toml"))
             .arg("--key")
-            .arg(node::devnet_key(&folder))
+            .arg(devnet_key(&folder))
             .arg("--data")
             .arg(folder.join("data"))
             .args(["--block-ms", &self.block_ms.to_string()])
@@ -264,7 +264,7 @@ impl Devnet {
             }
         });
         runtime.spawn(async move {
-            node::interrupted().await;
+            interrupted().await;
             let _ = interrupts.send(None);
         });
         loop {

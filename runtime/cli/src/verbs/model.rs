@@ -17,6 +17,7 @@ use tally_inference::{
 
 use crate::failure::{Failure, Outcome};
 use crate::home::Home;
+use crate::local_model::store_failure;
 use crate::setup::{self, BUILTIN_NAME};
 use crate::ui::{Progress, grouped, printable, say, short};
 
@@ -88,7 +89,7 @@ pub(crate) fn run(verb: Verb, json: bool) -> Outcome {
             Verb::List => list(&store, json).await,
             Verb::Inspect { model } => inspect(&store, &model, json).await,
             Verb::Default { model } => {
-                let record = store.set_default(&model).await.map_err(failure)?;
+                let record = store.set_default(&model).await.map_err(store_failure)?;
                 show(&record, true, json);
                 Ok(())
             }
@@ -118,7 +119,7 @@ async fn add(store: &ModelStore, args: Add, json: bool) -> Outcome {
             move |done, _| bar.at(done),
         )
         .await
-        .map_err(failure)?;
+        .map_err(store_failure)?;
     finish(
         store,
         record,
@@ -158,7 +159,7 @@ async fn finish(
         store
             .set_default(record.name.as_str())
             .await
-            .map_err(failure)?;
+            .map_err(store_failure)?;
     }
     let defaults = Defaults::of(store).await?;
     let is_default = defaults.has(&record);
@@ -191,7 +192,7 @@ async fn finish(
         Err(error @ (StoreError::Undecided { .. } | StoreError::BadRecord { .. })) => {
             eprintln!("{error}");
         }
-        Err(error) => return Err(failure(error)),
+        Err(error) => return Err(store_failure(error)),
     }
     Ok(())
 }
@@ -218,7 +219,7 @@ impl Defaults {
 async fn default_of(store: &ModelStore, kind: ModelKind) -> Result<Option<ModelRecord>, Failure> {
     match store.default_model(kind).await {
         Err(StoreError::BadRecord { .. }) => Ok(None),
-        found => found.map_err(failure),
+        found => found.map_err(store_failure),
     }
 }
 
@@ -246,7 +247,7 @@ async fn judge(file: &Path, what: impl Display) -> Result<(), Judged> {
             StoreError::NotAModel { fault, .. } => {
                 Judged::Bad(Failure::misuse(format_args!("{what}: {fault}")))
             }
-            error => Judged::Unable(failure(error)),
+            error => Judged::Unable(store_failure(error)),
         })?;
     match probe::refusal(file, &header.architecture).await {
         Ok(None) => Ok(()),
@@ -266,7 +267,7 @@ fn name(text: &str) -> Result<ModelName, Failure> {
 }
 
 async fn remove(store: &ModelStore, model: &str, json: bool) -> Outcome {
-    let removed = store.remove(model).await.map_err(failure)?;
+    let removed = store.remove(model).await.map_err(store_failure)?;
     if json {
         let weights = match &removed {
             Removed::Model(record) => Some(record.weights.to_string()),
@@ -296,7 +297,7 @@ async fn remove(store: &ModelStore, model: &str, json: bool) -> Outcome {
     if default_of(store, kind).await?.is_some() {
         return Ok(());
     }
-    let mut rest = store.list().await.map_err(failure)?;
+    let mut rest = store.list().await.map_err(store_failure)?;
     rest.retain(|other| other.kind() == kind);
     match (kind, rest.as_slice()) {
         (ModelKind::Chat, []) => eprintln!("no chat model is left"),
@@ -311,7 +312,7 @@ async fn remove(store: &ModelStore, model: &str, json: bool) -> Outcome {
 }
 
 async fn list(store: &ModelStore, json: bool) -> Outcome {
-    let records = store.list().await.map_err(failure)?;
+    let records = store.list().await.map_err(store_failure)?;
     let defaults = Defaults::of(store).await?;
     if json {
         let models: Vec<_> = records
@@ -347,9 +348,12 @@ async fn list(store: &ModelStore, json: bool) -> Outcome {
 async fn inspect(store: &ModelStore, model: &str, json: bool) -> Outcome {
     let path = PathBuf::from(model);
     let (header, record) = if path.is_file() {
-        (ModelStore::inspect(&path).await.map_err(failure)?, None)
+        (
+            ModelStore::inspect(&path).await.map_err(store_failure)?,
+            None,
+        )
     } else {
-        let record = store.resolve(model).await.map_err(failure)?;
+        let record = store.resolve(model).await.map_err(store_failure)?;
         (record.header.clone(), Some(record))
     };
     if json {
@@ -428,32 +432,4 @@ fn show(record: &ModelRecord, default: bool, json: bool) {
         short(&digest),
         if default { "  (default)" } else { "" }
     );
-}
-
-/// Whose turn a store's error is.
-pub(crate) fn failure(error: StoreError) -> Failure {
-    match &error {
-        StoreError::Unknown { name } if name == BUILTIN_NAME => Failure::misuse(&error).advise(
-            format_args!("it comes with the program: tally model add {BUILTIN_NAME}"),
-        ),
-        StoreError::BadRecord { path, .. } => {
-            let failure = Failure::environment(&error);
-            let name = path.file_stem().and_then(|stem| stem.to_str());
-            match name.and_then(ModelName::parse) {
-                Some(name) if path.extension().is_some() => {
-                    failure.advise(format_args!("tally model remove {name}"))
-                }
-                _ => failure,
-            }
-        }
-        StoreError::NotAModel { .. }
-        | StoreError::NameTaken { .. }
-        | StoreError::Unknown { .. }
-        | StoreError::Ambiguous { .. }
-        | StoreError::Undecided { .. } => Failure::misuse(&error),
-        StoreError::Io { error: io, .. } if io.kind() == std::io::ErrorKind::NotFound => {
-            Failure::misuse(&error)
-        }
-        _ => Failure::environment(&error),
-    }
 }

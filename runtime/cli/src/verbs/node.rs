@@ -1,20 +1,24 @@
 //! `tally node`: one node of a ledger, until it is told to stop.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args as ClapArgs, ValueEnum};
 use tally_durable::Access;
 use tally_net::{Lan, RelayUrl};
-use tally_node::{Config, Pace, RunError, Running, Timing, guard};
+use tally_node::{Config, Pace, RunError, Running, Timing};
 use tally_receipt::SigningKey;
-use zeroize::Zeroizing;
 
 use crate::failure::{Failure, OrFail, Outcome};
 use crate::home::{self, Home};
 use crate::network::{self, Located, Network};
+use crate::node_keys::{checkpoint_seed, pair};
 use crate::ui::say;
+
+// As `tally ledger` knows them.
+pub(crate) use crate::node_keys::key_file;
+pub(crate) use crate::ui::interrupted;
 
 /// Run one node of a ledger.
 #[derive(ClapArgs)]
@@ -76,14 +80,6 @@ enum Role {
     Validator,
     /// Has and checks every block, and answers as a validator does.
     Follower,
-}
-
-/// Separates the key that signs checkpoints from the one that votes.
-const CHECKPOINT_CONTEXT: &str = "tally ledger v1 2026-11-29 checkpoint seed";
-
-/// The seed of a validator's checkpoint key.
-pub(crate) fn checkpoint_seed(vote_seed: &[u8; 32]) -> Zeroizing<[u8; 32]> {
-    Zeroizing::new(blake3::derive_key(CHECKPOINT_CONTEXT, vote_seed))
 }
 
 pub(crate) fn run(args: &Args, json: bool) -> Outcome {
@@ -190,32 +186,6 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
     })
 }
 
-/// Makes a key and a data directory belong together, or checks that they do.
-pub(crate) fn pair(key: &Path, data: &Path) -> Outcome {
-    let mut name = [0; 16];
-    getrandom::fill(&mut name).or_environment("draw a name from the system's random source")?;
-    guard::pair(key, data, name).map_err(|error| match error {
-        guard::GuardError::Forgotten { .. } => Failure::no(&error).advise(
-            "bring the right directory back; if it is lost, so is the key: have the other validators replace it (docs/node.md)",
-        ),
-        guard::GuardError::VotesLost { .. } => Failure::no(&error).advise(
-            "bring these very files back, never an older copy of them; if they are lost, so is the key: make a new one and have the other validators replace this one (docs/node.md)",
-        ),
-        guard::GuardError::Damaged(_) => Failure::no(&error).advise(
-            "its first line is that of the file `name` in the data directory; a second one, `epoch E`, names the last epoch of which there are votes (docs/node.md)",
-        ),
-        error => Failure::environment(&error),
-    })
-}
-
-/// Where the key is that a validator votes with.
-pub(crate) fn key_file(named: Option<&Path>, home: &Home) -> Result<PathBuf, Failure> {
-    match named {
-        Some(key) => Ok(key.to_owned()),
-        None => Ok(home.ledger()?.join("validator.key")),
-    }
-}
-
 fn show_keys(args: &Args, home: &Home, name: &str, json: bool) -> Outcome {
     let name = tally_ledger::Name::new(name).or_misuse(format_args!("use {name:?} as a name"))?;
     let seed = home::seed_or_new(&key_file(args.key.as_deref(), home)?)?;
@@ -235,18 +205,6 @@ fn show_keys(args: &Args, home: &Home, name: &str, json: bool) -> Outcome {
     Ok(())
 }
 
-/// Ready when somebody wants this process to end.
-pub(crate) async fn interrupted() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
-    }
-}
-
 /// Ready when whoever holds the other end of stdin is gone.
 async fn stdin_ends() {
     let (end, ended) = tokio::sync::oneshot::channel();
@@ -256,9 +214,4 @@ async fn stdin_ends() {
         let _ = end.send(());
     });
     let _ = ended.await;
-}
-
-/// Where a validator of a devnet has its key.
-pub(crate) fn devnet_key(folder: &Path) -> PathBuf {
-    folder.join("vote.key")
 }

@@ -3,7 +3,7 @@
 //! It listens on this machine only, unless it is told otherwise in so many words. Every request shows an API key; the console is
 //! opened with a link that is printed here and works once, or with a key.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -19,6 +19,7 @@ use tally_vault::Vault;
 use tally_vault::format::{GrantId, Time};
 use tally_vault::state::GrantStanding;
 
+use crate::address::{own_name, shown};
 use crate::calls::Calls;
 use crate::explorer::{Verifier, Watched};
 use crate::failure::{Failure, OrFail, Outcome};
@@ -309,26 +310,6 @@ fn check_address(args: &Args) -> Outcome {
         args.listen.ip()
     ))
     .advise("if that is meant: --allow-remote, with a proxy with TLS before it; else --listen 127.0.0.1:PORT"))
-}
-
-/// The name of an address in a URL, if there is one to call it by.
-pub(crate) fn own_name(address: IpAddr) -> Option<String> {
-    if address.is_unspecified() {
-        return None;
-    }
-    Some(match address {
-        IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => format!("[{address}]"),
-    })
-}
-
-/// The address as a person opens it.
-pub(crate) fn shown(address: SocketAddr) -> String {
-    if address.ip().is_unspecified() {
-        format!("localhost:{}", address.port())
-    } else {
-        address.to_string()
-    }
 }
 
 /// `$TALLY_HOME/gateway/keys.json`

@@ -18,6 +18,7 @@ use zeroize::Zeroizing;
 
 use super::Judged;
 use crate::failure::{Failure, Outcome};
+use crate::local_model::store_failure;
 use crate::ui::{grouped, printable};
 
 /// Bring a model here, and keep it.
@@ -259,14 +260,14 @@ impl Wanted {
         client: &Arc<Client>,
         screen: &Screen,
     ) -> Result<Option<ModelRecord>, Failure> {
-        let records = store.list().await.map_err(super::failure)?;
+        let records = store.list().await.map_err(store_failure)?;
         let named = records.iter().find(|record| record.name == self.name);
         // A record that cannot be read has the name all the same, which is better said before anything comes.
         if named.is_none()
             && let Err(error @ StoreError::BadRecord { .. }) =
                 store.resolve(self.name.as_str()).await
         {
-            return Err(super::failure(error));
+            return Err(store_failure(error));
         }
         if let Some(blake3) = self.expected.blake3 {
             return self.known_by(blake3, named, &records, store, screen).await;
@@ -345,11 +346,11 @@ impl Wanted {
             .name_also(record, self.name.clone())
             .await
             .map(Some)
-            .map_err(super::failure)
+            .map_err(store_failure)
     }
 
     fn taken(&self) -> Failure {
-        super::failure(StoreError::NameTaken {
+        store_failure(StoreError::NameTaken {
             name: self.name.clone(),
         })
     }
@@ -428,9 +429,9 @@ impl Wanted {
             .take(file, self.name.clone(), &origin, |_, _| {})
             .await
             .map_err(|error| match error {
-                StoreError::NameTaken { .. } => super::failure(error)
+                StoreError::NameTaken { .. } => store_failure(error)
                     .advise("the same command with another --name; nothing is downloaded again"),
-                error => super::failure(error),
+                error => store_failure(error),
             })?;
         fetched
             .part
