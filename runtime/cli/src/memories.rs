@@ -23,6 +23,7 @@ use crate::home::Home;
 use crate::keeper::Receipts;
 use crate::reranker::{self, LocalReranker};
 use crate::setup::{self, Models};
+use crate::ui::printable;
 use crate::vaults::{MEMORY, Which, opening, reading};
 use crate::vectors::Vectors;
 
@@ -160,7 +161,7 @@ impl WhichMemory {
             .vectors
             .maker(&home, &format!("{id} {}", self.namespace))?;
         let memory = Memory::open_over(vault, &self.namespace, options, embedder.clone(), vectors)
-            .map_err(loading)?;
+            .map_err(|error| self.not_opened(error))?;
         for damaged in memory.damaged() {
             eprintln!(
                 "tally: record {} of type {} was passed over: {}",
@@ -175,6 +176,17 @@ impl WhichMemory {
             calls,
             runtime,
         })
+    }
+
+    /// Why it did not open, and who can do something about it: what an agent lacks is shared with it.
+    fn not_opened(&self, error: LoadError) -> Failure {
+        if let (LoadError::NoSuchNamespace(name), Some(agent)) = (&error, &self.vault.agent) {
+            let name = printable(name);
+            return Failure::misuse(&error).advise(format_args!(
+                "whose vault it is may share it: tally vault share --agent {agent} {name}=read"
+            ));
+        }
+        loading(error)
     }
 }
 
@@ -217,9 +229,12 @@ impl Opened {
 /// Why a memory did not open.
 pub(crate) fn loading(error: LoadError) -> Failure {
     match error {
-        LoadError::NoSuchNamespace(_) => Failure::misuse(&error).advise(
-            "tally vault status lists the namespaces; tally vault init makes a vault with `memory`",
-        ),
+        LoadError::NoSuchNamespace(ref name) => {
+            let name = printable(name);
+            Failure::misuse(&error).advise(format_args!(
+                "tally vault status lists the namespaces; to make it: tally vault namespace {name}"
+            ))
+        }
         LoadError::InUse => Failure::environment(&error),
         LoadError::Vault(error) => opening(error, std::path::Path::new("the vault")),
         LoadError::Read(error) => reading(error),

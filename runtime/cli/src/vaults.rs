@@ -285,11 +285,30 @@ pub(crate) fn namespace(vault: &mut Vault, name: &str) -> Result<NamespaceId, Fa
     let failure = Failure::misuse(format_args!(
         "no namespace {name:?} can be opened with this key"
     ));
-    Err(if known.is_empty() {
-        failure
+    if known.is_empty() {
+        return Err(failure);
+    }
+    let is_agent = vault
+        .holders()
+        .iter()
+        .any(|card| card.kind() == MemberKind::Agent);
+    let more = if is_agent {
+        format!("to share one more: tally vault share --agent NAME {name}=read")
     } else {
-        failure.advise(format_args!("there are: {}", known.join(", ")))
-    })
+        format!("to make one more: tally vault namespace {name}")
+    };
+    let known = known.join(", ");
+    Err(failure.advise(printable(&format!("there are: {known}; {more}"))))
+}
+
+/// What a new namespace may be called on the command line, where some words mean no single one.
+pub(crate) fn new_namespace(text: &str) -> Result<String, &'static str> {
+    match text {
+        "" => Err("a namespace has a name"),
+        "*" => Err("`*` means every namespace"),
+        "control" => Err("`control` is where a vault says who its members are"),
+        _ => Ok(text.to_owned()),
+    }
 }
 
 /// What a namespace is called, for a person.

@@ -762,6 +762,22 @@ fn what_make_models_says_to_paste_makes_both_models_the_defaults_of_their_kinds(
 }
 
 #[test]
+fn who_lacks_a_memory_is_told_what_makes_one_and_an_agent_what_shares_one() {
+    let machine = machine();
+    let search = ["search", "tea", "--namespace", "work"];
+    memory(&machine, &search)
+        .exits(2)
+        .says("to make it: tally vault namespace work");
+    vault(&machine, &["namespace", "work"]).ok();
+    memory(&machine, &search).ok().says("nothing was found");
+    vault(&machine, &["share", "--agent", "diary", "work=read"]).ok();
+    machine
+        .tally(["memory", "search", "tea", "--as", "diary"])
+        .exits(2)
+        .says("tally vault share --agent diary memory=read");
+}
+
+#[test]
 fn what_cannot_be_done_is_said_and_whose_turn_it_is() {
     let bare = Machine::bare();
     memory(&bare, &["search", "tea"])

@@ -146,6 +146,53 @@ fn a_large_content_comes_back_as_it_was() {
 }
 
 #[test]
+fn a_vault_has_a_memory_whatever_it_is_made_with_and_gets_more_namespaces_later() {
+    let machine = Machine::bare();
+    init(&machine, &["trips"]);
+    vault(&machine, &["add", "said without a namespace"]).ok();
+    let add = ["add", "allergic to peanuts", "--namespace", "health"];
+    vault(&machine, &add)
+        .exits(2)
+        .says("to make one more: tally vault namespace health");
+    vault(&machine, &["namespace", "health"])
+        .ok()
+        .says("tally vault share --agent NAME health=read");
+    vault(&machine, &add).ok();
+    let made = vault(&machine, &["namespace", "diary", "--json"])
+        .ok()
+        .json();
+    assert_eq!(made["name"], "diary", "{made:#}");
+    let status = vault(&machine, &["status", "--json"]).ok().json();
+    let mut names: Vec<&str> = status["namespaces"]
+        .as_array()
+        .expect("namespaces are a list")
+        .iter()
+        .map(|one| one["name"].as_str().expect("a name"))
+        .collect();
+    names.sort_unstable();
+    assert_eq!(names, ["diary", "health", "members", "memory", "trips"]);
+
+    vault(&machine, &["namespace", "health"])
+        .exits(2)
+        .says("already");
+    for name in ["", "*", "control"] {
+        vault(&machine, &["namespace", name]).exits(2);
+    }
+    // An agent gets no namespace of its own, and is told who shares one.
+    vault(&machine, &["share", "--agent", "planner", "trips=append"]).ok();
+    machine
+        .tally(["vault", "namespace", "mine", "--as", "planner"])
+        .exits(1)
+        .says("takes the right to");
+    let add = ["vault", "add", "x", "--namespace", "health"];
+    machine
+        .tally([&add[..], &["--as", "planner"]].concat())
+        .exits(2)
+        .says("tally vault share --agent NAME health=read");
+    vault(&machine, &["check"]).ok().says("sound");
+}
+
+#[test]
 fn what_cannot_be_meant_is_said_in_a_sentence() {
     let machine = Machine::bare();
     let missing = vault(&machine, &["get"]);

@@ -3,6 +3,7 @@
 mod check;
 mod init;
 mod members;
+mod namespace;
 mod records;
 mod status;
 mod sync;
@@ -17,7 +18,7 @@ use crate::failure::Outcome;
 pub(crate) enum Verb {
     /// Make a vault: asks for a passphrase, and shows the 24 words that open it when all else is lost.
     #[command(
-        after_help = "Examples:\n  tally vault init\n  tally vault init --vault /media/stick/vault --namespace memory --namespace health\n  tally vault init --json --passphrase-fd 3 3<passphrase.txt"
+        after_help = "Examples:\n  tally vault init\n  tally vault init --vault /media/stick/vault --namespace trips --namespace health\n  tally vault init --json --passphrase-fd 3 3<passphrase.txt"
     )]
     Init(init::Init),
     /// What is in the vault, who may use it, and since when.
@@ -25,6 +26,11 @@ pub(crate) enum Verb {
         after_help = "Examples:\n  tally vault status\n  tally vault status --locked        what somebody sees who only stores it"
     )]
     Status(status::Status),
+    /// Make a namespace: a part of the vault with keys of its own, which is shared by itself.
+    #[command(
+        after_help = "Examples:\n  tally vault namespace health\n  tally vault namespace memory        in a vault that has none, for `tally memory`"
+    )]
+    Namespace(namespace::Namespace),
     /// Write a record.
     #[command(
         after_help = "Examples:\n  tally vault add 'Allergic to peanuts' --namespace health\n  tally vault add --type image/png --file passport.png\n  tally vault add 'Allergic to nuts' --namespace health --replaces 3f2a…"
@@ -103,6 +109,7 @@ pub(crate) fn run(verb: Verb, json: bool) -> Outcome {
     match verb {
         Verb::Init(args) => init::run(&args, json),
         Verb::Status(args) => status::status(&args, json),
+        Verb::Namespace(args) => namespace::run(&args, json),
         Verb::Add(args) => records::add(args, json),
         Verb::Get(args) => records::get(&args, json),
         Verb::Retract(args) => records::retract(&args, json),

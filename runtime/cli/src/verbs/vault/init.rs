@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use crate::failure::{Failure, OrFail, Outcome};
 use crate::secret::{self, Random};
 use crate::ui::{Progress, say};
-use crate::vaults::{MEMBERS, MEMORY, Which, Work, name_member, root_seed};
+use crate::vaults::{MEMBERS, MEMORY, Which, Work, name_member, new_namespace, root_seed};
 
 /// Make a vault.
 #[derive(ClapArgs)]
@@ -19,8 +19,8 @@ pub(crate) struct Init {
     /// Its folder; else $TALLY_VAULT, else the one in this user's data directory.
     #[arg(long, value_name = "DIR", env = "TALLY_VAULT")]
     vault: Option<PathBuf>,
-    /// A namespace to begin with; `memory` if none is named.
-    #[arg(long = "namespace", value_name = "NAME")]
+    /// A namespace to begin with, beside `memory`. May be given several times; `tally vault namespace` makes more.
+    #[arg(long = "namespace", value_name = "NAME", value_parser = new_namespace)]
     namespaces: Vec<String>,
     /// What this computer is called in the vault.
     #[arg(long, value_name = "NAME")]
@@ -72,11 +72,11 @@ pub(crate) fn run(args: &Init, json: bool) -> Outcome {
     let cost = args.work.cost()?;
     let passphrase = secret::choose("passphrase", args.passphrase_fd)?;
     let mut names: Vec<&str> = args.namespaces.iter().map(String::as_str).collect();
-    if names.is_empty() {
-        names.push(MEMORY);
-    }
-    if !names.contains(&MEMBERS) {
-        names.push(MEMBERS);
+    // Where everything goes that names no namespace, and what members are called.
+    for always in [MEMORY, MEMBERS] {
+        if !names.contains(&always) {
+            names.push(always);
+        }
     }
     let made = {
         let _progress = Progress::spinner("making the vault");
