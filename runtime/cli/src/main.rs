@@ -74,21 +74,36 @@ enum Verb {
     /// Check receipts and journals, offline.
     Verify(verbs::verify::Args),
     /// Make, build, inspect and test agents.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  tally agent new helper --lang rust      or python, or js\n  cd helper && tally agent build          one component, helper.wasm\n  tally agent inspect helper.wasm         what it asks for, before it runs"
+    )]
     Agent(verbs::agent::Verb),
     /// Weights on this machine.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  tally model pull hf:owner/repo/file.gguf\n  tally model list\n  tally model default file                what runs use that name none"
+    )]
     Model(verbs::model::Verb),
     /// Encrypted memory that its owner carries.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  tally vault init --namespace trips\n  tally vault add 'Likes the window seat' --namespace trips\n  tally vault share --agent planner trips=read        for 30 days\n  tally vault log                                     who did what, when, under which grant"
+    )]
     Vault(verbs::vault::Verb),
     /// What was said and learnt: searched, corrected, audited.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples, in a vault (tally vault init makes one):\n  tally memory add \"I'm allergic to peanuts\"\n  tally memory search 'what am I allergic to?'\n  tally memory profile\n  tally memory verify                     what each fact rests on, checked again"
+    )]
     Memory(verbs::memory::Verb),
     /// Memory over HTTP: REST, an MCP server, and a console in the browser.
     Serve(verbs::serve::Args),
     /// Settle receipts and prove that they are settled.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  tally ledger status\n  tally ledger submit receipts/run.receipt.json       as `tally run --receipts receipts` wrote it\n  tally ledger prove receipts/run.receipt.json --out run.proof\n  tally verify run.proof --genesis genesis.toml       offline; `prove` says which file\n\nWhere no network was named (`tally ledger use`) it is the ledger of this machine alone, which tolerates nobody."
+    )]
     Ledger(verbs::ledger::Verb),
     /// Run one node of a ledger.
     Node(verbs::node::Args),
@@ -162,4 +177,33 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
         .enable_all()
         .build()
         .or_environment("start threads")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Command, CommandFactory as _};
+
+    use super::Cli;
+
+    /// Commands and groups of commands whose help shows nothing that could be typed.
+    fn without_examples(command: &Command, path: &str, is_within: bool, found: &mut Vec<String>) {
+        for verb in command.get_subcommands() {
+            let path = format!("{path} {}", verb.get_name());
+            let help = verb.get_after_help().map(ToString::to_string);
+            let has_examples = help.is_some_and(|help| help.contains("Example"));
+            // A group inside a group is not where anybody begins.
+            let is_passed_over = is_within && verb.has_subcommands();
+            if !has_examples && !is_passed_over && !verb.is_hide_set() {
+                found.push(path.clone());
+            }
+            without_examples(verb, &path, true, found);
+        }
+    }
+
+    #[test]
+    fn every_verb_and_every_group_of_verbs_has_examples_in_its_help() {
+        let mut found = Vec::new();
+        without_examples(&Cli::command(), "tally", false, &mut found);
+        assert!(found.is_empty(), "without examples: {found:?}");
+    }
 }

@@ -87,7 +87,10 @@ impl Reach {
                     return Err(Failure::environment(format_args!(
                         "{line:?} of {} is neither `lan` nor `relay URL`",
                         file.display()
-                    )));
+                    ))
+                    .advise(
+                        "tally ledger use GENESIS names the network anew, and writes that file",
+                    ));
                 }
             }
         }

@@ -106,7 +106,9 @@ pub enum Refusal {
     #[error("this is an embedding model; it cannot chat, name a chat model")]
     EmbeddingModelForChat,
     /// A chat model was asked to embed.
-    #[error("this is a chat model; it has no embeddings, name an embedding model")]
+    #[error(
+        "this is a chat model; it has no embeddings, name an embedding model, as `tally model list` shows them (`make models` makes one)"
+    )]
     ChatModelForEmbedding,
     /// A reranking model was asked for something else.
     #[error(

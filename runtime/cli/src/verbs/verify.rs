@@ -31,7 +31,7 @@ use crate::ui::{printable, say};
     tally verify run.tally\n  \
     tally verify run.tally --component helper.wasm\n  \
     tally verify run.tally --policy trusted.json --now 2026-11-21T12:00:00.000Z\n  \
-    tally verify answer.receipt.json --trust 3b6a… --open answer.openings.json\n  \
+    tally verify receipts/inference-1.receipt.json --trust 3b6a… --open receipts/inference-1.openings.json\n  \
     tally verify answer.proof --genesis genesis.toml\n  \
     tally verify answer.proof --receipt answer.receipt.json --genesis genesis.toml    it must be of this one\n  \
     tally verify answer.receipt.json answer.proof --policy trusted.json               the same, and the receipt is known since then\n  \

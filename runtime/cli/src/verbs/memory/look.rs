@@ -346,7 +346,8 @@ pub(crate) fn show(args: &Show, json: bool) -> Outcome {
     };
     let id = find(memory, name)?;
     let Some(described) = describe(memory, &id) else {
-        return Err(Failure::misuse(format_args!("there is no memory {id}")));
+        return Err(Failure::misuse(format_args!("there is no memory {id}"))
+            .advise("tally memory show lists facts, and tally memory search finds what was said"));
     };
     if json {
         say!("{}", serde_json::json!({ "memory": described }));
