@@ -129,7 +129,8 @@ pub(crate) async fn turn(outbox: &Outbox) -> Result<Settling, Failure> {
         if began.elapsed() > Duration::from_secs(60) {
             return Err(Failure::environment(
                 "another process has been settling this outbox for a minute",
-            ));
+            )
+            .advise("nothing is lost: the outbox keeps what waits; try again once the other one has ended"));
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

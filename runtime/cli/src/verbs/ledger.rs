@@ -42,7 +42,7 @@ pub(crate) enum Verb {
     Status(look::Status),
     /// Settle receipts: hand them to the validators and wait until they are final.
     #[command(
-        after_help = "Examples:\n  tally ledger submit answer.receipt.json\n  tally ledger submit receipts/*.receipt.json --full"
+        after_help = "Examples:\n  tally ledger submit receipts/run.receipt.json        as `tally run --receipts receipts` wrote it\n  tally ledger submit receipts/*.receipt.json --full"
     )]
     Submit(settle::Submit),
     /// Settle whatever waits in this machine's outbox.
@@ -60,7 +60,7 @@ pub(crate) enum Verb {
     Repair(repair::Repair),
     /// Write a receipt and the proof that it is settled to one file, which `tally verify` checks offline.
     #[command(
-        after_help = "Examples:\n  tally ledger prove answer.receipt.json --out answer.proof\n  tally ledger prove answer.receipt.json --without-receipt    the proof alone, for who has the receipt\n  tally ledger prove 3f2a… --wait 10"
+        after_help = "Examples:\n  tally ledger prove receipts/run.receipt.json --out run.proof\n  tally ledger prove receipts/run.receipt.json --without-receipt    the proof alone, for who has the receipt\n  tally ledger prove 3f2a… --wait 10"
     )]
     Prove(proving::Prove),
     /// The log's last checkpoint: what others can be held to, signed by a quorum of those who validate now.

@@ -32,9 +32,9 @@ use crate::ui::{printable, say};
     tally verify run.tally --component helper.wasm\n  \
     tally verify run.tally --policy trusted.json --now 2026-11-21T12:00:00.000Z\n  \
     tally verify receipts/inference-1.receipt.json --trust 3b6a… --open receipts/inference-1.openings.json\n  \
-    tally verify answer.proof --genesis genesis.toml\n  \
-    tally verify answer.proof --receipt answer.receipt.json --genesis genesis.toml    it must be of this one\n  \
-    tally verify answer.receipt.json answer.proof --policy trusted.json               the same, and the receipt is known since then\n  \
+    tally verify run.proof --genesis genesis.toml\n  \
+    tally verify run.proof --receipt receipts/run.receipt.json --genesis genesis.toml    it must be of this one\n  \
+    tally verify receipts/run.receipt.json run.proof --policy trusted.json               the same, and the receipt is known since then\n  \
     tally verify v0/log/checkpoint --log-policy today.policy\n  \
     tally verify v2/data/evidence/3f2a….evidence --genesis genesis.toml\n\n\
     Exit code 0: every file is verified. 1: something failed, or what verification needs was not established.")]

@@ -167,7 +167,9 @@ pub(super) async fn status(args: &Status, home: &Home, json: bool) -> Outcome {
         return Err(if json {
             Failure::reported()
         } else {
-            ended.unwrap_or_else(|| Failure::environment("no validator answered"))
+            ended.unwrap_or_else(|| {
+                Failure::environment("no validator answered").advise("does the network run? `tally devnet --dir DIR` starts one of this machine again; `tally ledger use --own` goes back to the ledger of this machine alone")
+            })
         });
     }
     Ok(())

@@ -45,8 +45,11 @@ impl Sending {
 
 /// The key in a file that is there: one that was made now would be nobody's.
 pub(super) fn existing_key(path: &Path) -> Result<SigningKey, Failure> {
-    let seed = home::read_seed(path)?
-        .ok_or_else(|| Failure::misuse(format_args!("there is no key {}", path.display())))?;
+    let seed = home::read_seed(path)?.ok_or_else(|| {
+        Failure::misuse(format_args!("there is no key {}", path.display())).advise(
+            "name the file of a key that is there: a validator's is the one that `tally node --key` was given, in a devnet v0/vote.key",
+        )
+    })?;
     Ok(SigningKey::from_seed(&seed))
 }
 
