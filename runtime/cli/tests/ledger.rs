@@ -960,7 +960,9 @@ fn validators_decide_by_a_file_that_one_makes_enough_sign_and_the_last_hands_in(
 
     let sign = |key: &str| machine.tally(["ledger", "decide", "sign", &file, "--key", key]);
     sign(&stranger).exits(1).says("has no say in this");
-    sign(&text(machine.path("none.key"))).exits(2);
+    sign(&text(machine.path("none.key")))
+        .exits(2)
+        .says("tally node --key");
     assert!(!machine.path("none.key").exists());
     sign(&key(0)).ok().says("signed by v0");
     sign(&key(0)).ok().says("had signed it already");
