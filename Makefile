@@ -9,8 +9,6 @@ MAKEFLAGS += --no-builtin-rules
 
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tally
 export CARGO_TARGET_DIR ?= $(CACHE)/target
-# Debug information of two hundred crates is gigabytes that no test reads.
-export CARGO_TERM_COLOR ?= auto
 TALLY := $(CARGO_TARGET_DIR)/release/tally
 PYTHON := $(CACHE)/venv/bin/python
 COMPONENTS := $(CACHE)/components
@@ -31,7 +29,7 @@ build: setup ## The `tally` binary, and what browsers check proofs with
 	@echo "built $(TALLY)" >&2
 
 .PHONY: components
-components: build ## The sample agents and plugins, as WebAssembly components
+components: build ## The sample agents and plugins, as WebAssembly components, in the cache (~/.cache/tally/components)
 	@scripts/components.sh $(TALLY) $(COMPONENTS)
 
 .PHONY: demo
@@ -62,7 +60,7 @@ lint: setup ## Formatting and lints, as the tests run them
 	@cargo clippy --locked --release --workspace --all-targets -- -D warnings
 
 .PHONY: models
-models: setup ## The embedding model and tally-nano, built by recipe into the cache (models/)
+models: setup ## The embedding and reranking models, built by recipe into the cache, and tally-nano as it is (models/)
 	@models/build.sh
 
 .PHONY: bench
