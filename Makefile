@@ -10,7 +10,6 @@ MAKEFLAGS += --no-builtin-rules
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tally
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 TALLY := $(CARGO_TARGET_DIR)/release/tally
-PYTHON := $(CACHE)/venv/bin/python
 COMPONENTS := $(CACHE)/components
 CARGO := cargo --locked
 
