@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use support::vaults::{PASSPHRASE, with_secrets};
 use support::{Ended, Machine, checkout, component};
 use tally_receipt::SigningKey;
@@ -114,16 +115,18 @@ impl Devnet {
             .expect("in UTF-8");
         let genesis = folder.join("devnet/genesis.toml");
         let genesis = genesis.to_str().expect("UTF-8");
+        let status = ["ledger", "status", "--network", genesis, "--json"];
         let begun = Instant::now();
-        while machine
-            .tally(["ledger", "status", "--network", genesis])
-            .code()
-            != 0
-        {
+        while !all_answer(&machine.tally(status).json()) {
             assert!(begun.elapsed() < Duration::from_secs(120), "{line}");
         }
         this
     }
+}
+
+fn all_answer(status: &Value) -> bool {
+    let validators = status["validators"].as_array();
+    validators.is_some_and(|all| all.iter().all(|one| one["error"].is_null()))
 }
 
 impl Drop for Devnet {
