@@ -20,38 +20,38 @@
 //!
 //! Out of scope: whom to talk to, and over what (`tally-link`, the command line).
 
+mod authority;
+mod blobs;
+mod session;
+mod window;
+
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io;
-use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 
 use tally_vault_format::{
-    BlobId, BoxBuffer, BoxHash, FrameRef, Genesis, GrantId, Identity, KeyCommitment, KeyId,
-    Keyring, KeyringId, MemberId, NamespaceId, OpId, Rebox, Right, SEGMENT_HEADER, Seal, SealId,
-    Slot, Time, VaultId,
+    BlobId, BoxBuffer, BoxHash, FrameRef, Identity, MemberId, NamespaceId, Rebox, Seal, SealId,
+    VaultId,
 };
-use tally_vault_state::{GrantRow, GrantStanding, Operation, What};
-use tally_vault_sync::limits::AT_ONE_PLACE;
-use tally_vault_sync::{Blob, Held, Item, Notice, Rank, Replica, Scope, Standing, Taken};
+use tally_vault_state::Operation;
+use tally_vault_sync::limits::{AT_ONE_PLACE, UNVERIFIED};
+use tally_vault_sync::{Held, Rank, Replica, Roster, Taken, may_rebox};
 
-use crate::blobs;
+use self::authority::Authority;
+use self::blobs::{Named, Part};
+use self::window::Window;
 use crate::durable;
 use crate::environment::Environment;
 use crate::error::{FileError, OpenError, WriteError};
-use crate::fs::{Input, Output, read_full};
-use crate::layout::{BLOBS, FOLDERS, GENESIS, KEYS, Layout, SEGMENT_LEN, SLOTS, TEMPORARY};
+use crate::fs::Input;
+use crate::layout::{Layout, TEMPORARY};
 use crate::parallel;
 use crate::segment::SegmentWriter;
-use crate::set::{Stored, bare_frame, list};
-use crate::vault::{Place, Vault, take_lock};
-
-/// How many seals of one author may wait for a signature that vouches for them.
-const UNVERIFIED: usize = 4_096;
-/// How much of a file of frames is read at once.
-const WINDOW_LEN: usize = 1 << 20;
+use crate::set::{Stored, list};
+use crate::vault::{Place, Vault};
 
 /// Why a copy could not be read or written in a session.
 #[derive(Debug, thiserror::Error)]
@@ -100,7 +100,7 @@ pub struct DiskCopy {
     layout: Layout,
     /// None until the genesis has come.
     vault: RefCell<Option<Vault>>,
-    roster: RefCell<Option<Arc<Roster>>>,
+    authority: RefCell<Option<Arc<Authority>>>,
     named: RefCell<Option<Arc<Named>>>,
     /// Boxes in the folder whose packer did not sign them.
     forged: HashSet<(SealId, BoxHash)>,
@@ -123,157 +123,6 @@ struct Waiting {
     rebox: Option<Rebox>,
     frame: Vec<u8>,
     stands: bool,
-}
-
-/// A blob on its way.
-struct Part {
-    id: BlobId,
-    output: Box<dyn Output>,
-    len: u64,
-    /// All of it came in this session, so a wrong hash is the peer's doing.
-    whole: bool,
-}
-
-/// A part of a file of frames in memory.
-#[derive(Default)]
-struct Window {
-    file: Option<(PathBuf, Box<dyn Input>)>,
-    start: u64,
-    bytes: Vec<u8>,
-}
-
-/// The blobs that boxes here name, and in which namespaces.
-type Named = BTreeMap<(BlobId, u64), BTreeSet<NamespaceId>>;
-
-/// What follows from the control logs.
-#[derive(Default)]
-struct Roster {
-    grants: BTreeMap<GrantId, GrantRow>,
-    subjects: BTreeSet<MemberId>,
-    /// Who granted comes before whom it granted.
-    order: Vec<MemberId>,
-    numbers: HashMap<(NamespaceId, KeyId), u32>,
-    keyrings: BTreeMap<KeyringId, Vec<(NamespaceId, u32, KeyCommitment)>>,
-    /// The seals of revocations.
-    revocations: BTreeMap<OpId, SealId>,
-    /// Nobody whose key is here may read anything.
-    is_relay: bool,
-}
-
-impl Roster {
-    fn of(vault: &mut Vault) -> Self {
-        let holders: BTreeSet<MemberId> =
-            vault.holder.all().iter().map(|one| one.member()).collect();
-        let view = vault.fold.view();
-        let mut roster = Self {
-            is_relay: true,
-            ..Self::default()
-        };
-        for grant in view.grants() {
-            if let GrantStanding::Revoked(by) = &grant.standing {
-                let places = by
-                    .iter()
-                    .filter_map(|operation| Some((*operation, view.row(operation)?.seal)));
-                roster.revocations.extend(places);
-            }
-            if holders.contains(&grant.card.member())
-                && grant.rights.iter().any(|(_, right)| *right >= Right::Read)
-            {
-                roster.is_relay = false;
-            }
-            roster.subjects.insert(grant.card.member());
-            roster.grants.insert(grant.id, grant);
-        }
-        for namespace in view.namespaces() {
-            for row in view.keys(&namespace, |_| None).keys {
-                roster
-                    .numbers
-                    .insert((namespace, row.key.key_id()), row.number);
-                for (ring, operation, _) in row.keyrings {
-                    // The number of the rotation itself: its key may stand under a higher one too.
-                    if let Some(What::Rotate { number, .. }) =
-                        view.row(&operation).map(|row| row.what)
-                    {
-                        let announced = (namespace, number, row.key);
-                        roster.keyrings.entry(ring).or_default().push(announced);
-                    }
-                }
-            }
-        }
-        let mut seen = BTreeSet::new();
-        let mut placed: BTreeSet<GrantId> = BTreeSet::new();
-        let mut left: Vec<&GrantRow> = roster.grants.values().collect();
-        while !left.is_empty() {
-            let before = left.len();
-            left.retain(|grant| {
-                let ready = grant.parent.is_none_or(|parent| placed.contains(&parent));
-                if ready {
-                    placed.insert(grant.id);
-                    if seen.insert(grant.card.member()) {
-                        roster.order.push(grant.card.member());
-                    }
-                }
-                !ready
-            });
-            if left.len() == before {
-                // Grants whose parent is not here.
-                for grant in left.drain(..) {
-                    if seen.insert(grant.card.member()) {
-                        roster.order.push(grant.card.member());
-                    }
-                }
-            }
-        }
-        roster
-    }
-
-    fn number(&self, namespace: NamespaceId, key: KeyId) -> u32 {
-        self.numbers.get(&(namespace, key)).copied().unwrap_or(0)
-    }
-
-    fn original(&self, seal: &Seal) -> Rank {
-        Rank {
-            number: match seal.namespace {
-                NamespaceId::CONTROL => 0,
-                namespace => self.number(namespace, seal.key),
-            },
-            time: seal.time,
-            hash: seal.box_hash,
-        }
-    }
-
-    fn anew(&self, seal: &Seal, rebox: &Rebox) -> Rank {
-        Rank {
-            number: self.number(seal.namespace, rebox.key),
-            time: rebox.time,
-            hash: rebox.box_hash,
-        }
-    }
-
-    fn rank(&self, seal: &Seal, boxed: bool, rebox: Option<&Rebox>) -> Option<Rank> {
-        match rebox {
-            Some(rebox) => Some(self.anew(seal, rebox)),
-            None => boxed.then(|| self.original(seal)),
-        }
-    }
-
-    /// Whether a relay keeps the box of a data seal; none if its grant is not here yet.
-    fn may_append(&self, seal: &Seal) -> Option<bool> {
-        let grant = self.grants.get(&seal.grant)?;
-        let right = grant
-            .rights
-            .iter()
-            .filter(|(namespace, _)| *namespace == seal.namespace || *namespace == NamespaceId::ALL)
-            .map(|(_, right)| *right)
-            .max();
-        // What a revocation cut off cannot be told without opening boxes; readers tell.
-        Some(
-            grant.card.member() == seal.author
-                && !matches!(grant.standing, GrantStanding::Void(_))
-                && right >= Some(Right::Append)
-                && grant.expires.is_none_or(|end| seal.time <= end),
-        )
-    }
 }
 
 impl DiskCopy {
@@ -315,7 +164,7 @@ impl DiskCopy {
             environment,
             place,
             vault: RefCell::new(None),
-            roster: RefCell::new(None),
+            authority: RefCell::new(None),
             named: RefCell::new(None),
             forged: HashSet::new(),
             waiting: BTreeMap::new(),
@@ -358,32 +207,11 @@ impl DiskCopy {
         self.vault.borrow_mut().as_mut().map(act)
     }
 
-    fn roster(&self) -> Arc<Roster> {
-        self.roster
+    fn authority(&self) -> Arc<Authority> {
+        self.authority
             .borrow_mut()
-            .get_or_insert_with(|| Arc::new(self.with(Roster::of).unwrap_or_default()))
+            .get_or_insert_with(|| Arc::new(self.with(Authority::of).unwrap_or_default()))
             .clone()
-    }
-
-    fn named(&self) -> Arc<Named> {
-        let make = || {
-            let mut named = Named::new();
-            for stored in self
-                .vault
-                .borrow()
-                .iter()
-                .flat_map(|one| one.set.seals.values())
-            {
-                for entry in stored.boxes.iter().flat_map(|one| &one.blobs) {
-                    named
-                        .entry((entry.id, entry.size))
-                        .or_default()
-                        .insert(stored.seal.namespace);
-                }
-            }
-            Arc::new(named)
-        };
-        self.named.borrow_mut().get_or_insert_with(make).clone()
     }
 
     /// The box of a seal that is preferred: by its place, or none. None at all for a seal that cannot be shown.
@@ -481,7 +309,8 @@ impl DiskCopy {
         if self.vault.borrow().is_none() {
             return Taken::Later;
         }
-        let roster = self.roster();
+        let authority = self.authority();
+        let roster = &authority.roster;
         if frame
             .rebox()
             .is_some_and(|rebox| roster.number(seal.namespace, rebox.key) == 0)
@@ -494,12 +323,12 @@ impl DiskCopy {
         if control && !boxed {
             return Taken::Invalid("a control seal without its box".to_owned());
         }
-        let known = self.known_rank(&roster, &seal, id);
+        let known = self.known_rank(roster, &seal, id);
         match known {
             Some(old) if roster.rank(&seal, boxed, frame.rebox()) <= old => return Taken::Known,
             Some(_) => {}
             None => {
-                if !roster.subjects.contains(&seal.author) {
+                if !roster.is_subject(&seal.author) {
                     // Its grant may come with the next author.
                     return Taken::Later;
                 }
@@ -522,13 +351,8 @@ impl DiskCopy {
         let mut taken = Taken::New;
         if boxed && !control {
             let may = match frame.rebox() {
-                Some(rebox) if rebox.packer == seal.author => Some(true),
-                Some(rebox) => self.with(|vault| {
-                    let (packer, namespace) = (&rebox.packer, &seal.namespace);
-                    let view = vault.fold.view();
-                    view.permits(&rebox.grant, packer, namespace, Right::Curate, rebox.time)
-                }),
-                None if roster.is_relay => roster.may_append(&seal),
+                Some(rebox) => self.with(|vault| may_rebox(&vault.fold.view(), &seal, rebox)),
+                None if authority.is_relay => roster.may_append(&seal),
                 None => Some(true),
             };
             match may {
@@ -611,7 +435,7 @@ impl DiskCopy {
                 let _ = vault.fold.insert(place.1, &one.seal, None);
             }
         });
-        *self.roster.borrow_mut() = None;
+        *self.authority.borrow_mut() = None;
     }
 
     /// Looks for signatures that vouch for what waits. Unless nothing more comes, what has none stays for now.
@@ -702,7 +526,7 @@ impl DiskCopy {
         });
         let control = read.transpose().map_err(FileError::at(layout.root()))?;
         if control == Some(true) {
-            *self.roster.borrow_mut() = None;
+            *self.authority.borrow_mut() = None;
         }
         *self.named.borrow_mut() = None;
         Ok(())
@@ -736,57 +560,6 @@ impl DiskCopy {
         self.unsynced.insert(folder);
         Ok(())
     }
-
-    fn part_path(&self, id: &BlobId) -> PathBuf {
-        self.layout.folder(BLOBS).join(format!("{id}.part"))
-    }
-
-    /// Removes begun blobs that nothing names any more or that are here.
-    fn tidy_parts(&self) -> Result<(), CopyError> {
-        let folder = self.layout.folder(BLOBS);
-        let entries = list(&self.environment, &folder).map_err(FileError::at(&folder))?;
-        let here: BTreeSet<&str> = entries.iter().map(|entry| entry.name.as_str()).collect();
-        let named: BTreeSet<BlobId> = self.named().keys().map(|(id, _)| *id).collect();
-        for entry in &entries {
-            let Some(stem) = entry.name.strip_suffix(".part") else {
-                continue;
-            };
-            let wanted = stem.parse().is_ok_and(|id| named.contains(&id));
-            if !wanted || here.contains(format!("{stem}.blob").as_str()) {
-                let _ = self.environment.fs.remove(&folder.join(&entry.name));
-            }
-        }
-        Ok(())
-    }
-
-    fn len_of(&self, path: &Path) -> Result<Option<u64>, FileError> {
-        match self.environment.fs.open(path) {
-            Ok(file) => file.len().map(Some).map_err(FileError::at(path)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(FileError::at(path)(error)),
-        }
-    }
-
-    /// Opens a blob to be sent, if its bytes are those of its name. If they are not it is set aside: the next session offers
-    /// it no more, and takes it from whoever has it.
-    fn open_blob(&self, id: &BlobId) -> Result<Option<Box<dyn Input>>, FileError> {
-        let path = self.layout.blob(id);
-        let file = match self.environment.fs.open(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(FileError::at(&path)(error)),
-        };
-        let len = file.len().map_err(FileError::at(&path))?;
-        if blobs::identify(&*file, 0, len).map_err(FileError::at(&path))? == Ok(*id) {
-            return Ok(Some(file));
-        }
-        let aside = self.layout.folder(BLOBS).join(format!("{id}.damaged"));
-        self.environment
-            .fs
-            .rename(&path, &aside)
-            .map_err(FileError::at(&path))?;
-        Ok(None)
-    }
 }
 
 /// Boxes made anew that lie in the folder and whose packer did not sign them.
@@ -806,474 +579,6 @@ fn forged(vault: &Vault) -> HashSet<(SealId, BoxHash)> {
         .filter(|(_, signed)| !signed)
         .map(|((id, hash, _), _)| (*id, *hash))
         .collect()
-}
-
-impl Window {
-    /// The bytes at a place of a file; none if the file is gone or shorter.
-    fn read(
-        &mut self,
-        environment: &Environment,
-        path: &Path,
-        offset: u64,
-        len: usize,
-    ) -> io::Result<Option<&[u8]>> {
-        if self.file.as_ref().is_none_or(|(known, _)| known != path) {
-            self.bytes.clear();
-            self.file = match environment.fs.open(path) {
-                Ok(input) => Some((path.to_owned(), input)),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-                Err(error) => return Err(error),
-            };
-        }
-        let Some((_, input)) = &self.file else {
-            return Ok(None);
-        };
-        let end = self.start + self.bytes.len() as u64;
-        if offset < self.start || offset + len as u64 > end {
-            self.bytes.resize(len.max(WINDOW_LEN), 0);
-            let filled = read_full(&**input, &mut self.bytes, offset)?;
-            self.bytes.truncate(filled);
-            self.start = offset;
-        }
-        let from = usize::try_from(offset - self.start).expect("inside the window");
-        Ok(self.bytes.get(from..from + len))
-    }
-}
-
-impl Replica for DiskCopy {
-    type Error = CopyError;
-
-    fn vault(&self) -> VaultId {
-        self.id
-    }
-
-    fn genesis(&self) -> Result<Option<Vec<u8>>, CopyError> {
-        Ok(self.with(|vault| vault.genesis.encode().to_vec()))
-    }
-
-    fn insert_genesis(&mut self, bytes: &[u8]) -> Result<Taken, CopyError> {
-        let genesis = match Genesis::parse(bytes) {
-            Ok(genesis) => genesis,
-            Err(error) => return Ok(Taken::Invalid(error.to_string())),
-        };
-        if genesis.vault_id() != self.id {
-            return Ok(Taken::Invalid("the genesis of another vault".to_owned()));
-        }
-        if self.vault.borrow().is_some() {
-            return Ok(Taken::Known);
-        }
-        let root = self.layout.root().to_owned();
-        for folder in
-            std::iter::once(root.clone()).chain(FOLDERS.map(|name| self.layout.folder(name)))
-        {
-            self.environment
-                .fs
-                .create_dir(&folder)
-                .map_err(FileError::at(&folder))?;
-        }
-        let lock = take_lock(&self.environment, &self.layout)?;
-        let temporary = self.layout.folder(TEMPORARY);
-        durable::write(&self.environment, &temporary, &root, GENESIS, bytes)
-            .map_err(FileError::at(&root))?;
-        let vault = Vault::begin(self.environment.clone(), &self.place, genesis, Some(lock));
-        self.vault = RefCell::new(Some(vault));
-        *self.roster.borrow_mut() = None;
-        Ok(Taken::New)
-    }
-
-    fn standing(&self, member: &MemberId) -> Result<Standing, CopyError> {
-        let roster = self.roster();
-        let now = Time::from_millis(self.environment.clock.now_ms());
-        let mut kind = None;
-        let mut boxes = Scope::none();
-        let (mut notices, mut former) = (Vec::new(), false);
-        for grant in roster
-            .grants
-            .values()
-            .filter(|grant| grant.card.member() == *member)
-        {
-            match &grant.standing {
-                GrantStanding::Void(_) => {}
-                GrantStanding::Revoked(by) => {
-                    former = true;
-                    for operation in by {
-                        let Some(id) = roster.revocations.get(operation) else {
-                            continue;
-                        };
-                        let here = self
-                            .with(|vault| Some(vault.set.seals.get(id)?.seal))
-                            .flatten();
-                        let waits = || {
-                            let chains = self.waiting.values().flat_map(BTreeMap::iter);
-                            chains
-                                .filter(|((_, one), _)| one == id)
-                                .map(|(_, one)| one.seal)
-                                .next()
-                        };
-                        notices.extend(here.or_else(waits).map(|seal| Notice {
-                            author: seal.author,
-                            through: seal.counter,
-                        }));
-                    }
-                }
-                GrantStanding::Valid if grant.expires.is_some_and(|end| end < now) => former = true,
-                GrantStanding::Valid => {
-                    kind = Some(grant.card.kind());
-                    for (namespace, _) in &grant.rights {
-                        match &mut boxes {
-                            Scope::All => {}
-                            _ if *namespace == NamespaceId::ALL => boxes = Scope::All,
-                            Scope::Only(set) => {
-                                set.insert(*namespace);
-                            }
-                        }
-                    }
-                }
-            }
-        }
-        Ok(match kind {
-            Some(kind) => Standing::Member { kind, boxes },
-            None if former => Standing::Former { notices },
-            None => Standing::Unknown,
-        })
-    }
-
-    fn authors(&self) -> Result<Vec<MemberId>, CopyError> {
-        let roster = self.roster();
-        let vault = self.vault.borrow();
-        let Some(vault) = vault.as_ref() else {
-            return Ok(Vec::new());
-        };
-        let has_seals = |author: &&MemberId| {
-            vault
-                .set
-                .chains
-                .get(*author)
-                .is_some_and(|chain| !chain.is_empty())
-        };
-        Ok(roster.order.iter().filter(has_seals).copied().collect())
-    }
-
-    fn items(
-        &self,
-        author: &MemberId,
-        counters: RangeInclusive<u64>,
-        visit: &mut dyn FnMut(Item),
-    ) -> Result<(), CopyError> {
-        let roster = self.roster();
-        let vault = self.vault.borrow();
-        let Some(vault) = vault.as_ref() else {
-            return Ok(());
-        };
-        let Some(chain) = vault.set.chains.get(author) else {
-            return Ok(());
-        };
-        let mut ids: Vec<SealId> = Vec::new();
-        for (counter, links) in chain.range(counters) {
-            ids.clear();
-            ids.extend(links.iter().map(|link| link.id));
-            ids.sort_unstable();
-            for id in &ids {
-                let Some(stored) = vault.set.seals.get(id) else {
-                    continue;
-                };
-                if let Some((held, _)) = self.preferred(&roster, *id, stored) {
-                    visit(Item {
-                        counter: *counter,
-                        seal: *id,
-                        namespace: stored.seal.namespace,
-                        original: roster.original(&stored.seal),
-                        held,
-                    });
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn frame(&self, _: &MemberId, _: u64, seal: &SealId) -> Result<Option<Vec<u8>>, CopyError> {
-        let roster = self.roster();
-        let vault = self.vault.borrow();
-        let Some((vault, stored)) = vault
-            .as_ref()
-            .and_then(|vault| Some((vault, vault.set.seals.get(seal)?)))
-        else {
-            return Ok(None);
-        };
-        let Some((_, place)) = self.preferred(&roster, *seal, stored) else {
-            return Ok(None);
-        };
-        let Some(place) = place else {
-            return Ok(Some(bare_frame(&stored.seal)));
-        };
-        let one = &stored.boxes[place];
-        let path = &vault.set.files[one.file].path;
-        let mut window = self.window.borrow_mut();
-        let read = window
-            .read(&self.environment, path, one.offset, one.len as usize)
-            .map_err(FileError::at(path))?;
-        let Some(mut bytes) = read.map(<[u8]>::to_vec) else {
-            return Ok(None);
-        };
-        // The disk may not be ours.
-        let same = FrameRef::parse(&self.id, &bytes)
-            .is_ok_and(|frame| frame.seal_id() == *seal && frame.check_box().is_ok());
-        if !same {
-            return Ok(None);
-        }
-        // Of several signatures of one seal the set has found out which is good; the one beside this box may not be.
-        bytes[FrameRef::PREFIX_LEN..FrameRef::PREFIX_LEN + Seal::LEN]
-            .copy_from_slice(&stored.seal.encode());
-        self.moved.frames_out.fetch_add(1, Ordering::Relaxed);
-        Ok(Some(bytes))
-    }
-
-    fn insert(&mut self, frame: &[u8]) -> Result<Taken, CopyError> {
-        let taken = self.take(frame);
-        if taken == Taken::New {
-            self.moved.frames_in.fetch_add(1, Ordering::Relaxed);
-        }
-        Ok(taken)
-    }
-
-    fn commit(&mut self, last: bool) -> Result<Taken, CopyError> {
-        let settled = self.settle(last);
-        for folder in std::mem::take(&mut self.unsynced) {
-            let path = self.layout.folder(folder);
-            self.environment
-                .fs
-                .sync_dir(&path)
-                .map_err(FileError::at(&path))?;
-        }
-        self.write()?;
-        if last || self.gathered.len() as u64 + SEGMENT_HEADER.len() as u64 >= SEGMENT_LEN {
-            self.gather()?;
-        }
-        Ok(settled)
-    }
-
-    fn keyrings(&self) -> Result<Vec<(KeyringId, NamespaceId)>, CopyError> {
-        let roster = self.roster();
-        let vault = self.vault.borrow();
-        let Some(vault) = vault.as_ref() else {
-            return Ok(Vec::new());
-        };
-        let fits = |(id, announced): (&KeyringId, &Vec<(NamespaceId, u32, KeyCommitment)>)| {
-            let (ring, _) = vault.keys.rings.get(id)?;
-            let own = (ring.namespace(), ring.number(), ring.key());
-            announced.contains(&own).then_some((*id, own.0))
-        };
-        Ok(roster.keyrings.iter().filter_map(fits).collect())
-    }
-
-    fn keyring(&self, id: &KeyringId) -> Result<Option<Vec<u8>>, CopyError> {
-        Ok(self
-            .with(|vault| Some(vault.keys.rings.get(id)?.0.encode().to_vec()))
-            .flatten())
-    }
-
-    fn insert_keyring(&mut self, bytes: &[u8]) -> Result<Taken, CopyError> {
-        let ring = match Keyring::parse(&self.id, bytes) {
-            Ok(ring) => ring,
-            Err(error) => return Ok(Taken::Invalid(error.to_string())),
-        };
-        let id = ring.id();
-        if self.with(|vault| vault.keys.rings.contains_key(&id)) == Some(true) {
-            return Ok(Taken::Known);
-        }
-        let roster = self.roster();
-        let Some(announced) = roster.keyrings.get(&id) else {
-            return Ok(Taken::Later);
-        };
-        if !announced.contains(&(ring.namespace(), ring.number(), ring.key())) {
-            return Ok(Taken::Declined);
-        }
-        self.place(KEYS, &format!("{id}.key"), bytes)?;
-        self.with(|vault| vault.keys.add_ring(ring));
-        Ok(Taken::New)
-    }
-
-    fn slots(&self) -> Result<Vec<MemberId>, CopyError> {
-        let slots = self
-            .with(|vault| vault.read_slots(&mut Vec::new()))
-            .transpose()?;
-        let members: BTreeSet<MemberId> = slots
-            .iter()
-            .flat_map(|(slots, _)| slots)
-            .map(|slot| slot.card().member())
-            .collect();
-        Ok(members.into_iter().collect())
-    }
-
-    fn slot(&self, member: &MemberId) -> Result<Option<Vec<u8>>, CopyError> {
-        let slots = self
-            .with(|vault| vault.read_slots(&mut Vec::new()))
-            .transpose()?;
-        // The first is the one that has its own name.
-        let found = slots
-            .iter()
-            .flat_map(|(slots, _)| slots)
-            .find(|slot| slot.card().member() == *member);
-        Ok(found.map(|slot| slot.encode().to_vec()))
-    }
-
-    fn insert_slot(&mut self, bytes: &[u8]) -> Result<Taken, CopyError> {
-        let slot = match Slot::parse(&self.id, bytes) {
-            Ok(slot) => slot,
-            Err(error) => return Ok(Taken::Invalid(error.to_string())),
-        };
-        let member = slot.card().member();
-        match self.standing(&member)? {
-            Standing::Member { .. } => {}
-            Standing::Former { .. } => return Ok(Taken::Declined),
-            Standing::Unknown => return Ok(Taken::Later),
-        }
-        if self.slots()?.contains(&member) {
-            return Ok(Taken::Known);
-        }
-        // A member's own card, not one with a receiving key of somebody else's.
-        if !self
-            .roster()
-            .grants
-            .values()
-            .any(|grant| grant.card == *slot.card())
-        {
-            return Ok(Taken::Declined);
-        }
-        self.place(SLOTS, &slot.file_name(), bytes)?;
-        Ok(Taken::New)
-    }
-
-    fn blobs(&self) -> Result<Vec<Blob>, CopyError> {
-        let folder = self.layout.folder(BLOBS);
-        let here: HashMap<String, u64> = list(&self.environment, &folder)
-            .map_err(FileError::at(&folder))?
-            .into_iter()
-            .map(|entry| (entry.name, entry.len))
-            .collect();
-        let mut blobs = Vec::new();
-        for ((id, size), namespaces) in &*self.named() {
-            if here.get(&format!("{id}.blob")) == Some(size) {
-                blobs.extend(namespaces.iter().map(|namespace| Blob {
-                    id: *id,
-                    size: *size,
-                    namespace: *namespace,
-                }));
-            }
-        }
-        Ok(blobs)
-    }
-
-    fn blob_wanted(&self, id: &BlobId, size: u64) -> Result<Option<u64>, CopyError> {
-        if !self.named().contains_key(&(*id, size))
-            || self.len_of(&self.layout.blob(id))? == Some(size)
-        {
-            return Ok(None);
-        }
-        let path = self.part_path(id);
-        match self.len_of(&path)? {
-            Some(len) if len < size => Ok(Some(len)),
-            Some(_) => {
-                // Its last step was cut off, or it was another size's.
-                self.environment
-                    .fs
-                    .remove(&path)
-                    .map_err(FileError::at(&path))?;
-                Ok(Some(0))
-            }
-            None => Ok(Some(0)),
-        }
-    }
-
-    fn blob_read(&self, id: &BlobId, offset: u64, into: &mut [u8]) -> Result<bool, CopyError> {
-        let mut source = self.source.borrow_mut();
-        if source.as_ref().is_none_or(|(known, _)| known != id) {
-            *source = self.open_blob(id)?.map(|file| (*id, file));
-        }
-        let Some((_, file)) = source.as_ref() else {
-            return Ok(false);
-        };
-        let filled =
-            read_full(&**file, into, offset).map_err(FileError::at(&self.layout.blob(id)))?;
-        self.moved
-            .blob_bytes_out
-            .fetch_add(filled as u64, Ordering::Relaxed);
-        Ok(filled == into.len())
-    }
-
-    fn blob_write(
-        &mut self,
-        id: &BlobId,
-        size: u64,
-        offset: u64,
-        bytes: &[u8],
-    ) -> Result<Taken, CopyError> {
-        let path = self.part_path(id);
-        if self.part.as_ref().is_none_or(|part| part.id != *id) {
-            let known = self.len_of(&path)?;
-            let output = match known {
-                Some(_) => self.environment.fs.append(&path),
-                None => self.environment.fs.create(&path),
-            }
-            .map_err(FileError::at(&path))?;
-            self.part = Some(Part {
-                id: *id,
-                output,
-                len: known.unwrap_or(0),
-                whole: known.unwrap_or(0) == 0,
-            });
-        }
-        let part = self.part.as_mut().expect("set above");
-        if part.len != offset {
-            // Another session was quicker.
-            return Ok(Taken::Known);
-        }
-        let written = part.output.write(bytes).and_then(|()| part.output.sync());
-        if let Err(error) = written {
-            // Nothing is known about its end now.
-            self.part = None;
-            let _ = self.environment.fs.remove(&path);
-            return Err(FileError::at(&path)(error).into());
-        }
-        part.len += bytes.len() as u64;
-        self.moved
-            .blob_bytes_in
-            .fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        if part.len < size {
-            return Ok(Taken::New);
-        }
-        let whole = part.whole;
-        self.part = None;
-        let file = self
-            .environment
-            .fs
-            .open(&path)
-            .map_err(FileError::at(&path))?;
-        let len = file.len().map_err(FileError::at(&path))?;
-        if blobs::identify(&*file, 0, len).map_err(FileError::at(&path))? != Ok(*id) {
-            self.environment
-                .fs
-                .remove(&path)
-                .map_err(FileError::at(&path))?;
-            // What an earlier session left may have been damaged here; the next one begins anew.
-            return Ok(if whole {
-                Taken::Invalid(format!("blob {id} is made of other bytes"))
-            } else {
-                Taken::Declined
-            });
-        }
-        let target = self.layout.blob(id);
-        self.environment
-            .fs
-            .rename(&path, &target)
-            .map_err(FileError::at(&target))?;
-        let folder = self.layout.folder(BLOBS);
-        self.environment
-            .fs
-            .sync_dir(&folder)
-            .map_err(FileError::at(&folder))?;
-        Ok(Taken::New)
-    }
 }
 
 impl Vault {

@@ -2,7 +2,7 @@
 //!
 //! * [`Peer`] is who is at the other end of anything that reads and writes bytes, after a handshake that needs no copy; with one
 //!   it runs a session. [`initiate`] and [`respond`] are both in one. `docs/vault-sync.md` fixes every byte.
-//! * [`Replica`] is what a session needs of a copy. [`Memory`] is one without a disk, for tests and for a relay.
+//! * [`Replica`] is what a session needs of a copy; [`Roster`] holds the rules by which every copy judges.
 //! * [`Ended`] says what was done, also by a session that failed, and who must act.
 //!
 //! Invariants: nothing is taken on a peer's word. Each side gives by its own view of what the other may have. Memory is
@@ -14,14 +14,15 @@
 mod error;
 mod forest;
 mod handshake;
+mod inbox;
 pub mod limits;
-mod memory;
 mod replica;
+mod roster;
 mod session;
 mod wire;
 
 pub use error::{Fault, Refusal, SyncError};
 pub use limits::Limits;
-pub use memory::Memory;
 pub use replica::{Blob, Held, Item, Notice, Rank, Replica, Scope, Standing, Taken};
+pub use roster::{Roster, may_rebox};
 pub use session::{Counts, Ended, Peer, Report, SeenAs, initiate, respond};

@@ -15,6 +15,8 @@ pub const LISTED: u64 = 32;
 /// Items that are compared at one place: seals of one author with one counter. A fork wider than this is not
 /// exchanged beyond its first.
 pub const AT_ONE_PLACE: usize = 256;
+/// Seals of one author that may wait for a signature that vouches for them.
+pub const UNVERIFIED: usize = 4_096;
 /// Trees in a comparison: the authors, and keyrings, slots and blobs.
 pub const TREES: usize = format::MEMBERS + 3;
 /// Blobs in one message of offers or wishes.

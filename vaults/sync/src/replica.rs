@@ -7,7 +7,7 @@ use tally_vault_format::{
     BlobId, BoxHash, KeyringId, MemberId, MemberKind, NamespaceId, SealId, Time, VaultId,
 };
 
-/// A copy of a vault, as a session sees it. The store implements it on disk, [`Memory`](crate::Memory) in memory.
+/// A copy of a vault, as a session sees it. The store implements it on disk, the tests of this crate in memory.
 ///
 /// The session is one future: while a method runs, the session waits. It trusts the replica and nobody else, so
 /// `insert…` must verify what it takes. Nothing needs to be durable before [`commit`](Self::commit).

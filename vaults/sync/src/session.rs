@@ -11,13 +11,14 @@ use std::sync::Mutex;
 use rand_core::CryptoRng;
 use tally_vault_format::{
     BlobId, FrameRef, Genesis, Identity, KeyringId, MemberId, MemberKind, NamespaceId, SealId,
-    Slot, VaultId,
+    VaultId,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::error::{Fault, Refusal, SyncError};
 use crate::forest::{self, Comparison, Findings, Salt, Tree, TreeKey, TreeKind};
 use crate::handshake::{self, Proved};
+use crate::inbox::{Inbox, Takes};
 use crate::limits::{BLOB_PART, CHUNK, Limits, OFFERS, ROUNDS};
 use crate::replica::{Blob, Held, Notice, Rank, Replica, Scope, Standing, Taken};
 use crate::wire::{Fields, Kind, Pace, Reader, Writer};
@@ -45,6 +46,20 @@ pub struct Report {
     pub bytes_sent: u64,
     /// Bytes received, everything counted.
     pub bytes_received: u64,
+}
+
+impl Report {
+    /// What became of something that came.
+    fn note(&mut self, kind: Kind, taken: &Taken) {
+        match (taken, kind) {
+            (Taken::New, Kind::Frame) => self.kept.frames += 1,
+            (Taken::New, Kind::Keyring) => self.kept.keyrings += 1,
+            (Taken::New, Kind::Slot) => self.kept.slots += 1,
+            (Taken::Known, Kind::Frame) => self.known += 1,
+            (Taken::Declined, _) => self.declined += 1,
+            _ => {}
+        }
+    }
 }
 
 /// Numbers of things.
@@ -845,145 +860,75 @@ impl<R: Replica> Session<'_, R> {
         Ok(())
     }
 
+    /// What is taken from the peer in this round.
+    fn takes<'t>(
+        &self,
+        terms: &'t Terms,
+        findings: &'t Findings,
+    ) -> Result<Takes<'t>, SyncError<R::Error>> {
+        let takes = terms.we_take() && terms.they_give();
+        let boxes = takes && (terms.newcomer || matches!(terms.mine, Standing::Member { .. }));
+        Ok(Takes {
+            vault: self.with(|replica| Ok(replica.vault()))?,
+            scope: boxes.then_some(&terms.scope),
+            slots: terms.slots,
+            frames: if takes { findings.expected } else { 0 },
+            authors: &findings.expected_of,
+            introduction: self.pace.limits().introduction,
+        })
+    }
+
+    /// Takes what the peer sends until it has sent everything. The inbox says whether it may, the replica whether it is genuine.
     async fn receive<I: AsyncRead + Unpin>(
         &self,
         terms: &Terms,
         findings: &Findings,
         reader: &mut Reader<'_, I>,
     ) -> Result<Brought, SyncError<R::Error>> {
-        let vault = self.with(|replica| Ok(replica.vault()))?;
-        let takes = terms.we_take() && terms.they_give();
-        let boxes = takes && (terms.newcomer || matches!(terms.mine, Standing::Member { .. }));
-        let mut left = if takes { findings.expected } else { 0 };
-        let mut expected_of: BTreeSet<MemberId> = findings.expected_of.iter().copied().collect();
-        let mut last: Option<(MemberId, u64, SealId)> = None;
-        let mut better = false;
-        let mut last_file: Option<(Kind, [u8; 32])> = None;
-        let mut introduction = 0_u64;
+        const KINDS: [Kind; 5] = [
+            Kind::Frame,
+            Kind::Better,
+            Kind::Keyring,
+            Kind::Slot,
+            Kind::End,
+        ];
+        let mut inbox = Inbox::new(self.takes(terms, findings)?);
         let mut since = 0_usize;
         let mut brought = Brought::default();
         loop {
-            let kinds = [
-                Kind::Frame,
-                Kind::Better,
-                Kind::Keyring,
-                Kind::Slot,
-                Kind::End,
-            ];
             let (kind, body) = reader
-                .one_of(&kinds, "a frame, a keyring, a slot or the end")
+                .one_of(&KINDS, "a frame, a keyring, a slot or the end")
                 .await?;
             let taken = match kind {
                 Kind::Frame => {
-                    let frame = FrameRef::parse(&vault, &body)
-                        .map_err(|error| Fault::Invalid(error.to_string()))?;
-                    let seal = *frame.seal();
-                    let at = (seal.author, seal.counter, frame.seal_id());
-                    if last_file.is_some() {
-                        return Err(Fault::Unasked("a frame after the frames").into());
-                    }
-                    match last {
-                        Some((author, counter, id)) if author == seal.author => {
-                            if (counter, id) >= (at.1, at.2) {
-                                return Err(Fault::Unasked("frames out of order, or twice").into());
-                            }
-                        }
-                        // An author comes once.
-                        _ => {
-                            if !expected_of.remove(&seal.author) {
-                                return Err(Fault::Unasked(
-                                    "frames of an author that was not announced",
-                                )
-                                .into());
-                            }
-                        }
-                    }
-                    last = Some(at);
-                    left = left
-                        .checked_sub(1)
-                        .ok_or(Fault::Unasked("more frames than were announced"))?;
-                    let in_scope = seal.namespace == NamespaceId::CONTROL
-                        || (boxes && terms.scope.contains(&seal.namespace));
-                    if frame.sealed_box().is_some() && !in_scope {
-                        return Err(
-                            Fault::Unasked("a box of a namespace that is not shared here").into(),
-                        );
-                    }
-                    if !boxes {
-                        introduction += body.len() as u64;
-                        if introduction > self.pace.limits().introduction {
-                            return Err(Fault::TooMuch("bytes of an introduction").into());
-                        }
-                    }
-                    let taken = self.judge(self.with(|replica| replica.insert(&body))?)?;
-                    self.count(|report| match taken {
-                        Taken::New => report.kept.frames += 1,
-                        Taken::Known => report.known += 1,
-                        _ => {}
-                    });
-                    taken
+                    inbox.frame(&body)?;
+                    self.with(|replica| replica.insert(&body))?
                 }
                 Kind::Better => {
-                    if std::mem::replace(&mut better, true)
-                        || last_file.is_some()
-                        || !body.is_empty()
-                    {
-                        return Err(Fault::Malformed("better").into());
-                    }
-                    last = None;
-                    expected_of = findings.expected_of.iter().copied().collect();
+                    inbox.better(&body)?;
                     continue;
                 }
-                Kind::Keyring | Kind::Slot => {
-                    let id = if kind == Kind::Keyring {
-                        if !boxes {
-                            return Err(Fault::Unasked("a keyring").into());
-                        }
-                        KeyringId::of(&body).0
-                    } else {
-                        if !boxes || !terms.slots {
-                            return Err(Fault::Unasked("a slot").into());
-                        }
-                        let slot = Slot::parse(&vault, &body)
-                            .map_err(|error| Fault::Invalid(error.to_string()))?;
-                        slot.card().member().0
-                    };
-                    let order = (kind as u8, id);
-                    if last_file.is_some_and(|(kind, id)| (kind as u8, id) >= order) {
-                        return Err(
-                            Fault::Unasked("keyrings or slots out of order, or twice").into()
-                        );
-                    }
-                    last_file = Some((kind, id));
-                    // What they are judged by has come before them.
-                    let taken = if kind == Kind::Keyring {
-                        self.with(|replica| replica.insert_keyring(&body))?
-                    } else {
-                        self.with(|replica| replica.insert_slot(&body))?
-                    };
-                    let taken = self.judge(taken)?;
-                    if taken == Taken::New {
-                        self.count(|report| match kind {
-                            Kind::Keyring => report.kept.keyrings += 1,
-                            _ => report.kept.slots += 1,
-                        });
-                    }
-                    taken
+                Kind::Keyring => {
+                    inbox.keyring(&body)?;
+                    self.with(|replica| replica.insert_keyring(&body))?
+                }
+                Kind::Slot => {
+                    inbox.slot(&body)?;
+                    self.with(|replica| replica.insert_slot(&body))?
                 }
                 _ => {
-                    if !body.is_empty() {
-                        return Err(Fault::Malformed("end").into());
-                    }
+                    let withheld = inbox.end(&body)?;
                     self.commit(true)?;
-                    self.count(|report| report.withheld = left);
+                    self.count(|report| report.withheld = withheld);
                     return Ok(brought);
                 }
             };
+            let taken = self.judge(taken)?;
+            self.count(|report| report.note(kind, &taken));
             match taken {
                 Taken::New => brought.fresh += 1,
                 Taken::Later => brought.later += 1,
-                Taken::Declined => self.count(|report| report.declined += 1),
-                Taken::Known | Taken::Invalid(_) => {}
+                Taken::Known | Taken::Declined | Taken::Invalid(_) => {}
             }
             since += body.len();
             if since >= CHUNK {

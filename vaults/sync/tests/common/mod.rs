@@ -1,6 +1,8 @@
 //! A small vault's world: members who write real frames, copies that hold them, and the state that a reader with all keys sees.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part")]
 
+mod memory;
+
 use std::collections::BTreeMap;
 
 use rand_chacha::ChaCha20Rng;
@@ -12,8 +14,10 @@ use tally_vault_format::{
     rebox_frame, seal_frame,
 };
 use tally_vault_state::{Fold, Operation};
-use tally_vault_sync::{Ended, Limits, Memory, Replica, Taken, initiate, respond};
+use tally_vault_sync::{Ended, Limits, Replica, Taken, initiate, respond};
 use tokio::io::{AsyncRead, AsyncWrite};
+
+pub use memory::Memory;
 
 pub type Ends = (
     Ended<std::convert::Infallible>,

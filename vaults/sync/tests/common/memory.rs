@@ -1,8 +1,8 @@
-//! A copy of a vault in memory that holds no key: what a relay is, and what the tests synchronise.
+//! A copy of a vault in memory that holds no key, to be synchronised in tests.
 //!
 //! It verifies what can be verified without keys: the genesis, each seal (its own signature, or that of a later seal
-//! which names it), the hash of each box, who signed a box made anew and under which right, the control log, and with it
-//! whether an author is a member at all, and whether a keyring, slot or blob is named by somebody who may.
+//! which names it), the hash of each box, who signed a box made anew, and by the [`Roster`] of its control logs whether an
+//! author is a member at all, what it may do, and whether a keyring, slot or blob is named by somebody who may.
 //!
 //! As a relay ([`Memory::relay`]) it keeps boxes only of authors whose grant gives append there, and of others the bare
 //! seals, so that their chains stay whole.
@@ -13,18 +13,15 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use tally_vault_format::{
-    BlobError, BlobId, BoxBuffer, FrameRef, Genesis, GrantId, KeyId, Keyring, KeyringId, MemberId,
-    NamespaceId, OpId, Rebox, Right, Rotation, Seal, SealId, Slot, Time, VaultId,
+    BlobError, BlobId, BoxBuffer, FrameRef, Genesis, Keyring, KeyringId, MemberId, NamespaceId,
+    OpId, Rebox, Seal, SealId, Slot, Time, VaultId,
 };
-use tally_vault_state::{Fact, Fold, GrantRow, GrantStanding, Operation};
-
-use crate::limits::AT_ONE_PLACE;
-use crate::replica::{Blob, Held, Item, Notice, Rank, Replica, Scope, Standing, Taken};
-
-/// How many seals of one author may wait for a signature that vouches for them.
-const UNVERIFIED: usize = 4_096;
+use tally_vault_state::{Fold, Operation};
+use tally_vault_sync::limits::{AT_ONE_PLACE, UNVERIFIED};
+use tally_vault_sync::{Blob, Held, Item, Notice, Replica, Roster, Standing, Taken, may_rebox};
 
 /// A copy of a vault in memory, without keys.
 #[derive(Debug)]
@@ -57,12 +54,10 @@ struct Kept {
 /// The control logs, and what follows from them.
 struct Control {
     fold: Fold,
-    /// Rotations by operation; whether they count is the fold's to say.
-    rotations: Vec<(OpId, Rotation)>,
     /// Where control operations stand.
-    places: BTreeMap<OpId, (MemberId, u64)>,
+    places: BTreeMap<OpId, Notice>,
     /// Brought up to date when it is asked for.
-    roster: Option<Roster>,
+    roster: Option<Arc<Roster>>,
 }
 
 impl std::fmt::Debug for Control {
@@ -73,71 +68,19 @@ impl std::fmt::Debug for Control {
     }
 }
 
-#[derive(Debug, Default)]
-struct Roster {
-    grants: BTreeMap<GrantId, GrantRow>,
-    subjects: BTreeSet<MemberId>,
-    /// Who granted comes before whom it granted.
-    order: Vec<MemberId>,
-    numbers: BTreeMap<(NamespaceId, KeyId), u32>,
-    keyrings: BTreeMap<KeyringId, Rotation>,
-}
-
 impl Control {
     fn new(genesis: &Genesis) -> Self {
         Self {
             fold: Fold::new(genesis.vault_id(), *genesis.root()),
-            rotations: Vec::new(),
             places: BTreeMap::new(),
             roster: None,
         }
     }
 
-    fn roster(&mut self) -> &Roster {
-        if self.roster.is_none() {
-            let view = self.fold.view();
-            let mut roster = Roster::default();
-            for grant in view.grants() {
-                roster.subjects.insert(grant.card.member());
-                roster.grants.insert(grant.id, grant);
-            }
-            let mut left: Vec<&GrantRow> = roster.grants.values().collect();
-            let mut placed: BTreeSet<GrantId> = BTreeSet::new();
-            let mut order = Vec::new();
-            while let before = left.len()
-                && before > 0
-            {
-                left.retain(|grant| {
-                    let ready = grant.parent.is_none_or(|parent| placed.contains(&parent));
-                    if ready {
-                        placed.insert(grant.id);
-                        if !order.contains(&grant.card.member()) {
-                            order.push(grant.card.member());
-                        }
-                    }
-                    !ready
-                });
-                if left.len() == before {
-                    // Grants whose parent is not here.
-                    order.extend(left.drain(..).map(|grant| grant.card.member()));
-                }
-            }
-            let mut seen = BTreeSet::new();
-            order.retain(|member| seen.insert(*member));
-            for (operation, rotation) in &self.rotations {
-                if matches!(view.explain(operation), Some(Ok(_))) {
-                    let number = roster
-                        .numbers
-                        .entry((rotation.namespace, rotation.key.key_id()))
-                        .or_default();
-                    *number = rotation.number.max(*number);
-                    roster.keyrings.insert(rotation.keyring, rotation.clone());
-                }
-            }
-            roster.order = order;
-            self.roster = Some(roster);
-        }
-        self.roster.as_ref().expect("just made")
+    fn roster(&mut self) -> Arc<Roster> {
+        self.roster
+            .get_or_insert_with(|| Arc::new(Roster::of(&self.fold.view())))
+            .clone()
     }
 }
 
@@ -203,79 +146,9 @@ impl Memory {
         self.control.borrow_mut().as_mut().map(ask)
     }
 
-    fn number(&self, namespace: NamespaceId, key: KeyId) -> u32 {
-        self.with_control(|control| control.roster().numbers.get(&(namespace, key)).copied())
-            .flatten()
-            .unwrap_or(0)
-    }
-
-    fn original(&self, seal: &Seal) -> Rank {
-        if seal.namespace == NamespaceId::CONTROL {
-            return Rank {
-                number: 0,
-                time: seal.time,
-                hash: seal.box_hash,
-            };
-        }
-        Rank {
-            number: self.number(seal.namespace, seal.key),
-            time: seal.time,
-            hash: seal.box_hash,
-        }
-    }
-
-    fn anew(&self, seal: &Seal, rebox: &Rebox) -> Rank {
-        Rank {
-            number: self.number(seal.namespace, rebox.key),
-            time: rebox.time,
-            hash: rebox.box_hash,
-        }
-    }
-
-    fn rank(&self, seal: &Seal, boxed: bool, rebox: Option<&Rebox>) -> Option<Rank> {
-        match rebox {
-            Some(rebox) => Some(self.anew(seal, rebox)),
-            None => boxed.then(|| self.original(seal)),
-        }
-    }
-
-    /// Whether a box made anew may take the place of another: the packer's right, at its time, under a grant that stands.
-    fn may_rebox(&self, seal: &Seal, rebox: &Rebox) -> bool {
-        rebox.packer == seal.author
-            || self
-                .with_control(|control| {
-                    control.fold.view().permits(
-                        &rebox.grant,
-                        &rebox.packer,
-                        &seal.namespace,
-                        Right::Curate,
-                        rebox.time,
-                    )
-                })
-                .unwrap_or(false)
-    }
-
-    /// Whether a relay keeps the box of a data seal. None: its grant is not here yet.
-    fn may_append(&self, seal: &Seal) -> Option<bool> {
-        self.with_control(|control| {
-            let grant = control.roster().grants.get(&seal.grant)?;
-            let right = grant
-                .rights
-                .iter()
-                .filter(|(namespace, _)| {
-                    *namespace == seal.namespace || *namespace == NamespaceId::ALL
-                })
-                .map(|(_, right)| *right)
-                .max();
-            // What a revocation cut off cannot be told without opening boxes; readers tell.
-            Some(
-                grant.card.member() == seal.author
-                    && !matches!(grant.standing, GrantStanding::Void(_))
-                    && right >= Some(Right::Append)
-                    && grant.expires.is_none_or(|end| seal.time <= end),
-            )
-        })
-        .flatten()
+    /// What the control logs say; nothing before there is a genesis.
+    fn roster(&self) -> Arc<Roster> {
+        self.with_control(Control::roster).unwrap_or_default()
     }
 
     /// Gives a verified seal of control to the fold.
@@ -296,12 +169,11 @@ impl Memory {
                 .insert(frame.seal_id(), seal, operations.as_deref())
                 .is_ok();
             for operation in operations.iter().flatten().filter(|_| taken) {
-                control
-                    .places
-                    .insert(operation.id, (seal.author, seal.counter));
-                if let Fact::Rotation(rotation) = &operation.fact {
-                    control.rotations.push((operation.id, rotation.clone()));
-                }
+                let notice = Notice {
+                    author: seal.author,
+                    through: seal.counter,
+                };
+                control.places.insert(operation.id, notice);
             }
             control.roster = None;
         });
@@ -345,11 +217,11 @@ impl Memory {
         if frame.rebox().is_some_and(|rebox| rebox.verify().is_err()) {
             return Taken::Invalid("a rebox that its packer did not sign".to_owned());
         }
+        let roster = self.roster();
         let boxed = frame.sealed_box().is_some();
-        let new = (boxed, frame.rebox().copied());
         if frame
             .rebox()
-            .is_some_and(|rebox| self.number(seal.namespace, rebox.key) == 0)
+            .is_some_and(|rebox| roster.number(seal.namespace, rebox.key) == 0)
         {
             // How good it is, only the rotation says that names its key.
             return Taken::Later;
@@ -364,18 +236,14 @@ impl Memory {
             .get(&seal.author)
             .and_then(|chain| chain.get(&place))
         {
-            let (old, rank) = (
-                self.rank(&seal, kept.boxed, kept.rebox.as_ref()),
-                self.rank(&seal, new.0, new.1.as_ref()),
-            );
-            if rank <= old {
+            let old = roster.rank(&seal, kept.boxed, kept.rebox.as_ref());
+            if roster.rank(&seal, boxed, frame.rebox()) <= old {
                 return Taken::Known;
             }
         } else {
-            match self.with_control(|control| control.roster().subjects.contains(&seal.author)) {
-                Some(true) => {}
+            if !roster.is_subject(&seal.author) {
                 // Its grant may come with the next author.
-                _ => return Taken::Later,
+                return Taken::Later;
             }
             let chain = self.seals.entry(seal.author).or_default();
             if seal.counter > 1 && !chain.contains_key(&(seal.counter - 1, seal.previous)) {
@@ -392,14 +260,16 @@ impl Memory {
         let mut kept = Kept {
             seal,
             boxed,
-            rebox: new.1,
+            rebox: frame.rebox().copied(),
             frame: bytes.to_vec(),
         };
         let mut taken = Taken::New;
         if boxed && !control {
             let may = match frame.rebox() {
-                Some(rebox) => Some(self.may_rebox(&seal, rebox)),
-                None if self.relay => self.may_append(&seal),
+                Some(rebox) => {
+                    self.with_control(|control| may_rebox(&control.fold.view(), &seal, rebox))
+                }
+                None if self.relay => roster.may_append(&seal),
                 None => Some(true),
             };
             match may {
@@ -505,65 +375,22 @@ impl Replica for Memory {
 
     fn standing(&self, member: &MemberId) -> Result<Standing, Infallible> {
         let standing = self.with_control(|control| {
-            let now = self.now;
-            let grants: Vec<GrantRow> = control
-                .roster()
-                .grants
-                .values()
-                .filter(|grant| grant.card.member() == *member)
-                .cloned()
-                .collect();
-            let mut kind = None;
-            let mut boxes = Scope::none();
-            let (mut notices, mut former) = (Vec::new(), false);
-            for grant in grants {
-                match &grant.standing {
-                    GrantStanding::Void(_) => {}
-                    GrantStanding::Revoked(by) => {
-                        former = true;
-                        notices.extend(by.iter().filter_map(|operation| {
-                            let (author, through) = *control.places.get(operation)?;
-                            Some(Notice { author, through })
-                        }));
-                    }
-                    GrantStanding::Valid if grant.expires.is_some_and(|end| end < now) => {
-                        former = true
-                    }
-                    GrantStanding::Valid => {
-                        kind = Some(grant.card.kind());
-                        for (namespace, _) in &grant.rights {
-                            match &mut boxes {
-                                Scope::All => {}
-                                _ if *namespace == NamespaceId::ALL => boxes = Scope::All,
-                                Scope::Only(set) => {
-                                    set.insert(*namespace);
-                                }
-                            }
-                        }
-                    }
-                }
-            }
-            match kind {
-                Some(kind) => Standing::Member { kind, boxes },
-                None if former => Standing::Former { notices },
-                None => Standing::Unknown,
-            }
+            let roster = control.roster();
+            roster.standing(member, self.now, |operation| {
+                control.places.get(operation).copied()
+            })
         });
         Ok(standing.unwrap_or(Standing::Unknown))
     }
 
     fn authors(&self) -> Result<Vec<MemberId>, Infallible> {
-        let order = self
-            .with_control(|control| control.roster().order.clone())
-            .unwrap_or_default();
-        Ok(order
-            .into_iter()
-            .filter(|author| {
-                self.seals
-                    .get(author)
-                    .is_some_and(|chain| !chain.is_empty())
-            })
-            .collect())
+        let has_seals = |author: &&MemberId| {
+            self.seals
+                .get(*author)
+                .is_some_and(|chain| !chain.is_empty())
+        };
+        let roster = self.roster();
+        Ok(roster.order().iter().filter(has_seals).copied().collect())
     }
 
     fn items(
@@ -575,10 +402,11 @@ impl Replica for Memory {
         let Some(chain) = self.seals.get(author) else {
             return Ok(());
         };
+        let roster = self.roster();
         let places = (*counters.start(), SealId([0; 32]))..=(*counters.end(), SealId([0xff; 32]));
         for ((counter, id), kept) in chain.range(places) {
             let held = match &kept.rebox {
-                Some(rebox) => Held::Reboxed(self.anew(&kept.seal, rebox)),
+                Some(rebox) => Held::Reboxed(roster.anew(&kept.seal, rebox)),
                 None if kept.boxed => Held::Original,
                 None => Held::Bare,
             };
@@ -586,7 +414,7 @@ impl Replica for Memory {
                 counter: *counter,
                 seal: *id,
                 namespace: kept.seal.namespace,
-                original: self.original(&kept.seal),
+                original: roster.original(&kept.seal),
                 held,
             });
         }
@@ -635,21 +463,14 @@ impl Replica for Memory {
         if self.keyrings.contains_key(&id) {
             return Ok(Taken::Known);
         }
-        let rotation = self
-            .with_control(|control| control.roster().keyrings.get(&id).cloned())
-            .flatten();
-        Ok(match rotation {
+        Ok(match self.roster().announces(&keyring) {
             None => Taken::Later,
-            Some(rotation)
-                if rotation.namespace == keyring.namespace()
-                    && rotation.number == keyring.number()
-                    && rotation.key == keyring.key() =>
-            {
+            Some(true) => {
                 self.keyrings
                     .insert(id, (keyring.namespace(), bytes.to_vec()));
                 Taken::New
             }
-            Some(_) => Taken::Declined,
+            Some(false) => Taken::Declined,
         })
     }
 
@@ -671,6 +492,8 @@ impl Replica for Memory {
             return Ok(Taken::Known);
         }
         Ok(match self.standing(&member)? {
+            // A member's own card, not one with a receiving key of somebody else's.
+            Standing::Member { .. } if !self.roster().has_card(slot.card()) => Taken::Declined,
             Standing::Member { .. } => {
                 self.slots.insert(member, bytes.to_vec());
                 Taken::New
