@@ -38,7 +38,7 @@ use tally_vault_format::{
 };
 use tally_vault_state::Operation;
 use tally_vault_sync::limits::{AT_ONE_PLACE, UNVERIFIED};
-use tally_vault_sync::{Held, Rank, Replica, Roster, Taken, may_rebox};
+use tally_vault_sync::{Held, Rank, Replica, Roster, Taken};
 
 use self::authority::Authority;
 use self::blobs::{Named, Part};
@@ -350,12 +350,11 @@ impl DiskCopy {
         };
         let mut taken = Taken::New;
         if boxed && !control {
-            let may = match frame.rebox() {
-                Some(rebox) => self.with(|vault| may_rebox(&vault.fold.view(), &seal, rebox)),
-                None if authority.is_relay => roster.may_append(&seal),
-                None => Some(true),
-            };
-            match may {
+            let keeps = self.with(|vault| {
+                let view = vault.fold.view();
+                roster.keeps(&view, &seal, frame.rebox(), authority.is_relay)
+            });
+            match keeps.flatten() {
                 Some(true) => {}
                 None => return Taken::Later,
                 Some(false) if known.is_some() => return Taken::Declined,

@@ -24,5 +24,5 @@ mod wire;
 pub use error::{Fault, Refusal, SyncError};
 pub use limits::Limits;
 pub use replica::{Blob, Held, Item, Notice, Rank, Replica, Scope, Standing, Taken};
-pub use roster::{Roster, may_rebox};
+pub use roster::Roster;
 pub use session::{Counts, Ended, Peer, Report, SeenAs, initiate, respond};

@@ -1,8 +1,7 @@
 //! What the control logs say about members and keys, as an exchange asks for it.
 //!
 //! A [`Roster`] follows from a fold alone, so every [`Replica`](crate::Replica) judges by the same rules: who may have what
-//! ([`Roster::standing`]), which box is preferred ([`Roster::rank`]), and which boxes are kept by whoever cannot open them
-//! ([`Roster::may_append`], [`may_rebox`]).
+//! ([`Roster::standing`]), which box is preferred ([`Roster::rank`]), and which boxes are kept at all ([`Roster::keeps`]).
 //!
 //! Out of scope: signatures and hashes, which a replica checks before it asks here.
 
@@ -164,9 +163,29 @@ impl Roster {
         }
     }
 
-    /// Whether a relay keeps the box of a data seal; none if its grant is not here yet.
+    /// Whether a copy keeps the box of a data seal; none if the grant is not here yet by which a relay judges it. `view` is
+    /// the one that this roster follows from.
     #[must_use]
-    pub fn may_append(&self, seal: &Seal) -> Option<bool> {
+    pub fn keeps(
+        &self,
+        view: &View<'_>,
+        seal: &Seal,
+        rebox: Option<&Rebox>,
+        is_relay: bool,
+    ) -> Option<bool> {
+        if rebox.is_some_and(|rebox| !may_rebox(view, seal, rebox)) {
+            return Some(false);
+        }
+        // Making a box anew gives no right to what is in it: a relay asks after the seal's grant all the same.
+        if is_relay {
+            self.may_append(seal)
+        } else {
+            Some(true)
+        }
+    }
+
+    /// Whether the grant of a data seal lets its author write there; none if it is not here.
+    fn may_append(&self, seal: &Seal) -> Option<bool> {
         let grant = self.grants.get(&seal.grant)?;
         let right = grant
             .rights
@@ -194,8 +213,7 @@ impl Roster {
 
 /// Whether a box made anew may take the place of another: its packer is the author, or may curate there at the time of the
 /// box, by the grant that it names.
-#[must_use]
-pub fn may_rebox(view: &View<'_>, seal: &Seal, rebox: &Rebox) -> bool {
+fn may_rebox(view: &View<'_>, seal: &Seal, rebox: &Rebox) -> bool {
     rebox.packer == seal.author
         || view.permits(
             &rebox.grant,
@@ -327,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn a_relay_keeps_the_boxes_of_whoever_may_append_there_and_then() {
+    fn who_may_append_there_and_then_is_told_by_the_grant_of_the_seal() {
         let append = [(NOTES, Right::Append)];
         let kept = |grant: GrantRow| Roster::of_grants(vec![grant]).may_append(&seal());
         let good = || grant(2, None, 2, &append);

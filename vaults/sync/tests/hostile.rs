@@ -4,32 +4,14 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Author, World, holdings, put, rng, session, substance};
+use common::scenarios::{self, InMemory, furnished};
+use common::{Memory, holdings, rng};
 use proptest::prelude::*;
-use tally_vault_format::{FrameRef, Identity, MemberKind, NamespaceId, Right};
-use tally_vault_sync::{
-    Ended, Fault, Limits, Memory, Refusal, Replica, SyncError, Taken, initiate, respond,
-};
+use tally_vault_format::{Identity, MemberKind};
+use tally_vault_sync::{Ended, Fault, Limits, Refusal, SyncError, initiate, respond};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
-const NOTES: NamespaceId = NamespaceId([1; 16]);
-const ALL: &[(NamespaceId, Right)] = &[(NamespaceId::ALL, Right::Admin)];
 type End = Ended<std::convert::Infallible>;
-
-fn furnished() -> (World, Memory, Author) {
-    let mut world = World::new(5);
-    let mut copy = world.copy();
-    let (keyring, frame) = world.rotate(NOTES, false);
-    put(&mut copy, &frame);
-    copy.insert_keyring(&keyring).expect("infallible");
-    let (device, grant) = world.admit(MemberKind::Device, 2, ALL);
-    put(&mut copy, &grant);
-    for number in 0..40 {
-        let frame = world.note(None, NOTES, &[number; 200]);
-        put(&mut copy, &frame);
-    }
-    (world, copy, device)
-}
 
 /// Runs an honest responder against a peer that does as it likes.
 async fn against<F: Future<Output = ()>>(
@@ -432,202 +414,9 @@ async fn whoever_has_no_key_proves_none() {
     );
 }
 
-/// A copy that lies in one way, and is honest otherwise.
-struct Liar {
-    honest: Memory,
-    lie: Lie,
-}
-
-#[derive(Clone, Copy, PartialEq, Debug)]
-enum Lie {
-    /// It shows frames and does not send them.
-    Withholds,
-    /// It changes a byte in the middle of each box.
-    Alters,
-    /// It sends other frames of the same author than it showed: the last one each time.
-    Repeats,
-    /// It says that it holds a seal with the greatest counter there is.
-    HugeCounter,
-    /// It gives each box a new, well-formed name: seals that nobody signed.
-    Forges,
-}
-
-macro_rules! honest {
-    ($($name:ident($($arg:ident: $type:ty),*) -> $out:ty;)*) => {
-        $(fn $name(&self, $($arg: $type),*) -> Result<$out, Self::Error> { self.honest.$name($($arg),*) })*
-    };
-}
-
-impl Replica for Liar {
-    type Error = std::convert::Infallible;
-    fn vault(&self) -> tally_vault_format::VaultId {
-        self.honest.vault()
-    }
-    honest! {
-        genesis() -> Option<Vec<u8>>;
-        standing(member: &tally_vault_format::MemberId) -> tally_vault_sync::Standing;
-        authors() -> Vec<tally_vault_format::MemberId>;
-        keyrings() -> Vec<(tally_vault_format::KeyringId, NamespaceId)>;
-        keyring(id: &tally_vault_format::KeyringId) -> Option<Vec<u8>>;
-        slots() -> Vec<tally_vault_format::MemberId>;
-        slot(member: &tally_vault_format::MemberId) -> Option<Vec<u8>>;
-        blobs() -> Vec<tally_vault_sync::Blob>;
-        blob_wanted(id: &tally_vault_format::BlobId, size: u64) -> Option<u64>;
-        blob_read(id: &tally_vault_format::BlobId, offset: u64, into: &mut [u8]) -> bool;
-    }
-    fn items(
-        &self,
-        author: &tally_vault_format::MemberId,
-        counters: std::ops::RangeInclusive<u64>,
-        visit: &mut dyn FnMut(tally_vault_sync::Item),
-    ) -> Result<(), Self::Error> {
-        let mut last = None;
-        self.honest.items(author, counters.clone(), &mut |item| {
-            last = Some(item);
-            visit(item);
-        })?;
-        if let (Lie::HugeCounter, Some(item)) = (self.lie, last)
-            && *counters.end() == u64::MAX
-        {
-            visit(tally_vault_sync::Item {
-                counter: u64::MAX,
-                ..item
-            });
-        }
-        Ok(())
-    }
-    fn frame(
-        &self,
-        author: &tally_vault_format::MemberId,
-        counter: u64,
-        seal: &tally_vault_format::SealId,
-    ) -> Result<Option<Vec<u8>>, Self::Error> {
-        let mut frame = self.honest.frame(author, counter, seal)?;
-        match self.lie {
-            Lie::Withholds => return Ok(None),
-            Lie::Alters => {
-                if let Some(bytes) = &mut frame {
-                    let last = bytes.len() - 1;
-                    bytes[last] ^= 1;
-                }
-            }
-            Lie::Forges => {
-                if let Some(bytes) = &mut frame {
-                    // The time of a seal is under its name and its signature, and under nothing else.
-                    let time = 6 + 32 + 32 + 8 + 32 + 16 + 32 + 16 + 8 + 4 + 32 + 32;
-                    bytes[time + 7] ^= 1;
-                }
-            }
-            Lie::Repeats => {
-                let mut last = None;
-                self.honest
-                    .items(author, 1..=u64::MAX, &mut |item| last = Some(item))?;
-                let last = last.expect("it holds something");
-                return self.honest.frame(author, last.counter, &last.seal);
-            }
-            Lie::HugeCounter => {}
-        }
-        Ok(frame)
-    }
-    fn insert_genesis(&mut self, bytes: &[u8]) -> Result<Taken, Self::Error> {
-        self.honest.insert_genesis(bytes)
-    }
-    fn insert(&mut self, frame: &[u8]) -> Result<Taken, Self::Error> {
-        self.honest.insert(frame)
-    }
-    fn commit(&mut self, last: bool) -> Result<Taken, Self::Error> {
-        self.honest.commit(last)
-    }
-    fn insert_keyring(&mut self, bytes: &[u8]) -> Result<Taken, Self::Error> {
-        self.honest.insert_keyring(bytes)
-    }
-    fn insert_slot(&mut self, bytes: &[u8]) -> Result<Taken, Self::Error> {
-        self.honest.insert_slot(bytes)
-    }
-    fn blob_write(
-        &mut self,
-        id: &tally_vault_format::BlobId,
-        size: u64,
-        offset: u64,
-        part: &[u8],
-    ) -> Result<Taken, Self::Error> {
-        self.honest.blob_write(id, size, offset, part)
-    }
-}
-
-async fn lied_to(lie: Lie) -> (End, Memory, World) {
-    let (world, root, device) = furnished();
-    let mut liar = Liar { honest: root, lie };
-    let mut fresh = world.empty();
-    let (mut near, mut far) = tokio::io::duplex(1 << 16);
-    let (mut random, mut other) = (rng(1), rng(2));
-    let limits = Limits::default();
-    let (ended, _) = tokio::join!(
-        async {
-            let ended = initiate(
-                &mut fresh,
-                &mut near,
-                &device.identity,
-                b"channel",
-                &mut random,
-                &limits,
-            )
-            .await;
-            drop(near);
-            ended
-        },
-        async {
-            let ended = respond(
-                &mut liar,
-                &mut far,
-                &world.root.identity,
-                b"channel",
-                &mut other,
-                &limits,
-            )
-            .await;
-            drop(far);
-            ended
-        }
-    );
-    (ended, fresh, world)
-}
-
 #[tokio::test]
 async fn each_lie_is_named_and_nothing_false_is_kept() {
-    let (ended, fresh, _) = lied_to(Lie::Withholds).await;
-    assert!(ended.report.withheld == 42, "{ended:?}");
-    assert!(holdings(&fresh).is_empty());
-
-    let (ended, fresh, world) = lied_to(Lie::Alters).await;
-    assert!(
-        matches!(ended.result, Err(SyncError::Peer(Fault::Invalid(_)))),
-        "{ended:?}"
-    );
-    for frame in fresh.frames() {
-        FrameRef::parse(&world.vault(), frame)
-            .expect("a frame")
-            .check_box()
-            .expect("whole");
-    }
-
-    let (ended, fresh, _) = lied_to(Lie::Forges).await;
-    assert!(
-        matches!(ended.result, Err(SyncError::Peer(Fault::Invalid(_)))),
-        "{ended:?}"
-    );
-    assert!(holdings(&fresh).is_empty(), "{ended:?}");
-
-    let (ended, _, _) = lied_to(Lie::Repeats).await;
-    assert!(
-        matches!(ended.result, Err(SyncError::Peer(Fault::Unasked(_)))),
-        "{ended:?}"
-    );
-
-    let (ended, fresh, _) = lied_to(Lie::HugeCounter).await;
-    assert!(ended.result.is_ok(), "{ended:?}");
-    assert_eq!(ended.report.withheld, 1);
-    assert_eq!(holdings(&fresh).len(), 42);
+    scenarios::each_lie_is_named_and_nothing_false_is_kept(&mut InMemory).await;
 }
 
 #[tokio::test]
@@ -697,53 +486,7 @@ proptest! {
     #[test]
     fn garbage_at_any_byte_is_survived(at in 0_usize..45_000, flip in 1_u8..=255) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().expect("a runtime");
-        runtime.block_on(async {
-            let (world, mut root, device) = furnished();
-            let mut fresh = world.empty();
-            let (mut near, mut tap) = tokio::io::duplex(1 << 14);
-            let (mut beyond, mut far) = tokio::io::duplex(1 << 14);
-            let (mut random, mut other) = (rng(1), rng(2));
-            let limits = Limits::default();
-            let (ended, _, ()) = tokio::join!(
-                async {
-                    let ended = initiate(&mut fresh, &mut near, &device.identity, b"channel", &mut random, &limits).await;
-                    drop(near);
-                    ended
-                },
-                async {
-                    let ended = respond(&mut root, &mut far, &world.root.identity, b"channel", &mut other, &limits).await;
-                    drop(far);
-                    ended
-                },
-                async {
-                    let (mut up, mut down) = ([0; 4096], [0; 4096]);
-                    let mut passed = 0;
-                    loop {
-                        tokio::select! {
-                            read = tap.read(&mut up) => match read { Ok(n) if n > 0 => if beyond.write_all(&up[..n]).await.is_err() { return }, _ => return },
-                            read = beyond.read(&mut down) => match read {
-                                Ok(n) if n > 0 => {
-                                    if (passed..passed + n).contains(&at) {
-                                        down[at - passed] ^= flip;
-                                    }
-                                    passed += n;
-                                    if tap.write_all(&down[..n]).await.is_err() { return }
-                                }
-                                _ => return,
-                            },
-                        }
-                    }
-                }
-            );
-            let _ = ended.result;
-            // A changed signature is no signature: the seal then stands by the next one, which names it, and by its id it is
-            // the same seal. Everything else is as an honest copy holds it.
-            let honest = substance(&root);
-            assert!(substance(&fresh).iter().all(|frame| honest.contains(frame)), "only what an honest copy holds");
-            let ends = session((&mut fresh, &device.identity), (&mut root, &world.root.identity), tokio::io::duplex(1 << 16), 3, &limits).await;
-            assert!(ends.0.result.is_ok() && ends.1.result.is_ok(), "{ends:?}");
-            assert!(substance(&fresh) == substance(&root));
-        });
+        runtime.block_on(scenarios::one_changed_byte_is_survived(&mut InMemory, at, flip));
     }
 
     /// Bytes that mean nothing, after an honest beginning or not.

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::task::{Context, Poll};
 
-use common::{Author, World, holdings, put, rng, session, sync};
+use common::{Author, Memory, World, holdings, put, rng, session, sync};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::Rng;
 use tally_vault_format::{MemberKind, NamespaceId, Right, seal_blob};
 use tally_vault_sync::limits::{BLOB_PART, CHUNK};
-use tally_vault_sync::{Limits, Memory, Replica, Standing, SyncError};
+use tally_vault_sync::{Limits, Replica, Standing, SyncError};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 
 const NOTES: NamespaceId = NamespaceId([1; 16]);

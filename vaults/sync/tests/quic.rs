@@ -50,7 +50,7 @@ async fn two_devices_meet_by_ticket_over_quic() {
         .parse()
         .expect("a ticket reads itself");
     let vault = tally_vault_format::VaultId(ticket.vault.expect("it names the vault"));
-    let mut copy = tally_vault_sync::Memory::new(vault, common::now());
+    let mut copy = common::Memory::new(vault, common::now());
     let limits = Limits::default();
 
     for round in 0..2 {

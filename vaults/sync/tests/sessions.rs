@@ -2,11 +2,12 @@
 
 mod common;
 
-use common::{World, boxes, holdings, now, put, rng, seed, session, sync};
+use common::scenarios::{self, InMemory};
+use common::{Memory, World, boxes, holdings, now, put, rng, seed, session, sync};
 use tally_vault_format::{
     Identity, MemberKind, NamespaceId, Right, Slot, SlotCost, Time, seal_blob,
 };
-use tally_vault_sync::{Fault, Limits, Memory, Peer, Refusal, Replica, SeenAs, SyncError, Taken};
+use tally_vault_sync::{Fault, Limits, Peer, Refusal, Replica, SeenAs, SyncError, Taken};
 use tokio::io::AsyncReadExt as _;
 
 const NOTES: NamespaceId = NamespaceId([1; 16]);
@@ -325,7 +326,7 @@ async fn boxes_made_anew_replace_older_ones_and_nothing_else_moves() {
         (&mut root, &world.root.identity),
     )
     .await;
-    let old: Vec<Vec<u8>> = root.frames().map(<[u8]>::to_vec).collect();
+    let old = holdings(&root);
     let (keyring, frame) = world.rotate(NOTES, true);
     put(&mut root, &frame);
     assert_eq!(
@@ -340,7 +341,7 @@ async fn boxes_made_anew_replace_older_ones_and_nothing_else_moves() {
             .seal()
             .namespace;
         if namespace == NOTES {
-            let frame = world.rebox(&frame);
+            let frame = world.rebox(None, &frame);
             put(&mut root, &frame);
             anew += 1;
         }
@@ -445,52 +446,13 @@ async fn a_relay_carries_what_it_cannot_read() {
 
 #[tokio::test]
 async fn a_relay_keeps_no_box_of_whoever_may_not_append() {
-    let (mut world, mut root, _) = furnished();
-    let (relay, grant) = world.admit(MemberKind::Relay, 5, &[(NamespaceId::ALL, Right::Relay)]);
-    put(&mut root, &grant);
-    let (mut reader, grant) = world.admit(MemberKind::Agent, 6, &[(NOTES, Right::Read)]);
-    put(&mut root, &grant);
-    let noise = world.note(Some(&mut reader), NOTES, b"a reader may not write");
-    put(&mut root, &noise);
-    let mut middle = Memory::relay(world.vault(), now());
-    let (_, right) = sync(
-        (&mut root, &world.root.identity),
-        (&mut middle, &relay.identity),
-    )
-    .await;
-    assert!(right.report.declined >= 1, "{:?}", right.report);
-    assert_eq!(boxes(&middle, &world.vault())[&NOTES], 5);
-    assert_eq!(
-        holdings(&middle).len(),
-        holdings(&root).len(),
-        "the seal is there"
-    );
+    scenarios::a_relay_keeps_no_box_of_whoever_may_not_append(&mut InMemory).await;
 }
 
 #[tokio::test]
 async fn a_chain_of_grants_in_any_order_of_authors_needs_no_second_session() {
-    // The member ids are hashes, so over some depth the order of ids and that of grants disagree.
-    let mut world = World::new(9);
-    let mut root = world.copy();
-    let (keyring, frame) = world.rotate(NOTES, false);
-    put(&mut root, &frame);
-    root.insert_keyring(&keyring).expect("infallible");
-    let (relay, grant) = world.admit(MemberKind::Relay, 5, &[(NamespaceId::ALL, Right::Relay)]);
-    put(&mut root, &grant);
-    let (mut a, grant) = world.admit(MemberKind::Device, 10, ALL);
-    put(&mut root, &grant);
-    let (mut b, grant) = world.pass_on(&mut a, MemberKind::Device, 11, &[(NOTES, Right::Append)]);
-    put(&mut root, &grant);
-    let note = world.note(Some(&mut b), NOTES, b"two grants away from the root");
-    put(&mut root, &note);
-    let mut middle = Memory::relay(world.vault(), now());
-    let (left, _) = sync(
-        (&mut root, &world.root.identity),
-        (&mut middle, &relay.identity),
-    )
-    .await;
-    assert_eq!(holdings(&middle), holdings(&root));
-    assert!(left.report.rounds <= 2, "{:?}", left.report);
+    scenarios::a_chain_of_grants_in_any_order_of_authors_needs_no_second_session(&mut InMemory)
+        .await;
 }
 
 #[tokio::test]

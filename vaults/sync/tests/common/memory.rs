@@ -21,7 +21,7 @@ use tally_vault_format::{
 };
 use tally_vault_state::{Fold, Operation};
 use tally_vault_sync::limits::{AT_ONE_PLACE, UNVERIFIED};
-use tally_vault_sync::{Blob, Held, Item, Notice, Replica, Roster, Standing, Taken, may_rebox};
+use tally_vault_sync::{Blob, Held, Item, Notice, Replica, Roster, Standing, Taken};
 
 /// A copy of a vault in memory, without keys.
 #[derive(Debug)]
@@ -132,14 +132,6 @@ impl Memory {
     #[must_use]
     pub fn blob(&self, id: &BlobId) -> Option<&[u8]> {
         self.blobs.get(id).map(Vec::as_slice)
-    }
-
-    /// Every frame, by author and counter.
-    pub fn frames(&self) -> impl Iterator<Item = &[u8]> {
-        self.seals
-            .values()
-            .flat_map(BTreeMap::values)
-            .map(|kept| kept.frame.as_slice())
     }
 
     fn with_control<T>(&self, ask: impl FnOnce(&mut Control) -> T) -> Option<T> {
@@ -265,14 +257,10 @@ impl Memory {
         };
         let mut taken = Taken::New;
         if boxed && !control {
-            let may = match frame.rebox() {
-                Some(rebox) => {
-                    self.with_control(|control| may_rebox(&control.fold.view(), &seal, rebox))
-                }
-                None if self.relay => roster.may_append(&seal),
-                None => Some(true),
-            };
-            match may {
+            let keeps = self.with_control(|control| {
+                roster.keeps(&control.fold.view(), &seal, frame.rebox(), self.relay)
+            });
+            match keeps.flatten() {
                 Some(true) => self.name_blobs(&frame),
                 None => return Taken::Later,
                 Some(false) => {

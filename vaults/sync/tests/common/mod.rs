@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part")]
 
 mod memory;
+pub mod scenarios;
 
 use std::collections::BTreeMap;
 
@@ -19,10 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use memory::Memory;
 
-pub type Ends = (
-    Ended<std::convert::Infallible>,
-    Ended<std::convert::Infallible>,
-);
+pub type Ends<A, B> = (Ended<<A as Replica>::Error>, Ended<<B as Replica>::Error>);
 
 pub const NOW: u64 = 1_795_000_000_000;
 
@@ -322,8 +320,8 @@ impl World {
         (keyring.encode().to_vec(), frame)
     }
 
-    /// The root makes the box of a frame anew, under the newest key.
-    pub fn rebox(&mut self, frame: &[u8]) -> Vec<u8> {
+    /// Makes the box of a frame anew, under the newest key.
+    pub fn rebox(&mut self, who: Option<&mut Author>, frame: &[u8]) -> Vec<u8> {
         let vault = self.vault();
         let frame = FrameRef::parse(&vault, frame).expect("a frame");
         let seal = frame.seal();
@@ -341,12 +339,13 @@ impl World {
             draft.push_ref(&row.op).expect("it fitted before");
         }
         let newest = self.keys[&seal.namespace].last().expect("a key").clone();
-        self.root.time = Time(self.root.time.0 + 1);
+        let packer = who.unwrap_or(&mut self.root);
+        packer.time = Time(packer.time.0 + 1);
         let mut out = Vec::new();
         rebox_frame(
-            &self.root.identity,
-            GrantId::ROOT,
-            self.root.time,
+            &packer.identity,
+            packer.grant,
+            packer.time,
             seal,
             &draft,
             &newest,
@@ -365,11 +364,11 @@ impl World {
     }
 
     /// What a reader with every key sees in a copy.
-    pub fn state_hash(&self, copy: &Memory) -> [u8; 32] {
+    pub fn state_hash(&self, copy: &impl Replica) -> [u8; 32] {
         let vault = self.vault();
         let mut fold = Fold::new(vault, *self.genesis.root());
-        for bytes in copy.frames() {
-            let frame = FrameRef::parse(&vault, bytes).expect("kept frames parse");
+        for bytes in frames(copy) {
+            let frame = FrameRef::parse(&vault, &bytes).expect("kept frames parse");
             let mut buffer = BoxBuffer::new();
             let key = self.key(frame.seal().namespace, frame.key());
             let opened = frame.open(key, &mut buffer).expect("every key is known");
@@ -387,33 +386,48 @@ impl World {
 }
 
 /// Puts a frame into a copy, which must take it.
-pub fn put(copy: &mut Memory, frame: &[u8]) {
-    assert_eq!(copy.insert(frame).expect("infallible"), Taken::New);
-    assert_eq!(copy.commit(true).expect("infallible"), Taken::New);
+pub fn put(copy: &mut impl Replica, frame: &[u8]) {
+    assert_eq!(copy.insert(frame).expect("it is written"), Taken::New);
+    assert_eq!(copy.commit(true).expect("it is written"), Taken::New);
 }
 
-/// Every (author, counter, seal, whether it has a box, hash of the frame): what a copy holds, to be compared.
-pub fn holdings(copy: &Memory) -> Vec<Vec<u8>> {
-    let mut all: Vec<Vec<u8>> = copy.frames().map(<[u8]>::to_vec).collect();
+/// Every frame that a copy shows, as a session would send it.
+pub fn frames(copy: &impl Replica) -> Vec<Vec<u8>> {
+    let mut frames = Vec::new();
+    for author in copy.authors().expect("it is read") {
+        let mut places = Vec::new();
+        copy.items(&author, 1..=u64::MAX, &mut |item| {
+            places.push((item.counter, item.seal));
+        })
+        .expect("it is read");
+        for (counter, seal) in places {
+            let frame = copy.frame(&author, counter, &seal).expect("it is read");
+            frames.push(frame.expect("what is shown is there"));
+        }
+    }
+    frames
+}
+
+/// What a copy holds, to be compared.
+pub fn holdings(copy: &impl Replica) -> Vec<Vec<u8>> {
+    let mut all = frames(copy);
     all.sort();
     all
 }
 
 /// Frames without the signatures of their seals, which are not under the seals' ids.
-pub fn substance(copy: &Memory) -> std::collections::BTreeSet<Vec<u8>> {
-    copy.frames()
-        .map(|frame| {
-            let mut frame = frame.to_vec();
-            frame[6 + Seal::LEN - 64..6 + Seal::LEN].fill(0);
-            frame
-        })
-        .collect()
+pub fn substance(copy: &impl Replica) -> std::collections::BTreeSet<Vec<u8>> {
+    let mut all = frames(copy);
+    for frame in &mut all {
+        frame[6 + Seal::LEN - 64..6 + Seal::LEN].fill(0);
+    }
+    all.into_iter().collect()
 }
 
-pub fn boxes(copy: &Memory, vault: &VaultId) -> BTreeMap<NamespaceId, usize> {
+pub fn boxes(copy: &impl Replica, vault: &VaultId) -> BTreeMap<NamespaceId, usize> {
     let mut counts = BTreeMap::new();
-    for bytes in copy.frames() {
-        let frame = FrameRef::parse(vault, bytes).expect("kept frames parse");
+    for bytes in frames(copy) {
+        let frame = FrameRef::parse(vault, &bytes).expect("kept frames parse");
         *counts.entry(frame.seal().namespace).or_default() +=
             usize::from(frame.sealed_box().is_some());
     }
@@ -425,13 +439,13 @@ pub fn rng(number: u64) -> ChaCha20Rng {
 }
 
 /// One session between two copies, over two ends of a channel.
-pub async fn session<S: AsyncRead + AsyncWrite + Unpin>(
-    (a, as_a): (&mut Memory, &Identity),
-    (b, as_b): (&mut Memory, &Identity),
+pub async fn session<A: Replica, B: Replica, S: AsyncRead + AsyncWrite + Unpin>(
+    (a, as_a): (&mut A, &Identity),
+    (b, as_b): (&mut B, &Identity),
     (mut near, mut far): (S, S),
     number: u64,
     limits: &Limits,
-) -> Ends {
+) -> Ends<A, B> {
     let (mut rng_a, mut rng_b) = (rng(2 * number), rng(2 * number + 1));
     tokio::join!(
         async {
@@ -448,7 +462,10 @@ pub async fn session<S: AsyncRead + AsyncWrite + Unpin>(
 }
 
 /// One session over memory, which both sides end content.
-pub async fn sync(a: (&mut Memory, &Identity), b: (&mut Memory, &Identity)) -> Ends {
+pub async fn sync<A: Replica, B: Replica>(
+    a: (&mut A, &Identity),
+    b: (&mut B, &Identity),
+) -> Ends<A, B> {
     let (left, right) = session(a, b, tokio::io::duplex(64 * 1024), 7, &Limits::default()).await;
     assert!(left.result.is_ok(), "{:?}", left);
     assert!(right.result.is_ok(), "{:?}", right);
