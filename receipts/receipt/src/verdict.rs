@@ -10,6 +10,9 @@ use std::fmt;
 use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
 
+use crate::statement::Receipt;
+use crate::verify::{Context, Verifier};
+
 /// The codes of the checks that the `signature` method makes. Codes are stable; sentences are not.
 pub mod code {
     /// The file is a receipt in its one spelling.
@@ -175,11 +178,6 @@ impl Verdict {
             .collect()
     }
 
-    /// The verdict on evidence that was made up for a test or a rehearsal.
-    pub fn simulated(self) -> SimulatedVerdict {
-        SimulatedVerdict(self)
-    }
-
     fn serialize<S: Serializer>(&self, serializer: S, simulated: bool) -> Result<S::Ok, S::Error> {
         let mut fields = serializer.serialize_struct("Verdict", 6)?;
         fields.serialize_field("method", self.method)?;
@@ -220,10 +218,22 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// Evidence that was made up, for tests and rehearsals. A verifier that takes it is not a
-/// [`Verifier`](crate::Verifier) of the real evidence, and gives a [`SimulatedVerdict`].
+/// Evidence that was made up, for tests and rehearsals. It is not what a [`Verifier`] takes for evidence, and
+/// [`verify`](Self::verify) gives a [`SimulatedVerdict`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Simulated<E>(pub E);
+
+impl<E> Simulated<E> {
+    /// What this verifier would find if the evidence were real.
+    pub fn verify(
+        &self,
+        verifier: &impl Verifier<Evidence = E>,
+        receipt: &Receipt,
+        context: &Context<'_>,
+    ) -> SimulatedVerdict {
+        SimulatedVerdict(verifier.verify(receipt, &self.0, context))
+    }
+}
 
 /// What a verification of [`Simulated`] evidence found. It cannot be turned into a [`Verdict`]:
 ///
@@ -291,7 +301,7 @@ mod tests {
 
     #[test]
     fn a_simulated_verdict_says_so_and_is_never_verified() {
-        let simulated = verdict(vec![Check::pass("a", "")]).simulated();
+        let simulated = SimulatedVerdict(verdict(vec![Check::pass("a", "")]));
         let json = serde_json::to_value(&simulated).unwrap();
         assert_eq!(
             (&json["verified"], &json["simulated"]),

@@ -281,3 +281,23 @@ fn a_verdict_for_programs_has_codes_and_says_what_is_not_proved() {
     assert_eq!(json["checks"][3]["status"], "not-established");
     assert!(!json["notProved"].as_array().unwrap().is_empty());
 }
+
+#[test]
+fn made_up_evidence_never_verifies_whatever_it_shows() {
+    let policy = policy();
+    let context = Context {
+        policy: Some(&policy),
+        ..Context::at(now())
+    };
+    let receipt = chat_receipt();
+    assert!(
+        SignatureVerifier
+            .verify(&receipt, &(), &context)
+            .is_verified()
+    );
+    let simulated = Simulated(()).verify(&SignatureVerifier, &receipt, &context);
+    assert!(simulated.would_be_verified());
+    let json = serde_json::to_value(&simulated).unwrap();
+    assert_eq!(json["verified"], false);
+    assert_eq!(json["simulated"], true);
+}
