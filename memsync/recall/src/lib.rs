@@ -38,6 +38,5 @@ pub use embed::{EmbedError, Embedder, Embedding, TOKEN_DIMENSIONS, TokenVectors}
 pub use index::{Index, InsertError};
 pub use query::{Budget, DEFAULT_HITS, DEFAULT_TOKENS, Filter, Mode, Query};
 pub use rerank::{RERANKED, RerankError, Reranker};
-pub use text::estimate_tokens;
 pub use vector::{ExactVectors, VectorIndex};
 pub use weights::Weights;

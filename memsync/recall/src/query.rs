@@ -38,7 +38,7 @@ pub struct Filter {
 /// How much may be returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budget {
-    /// Tokens of all hits together, as [`estimate_tokens`](crate::estimate_tokens) counts.
+    /// Tokens of all hits together, estimated: a quarter of the bytes of each, and no fewer than its words.
     pub tokens: u32,
     /// Number of hits.
     pub hits: usize,

@@ -96,8 +96,7 @@ pub(crate) fn is_question(text: &str) -> bool {
 }
 
 /// How many tokens a language model is likely to count: a quarter of the bytes, and no fewer than the words.
-#[must_use]
-pub fn estimate_tokens(text: &str) -> u32 {
+pub(crate) fn estimate_tokens(text: &str) -> u32 {
     let words = text.unicode_words().count();
     u32::try_from(text.len().div_ceil(4).max(words)).unwrap_or(u32::MAX)
 }

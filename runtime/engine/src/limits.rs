@@ -58,17 +58,6 @@ pub enum Exhausted {
 }
 
 impl Exhausted {
-    /// All of them.
-    pub const ALL: [Self; 7] = [
-        Self::Fuel,
-        Self::Memory,
-        Self::WallTime,
-        Self::Stack,
-        Self::Calls,
-        Self::OutputBytes,
-        Self::RequestBytes,
-    ];
-
     /// The name in journals and receipts.
     pub const fn name(self) -> &'static str {
         match self {
@@ -80,11 +69,6 @@ impl Exhausted {
             Self::OutputBytes => "output-bytes",
             Self::RequestBytes => "request-bytes",
         }
-    }
-
-    /// The limit that a journal calls `name`.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|limit| limit.name() == name)
     }
 }
 
@@ -199,12 +183,5 @@ mod tests {
         assert!(meter.table_growing(0, 5, None).unwrap());
         assert!(meter.memory_growing(100, 101, None).is_err());
         assert_eq!((meter.left(), meter.peak()), (0, 200));
-    }
-
-    #[test]
-    fn the_name_of_a_limit_is_read_back() {
-        for limit in Exhausted::ALL {
-            assert_eq!(Exhausted::from_name(limit.name()), Some(limit));
-        }
     }
 }

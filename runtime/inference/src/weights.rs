@@ -38,8 +38,7 @@ impl WeightsDigest {
     }
 
     /// The digest written as 64 lower-case hex digits, if it is.
-    #[must_use]
-    pub fn from_hex(text: &str) -> Option<Self> {
+    fn from_hex(text: &str) -> Option<Self> {
         if text.len() != 64 || text.bytes().any(|byte| byte.is_ascii_uppercase()) {
             return None;
         }

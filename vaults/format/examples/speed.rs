@@ -1,4 +1,5 @@
-//! Measures sealing and opening beside the cipher alone, on one core. `cargo run --release --example speed`.
+//! What sealing and opening cost beside the cipher alone, on one core:
+//! `cargo run --release -p tally-vault-format --example speed`.
 
 use std::time::Duration;
 

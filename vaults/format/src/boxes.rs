@@ -15,11 +15,12 @@ use rand_core::CryptoRng;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::{
-    BlobId, BoxHash, Content, EpochKey, MemberId, NamespaceId, Op, OpError, OpHasher, OpId, OpRef,
+    BlobId, BoxHash, Content, EpochKey, MemberId, NamespaceId, Op, OpError, OpId, OpRef,
     RecordContent, Seal, Time, VaultId,
     blob::blob_file_len,
     chunks::{ChunkKey, TAG_LEN},
     crypto, limits,
+    op::OpHasher,
     padme::padded_len,
     wire::{Cursor, Short, is_ascending},
 };
@@ -735,7 +736,7 @@ impl BoxDraft {
 ///
 /// # Panics
 /// If the draft is empty, or `key` is given for control or missing for data.
-pub fn seal_box(
+pub(crate) fn seal_box(
     draft: &BoxDraft,
     key: Option<&EpochKey>,
     rng: &mut (impl CryptoRng + ?Sized),

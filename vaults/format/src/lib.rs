@@ -49,7 +49,7 @@ pub use blob::{
 };
 pub use boxes::{
     BlobEntry, BoxBuffer, BoxDraft, BoxError, BoxRef, DraftError, Opened, OpenedOp, Packer,
-    open_box, seal_box,
+    open_box,
 };
 pub use content::{
     BlobKey, BlobRef, Checkpoint, Content, ContentError, Grant, Head, LogPosition, Record,
@@ -70,8 +70,7 @@ pub use keyring::{
     SealKeyringError, check_namespace_name, recipient_id,
 };
 pub use member::{Card, CardError, Identity, MemberKind, Seed};
-pub use op::{Body, BodyRef, Op, OpError, OpHasher, OpKind, OpRef};
-pub use padme::padded_len;
+pub use op::{Body, BodyRef, Op, OpError, OpKind, OpRef};
 pub use phrase::{PhraseError, from_phrase, to_phrase};
 pub use rand_core::CryptoRng;
 pub use rebox::{Rebox, ReboxError};

@@ -12,8 +12,6 @@ pub const RECORD_TYPE_LEN: usize = 64;
 pub const TARGETS: usize = 64;
 /// Rights in a grant.
 pub const RIGHTS: usize = 64;
-/// Logs in the frontier of a revocation: as many as a body holds.
-pub const FRONTIER_LOGS: usize = (BODY_LEN - 2) / 56;
 /// Heads in a checkpoint: as many as a body holds.
 pub const CHECKPOINT_HEADS: usize = (BODY_LEN - 2) / 72;
 /// Operations in a box.

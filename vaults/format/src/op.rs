@@ -392,14 +392,14 @@ impl Op {
 
 /// Names the operations of one log. The part of the hash that they share is prepared once.
 #[derive(Clone)]
-pub struct OpHasher {
+pub(crate) struct OpHasher {
     place: [u8; 80],
 }
 
 impl OpHasher {
     /// For the log of `author` in `namespace` of `vault`.
     #[must_use]
-    pub fn new(vault: &VaultId, namespace: &NamespaceId, author: &MemberId) -> Self {
+    pub(crate) fn new(vault: &VaultId, namespace: &NamespaceId, author: &MemberId) -> Self {
         let mut place = [0; 80];
         place[..32].copy_from_slice(&vault.0);
         place[32..48].copy_from_slice(&namespace.0);
@@ -409,7 +409,7 @@ impl OpHasher {
 
     /// The id of the operation with this sequence number after `previous`.
     #[must_use]
-    pub fn id(&self, sequence: u64, previous: &OpId, op: &OpRef<'_>) -> OpId {
+    pub(crate) fn id(&self, sequence: u64, previous: &OpId, op: &OpRef<'_>) -> OpId {
         // Place, sequence, previous, kind, time, number of targets, targets, commitment: one buffer, one update, since
         // short updates cost more than the hash itself.
         let mut input = [0; 80 + 8 + 32 + 11];

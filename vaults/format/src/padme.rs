@@ -7,7 +7,7 @@ use crate::limits;
 
 /// The padded length of `len` bytes.
 #[must_use]
-pub const fn padded_len(len: u64) -> u64 {
+pub(crate) const fn padded_len(len: u64) -> u64 {
     if len <= limits::PADDED_LEN_MIN {
         return limits::PADDED_LEN_MIN;
     }

@@ -33,7 +33,7 @@ impl Vault {
     ///
     /// # Errors
     /// [`WriteError`].
-    pub fn close_ended(&mut self) -> Result<Revoked, WriteError> {
+    pub(crate) fn close_ended(&mut self) -> Result<Revoked, WriteError> {
         let now = self.now();
         let mut by_writer: Vec<(Writer, Vec<GrantId>)> = Vec::new();
         for grant in self.fold.view().ended_and_open(now) {

@@ -55,8 +55,8 @@ pub use age_file::{AgeError, AgeKey};
 pub use environment::{Clock, Environment, Random, SystemClock, SystemRandom};
 pub use error::{CreateError, FileError, OpenError, ReadError, WriteError};
 pub use finding::{Code, Finding, Severity};
-pub use local::{Head, SealedIdentityError, open_identity, seal_identity};
-pub use members::{AGENT_GRANT_MILLIS, Create, Created, Revoked, Share};
+pub use local::{Head, SealedIdentityError};
+pub use members::{Create, Created, Revoked, Share};
 pub use read::{Record, Stored};
 #[cfg(feature = "sync")]
 pub use replica::{CopyError, DiskCopy, Moved};

@@ -71,7 +71,7 @@ pub enum SealedIdentityError {
 ///
 /// # Errors
 /// When there is no randomness.
-pub fn seal_identity(
+pub(crate) fn seal_identity(
     environment: &Environment,
     vault: &VaultId,
     identity: &Identity,
@@ -100,7 +100,7 @@ pub fn seal_identity(
 ///
 /// # Errors
 /// Why it did not open.
-pub fn open_identity(
+pub(crate) fn open_identity(
     vault: &VaultId,
     bytes: &[u8],
     keeper: &Identity,

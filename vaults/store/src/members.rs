@@ -26,7 +26,7 @@ use crate::vault::{Holder, Place, Vault, take_lock};
 use crate::write::{Draft, Writer};
 
 /// How long an agent's grant lasts unless it is said: 30 days.
-pub const AGENT_GRANT_MILLIS: u64 = 30 * 24 * 60 * 60 * 1_000;
+const AGENT_GRANT_MILLIS: u64 = 30 * 24 * 60 * 60 * 1_000;
 
 /// Grants below the slot: devices, what they admit, and what those admit, with room to spare.
 const SLOT_DEPTH: u8 = 254;
