@@ -3,6 +3,7 @@
 //! A `Memory` holds what its records say and an index of it, in RAM; [`Memory::refresh`] brings in what others wrote. Each
 //! method that needs to know what time it is takes it. Methods wait on the disk and on models: call them from a thread that may.
 
+mod backlog;
 mod control;
 mod index;
 mod learning;
@@ -10,24 +11,27 @@ mod phrasing;
 mod recalling;
 mod remembering;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tally_recall::{Embedder, ExactVectors, Reranker, VectorIndex};
+use tally_vault::Vault;
 use tally_vault::format::RunId;
 
 use crate::ids::{EpisodeId, FactId, MemoryId, RemarkId};
+use crate::record::Purpose;
 use crate::secrets::{Identifiers, Secrets};
 use crate::similar::Known;
 use crate::state::State;
 use crate::store::{Damaged, LoadError, SharedVault, Store};
 
-pub use control::{ChangeError, Event, FindError, Forgot, Shown};
+pub use control::{ChangeError, Event, FindError, Forgot, Outline, Shown};
 pub use learning::{AskError, DryRun, LearnError, Learnt, Refused};
 pub(crate) use phrasing::assemble;
 pub use phrasing::{By, Draft, NotTaken, Phrased, Sentence};
 pub use recalling::{Cited, Hit, Layer, Mode, RecallError, Recalled, Search};
-pub use remembering::{RememberError, Remembered, Turn, TurnError};
+pub use remembering::{Embedded, RememberError, Remembered, ToEmbed, Turn, TurnError};
 
+use backlog::Backlog;
 use index::Shelf;
 
 /// An embedding model that several threads may use.
@@ -61,6 +65,8 @@ pub struct Memory {
     store: Store,
     pub(crate) state: State,
     shelf: Shelf,
+    /// Behind a lock, because whoever only reads may be the first to ask for it.
+    backlog: Mutex<Backlog>,
     /// Facts by what they say.
     known: Known<FactId>,
     damaged: Vec<Damaged>,
@@ -122,6 +128,7 @@ impl Memory {
             store: Store::open(vault, namespace)?,
             state: State::default(),
             shelf: Shelf::over(vectors()),
+            backlog: Mutex::default(),
             vectors,
             known: Known::default(),
             damaged: Vec::new(),
@@ -163,14 +170,38 @@ impl Memory {
             facts: self.state.facts.len(),
             calls: self.state.calls.len(),
             without_vectors: match &self.embedder {
-                Some(embedder) => self
-                    .shelf
-                    .without_vectors(&self.state, embedder.model())
-                    .len(),
+                Some(_) => self.shelf.waiting().len(),
                 None => 0,
             },
-            unlearnt_lines: self.unlearnt().iter().map(Vec::len).sum(),
+            unlearnt_lines: self.backlog().count(),
         }
+    }
+
+    /// Whether there is a model that embeds what is remembered.
+    #[must_use]
+    pub const fn embeds(&self) -> bool {
+        self.embedder.is_some()
+    }
+
+    /// Whether the keys at hand may add to this memory.
+    #[must_use]
+    pub fn may_add(&self) -> bool {
+        self.store.may_add()
+    }
+
+    /// What no model was asked about, up to date.
+    fn backlog(&self) -> MutexGuard<'_, Backlog> {
+        let mut backlog = self.backlog.lock().unwrap_or_else(PoisonError::into_inner);
+        backlog.read(&self.state);
+        backlog
+    }
+
+    /// Whether a memory, or an embedded text of that id, was destroyed or is not known here. Asked while the vault is ours to write, so
+    /// that nothing is derived from what somebody has just forgotten.
+    fn is_gone(&self, vault: &mut Vault, id: &[u8; 32]) -> bool {
+        let view = vault.view();
+        let operations = self.state.operations_of(id);
+        operations.iter().all(|op| view.is_redacted(op))
     }
 
     /// Records of memory's types that are none, and were passed over.
@@ -185,6 +216,7 @@ impl Memory {
         if news.gone {
             self.state = State::default();
             self.shelf = Shelf::over((self.vectors)());
+            self.backlog = Mutex::default();
             self.known = Known::default();
             self.damaged.clear();
             self.store.start_over();
@@ -195,10 +227,23 @@ impl Memory {
         }
         self.damaged.extend(news.damaged);
         let mut episodes: Vec<EpisodeId> = Vec::new();
+        let backlog = self
+            .backlog
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
         for found in news.found {
             if let crate::store::Content::Record(record) = &found.content {
                 match &**record {
-                    crate::record::Record::Episode(one) => episodes.push(one.id()),
+                    crate::record::Record::Episode(one) => {
+                        let id = one.id();
+                        episodes.push(id);
+                        if !self.state.episodes.contains_key(&id) {
+                            backlog.came(id);
+                        }
+                    }
+                    crate::record::Record::Call(one) if one.purpose == Purpose::Extract => {
+                        backlog.asked(&self.state, &one.lines);
+                    }
                     crate::record::Record::Fact(one) => {
                         self.known.insert(one.id(), &one.subject, &one.text);
                     }

@@ -76,6 +76,8 @@ pub enum Unused {
     Label,
     /// The vault was not written.
     Vault,
+    /// What it is about was forgotten while the model answered.
+    Forgotten,
 }
 
 /// What a model has to be told before it is asked for facts.

@@ -40,6 +40,9 @@ impl<T> Kept<T> {
     }
 }
 
+/// Where an episode stands in its conversation: when it was said, when it was written, which repeat, which part.
+pub(crate) type Order = (Moment, u64, u32, u32, EpisodeId);
+
 #[derive(Default)]
 pub(crate) struct State {
     pub(crate) episodes: BTreeMap<EpisodeId, Kept<Episode>>,
@@ -52,6 +55,10 @@ pub(crate) struct State {
     /// Lines that a model was asked about.
     pub(crate) learnt: BTreeSet<Line>,
     pub(crate) vectors: Vec<(OpId, Vectors)>,
+    /// Facts by the episodes that they rest on.
+    resting: BTreeMap<EpisodeId, BTreeSet<FactId>>,
+    /// Facts by the call that brought them.
+    brought: BTreeMap<CallId, BTreeSet<FactId>>,
     places: BTreeMap<MemoryId, Place>,
     /// Whether something came since the places were decided.
     is_unsettled: bool,
@@ -82,7 +89,14 @@ impl State {
         let at = (written, first);
         match record {
             Record::Episode(one) => keep(&mut self.episodes, one.id(), one, at),
-            Record::Fact(one) => keep(&mut self.facts, one.id(), one, at),
+            Record::Fact(one) => {
+                let id = one.id();
+                for evidence in &one.evidence {
+                    self.resting.entry(evidence.episode).or_default().insert(id);
+                }
+                self.brought.entry(one.call).or_default().insert(id);
+                keep(&mut self.facts, id, one, at);
+            }
             Record::Call(one) => {
                 if one.purpose == Purpose::Extract {
                     self.learnt.extend(&one.lines);
@@ -118,8 +132,8 @@ impl State {
         found
     }
 
-    /// Where an episode stands in its conversation.
-    fn order(&self, id: &EpisodeId) -> (Moment, u64, u32, u32, EpisodeId) {
+    /// Where an episode that is here stands in its conversation.
+    pub(crate) fn order(&self, id: &EpisodeId) -> Order {
         let one = &self.episodes[id];
         (
             self.said_at(one),
@@ -128,6 +142,40 @@ impl State {
             one.value.part,
             *id,
         )
+    }
+
+    /// Facts that rest on an episode.
+    pub(crate) fn resting_on(&self, episode: &EpisodeId) -> impl Iterator<Item = FactId> + '_ {
+        self.resting.get(episode).into_iter().flatten().copied()
+    }
+
+    /// How many facts a call brought.
+    pub(crate) fn brought_by(&self, call: &CallId) -> usize {
+        self.brought.get(call).map_or(0, BTreeSet::len)
+    }
+
+    /// The fact as it was learnt, by its id or that of a correction: when it was said, what it rests on and its categories are the same
+    /// of both.
+    pub(crate) fn learnt_fact(&self, id: &MemoryId) -> Option<(FactId, &Fact)> {
+        let id = match id {
+            MemoryId::Fact(id) => *id,
+            MemoryId::Correction(id) => self.corrections.get(id)?.value.of,
+            MemoryId::Episode(_) => return None,
+        };
+        self.facts.get(&id).map(|one| (id, &one.value))
+    }
+
+    /// The operations of the vault that hold a memory, or an embedded text of that id.
+    pub(crate) fn operations_of(&self, id: &[u8; 32]) -> &[OpId] {
+        if let Some(kept) = self.episodes.get(&EpisodeId(*id)) {
+            &kept.ops
+        } else if let Some(kept) = self.facts.get(&FactId(*id)) {
+            &kept.ops
+        } else if let Some(kept) = self.corrections.get(&RemarkId(*id)) {
+            &kept.ops
+        } else {
+            &[]
+        }
     }
 
     /// The correction that counts for a fact: the latest.

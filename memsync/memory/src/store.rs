@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tally_vault::format::{MemberId, NamespaceId, OpId, ReceiptDigest, RunId};
+use tally_vault::format::{MemberId, NamespaceId, OpId, ReceiptDigest, Right, RunId};
 use tally_vault::{Change, NewContent, NewRecord, OpenError, ReadError, Vault, WriteError};
 use zeroize::Zeroizing;
 
@@ -141,6 +141,14 @@ impl Store {
 
     pub(crate) fn vault(&self) -> MutexGuard<'_, Vault> {
         lock(&self.vault)
+    }
+
+    /// Whether the keys at hand may add to the namespace.
+    pub(crate) fn may_add(&self) -> bool {
+        self.vault()
+            .namespaces()
+            .iter()
+            .any(|one| one.id == self.namespace && one.right >= Some(Right::Append))
     }
 
     /// Takes the vault to write to it.

@@ -88,6 +88,8 @@ pub struct EmbedError {
     pub texts: usize,
     /// The model's or the transport's own words.
     pub reason: String,
+    /// Whether asking again may help; else somebody has to mend something first.
+    pub is_transient: bool,
 }
 
 /// A model that turns texts into vectors. Implemented above this crate, over the inference service.

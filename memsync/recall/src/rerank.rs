@@ -23,6 +23,8 @@ pub struct RerankError {
     pub passages: usize,
     /// The model's or the transport's own words.
     pub reason: String,
+    /// Whether asking again may help; else somebody has to mend something first.
+    pub is_transient: bool,
 }
 
 /// A model that says how well passages answer a question. Implemented above this crate, over the inference service.

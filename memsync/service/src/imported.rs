@@ -268,6 +268,7 @@ mod tests {
                 error: EmbedError {
                     texts: 1,
                     reason: "the worker is gone".to_owned(),
+                    is_transient: true,
                 },
             })
         });

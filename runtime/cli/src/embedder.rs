@@ -4,7 +4,8 @@ use std::path::Path;
 use std::time::Instant;
 
 use tally_inference::{
-    Links, MAX_EMBED_TEXTS, ModelKind, ModelRecord, ModelStore, Service, StoreError,
+    InferenceError, Links, MAX_EMBED_TEXTS, ModelKind, ModelRecord, ModelStore, Refusal, Service,
+    StoreError,
 };
 use tally_recall::{EmbedError, Embedder, Embedding, TokenVectors};
 use tokio::runtime::Handle;
@@ -110,13 +111,15 @@ impl Embedder for LocalEmbedder {
     }
 
     fn embed(&self, texts: &[String]) -> Result<Vec<Embedding>, EmbedError> {
-        let failed = |reason: String| EmbedError {
+        let failed = |reason: String, is_transient: bool| EmbedError {
             texts: texts.len(),
             reason,
+            is_transient,
         };
         let mut embeddings = Vec::with_capacity(texts.len());
         for batch in texts.chunks(MAX_EMBED_TEXTS) {
-            let (texts, nonce) = (batch.to_vec(), nonce().map_err(failed)?);
+            let nonce = nonce().map_err(|reason| failed(reason, false))?;
+            let mut texts = batch.to_vec();
             let began = Instant::now();
             let note =
                 |ended: calls::Ended<'_>| self.local.note("embed", batch.len(), began, ended);
@@ -126,24 +129,40 @@ impl Embedder for LocalEmbedder {
                 handle,
                 ..
             } = &self.local;
-            let embedded = handle.block_on(async {
-                if self.with_tokens {
-                    service
-                        .embed_tokens(name, texts, nonce, Links::default())
-                        .await
-                } else {
-                    let sentences = service.embed(name, texts, nonce, Links::default());
-                    sentences.await.map(|embedded| (embedded, Vec::new()))
+            let embedded = loop {
+                let asked = texts.clone();
+                let embedded = handle.block_on(async {
+                    if self.with_tokens {
+                        service
+                            .embed_tokens(name, asked, nonce, Links::default())
+                            .await
+                    } else {
+                        let sentences = service.embed(name, asked, nonce, Links::default());
+                        sentences.await.map(|embedded| (embedded, Vec::new()))
+                    }
+                });
+                // One text that is too long keeps no other from its vector.
+                if let Err(InferenceError::Refused(Refusal::TextTooLong {
+                    index,
+                    tokens,
+                    context_tokens,
+                })) = &embedded
+                    && let Some(text) = texts.get_mut(*index as usize)
+                    && cut(text, *tokens, *context_tokens)
+                {
+                    continue;
                 }
-            });
+                break embedded;
+            };
             let (embedded, rows) = embedded.map_err(|error| {
                 note(Err(calls::class(&error)));
-                failed(error.to_string())
+                failed(error.to_string(), error.is_retryable())
             })?;
             let envelope = embedded.receipt.envelope.as_slice();
             if let Err(error) = self.local.receipts.keep(envelope) {
                 note(Err(calls::NOT_KEPT));
-                return Err(failed(error.to_string()));
+                // To ask again would not help the disk.
+                return Err(failed(error.to_string(), false));
             }
             note(Ok((embedded.tokens, 0, Some(envelope))));
             let tokens = rows
@@ -159,5 +178,36 @@ impl Embedder for LocalEmbedder {
             );
         }
         Ok(embeddings)
+    }
+}
+
+/// Leaves of a text of so many tokens, or more, its beginning: what a model that reads so many can read. Whether it is shorter now.
+fn cut(text: &mut String, tokens: u32, reads: u32) -> bool {
+    let share = f64::from(reads) / f64::from(tokens.max(1));
+    // Tokens are not of one length, so it is less than its share; one that is still too long is cut again.
+    let most = (text.len() as f64 * share.min(1.0) * 0.9) as usize;
+    let end = text.floor_char_boundary(most);
+    let is_shorter = 0 < end && end < text.len();
+    if is_shorter {
+        text.truncate(end);
+    }
+    is_shorter
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_text_that_is_too_long_its_beginning_is_read() {
+        let mut text = "é".repeat(1_000);
+        assert!(cut(&mut text, 1_000, 500));
+        assert_eq!(text, "é".repeat(450));
+        // That there are at least so many tokens may be all that is known.
+        assert!(cut(&mut text, 100, 500));
+        assert_eq!(text, "é".repeat(405));
+        let mut one = "é".to_owned();
+        assert!(!cut(&mut one, 9, 1));
+        assert_eq!(one, "é");
     }
 }

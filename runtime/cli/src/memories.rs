@@ -466,6 +466,7 @@ impl ChatModel for LocalChat {
                 Unused::Receipt => "receipt-refused",
                 Unused::Label => "label-failed",
                 Unused::Vault => "vault-not-written",
+                Unused::Forgotten => "forgotten",
             };
             self.calls
                 .note_thrown_away(&answer.model, answer.took_ms, spent, why);

@@ -79,13 +79,14 @@ impl LocalReranker {
 
 impl Reranker for LocalReranker {
     fn rank(&self, question: &str, passages: &[String]) -> Result<Vec<f32>, RerankError> {
-        let failed = |reason: String| RerankError {
+        let failed = |reason: String, is_transient: bool| RerankError {
             passages: passages.len(),
             reason,
+            is_transient,
         };
         let mut scores = Vec::with_capacity(passages.len());
         for batch in passages.chunks(MAX_EMBED_TEXTS) {
-            let nonce = nonce().map_err(failed)?;
+            let nonce = nonce().map_err(|reason| failed(reason, false))?;
             let began = Instant::now();
             let note = |ended: calls::Ended<'_>| self.0.note("rank", batch.len(), began, ended);
             let ranked = self.0.handle.block_on(self.0.service.rank(
@@ -97,12 +98,13 @@ impl Reranker for LocalReranker {
             ));
             let ranked = ranked.map_err(|error| {
                 note(Err(calls::class(&error)));
-                failed(error.to_string())
+                failed(error.to_string(), error.is_retryable())
             })?;
             let envelope = ranked.receipt.envelope.as_slice();
             if let Err(error) = self.0.receipts.keep(envelope) {
                 note(Err(calls::NOT_KEPT));
-                return Err(failed(error.to_string()));
+                // To ask again would not help the disk.
+                return Err(failed(error.to_string(), false));
             }
             note(Ok((ranked.tokens, 0, Some(envelope))));
             scores.extend(ranked.scores);

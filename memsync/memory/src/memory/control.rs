@@ -15,7 +15,8 @@ use crate::memory::recalling::Cited;
 use crate::memory::{Memory, Options};
 use crate::moment::Moment;
 use crate::record::{
-    Call, Confirmation, Correction, Fact, Forgotten, Line, Provenance, Purpose, Record, RecordError,
+    Call, Category, Confirmation, Correction, Fact, Forgotten, Line, Provenance, Purpose, Record,
+    RecordError,
 };
 use crate::state::Kept;
 use crate::store::LoadError;
@@ -69,6 +70,8 @@ pub enum ChangeError {
 pub struct Forgot {
     /// Memories that are gone, with all that was derived from them.
     pub memories: Vec<MemoryId>,
+    /// Those of them that nobody named: they said the same as a fact that somebody did, and it would have stood again by them.
+    pub repeats: Vec<MemoryId>,
     /// Calls whose records, receipts included, went with them.
     pub calls: Vec<CallId>,
     /// Facts that stay and whose call was shown what is gone: their receipts went too, so they can no longer be verified.
@@ -115,6 +118,32 @@ pub struct Event {
     pub by: Option<String>,
     /// The operation of the vault.
     pub operation: Option<String>,
+}
+
+/// What is to be done to forget, and what comes of it.
+struct Plan {
+    forgot: Forgot,
+    /// What keeps it from coming back, and what is kept of records that go.
+    records: Vec<(&'static str, Vec<u8>, Option<ReceiptDigest>)>,
+    /// In the order in which they go.
+    ops: Vec<OpId>,
+}
+
+/// What lists of memories are made by: nothing that has to be looked for in a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outline<'a> {
+    /// When it was said.
+    pub said_at: Moment,
+    /// The vault's time of writing and the part of an episode, which order what was said at one moment; zero of a fact.
+    pub order: (u64, u32),
+    /// Categories of a fact.
+    pub categories: &'a [Category],
+    /// The app of an episode, or of the first that a fact rests on and that is here.
+    pub app: Option<&'a str>,
+    /// The conversation, likewise.
+    pub thread: Option<&'a str>,
+    /// Where a fact stands in time.
+    pub place: Option<Place>,
 }
 
 /// A fact, with everything that is known of it.
@@ -206,8 +235,108 @@ impl Memory {
     #[must_use]
     pub fn facts(&self) -> Vec<MemoryId> {
         let mut facts: Vec<MemoryId> = self.state.places().keys().copied().collect();
-        facts.sort_by_cached_key(|id| (self.state.fact_of(id).map(|(_, fact)| fact.observed), *id));
+        facts.sort_by_cached_key(|id| {
+            let fact = self.state.learnt_fact(id);
+            (fact.map(|(_, fact)| fact.observed), *id)
+        });
         facts
+    }
+
+    /// Facts that rest on one of these episodes, by when they were said.
+    #[must_use]
+    pub fn facts_from(&self, episodes: &[EpisodeId]) -> Vec<MemoryId> {
+        let facts: BTreeSet<FactId> = episodes
+            .iter()
+            .flat_map(|id| self.state.resting_on(id))
+            .collect();
+        let mut facts: Vec<FactId> = facts.into_iter().collect();
+        facts.sort_by_key(|id| (self.state.facts.get(id).map(|one| one.value.observed), *id));
+        facts.into_iter().map(MemoryId::Fact).collect()
+    }
+
+    /// How many facts that are here a call brought.
+    #[must_use]
+    pub fn facts_of_call(&self, call: &CallId) -> usize {
+        self.state.brought_by(call)
+    }
+
+    /// What lists go by.
+    #[must_use]
+    pub fn outline(&self, id: &MemoryId) -> Option<Outline<'_>> {
+        if let MemoryId::Episode(id) = id {
+            let kept = self.state.episodes.get(id)?;
+            return Some(Outline {
+                said_at: self.state.said_at(kept),
+                order: (kept.written, kept.value.part),
+                categories: &[],
+                app: Some(&kept.value.app),
+                thread: Some(&kept.value.thread),
+                place: None,
+            });
+        }
+        let (_, fact) = self.state.learnt_fact(id)?;
+        let first = fact
+            .evidence
+            .first()
+            .and_then(|one| self.state.episodes.get(&one.episode));
+        Some(Outline {
+            said_at: fact.observed,
+            order: (0, 0),
+            categories: &fact.categories,
+            app: first.map(|one| one.value.app.as_str()),
+            thread: first.map(|one| one.value.thread.as_str()),
+            place: self.state.places().get(id).copied(),
+        })
+    }
+
+    /// Everything that was said in an app, or in one conversation of it; a document is one.
+    #[must_use]
+    pub fn said_in(&self, app: &str, thread: Option<&str>) -> Vec<EpisodeId> {
+        self.state
+            .episodes
+            .iter()
+            .filter(|(_, one)| {
+                one.value.app == app && thread.is_none_or(|thread| one.value.thread == thread)
+            })
+            .map(|(id, _)| *id)
+            .collect()
+    }
+
+    /// Facts and corrections, other than these, that say the same as one of these: those that repeat it, and the one that it repeats. Of
+    /// an episode there are none.
+    #[must_use]
+    pub fn repeats_of(&self, ids: &[MemoryId]) -> BTreeSet<MemoryId> {
+        let places = self.state.places();
+        let named: BTreeSet<FactId> = ids
+            .iter()
+            .filter_map(|id| self.state.learnt_fact(id))
+            .map(|(fact, _)| fact)
+            .collect();
+        let mut stand: BTreeSet<MemoryId> = BTreeSet::new();
+        let facts = named.iter().map(|fact| MemoryId::Fact(*fact));
+        for mut id in ids.iter().copied().chain(facts) {
+            // A fact that was corrected to what another says is repeated by way of its correction.
+            for _ in 0..2 {
+                match places.get(&id).map(|place| place.standing) {
+                    Some(Standing::Repeats(other) | Standing::Corrected(other)) => id = other,
+                    _ => break,
+                }
+            }
+            stand.insert(id);
+        }
+        let is_repeat = |id: &MemoryId, place: &Place| {
+            stand.contains(id)
+                || matches!(place.standing, Standing::Repeats(of) if stand.contains(&of))
+        };
+        places
+            .iter()
+            .filter(|(id, place)| is_repeat(id, place))
+            .map(|(id, _)| *id)
+            .filter(|id| {
+                let fact = self.state.learnt_fact(id);
+                fact.is_some_and(|(fact, _)| !named.contains(&fact))
+            })
+            .collect()
     }
 
     /// Every episode, by when it was said.
@@ -288,7 +417,8 @@ impl Memory {
     }
 
     /// Destroys memories and what is derived from them: of an episode its vectors, the facts that rest on it and the calls that
-    /// were shown it; of a fact its corrections and its vectors, and its words are not learnt again.
+    /// were shown it; of a fact its corrections and its vectors, those that say the same ([`Self::repeats_of`]), and its words are not
+    /// learnt again. However many there are, the index is built anew once.
     ///
     /// # Errors
     /// [`ChangeError`]. If it fails on the way, what was destroyed until then is gone, and asking again goes on: what is derived from
@@ -299,27 +429,49 @@ impl Memory {
         reason: &str,
         now: Moment,
     ) -> Result<Forgot, ChangeError> {
+        let Plan {
+            mut forgot,
+            records,
+            ops,
+        } = self.plan(ids, now)?;
+        let destroyed = self.destroy(&records, &ops, reason);
+        // What was destroyed before a failure is not remembered either.
+        let looked = self.look();
+        forgot.remains = destroyed?;
+        looked?;
+        Ok(forgot)
+    }
+
+    /// What [`Self::forget`] would do, without what the vault could not reach.
+    ///
+    /// # Errors
+    /// [`ChangeError::NoSuchMemory`].
+    pub fn forget_dry(&self, ids: &[MemoryId], now: Moment) -> Result<Forgot, ChangeError> {
+        Ok(self.plan(ids, now)?.forgot)
+    }
+
+    fn plan(&self, ids: &[MemoryId], now: Moment) -> Result<Plan, ChangeError> {
         if let Some(missing) = ids.iter().find(|id| !self.exists(id)) {
             return Err(ChangeError::NoSuchMemory(*missing));
         }
-        let mut going: BTreeSet<MemoryId> = ids.iter().copied().collect();
+        let repeats = self.repeats_of(ids);
+        let mut going: BTreeSet<MemoryId> = ids.iter().chain(&repeats).copied().collect();
         // A correction is of a fact: whoever forgets it forgets the fact.
-        for id in ids {
-            if let Some((fact, _)) = self.state.fact_of(id) {
-                going.insert(MemoryId::Fact(fact));
-            }
-        }
-        for (id, fact) in &self.state.facts {
-            let rests_on = |going: &BTreeSet<MemoryId>| {
-                fact.value
-                    .evidence
-                    .iter()
-                    .any(|one| going.contains(&MemoryId::Episode(one.episode)))
-            };
-            if rests_on(&going) {
-                going.insert(MemoryId::Fact(*id));
-            }
-        }
+        let facts: Vec<FactId> = going
+            .iter()
+            .filter_map(|id| self.state.learnt_fact(id))
+            .map(|(fact, _)| fact)
+            .chain(going.iter().flat_map(|id| {
+                let episode = match id {
+                    MemoryId::Episode(episode) => Some(episode),
+                    _ => None,
+                };
+                episode
+                    .into_iter()
+                    .flat_map(|episode| self.state.resting_on(episode))
+            }))
+            .collect();
+        going.extend(facts.into_iter().map(MemoryId::Fact));
         for (id, correction) in &self.state.corrections {
             if going.contains(&MemoryId::Fact(correction.value.of)) {
                 going.insert(MemoryId::Correction(*id));
@@ -329,20 +481,16 @@ impl Memory {
         let mut calls: BTreeSet<CallId> = BTreeSet::new();
         let named: BTreeSet<MemoryId> = ids.iter().copied().collect();
         let mut ops: BTreeSet<(Going, OpId)> = BTreeSet::new();
-        let mut note = Forgotten {
-            episodes: Vec::new(),
-            words: Vec::new(),
-            at: now,
-        };
+        let (mut episodes, mut words): (Vec<EpisodeId>, Vec<SpanHash>) = (Vec::new(), Vec::new());
         for id in &going {
             let of = match id {
                 MemoryId::Episode(id) => {
-                    note.episodes.push(*id);
+                    episodes.push(*id);
                     &self.state.episodes[id].ops
                 }
                 MemoryId::Fact(id) => {
                     let kept = &self.state.facts[id];
-                    note.words.push(SpanHash::of(kept.value.text.as_bytes()));
+                    words.push(SpanHash::of(kept.value.text.as_bytes()));
                     // The call holds the words too, in its answer and its openings.
                     calls.insert(kept.value.call);
                     &kept.ops
@@ -354,8 +502,8 @@ impl Memory {
         }
         let spans: BTreeSet<Line> = going
             .iter()
-            .filter_map(|id| self.state.fact_of(id))
-            .flat_map(|(_, fact)| fact.evidence)
+            .filter_map(|id| self.state.learnt_fact(id))
+            .flat_map(|(_, fact)| &fact.evidence)
             .map(|one| Line {
                 episode: one.episode,
                 start: one.start,
@@ -396,7 +544,7 @@ impl Memory {
             .map(|(id, _)| *id)
             .collect();
         // Lines of a call that goes were asked about all the same, and so is what stays of them.
-        let again: BTreeSet<_> = calls
+        let again: BTreeSet<Line> = calls
             .iter()
             .filter_map(|id| self.state.calls.get(id))
             .filter(|call| call.value.purpose == Purpose::Extract)
@@ -404,42 +552,37 @@ impl Memory {
             .filter(|line| !going.contains(&MemoryId::Episode(line.episode)))
             .copied()
             .collect();
-        let mut vectors = Vec::new();
-        for (op, held) in &self.state.vectors {
-            let mut left = held.clone();
-            left.entries
-                .retain(|id, _| !going.iter().any(|gone| gone.as_bytes() == id));
-            if left.entries.len() < held.entries.len() {
-                ops.insert((Going::Derived, *op));
-                if !left.entries.is_empty() {
-                    vectors.push(left);
-                }
-            }
-        }
-        note.words.sort_unstable();
-        note.words.dedup();
-        let mut records = vec![Record::Forgotten(note)];
-        if !again.is_empty() {
-            records.push(Record::Call(asked_about(again.into_iter().collect(), now)));
-        }
-        let mut encoded: Vec<_> = records
-            .iter()
+        words.sort_unstable();
+        words.dedup();
+        let mut records: Vec<_> = notes(&episodes, &words, now)
+            .into_iter()
+            .chain(
+                Vec::from_iter(again)
+                    .chunks(PER_RECORD)
+                    .map(|lines| Record::Call(asked_about(lines.to_vec(), now))),
+            )
             .map(|record| (record.record_type(), record.encode(), None))
             .collect();
-        encoded.extend(
-            vectors
-                .iter()
-                .map(|left| (crate::vectors::Vectors::RECORD_TYPE, left.encode(), None)),
-        );
-        let ops: Vec<OpId> = ops.into_iter().map(|(_, op)| op).collect();
-        let destroyed = self.destroy(&encoded, &ops, reason);
-        // What was destroyed before a failure is not remembered either.
-        let looked = self.look();
-        forgot.remains = destroyed?;
-        looked?;
+        let embedded: BTreeSet<&[u8; 32]> = going.iter().map(MemoryId::as_bytes).collect();
+        for (op, held) in &self.state.vectors {
+            if !held.entries.keys().any(|id| embedded.contains(id)) {
+                continue;
+            }
+            ops.insert((Going::Derived, *op));
+            let mut left = held.clone();
+            left.entries.retain(|id, _| !embedded.contains(id));
+            if !left.entries.is_empty() {
+                records.push((crate::vectors::Vectors::RECORD_TYPE, left.encode(), None));
+            }
+        }
         forgot.memories = going.into_iter().collect();
+        forgot.repeats = repeats.into_iter().collect();
         forgot.calls = calls.into_iter().collect();
-        Ok(forgot)
+        Ok(Plan {
+            forgot,
+            records,
+            ops: ops.into_iter().map(|(_, op)| op).collect(),
+        })
     }
 
     /// Writes what keeps memories from coming back, then destroys their operations in this order. Gives what that cannot reach.
@@ -489,13 +632,13 @@ impl Memory {
                     None,
                 )
             });
-            for (fact, one) in &self.state.facts {
-                if one.value.evidence.iter().any(|on| on.episode == *episode) {
+            for fact in self.state.resting_on(episode) {
+                if let Some(one) = self.state.facts.get(&fact) {
                     events.push(event(
                         one.written_at(),
                         "learnt",
                         format!("learnt from it: {}", one.value.text),
-                        Some(MemoryId::Fact(*fact)),
+                        Some(MemoryId::Fact(fact)),
                     ));
                 }
             }
@@ -628,6 +771,23 @@ impl Memory {
         self.look()?;
         Ok(())
     }
+}
+
+/// Most of a kind that one record names.
+const PER_RECORD: usize = 4_096;
+
+/// Records of what is not to come back, in as many as it takes.
+fn notes(episodes: &[EpisodeId], words: &[SpanHash], at: Moment) -> Vec<Record> {
+    let (mut episodes, mut words) = (episodes.chunks(PER_RECORD), words.chunks(PER_RECORD));
+    let next = || match (episodes.next(), words.next()) {
+        (None, None) => None,
+        (episodes, words) => Some(Record::Forgotten(Forgotten {
+            episodes: episodes.unwrap_or_default().to_vec(),
+            words: words.unwrap_or_default().to_vec(),
+            at,
+        })),
+    };
+    std::iter::from_fn(next).collect()
 }
 
 /// The model of a call that no model was asked in: it keeps lines from being asked about again.

@@ -2,13 +2,13 @@
 //!
 //! A conversation is cut into sessions where nobody spoke for [`SESSION_GAP_MS`]: neighbours of a turn are those of its session.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tally_recall::{
     Document, DocumentId, Embedding, Index, Interval, Kind as DocumentKind, VectorIndex, Weights,
 };
 
-use crate::ids::{EpisodeId, MemoryId};
+use crate::ids::{EpisodeId, FactId, MemoryId, RemarkId};
 use crate::moment::Moment;
 use crate::record::{Category, Episode, Fact, Role};
 use crate::state::{Kept, State};
@@ -41,6 +41,8 @@ pub(crate) struct Shelf {
     /// Which record of vectors has a text's.
     vectors: BTreeMap<[u8; 32], usize>,
     vectors_read: usize,
+    /// What is in the index without vectors.
+    waiting: BTreeSet<[u8; 32]>,
     /// What the owner is called, in their latest turn.
     pub(crate) owner: Option<String>,
 }
@@ -54,6 +56,7 @@ impl Shelf {
             facts: BTreeMap::new(),
             vectors: BTreeMap::new(),
             vectors_read: 0,
+            waiting: BTreeSet::new(),
             owner: None,
         }
     }
@@ -65,9 +68,10 @@ impl Shelf {
                 for id in vectors.entries.keys() {
                     self.vectors.insert(*id, at);
                     // What was put there without its vector is put there again with it.
-                    if self.index.remove(DocumentId(*id)) {
+                    if self.take_out(id) {
                         self.places.remove(&EpisodeId(*id));
-                        self.facts.retain(|fact, _| fact.as_bytes() != id);
+                        self.facts.remove(&MemoryId::Fact(FactId(*id)));
+                        self.facts.remove(&MemoryId::Correction(RemarkId(*id)));
                     }
                 }
             }
@@ -79,7 +83,7 @@ impl Shelf {
     }
 
     fn take_episodes(&mut self, state: &State, new: &[EpisodeId]) {
-        let touched: std::collections::BTreeSet<(&str, &str)> = new
+        let touched: BTreeSet<(&str, &str)> = new
             .iter()
             .chain(
                 state
@@ -113,12 +117,9 @@ impl Shelf {
                 if self.places.get(&id) == Some(&place) {
                     continue;
                 }
-                self.index.remove(DocumentId(id.0));
+                self.take_out(&id.0);
                 if let Some(document) = document(id, &one.value, said, &place) {
-                    let embedding = self.embedding(state, &id.0);
-                    self.index
-                        .insert(document, embedding.as_ref())
-                        .expect("it was removed before");
+                    self.put_in(state, document);
                 }
                 self.places.insert(id, place);
             }
@@ -144,7 +145,7 @@ impl Shelf {
             .map(|(id, _)| *id)
             .collect();
         for id in stale {
-            self.index.remove(DocumentId(*id.as_bytes()));
+            self.take_out(id.as_bytes());
             self.facts.remove(&id);
         }
         for (id, valid) in wanted {
@@ -161,12 +162,27 @@ impl Shelf {
                     document.labels.push(thread_label(&episode.value.thread));
                 }
             }
-            let embedding = self.embedding(state, id.as_bytes());
-            self.index
-                .insert(document, embedding.as_ref())
-                .expect("it was not there");
+            self.put_in(state, document);
             self.facts.insert(id, valid);
         }
+    }
+
+    /// Adds a document that is not there, with its vector if there is one.
+    fn put_in(&mut self, state: &State, document: Document) {
+        let id = document.id.0;
+        let embedding = self.embedding(state, &id);
+        if embedding.is_none() {
+            self.waiting.insert(id);
+        }
+        self.index
+            .insert(document, embedding.as_ref())
+            .expect("it is not there");
+    }
+
+    /// Removes a document; says whether it was there.
+    fn take_out(&mut self, id: &[u8; 32]) -> bool {
+        self.waiting.remove(id);
+        self.index.remove(DocumentId(*id))
     }
 
     fn embedding(&self, state: &State, id: &[u8; 32]) -> Option<Embedding> {
@@ -179,23 +195,9 @@ impl Shelf {
         self.embedding(state, id).map(|one| one.sentence)
     }
 
-    /// Documents whose vectors this model has not made.
-    pub(crate) fn without_vectors(&self, state: &State, model: &str) -> Vec<DocumentId> {
-        let has = |id: &[u8; 32]| {
-            self.vectors.get(id).is_some_and(|at| {
-                state
-                    .vectors
-                    .get(*at)
-                    .is_some_and(|(_, vectors)| vectors.model == model)
-            })
-        };
-        let episodes = state.episodes.keys().map(|id| id.0);
-        let facts = self.facts.keys().map(|id| *id.as_bytes());
-        episodes
-            .chain(facts)
-            .filter(|id| !has(id) && self.index.get(DocumentId(*id)).is_some())
-            .map(DocumentId)
-            .collect()
+    /// What is in the index without vectors of the present model, ascending.
+    pub(crate) const fn waiting(&self) -> &BTreeSet<[u8; 32]> {
+        &self.waiting
     }
 }
 

@@ -17,10 +17,11 @@ use crate::memory::remembering::{Remembered, TurnError};
 use crate::memory::{Memory, Turn, index};
 use crate::model::{self, Answer, Ask, ChatModel, ModelError, Unused};
 use crate::moment::Moment;
-use crate::record::{Call, Episode, Fact, Kind, Line, Link, Purpose, Record};
+use crate::record::{Call, Episode, Fact, Kind, LIST_MAX, Label, Line, Link, Purpose, Record};
 use crate::relate;
 use crate::similar::{Gist, are_twins};
 use crate::store::LoadError;
+use crate::timeline::Standing;
 use crate::vectors::Vectors;
 use crate::verify;
 
@@ -146,8 +147,8 @@ struct Judged {
 }
 
 impl Memory {
-    /// Learns from what was said and no model was asked about, at most so many calls. `progress` hears how many lines are left
-    /// after each.
+    /// Learns from what was said and no model was asked about, at most so many calls: from the conversation first in which something was
+    /// said last, so that what is said today waits for no backlog. `progress` hears how many lines are left after each.
     ///
     /// # Errors
     /// [`LearnError`].
@@ -158,35 +159,40 @@ impl Memory {
         most_calls: usize,
         mut progress: impl FnMut(usize),
     ) -> Result<Learnt, LearnError> {
-        let mut report = Learnt::default();
-        let conversations = self.unlearnt();
-        report.remaining = conversations.iter().map(Vec::len).sum();
-        for lines in conversations {
-            for window in extract::windows(&lines) {
-                if report.calls.len() >= most_calls {
-                    return Ok(report);
-                }
-                let judged = {
-                    let shown: Vec<(Line, &Episode)> = window
-                        .iter()
-                        .filter_map(|line| {
-                            Some((*line, &self.state.episodes.get(&line.episode)?.value))
-                        })
-                        .collect();
-                    let said_at = |line: &Line| {
-                        self.state
-                            .episodes
-                            .get(&line.episode)
-                            .map_or(now, |one| self.state.said_at(one))
-                    };
-                    ask_about(model, &shown, said_at)?
+        let mut report = Learnt {
+            remaining: self.backlog().count(),
+            ..Learnt::default()
+        };
+        while report.calls.len() < most_calls {
+            let Some(window) = self.backlog().next_window() else {
+                break;
+            };
+            let judged = {
+                let shown: Vec<(Line, &Episode)> = window
+                    .iter()
+                    .filter_map(|line| {
+                        Some((*line, &self.state.episodes.get(&line.episode)?.value))
+                    })
+                    .collect();
+                let said_at = |line: &Line| {
+                    self.state
+                        .episodes
+                        .get(&line.episode)
+                        .map_or(now, |one| self.state.said_at(one))
                 };
-                self.keep(judged, window.clone(), model, now, &mut report)?;
-                report.remaining -= window.len();
-                progress(report.remaining);
-            }
+                ask_about(model, &shown, said_at)?
+            };
+            self.keep(judged, window, model, now, &mut report)?;
+            report.remaining = self.backlog().count();
+            progress(report.remaining);
         }
         Ok(report)
+    }
+
+    /// Whether a model is yet to be asked about a line of one of these episodes.
+    #[must_use]
+    pub fn awaits_learning(&self, episodes: &[EpisodeId]) -> bool {
+        self.backlog().has_any_of(&self.state, episodes)
     }
 
     /// Asks the model about turns that are new, and judges what it proposes, without keeping anything. `progress` hears how many
@@ -238,7 +244,8 @@ impl Memory {
             let one = self.state.episodes.get(&line.episode)?;
             Some((&one.value, self.state.said_at(one)))
         };
-        self.propose(&self.unlearnt(), find, model, now, most_calls, progress)
+        let conversations = self.backlog().newest_first();
+        self.propose(&conversations, find, model, now, most_calls, progress)
     }
 
     /// Asks about lines by conversation and judges, and keeps nothing. `find` knows the episode of a line, and when it was said.
@@ -322,6 +329,8 @@ impl Memory {
             refused.insert("unreadable".to_owned(), 1);
         }
         let answer = &judged.answer;
+        let asked = lines.clone();
+        let shown: BTreeSet<EpisodeId> = lines.iter().map(|line| line.episode).collect();
         let call = Call {
             lines,
             refused,
@@ -371,16 +380,34 @@ impl Memory {
         let call = Record::Call(call);
         records.push((call.record_type(), call.encode(), digest));
         let written = match self.store.turn() {
-            Ok(mut turn) => turn.append(&records).map_err(LearnError::from),
-            Err(error) => Err(error.into()),
-        };
-        if let Err(error) = written {
-            for answer in std::iter::once(&judged.answer).chain(&labels) {
-                model.thrown_away(answer, Unused::Vault);
+            Ok(mut turn) => {
+                // What was forgotten while the model answered does not come back by its answer.
+                if shown.iter().any(|id| self.is_gone(&mut turn.vault, &id.0)) {
+                    Ok(false)
+                } else {
+                    turn.append(&records)
+                        .map(|_| true)
+                        .map_err(LearnError::from)
+                }
             }
-            return Err(error);
+            Err(error) => Err(LearnError::from(error)),
+        };
+        let unused = match &written {
+            Ok(true) => None,
+            Ok(false) => Some(Unused::Forgotten),
+            Err(_) => Some(Unused::Vault),
+        };
+        if let Some(why) = unused {
+            for answer in std::iter::once(&judged.answer).chain(&labels) {
+                model.thrown_away(answer, why);
+            }
         }
+        let is_kept = written?;
         self.look()?;
+        if !is_kept {
+            return Ok(());
+        }
+        self.backlog().asked(&self.state, &asked);
         report.facts.extend(facts);
         report.refused.append(&mut judged.refused);
         report.calls.push(id);
@@ -407,6 +434,7 @@ impl Memory {
             return Err(EmbedError {
                 texts: passages.len(),
                 reason: "the model gave another number of vectors".to_owned(),
+                is_transient: false,
             });
         }
         Ok(embedded)
@@ -513,13 +541,14 @@ impl Memory {
         let mut embedded = embedded.into_iter();
         let mut left: Vec<Embedding> = Vec::new();
         let mut kept: Vec<(Fact, Gist)> = Vec::new();
-        for fact in std::mem::take(&mut judged.facts) {
+        for mut fact in std::mem::take(&mut judged.facts) {
             let embedding = embedded.next();
             let sentence = embedding.as_ref().map(|one| one.sentence.as_slice());
             let gist = Gist::of(&fact.text);
+            let twins = self.twins(&fact, &gist, sentence);
             let gate = if self.is_forgotten(&fact) {
                 Some(Gate::Forgotten)
-            } else if self.is_known(&fact, &gist, sentence)
+            } else if self.is_known(&fact, &twins)
                 || kept.iter().any(|(other, words)| {
                     other.subject == fact.subject
                         && other.modality == fact.modality
@@ -537,6 +566,7 @@ impl Memory {
                     subject: fact.subject,
                 }),
                 None => {
+                    fact.links = self.said_again(&fact, &twins);
                     kept.push((fact, gist));
                     left.extend(embedding);
                 }
@@ -556,10 +586,28 @@ impl Memory {
                 .any(|one| self.state.forgotten.contains(&one.episode))
     }
 
-    /// Whether a fact is there that says the same and holds when this one was said.
-    fn is_known(&self, fact: &Fact, gist: &Gist, sentence: Option<&[f32]>) -> bool {
+    /// Facts that are there and say the same, whenever they hold.
+    fn twins(&self, fact: &Fact, gist: &Gist, sentence: Option<&[f32]>) -> BTreeSet<FactId> {
+        let mut twins = self.known.like(&fact.subject, gist);
+        if let Some(sentence) = sentence {
+            let near = self.state.facts.iter().filter(|(id, other)| {
+                other.value.subject == fact.subject
+                    && other.value.entities == fact.entities
+                    && !self.known.differs(id, gist)
+                    && self
+                        .shelf
+                        .sentence(&self.state, &id.0)
+                        .is_some_and(|known| are_twins(&known, sentence))
+            });
+            twins.extend(near.map(|(id, _)| *id));
+        }
+        twins
+    }
+
+    /// Whether one of these facts, which say the same, holds when this one was said.
+    fn is_known(&self, fact: &Fact, twins: &BTreeSet<FactId>) -> bool {
         let places = self.state.places();
-        let says_same_now = |id: &FactId| {
+        twins.iter().any(|id| {
             let Some(other) = self.state.facts.get(id) else {
                 return false;
             };
@@ -577,49 +625,35 @@ impl Memory {
             places.get(&MemoryId::Fact(*id)).is_none_or(|place| {
                 place.stands_at(fact.begins()) || place.stands_at(fact.observed)
             })
-        };
-        if self
-            .known
-            .like(&fact.subject, gist)
-            .iter()
-            .any(says_same_now)
-        {
-            return true;
-        }
-        let Some(sentence) = sentence else {
-            return false;
-        };
-        self.state.facts.iter().any(|(id, other)| {
-            other.value.subject == fact.subject
-                && other.value.entities == fact.entities
-                && !self.known.differs(id, gist)
-                && self
-                    .shelf
-                    .sentence(&self.state, &id.0)
-                    .is_some_and(|known| are_twins(&known, sentence))
-                && says_same_now(id)
         })
     }
 
-    /// Lines that no model was asked about with their lengths, by conversation, in the order in which they were said.
-    pub(crate) fn unlearnt(&self) -> Vec<Vec<(Line, usize)>> {
-        let mut found = Vec::new();
-        for ids in self.state.conversations().into_values() {
-            let mut lines: Vec<(Line, usize)> = Vec::new();
-            for id in ids {
-                let episode = &self.state.episodes[&id].value;
-                for line in extract::lines(id, episode) {
-                    if !self.state.learnt.contains(&line) {
-                        let len = extract::line_text(episode, &line).map_or(0, |text| text.len());
-                        lines.push((line, len));
-                    }
-                }
-            }
-            if !lines.is_empty() {
-                found.push(lines);
-            }
+    /// Links from a fact to those of its twins that were said later and were learnt first: they repeat it, as they would have been known if
+    /// it had been learnt in its turn. Where a fact answers a question with one answer at a time, its place says so without a link; where a
+    /// model labels, its labels do.
+    fn said_again(&self, fact: &Fact, twins: &BTreeSet<FactId>) -> Vec<Link> {
+        if fact.slot.is_some() || fact.kind == Kind::Episodic || self.options.relate {
+            return Vec::new();
         }
-        found
+        let places = self.state.places();
+        twins
+            .iter()
+            .filter(|id| {
+                self.state.facts.get(*id).is_some_and(|other| {
+                    other.value.modality == fact.modality
+                        && other.value.kind == fact.kind
+                        && other.value.slot.is_none()
+                        && other.value.begins() > fact.begins()
+                }) && places
+                    .get(&MemoryId::Fact(**id))
+                    .is_some_and(|place| place.standing == Standing::Holds)
+            })
+            .map(|id| Link {
+                to: *id,
+                label: Label::Same,
+            })
+            .take(LIST_MAX)
+            .collect()
     }
 
     /// BLAKE3 of the receipt under which a fact was learnt.

@@ -207,6 +207,7 @@ impl Memory {
                     return Err(EmbedError {
                         texts: 1,
                         reason: "the model gave another number of vectors".to_owned(),
+                        is_transient: false,
                     }
                     .into());
                 }

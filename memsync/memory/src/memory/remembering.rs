@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tally_recall::EmbedError;
+use tally_recall::{DocumentId, EmbedError};
 use tally_vault::WriteError;
 
 use crate::ids::EpisodeId;
-use crate::memory::{Memory, Options, index};
+use crate::memory::{Memory, Options, SharedEmbedder, index};
 use crate::moment::Moment;
 use crate::record::{Episode, Record, RecordError, Role, TEXT_MAX};
 use crate::secrets::SecretKind;
@@ -141,6 +141,24 @@ impl Memory {
         turns: &[Turn],
         progress: impl FnMut(usize, usize),
     ) -> Result<Remembered, RememberError> {
+        let mut report = self.remember_words(turns)?;
+        if self.embedder.is_some() {
+            report.embedded = self.embed_missing(progress).map_err(|error| match error {
+                RememberError::Embed { error, .. } => RememberError::Embed {
+                    kept: report.new.len(),
+                    error,
+                },
+                other => other,
+            })?;
+        }
+        Ok(report)
+    }
+
+    /// The same, and no model is asked: they are found by their words until they have vectors ([`Self::to_embed`]).
+    ///
+    /// # Errors
+    /// [`RememberError`], but never [`RememberError::Embed`].
+    pub fn remember_words(&mut self, turns: &[Turn]) -> Result<Remembered, RememberError> {
         let mut report = Remembered::default();
         let episodes = self.episodes_of(turns, &mut report)?;
         if !episodes.is_empty() {
@@ -154,15 +172,6 @@ impl Memory {
             self.store.turn()?.append(&records)?;
             self.look()?;
             report.new = episodes.into_iter().map(|(id, _)| id).collect();
-        }
-        if self.embedder.is_some() {
-            report.embedded = self.embed_missing(progress).map_err(|error| match error {
-                RememberError::Embed { error, .. } => RememberError::Embed {
-                    kept: report.new.len(),
-                    error,
-                },
-                other => other,
-            })?;
         }
         Ok(report)
     }
@@ -186,41 +195,84 @@ impl Memory {
         &mut self,
         mut progress: impl FnMut(usize, usize),
     ) -> Result<usize, RememberError> {
-        let Some(embedder) = self.embedder.clone() else {
-            return Ok(0);
-        };
-        let missing = self.shelf.without_vectors(&self.state, embedder.model());
+        let missing: Vec<[u8; 32]> = self.shelf.waiting().iter().copied().collect();
         let mut done = 0;
-        for batch in missing.chunks(Vectors::BATCH) {
-            let passages: Vec<String> = batch
-                .iter()
-                .filter_map(|id| self.shelf.index.get(*id))
-                .map(tally_recall::Document::passage)
-                .collect();
-            let embedded = embedder
-                .embed(&passages)
-                .map_err(|error| RememberError::Embed { kept: 0, error })?;
-            let odd = |reason: &str| RememberError::Embed {
-                kept: 0,
-                error: EmbedError {
-                    texts: passages.len(),
-                    reason: reason.to_owned(),
-                },
+        for ids in missing.chunks(Vectors::BATCH) {
+            let Some(texts) = self.texts_of(ids.to_vec()) else {
+                break;
             };
-            if embedded.len() != batch.len() {
-                return Err(odd("the model gave another number of vectors"));
-            }
-            let pairs: Vec<_> = batch.iter().map(|id| id.0).zip(&embedded).collect();
-            let vectors = Vectors::of(embedder.model(), &pairs).ok_or_else(|| {
-                odd("the model's vectors are of different shapes, or it has no name")
-            })?;
-            let record = (Vectors::RECORD_TYPE, vectors.encode(), None);
-            self.store.turn()?.append(&[record])?;
-            self.look()?;
-            done += batch.len();
+            let embedded = texts
+                .embed()
+                .map_err(|error| RememberError::Embed { kept: 0, error })?;
+            self.take_vectors(embedded)?;
+            done += ids.len();
             progress(done, missing.len());
         }
         Ok(done)
+    }
+
+    /// At most so many texts that have no vectors of the present model, those of these episodes before others; none if there is no
+    /// model, or nothing waits. Whoever shares a memory lets go of it while the model makes them, and hands them over to
+    /// [`Self::take_vectors`].
+    #[must_use]
+    pub fn to_embed(&self, first: &[EpisodeId], most: usize) -> Option<ToEmbed> {
+        let waiting = self.shelf.waiting();
+        let most = most.min(Vectors::BATCH);
+        let mut ids: Vec<[u8; 32]> = first
+            .iter()
+            .map(|id| id.0)
+            .filter(|id| waiting.contains(id))
+            .take(most)
+            .collect();
+        let chosen: BTreeSet<[u8; 32]> = ids.iter().copied().collect();
+        let others = waiting.iter().filter(|id| !chosen.contains(*id));
+        ids.extend(others.take(most - ids.len()));
+        self.texts_of(ids)
+    }
+
+    /// Whether an episode is found by its words alone, until it has its vectors.
+    #[must_use]
+    pub fn awaits_vectors(&self, id: &EpisodeId) -> bool {
+        self.embedder.is_some() && self.shelf.waiting().contains(&id.0)
+    }
+
+    fn texts_of(&self, ids: Vec<[u8; 32]>) -> Option<ToEmbed> {
+        let embedder = self.embedder.clone()?;
+        let (ids, passages): (Vec<[u8; 32]>, Vec<String>) = ids
+            .into_iter()
+            .filter_map(|id| Some((id, self.shelf.index.get(DocumentId(id))?.passage())))
+            .unzip();
+        (!ids.is_empty()).then_some(ToEmbed {
+            embedder,
+            ids,
+            passages,
+        })
+    }
+
+    /// Keeps vectors. Those of texts that were forgotten while the model made them are left out.
+    ///
+    /// # Errors
+    /// [`RememberError`].
+    pub fn take_vectors(&mut self, embedded: Embedded) -> Result<usize, RememberError> {
+        let Embedded(mut vectors) = embedded;
+        {
+            let mut turn = self.store.turn()?;
+            vectors
+                .entries
+                .retain(|id, _| !self.is_gone(&mut turn.vault, id));
+            if !vectors.entries.is_empty() {
+                turn.append(&[(Vectors::RECORD_TYPE, vectors.encode(), None)])?;
+            }
+        }
+        self.look()?;
+        let waiting = self.shelf.waiting();
+        if vectors.entries.keys().any(|id| waiting.contains(id)) {
+            return Err(RememberError::Embed {
+                kept: 0,
+                error: odd(vectors.entries.len(), "what was kept of them is not read"),
+            });
+        }
+        Ok(vectors.entries.len())
     }
 
     /// The episodes that turns make and that are new.
@@ -302,6 +354,48 @@ impl Memory {
     pub fn episode(&self, id: &EpisodeId) -> Option<(&Episode, Moment)> {
         let one = self.state.episodes.get(id)?;
         Some((&one.value, index::said(&self.state, one)))
+    }
+}
+
+/// Texts that wait for their vectors, and the model that makes them. Nobody who uses the memory has to wait for it.
+pub struct ToEmbed {
+    embedder: SharedEmbedder,
+    ids: Vec<[u8; 32]>,
+    passages: Vec<String>,
+}
+
+/// What a model made of texts: for [`Memory::take_vectors`].
+#[derive(Debug)]
+pub struct Embedded(Vectors);
+
+impl ToEmbed {
+    /// Has the model make the vectors.
+    ///
+    /// # Errors
+    /// [`EmbedError`], also where what the model gave fits no record.
+    pub fn embed(&self) -> Result<Embedded, EmbedError> {
+        let count = self.passages.len();
+        let embedded = self.embedder.embed(&self.passages)?;
+        if embedded.len() != count {
+            return Err(odd(count, "the model gave another number of vectors"));
+        }
+        let pairs: Vec<_> = self.ids.iter().copied().zip(&embedded).collect();
+        let vectors = Vectors::of(self.embedder.model(), &pairs);
+        vectors.map(Embedded).ok_or_else(|| {
+            odd(
+                count,
+                "the model's vectors are of different shapes, or it has no name",
+            )
+        })
+    }
+}
+
+/// That to ask again would not help.
+fn odd(texts: usize, reason: &str) -> EmbedError {
+    EmbedError {
+        texts,
+        reason: reason.to_owned(),
+        is_transient: false,
     }
 }
 

@@ -316,6 +316,7 @@ impl Embedder for Letters {
             return Err(EmbedError {
                 texts: texts.len(),
                 reason: "the worker is gone".into(),
+                is_transient: true,
             });
         }
         self.texts.fetch_add(texts.len(), Ordering::Relaxed);

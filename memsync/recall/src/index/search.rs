@@ -77,6 +77,7 @@ impl Index {
                 return Err(RerankError {
                     passages: passages.len(),
                     reason: "the model gave something else than a number for each".to_owned(),
+                    is_transient: false,
                 });
             }
             // Models differ in their scale, so only where a number stands between the least and the largest counts.
