@@ -54,9 +54,9 @@ pub use gates::{Gate, NUMBER as GATES_NUMBER};
 pub use ids::{CallId, EpisodeId, FactId, MemoryId, ParseIdError, RemarkId, SpanHash};
 pub use memory::{
     AskError, By, ChangeError, Cited, Counts, Draft, DryRun, Embedded, Event, FindError, Forgot,
-    Hit, Layer, LearnError, Learnt, MakeVectors, Memory, Mode, NotTaken, Options, Outline, Phrased,
-    RecallError, Recalled, Refused, RememberError, Remembered, Search, Sentence, SharedEmbedder,
-    SharedReranker, Shown, ToEmbed, Turn, TurnError,
+    Hit, KeptVectors, Layer, LearnError, Learnt, MakeVectors, Memory, Mode, NotTaken, Options,
+    Outline, Phrased, RecallError, Recalled, Refused, RememberError, Remembered, Search, Sentence,
+    SharedEmbedder, SharedReranker, Shown, ToEmbed, Turn, TurnError,
 };
 pub use model::{Answer, Ask, ChatModel, Dialect, Form, Message, ModelError, ReceiptParts, Unused};
 pub use moment::{Moment, MomentError};

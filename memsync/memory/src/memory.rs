@@ -14,7 +14,6 @@ mod remembering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tally_recall::{Embedder, ExactVectors, Reranker, VectorIndex};
-use tally_vault::Vault;
 use tally_vault::format::RunId;
 
 use crate::ids::{EpisodeId, FactId, MemoryId, RemarkId};
@@ -29,7 +28,7 @@ pub use learning::{AskError, DryRun, LearnError, Learnt, Refused};
 pub(crate) use phrasing::assemble;
 pub use phrasing::{By, Draft, NotTaken, Phrased, Sentence};
 pub use recalling::{Cited, Hit, Layer, Mode, RecallError, Recalled, Search};
-pub use remembering::{Embedded, RememberError, Remembered, ToEmbed, Turn, TurnError};
+pub use remembering::{Embedded, KeptVectors, RememberError, Remembered, ToEmbed, Turn, TurnError};
 
 use backlog::Backlog;
 use index::Shelf;
@@ -194,14 +193,6 @@ impl Memory {
         let mut backlog = self.backlog.lock().unwrap_or_else(PoisonError::into_inner);
         backlog.read(&self.state);
         backlog
-    }
-
-    /// Whether a memory, or an embedded text of that id, was destroyed or is not known here. Asked while the vault is ours to write, so
-    /// that nothing is derived from what somebody has just forgotten.
-    fn is_gone(&self, vault: &mut Vault, id: &[u8; 32]) -> bool {
-        let view = vault.view();
-        let operations = self.state.operations_of(id);
-        operations.iter().all(|op| view.is_redacted(op))
     }
 
     /// Records of memory's types that are none, and were passed over.

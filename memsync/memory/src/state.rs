@@ -165,7 +165,7 @@ impl State {
         self.facts.get(&id).map(|one| (id, &one.value))
     }
 
-    /// The operations of the vault that hold a memory, or an embedded text of that id.
+    /// The operations of the vault that hold a memory; none if it is not here.
     pub(crate) fn operations_of(&self, id: &[u8; 32]) -> &[OpId] {
         if let Some(kept) = self.episodes.get(&EpisodeId(*id)) {
             &kept.ops

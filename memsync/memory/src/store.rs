@@ -116,6 +116,13 @@ impl Turn<'_> {
             .collect();
         self.vault.append(&self.namespace, changes)
     }
+
+    /// Whether all these operations were destroyed. Asked in the turn that writes what was made of them, so that nothing is kept of what
+    /// somebody has just forgotten.
+    pub(crate) fn are_gone(&mut self, operations: &[OpId]) -> bool {
+        let view = self.vault.view();
+        operations.iter().all(|op| view.is_redacted(op))
+    }
 }
 
 impl Drop for Turn<'_> {
@@ -137,6 +144,16 @@ impl Store {
             run: None,
             seen: BTreeSet::new(),
         })
+    }
+
+    /// The same place, for who writes there and looks at nothing.
+    pub(crate) fn to_write(&self) -> Self {
+        Self {
+            vault: Arc::clone(&self.vault),
+            namespace: self.namespace,
+            run: self.run,
+            seen: BTreeSet::new(),
+        }
     }
 
     pub(crate) fn vault(&self) -> MutexGuard<'_, Vault> {

@@ -1,38 +1,46 @@
 //! A memory in a vault, as the gateway's faces see it.
 //!
 //! Two views of the same namespace are open: one answers, the other learns. A call of a model takes seconds, and nobody who
-//! searches waits for it; what the learning view writes, the answering one takes in with its next look. Both write through one
-//! vault, in turns with other programs of this machine.
+//! searches waits for it; what the learning view writes, the answering one takes in with its next look. What is kept is found by its
+//! words at once; a chore of its own has the embedding model make vectors of it, and holds the answering view only to take them in.
+//! All write through one vault, in turns with other programs of this machine.
 
+mod chore;
+mod cursor;
 mod imported;
 
 use std::collections::BTreeSet;
-use std::sync::{
-    Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
-};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use tally_gateway::{
-    BioLength, CallInfo, Change, Corrected, Evidence, Forgotten, GrantInfo, Hit, Level, Listed,
-    Listing, MemoryService, NamedText, PhrasedBio, PhrasedSentence, Profile, ProfileCategory,
-    ProfileLine, Recall, Recalled, Remember, Remembered, ServiceError, Status, UnixMs, Voice,
+    BioLength, CallInfo, Change, Corrected, Evidence, Extent, Forgotten, ForgottenFrom,
+    ForgottenMany, GrantInfo, Hit, Level, Listed, Listing, MemoryService, NamedText, Origin,
+    PhrasedBio, PhrasedSentence, Profile, ProfileCategory, ProfileLine, Recall, Recalled, Remember,
+    Remembered, ServiceError, Status, UnixMs, Voice,
 };
 use tally_import::Item;
 use tally_memory::profile::{Entry, Length};
 use tally_memory::recall::Arm;
 use tally_memory::record::Call;
 use tally_memory::{
-    AskError, By, Category, ChangeError, ChatModel, Cited, EpisodeId, FindError, LoadError, Memory,
-    MemoryId, Mode, Moment, RecallError, RememberError, Role, Search, SharedVault, Turn,
+    AskError, By, Category, ChangeError, ChatModel, Cited, EpisodeId, FindError, Forgot,
+    LearnError, LoadError, Memory, MemoryId, Mode, Moment, Outline, RecallError, RememberError,
+    Role, Search, SharedVault, Turn,
 };
 use tally_vault::Vault;
 
+use chore::{Chore, Trouble, Waited, Work};
+use cursor::Cursor;
 pub use imported::{PIECE, in_pieces, turns_of};
 
 /// How old what others wrote may be before it is looked for.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How long an answer waits for what is learnt from it.
-const LEARN_PATIENCE: Duration = Duration::from_secs(20);
+/// How long whoever brought turns waits for what is made of them.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Texts that the embedding model is given at once: so few that a question waits for no more than a moment to be embedded.
+const TEXTS: usize = 32;
 
 /// What time it is.
 pub type Clock = Arc<dyn Fn() -> Moment + Send + Sync>;
@@ -54,8 +62,9 @@ pub struct VaultMemory {
     vault: SharedVault,
     clock: Clock,
     grants: Grants,
-    answering: RwLock<Answering>,
-    learner: Option<Arc<Progress>>,
+    answering: Arc<RwLock<Answering>>,
+    embedding: Option<Arc<Chore>>,
+    learning: Option<Arc<Chore>>,
     phraser: Option<Phraser>,
     noted: Option<Noted>,
 }
@@ -65,27 +74,20 @@ struct Answering {
     looked: Instant,
 }
 
-/// How far learning is.
-#[derive(Default)]
-struct Progress {
-    state: Mutex<Learning>,
-    changed: Condvar,
-}
+/// Makes vectors of what the answering view holds without.
+struct Embedding(Arc<RwLock<Answering>>);
 
-#[derive(Default)]
+/// Learns from what was said, in a view of its own.
 struct Learning {
-    /// Rounds that were asked for, and that were ended.
-    wanted: u64,
-    ended: u64,
-    /// Why the last round stopped early.
-    error: Option<String>,
-    /// Nobody will ask again.
-    over: bool,
+    memory: Memory,
+    model: Model,
+    clock: Clock,
 }
 
 impl VaultMemory {
     /// `learning` is a second view of the same namespace of the same vault, and the model to learn with; without it what is
-    /// said is kept and found, and no facts are learnt.
+    /// said is kept and found, and no facts are learnt. What is left to embed and to learn from is begun with at once, where the keys at
+    /// hand may write.
     #[must_use]
     pub fn new(
         vault: SharedVault,
@@ -94,25 +96,29 @@ impl VaultMemory {
         clock: Clock,
         grants: Grants,
     ) -> Self {
-        let learner = learning.map(|(memory, model)| {
-            let progress = Arc::new(Progress::default());
-            let (theirs, clock) = (Arc::clone(&progress), Arc::clone(&clock));
-            std::thread::spawn(move || {
-                // A panic must not let those wait who wait for the end of a round.
-                let _over = Over(&theirs);
-                learn(memory, &*model, &clock, &theirs);
-            });
-            progress
+        let begins = memory.may_add();
+        let embeds = memory.embeds();
+        let answering = Arc::new(RwLock::new(Answering {
+            memory,
+            looked: Instant::now(),
+        }));
+        let embedding = embeds.then(|| started(Embedding(Arc::clone(&answering)), begins));
+        let learning = learning.map(|(memory, model)| {
+            let clock = Arc::clone(&clock);
+            let work = Learning {
+                memory,
+                model,
+                clock,
+            };
+            started(work, begins)
         });
         Self {
             vault,
             clock,
             grants,
-            answering: RwLock::new(Answering {
-                memory,
-                looked: Instant::now(),
-            }),
-            learner,
+            answering,
+            embedding,
+            learning,
             phraser: None,
             noted: None,
         }
@@ -134,20 +140,14 @@ impl VaultMemory {
 
     /// The answering view, not older than [`LOOK_EVERY`]. Questions are answered side by side: a model may take its time.
     fn answering(&self) -> Result<RwLockReadGuard<'_, Answering>, ServiceError> {
-        let view = self
-            .answering
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
+        let view = to_read(&self.answering);
         if view.looked.elapsed() < LOOK_EVERY {
             return Ok(view);
         }
         drop(view);
         drop(self.changing()?);
         // It may be older than that again by now, if others were long; not by more than they took.
-        Ok(self
-            .answering
-            .read()
-            .unwrap_or_else(PoisonError::into_inner))
+        Ok(to_read(&self.answering))
     }
 
     /// The same, to change it.
@@ -156,46 +156,126 @@ impl VaultMemory {
     }
 
     fn up_to_date(&self) -> Result<RwLockWriteGuard<'_, Answering>, LoadError> {
-        let mut view = self
-            .answering
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut view = to_write(&self.answering);
         if view.looked.elapsed() >= LOOK_EVERY {
             view.look()?;
         }
         Ok(view)
     }
 
-    /// Asks for a round of learning, and waits for its end if `patience` lasts so long. Gives what a person is told.
-    fn learn_soon(&self, patience: Duration) -> Option<String> {
-        let Some(progress) = &self.learner else {
-            return Some(
-                "kept and searchable; this server was started without learning facts".to_owned(),
-            );
-        };
-        let mut state = lock(&progress.state);
-        state.wanted += 1;
-        let mine = state.wanted;
-        progress.changed.notify_all();
-        let (state, _) = progress
-            .changed
-            .wait_timeout_while(state, patience, |state| state.ended < mine)
-            .unwrap_or_else(PoisonError::into_inner);
-        if state.ended < mine {
-            return Some("kept and searchable; facts are being learnt from it".to_owned());
+    /// Has vectors made of what was kept, and facts learnt from it.
+    fn ask(&self) {
+        for chore in [&self.embedding, &self.learning].into_iter().flatten() {
+            chore.ask();
         }
-        state
-            .error
-            .as_ref()
-            .map(|error| format!("kept and searchable; learning stopped: {error}"))
+    }
+
+    /// The same for who waits until so late for these episodes. Gives what a person is told of what is not done by then.
+    fn ask_for(&self, new: &[EpisodeId], until: Instant) -> Vec<String> {
+        // Both go on at once.
+        let embedding = self.embedding.as_ref().map(|it| (it, it.ask_for(new)));
+        let learning = self.learning.as_ref().map(|it| (it, it.ask_for(new)));
+        let mut notes = vec![match learning {
+            None => Some(NOT_LEARNING),
+            Some((chore, ticket)) => match chore.wait_for(&ticket, until) {
+                Waited::Done => None,
+                Waited::Going => Some(LEARNING),
+                Waited::Failed(trouble) => Some(not_learnt(trouble)),
+            },
+        }];
+        notes.extend(
+            embedding.map(|(chore, ticket)| match chore.wait_for(&ticket, until) {
+                Waited::Done => None,
+                Waited::Going => Some("it is found by its words until its vectors are made"),
+                Waited::Failed(Trouble::Passing) => {
+                    Some("it is found by its words until the embedding model answers again")
+                }
+                Waited::Failed(Trouble::Lasting) => {
+                    Some("it is found by its words alone: no vectors are made, and the server's log says why")
+                }
+            }),
+        );
+        notes.into_iter().flatten().map(str::to_owned).collect()
+    }
+}
+
+const NOT_LEARNING: &str = "kept and searchable; this server was started without learning facts";
+const LEARNING: &str = "kept and searchable; facts are being learnt from it";
+
+/// What a person is told where nothing is learnt.
+const fn not_learnt(trouble: Trouble) -> &'static str {
+    match trouble {
+        Trouble::Passing => {
+            "kept and searchable; the model does not answer now, and learning goes on by itself once it does"
+        }
+        Trouble::Lasting => {
+            "kept and searchable; learning does not get on, and the server's log says why"
+        }
+    }
+}
+
+/// A chore on a thread of its own.
+fn started(work: impl Work + Send + 'static, begins: bool) -> Arc<Chore> {
+    let chore = Arc::new(Chore::default());
+    let theirs = Arc::clone(&chore);
+    std::thread::spawn(move || theirs.run(work, begins));
+    chore
+}
+
+impl Work for Embedding {
+    fn step(&mut self, first: &[EpisodeId]) -> Result<bool, Trouble> {
+        let Some(texts) = to_read(&self.0).memory.to_embed(first, TEXTS) else {
+            return Ok(false);
+        };
+        // Nobody waits for the model, nor for a program that is writing the vault.
+        let embedded = texts.embed().map_err(|error| {
+            tracing::warn!("make vectors of what was kept: {error}");
+            Trouble::of(error.is_transient)
+        })?;
+        let failed = |error: RememberError| {
+            tracing::warn!("keep vectors of what was kept: {error}");
+            Trouble::of(matches!(error, RememberError::Load(LoadError::InUse)))
+        };
+        let kept = embedded.keep().map_err(failed)?;
+        let mut view = to_write(&self.0);
+        view.memory.take_vectors(&kept).map_err(failed)?;
+        Ok(view.memory.to_embed(&[], 1).is_some())
+    }
+
+    fn is_done(&self, episodes: &[EpisodeId]) -> bool {
+        let view = to_read(&self.0);
+        !episodes.iter().any(|id| view.memory.awaits_vectors(id))
+    }
+}
+
+impl Work for Learning {
+    fn step(&mut self, _: &[EpisodeId]) -> Result<bool, Trouble> {
+        let learnt = self
+            .memory
+            .refresh()
+            .map_err(LearnError::from)
+            .and_then(|()| self.memory.learn(&*self.model, (self.clock)(), 1, |_| ()))
+            .map_err(|error| {
+                tracing::warn!("learn from what was said: {error}");
+                Trouble::of(match error {
+                    LearnError::Model(error) => error.is_transient,
+                    LearnError::Embed(error) => error.is_transient,
+                    LearnError::Load(error) => matches!(error, LoadError::InUse),
+                    _ => false,
+                })
+            })?;
+        Ok(learnt.remaining > 0 && !learnt.calls.is_empty())
+    }
+
+    fn is_done(&self, episodes: &[EpisodeId]) -> bool {
+        !self.memory.awaits_learning(episodes)
     }
 }
 
 impl Drop for VaultMemory {
     fn drop(&mut self) {
-        if let Some(progress) = &self.learner {
-            lock(&progress.state).over = true;
-            progress.changed.notify_all();
+        for chore in [&self.embedding, &self.learning].into_iter().flatten() {
+            chore.end();
         }
     }
 }
@@ -205,61 +285,6 @@ impl Answering {
         self.memory.refresh()?;
         self.looked = Instant::now();
         Ok(())
-    }
-}
-
-/// Ends every round when the learning thread ends.
-struct Over<'a>(&'a Progress);
-
-impl Drop for Over<'_> {
-    fn drop(&mut self) {
-        let mut state = lock(&self.0.state);
-        if !state.over {
-            state.over = true;
-            state.ended = u64::MAX;
-            state.error = Some("learning has failed; the server's log says why".to_owned());
-        }
-        self.0.changed.notify_all();
-    }
-}
-
-/// The learning thread: round after round, one call of the model at a time.
-fn learn(mut memory: Memory, model: &dyn ChatModel, clock: &Clock, progress: &Progress) {
-    loop {
-        let round = {
-            let state = lock(&progress.state);
-            let state = progress
-                .changed
-                .wait_while(state, |state| state.wanted == state.ended && !state.over)
-                .unwrap_or_else(PoisonError::into_inner);
-            if state.over {
-                return;
-            }
-            state.wanted
-        };
-        let outcome = memory
-            .refresh()
-            .map_err(|error| error.to_string())
-            .and_then(|()| {
-                loop {
-                    let learnt = memory
-                        .learn(model, clock(), 1, |_| ())
-                        .map_err(|error| error.to_string())?;
-                    if learnt.remaining == 0
-                        || learnt.calls.is_empty()
-                        || lock(&progress.state).over
-                    {
-                        return Ok(());
-                    }
-                }
-            });
-        if let Err(error) = &outcome {
-            tracing::warn!("learn from what was said: {error}");
-        }
-        let mut state = lock(&progress.state);
-        state.ended = round;
-        state.error = outcome.err();
-        progress.changed.notify_all();
     }
 }
 
@@ -287,18 +312,44 @@ impl MemoryService for VaultMemory {
                 })
             })
             .collect::<Result<_, ServiceError>>()?;
-        let kept = self.keep(&turns)?;
-        self.told(kept, LEARN_PATIENCE)
+        let until = Instant::now() + PATIENCE;
+        let kept = self
+            .up_to_date()
+            .map_err(RememberError::from)
+            .and_then(|mut view| view.memory.remember_words(&turns))
+            .map_err(not_kept)?;
+        let mut notes = not_taken(&kept);
+        let mut facts = Vec::new();
+        if kept.new.is_empty() {
+            self.ask();
+        } else {
+            notes.extend(self.ask_for(&kept.new, until));
+            facts = self.learnt_from(&kept.new)?;
+        }
+        Ok(Remembered {
+            facts,
+            note: (!notes.is_empty()).then(|| notes.join("; ")),
+            ..counts(&kept)
+        })
     }
 
     fn ingest(&self, item: Item, app: Option<&str>) -> Result<Remembered, ServiceError> {
         // Questions are answered between two pieces.
         let kept = in_pieces(&turns_of(item, app), |piece| {
-            self.up_to_date()?.memory.remember(piece)
+            self.up_to_date()?.memory.remember_words(piece)
         })
         .map_err(not_kept)?;
-        // A file is read to its end first; what is learnt from it comes by and by.
-        self.told(kept, Duration::ZERO)
+        // A file is read to its end first; what is made of it comes by and by.
+        self.ask();
+        let note = match &self.learning {
+            _ if kept.new.is_empty() => None,
+            None => Some(NOT_LEARNING),
+            Some(chore) => Some(chore.trouble().map_or(LEARNING, not_learnt)),
+        };
+        Ok(Remembered {
+            note: note.map(str::to_owned),
+            ..counts(&kept)
+        })
     }
 
     fn without_secrets(&self, name: &str) -> String {
@@ -336,7 +387,9 @@ impl MemoryService for VaultMemory {
                 RecallError::Empty | RecallError::TooLong { .. } => {
                     ServiceError::Refused(error.to_string())
                 }
-                other => ServiceError::Busy(other.to_string()),
+                RecallError::Embed(error) => model_failed(error.is_transient, &error),
+                RecallError::Rerank(error) => model_failed(error.is_transient, &error),
+                other => ServiceError::Failed(other.to_string()),
             })?;
         let hits = recalled
             .hits
@@ -381,17 +434,19 @@ impl MemoryService for VaultMemory {
 
     fn list(&self, listing: Listing) -> Result<Listed, ServiceError> {
         let wanted = listing.category.as_deref().map(category).transpose()?;
-        let after: usize = match &listing.cursor {
-            Some(cursor) => cursor.parse().map_err(|_| {
-                ServiceError::Refused("the cursor is not one that a list here gave".to_owned())
-            })?,
-            None => 0,
-        };
-        let start = after.saturating_add(listing.skip);
+        let of_episodes = listing.level == Some(Level::Episode);
+        let after = listing.cursor.as_deref().map(|text| {
+            Cursor::decode(text)
+                .filter(|it| matches!(it.id, MemoryId::Episode(_)) == of_episodes)
+                .ok_or_else(|| {
+                    ServiceError::Refused("the cursor is not one that this list gave".to_owned())
+                })
+        });
+        let after = after.transpose()?;
         let at = (self.clock)();
         let answering = self.answering()?;
         let memory = &answering.memory;
-        let mut ids: Vec<MemoryId> = match listing.level {
+        let ids: Vec<MemoryId> = match listing.level {
             Some(Level::Episode) => memory
                 .episodes()
                 .into_iter()
@@ -407,40 +462,41 @@ impl MemoryService for VaultMemory {
                 })
                 .collect(),
         };
-        ids.reverse();
-        ids.retain(|id| {
-            if let MemoryId::Episode(id) = id {
-                return wanted.is_none()
-                    && memory.episode(id).is_some_and(|(episode, _)| {
-                        listing.app.as_ref().is_none_or(|app| *app == episode.app)
-                            && listing
-                                .thread
-                                .as_ref()
-                                .is_none_or(|it| *it == episode.thread)
-                    });
-            }
-            memory.show(id).is_some_and(|shown| {
-                let app = shown.evidence.first().and_then(|cited| cited.app.as_ref());
-                let thread = || {
-                    let cited = shown.evidence.first()?;
-                    Some(&memory.episode(&cited.episode)?.0.thread)
-                };
-                (listing.past || shown.place.is_some_and(|place| place.stands_at(at)))
-                    && wanted.is_none_or(|wanted| shown.fact.categories.contains(&wanted))
-                    && (listing.app.is_none() || listing.app.as_ref() == app)
-                    && (listing.thread.is_none() || listing.thread.as_ref() == thread())
+        let fits = |outline: &Outline<'_>| {
+            let is_of = |wanted: &Option<String>, is: Option<&str>| {
+                wanted.is_none() || wanted.as_deref() == is
+            };
+            is_of(&listing.app, outline.app)
+                && is_of(&listing.thread, outline.thread)
+                && wanted.is_none_or(|wanted| outline.categories.contains(&wanted))
+                && (of_episodes
+                    || listing.past
+                    || outline.place.is_some_and(|place| place.stands_at(at)))
+        };
+        let mut found: Vec<Cursor> = ids
+            .into_iter()
+            .filter_map(|id| {
+                let outline = memory.outline(&id).filter(&fits)?;
+                Some(Cursor::of(id, &outline))
             })
-        });
-        let end = ids.len().min(listing.limit.saturating_add(start));
+            .collect();
+        found.sort_unstable_by_key(|one| std::cmp::Reverse(*one));
+        let start = after
+            .map_or(0, |after| found.partition_point(|one| *one >= after))
+            .saturating_add(listing.skip);
+        let end = found.len().min(listing.limit.saturating_add(start));
+        // Only what is on the page is looked at as a whole.
+        let page = found.get(start..end).unwrap_or_default();
         Ok(Listed {
-            memories: ids
-                .get(start..end)
-                .unwrap_or_default()
+            memories: page
                 .iter()
-                .filter_map(|id| described(memory, id, at))
+                .filter_map(|one| described(memory, &one.id, at))
                 .collect(),
-            next: (end < ids.len()).then(|| end.to_string()),
-            total: ids.len() as u64,
+            next: page
+                .last()
+                .filter(|_| end < found.len())
+                .map(Cursor::encode),
+            total: found.len() as u64,
         })
     }
 
@@ -499,32 +555,90 @@ impl MemoryService for VaultMemory {
         let at = (self.clock)();
         let mut answering = self.changing()?;
         let id = named(&answering.memory, id)?;
-        let mut ids = vec![id];
-        if cascade && let Some(shown) = answering.memory.show(&id) {
-            // Evidence may be gone already.
-            ids.extend(
-                shown
-                    .evidence
-                    .iter()
-                    .filter(|cited| answering.memory.episode(&cited.episode).is_some())
-                    .map(|cited| MemoryId::Episode(cited.episode)),
-            );
-            ids.sort_unstable();
-            ids.dedup();
-        }
+        let ids = with_words(&answering.memory, &[id], cascade);
         let forgot = answering.memory.forget(&ids, "", at).map_err(change)?;
-        let mut notes: Vec<String> = forgot.remains.iter().map(|&it| it.to_owned()).collect();
-        if !forgot.unproved.is_empty() {
-            notes.push(match forgot.unproved.len() {
-                1 => "1 other fact stays and can no longer be verified: its receipt showed what is gone".to_owned(),
-                several => format!(
-                    "{several} other facts stay and can no longer be verified: their receipts showed what is gone"
-                ),
+        Ok(forgotten(&forgot))
+    }
+
+    fn forget_many(&self, ids: &[String], cascade: bool) -> Result<ForgottenMany, ServiceError> {
+        let at = (self.clock)();
+        let mut answering = self.changing()?;
+        let (mut there, mut not_found) = (Vec::new(), Vec::new());
+        for asked in ids {
+            match named(&answering.memory, asked) {
+                Ok(id) => there.push((asked, id)),
+                Err(ServiceError::NotFound) => not_found.push(asked.clone()),
+                Err(other) => return Err(other),
+            }
+        }
+        let named: Vec<MemoryId> = there.iter().map(|(_, id)| *id).collect();
+        if named.is_empty() {
+            return Ok(ForgottenMany {
+                not_found,
+                ..ForgottenMany::default()
             });
         }
-        Ok(Forgotten {
-            forgotten: forgot.memories.iter().map(ToString::to_string).collect(),
-            note: (!notes.is_empty()).then(|| notes.join("; ")),
+        let all = with_words(&answering.memory, &named, cascade);
+        let error = match answering.memory.forget(&all, "", at) {
+            Ok(forgot) => {
+                return Ok(ForgottenMany {
+                    forgotten: forgotten(&forgot),
+                    not_found,
+                    failed: Vec::new(),
+                });
+            }
+            Err(error) => change(error),
+        };
+        // Some may be gone all the same, and do not come back.
+        let memory = &answering.memory;
+        let is_here = |id: &MemoryId| memory.provenance(id).is_some();
+        let gone: BTreeSet<MemoryId> = named.into_iter().filter(|id| !is_here(id)).collect();
+        if gone.is_empty() {
+            return Err(error);
+        }
+        tracing::error!("forget several to the end: {error}");
+        Ok(ForgottenMany {
+            forgotten: Forgotten {
+                forgotten: gone.iter().map(ToString::to_string).collect(),
+                note: Some(ForgottenMany::UNFINISHED.to_owned()),
+            },
+            not_found,
+            failed: there
+                .into_iter()
+                .filter(|(_, id)| is_here(id))
+                .map(|(asked, _)| (asked.clone(), error.clone()))
+                .collect(),
+        })
+    }
+
+    fn extent(&self, from: &Origin) -> Result<Extent, ServiceError> {
+        let at = (self.clock)();
+        let answering = self.answering()?;
+        let turns = said_in(&answering.memory, from);
+        let would = answering.memory.forget_dry(&turns, at).map_err(change)?;
+        Ok(extent(&would.memories))
+    }
+
+    fn forget_from(&self, from: &Origin, turns: u64) -> Result<ForgottenFrom, ServiceError> {
+        let at = (self.clock)();
+        let mut answering = self.changing()?;
+        let there = said_in(&answering.memory, from);
+        if there.len() as u64 != turns {
+            return Err(ServiceError::Refused(format!(
+                "nothing was forgotten: {} there, not {turns}",
+                match there.len() {
+                    1 => "1 turn is".to_owned(),
+                    several => format!("{several} turns are"),
+                }
+            )));
+        }
+        if there.is_empty() {
+            return Ok(ForgottenFrom::default());
+        }
+        let forgot = answering.memory.forget(&there, "", at).map_err(change)?;
+        Ok(ForgottenFrom {
+            gone: extent(&forgot.memories),
+            note: forgotten(&forgot).note,
         })
     }
 
@@ -643,18 +757,7 @@ impl MemoryService for VaultMemory {
             .rev()
             .take(limit)
             .map(|(id, call)| {
-                let learnt = answering
-                    .memory
-                    .facts()
-                    .iter()
-                    .filter(|fact| match fact {
-                        MemoryId::Fact(fact) => answering
-                            .memory
-                            .fact(fact)
-                            .is_some_and(|fact| fact.call == id),
-                        _ => false,
-                    })
-                    .count();
+                let learnt = answering.memory.facts_of_call(&id);
                 let refused: u32 = call.refused.values().sum();
                 described_call(
                     call,
@@ -676,62 +779,127 @@ impl MemoryService for VaultMemory {
 }
 
 impl VaultMemory {
-    fn keep(&self, turns: &[Turn]) -> Result<tally_memory::Remembered, ServiceError> {
-        let mut answering = self.changing()?;
-        answering.memory.remember(turns).map_err(not_kept)
-    }
-
-    /// What whoever brought turns is told of them, once facts were learnt from them or `patience` is at its end.
-    fn told(
-        &self,
-        kept: tally_memory::Remembered,
-        patience: Duration,
-    ) -> Result<Remembered, ServiceError> {
-        let mut notes = Vec::new();
-        if !kept.secrets.is_empty() {
-            notes.push(format!(
-                "{} in it {} not kept",
-                counted(kept.secrets.len() as u64, "secret"),
-                if kept.secrets.len() == 1 {
-                    "was"
-                } else {
-                    "were"
-                }
-            ));
-        }
-        if kept.forgotten > 0 {
-            notes.push(match kept.forgotten {
-                1 => "1 was forgotten before and stays so".to_owned(),
-                several => format!("{several} were forgotten before and stay so"),
-            });
-        }
-        if !kept.new.is_empty() {
-            notes.extend(self.learn_soon(patience));
-        }
+    /// Facts that were learnt from these episodes by now.
+    fn learnt_from(&self, new: &[EpisodeId]) -> Result<Vec<tally_gateway::Memory>, ServiceError> {
+        to_write(&self.answering).look().map_err(load)?;
         let at = (self.clock)();
-        let mut answering = self.changing()?;
-        answering.look().map_err(load)?;
-        let memory = &answering.memory;
-        let new: BTreeSet<EpisodeId> = kept.new.iter().copied().collect();
-        let facts = memory
-            .facts()
+        let view = to_read(&self.answering);
+        let facts = view.memory.facts_from(new);
+        Ok(facts
             .iter()
-            .filter(|id| {
-                memory.show(id).is_some_and(|shown| {
-                    shown
-                        .evidence
-                        .iter()
-                        .any(|cited| new.contains(&cited.episode))
-                })
-            })
-            .filter_map(|id| described(memory, id, at))
-            .collect();
-        Ok(Remembered {
-            episodes: kept.new.len() as u64,
-            known: kept.known as u64,
-            facts,
-            note: (!notes.is_empty()).then(|| notes.join("; ")),
-        })
+            .filter_map(|id| described(&view.memory, id, at))
+            .collect())
+    }
+}
+
+fn to_read(answering: &RwLock<Answering>) -> RwLockReadGuard<'_, Answering> {
+    answering.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn to_write(answering: &RwLock<Answering>) -> RwLockWriteGuard<'_, Answering> {
+    answering.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What became of turns, in numbers.
+fn counts(kept: &tally_memory::Remembered) -> Remembered {
+    Remembered {
+        episodes: kept.new.len() as u64,
+        known: kept.known as u64,
+        forgotten: kept.forgotten as u64,
+        empty: kept.empty as u64,
+        secrets: kept.secrets.len() as u64,
+        ..Remembered::default()
+    }
+}
+
+/// What a person is told of what turns held and was not kept.
+fn not_taken(kept: &tally_memory::Remembered) -> Vec<String> {
+    let mut notes = Vec::new();
+    if !kept.secrets.is_empty() {
+        notes.push(format!(
+            "{} in it {} not kept",
+            counted(kept.secrets.len() as u64, "secret"),
+            if kept.secrets.len() == 1 {
+                "was"
+            } else {
+                "were"
+            }
+        ));
+    }
+    if kept.forgotten > 0 {
+        notes.push(match kept.forgotten {
+            1 => "1 was forgotten before and stays so".to_owned(),
+            several => format!("{several} were forgotten before and stay so"),
+        });
+    }
+    notes
+}
+
+/// With `cascade`, these and the words they rest on, and those that what says the same rests on.
+fn with_words(memory: &Memory, ids: &[MemoryId], cascade: bool) -> Vec<MemoryId> {
+    let mut all: BTreeSet<MemoryId> = ids.iter().copied().collect();
+    if cascade {
+        let facts = ids.iter().copied().chain(memory.repeats_of(ids));
+        let shown = facts.filter_map(|id| memory.show(&id));
+        all.extend(
+            shown
+                .flat_map(|shown| shown.evidence)
+                // Evidence may be gone already.
+                .filter(|cited| memory.episode(&cited.episode).is_some())
+                .map(|cited| MemoryId::Episode(cited.episode)),
+        );
+    }
+    all.into_iter().collect()
+}
+
+fn said_in(memory: &Memory, from: &Origin) -> Vec<MemoryId> {
+    let said = memory.said_in(&from.app, from.thread.as_deref());
+    said.into_iter().map(MemoryId::Episode).collect()
+}
+
+fn extent(memories: &[MemoryId]) -> Extent {
+    let mut extent = Extent::default();
+    for id in memories {
+        match id {
+            MemoryId::Episode(_) => extent.turns += 1,
+            MemoryId::Fact(_) => extent.facts += 1,
+            MemoryId::Correction(_) => extent.corrections += 1,
+        }
+    }
+    extent
+}
+
+/// What is told of what was forgotten.
+fn forgotten(forgot: &Forgot) -> Forgotten {
+    let mut notes: Vec<String> = Vec::new();
+    match forgot.repeats.len() {
+        0 => {}
+        1 => notes.push("1 other memory that says the same went with it".to_owned()),
+        several => notes.push(format!(
+            "{several} other memories that say the same went with it"
+        )),
+    }
+    notes.extend(forgot.remains.iter().map(|&it| it.to_owned()));
+    match forgot.unproved.len() {
+        0 => {}
+        1 => notes.push("1 other fact stays and can no longer be verified: its receipt showed what is gone".to_owned()),
+        several => notes.push(format!(
+            "{several} other facts stay and can no longer be verified: their receipts showed what is gone"
+        )),
+    }
+    Forgotten {
+        forgotten: forgot.memories.iter().map(ToString::to_string).collect(),
+        note: (!notes.is_empty()).then(|| notes.join("; ")),
+    }
+}
+
+/// What a model says of itself is for the log. Only where it may answer another time is it worth asking again.
+fn model_failed(is_transient: bool, error: &dyn fmt::Display) -> ServiceError {
+    if is_transient {
+        tracing::warn!("search: {error}");
+        ServiceError::Busy("a model that searches need does not answer now; ask again".to_owned())
+    } else {
+        ServiceError::Failed(format!("search: {error}"))
     }
 }
 
@@ -739,7 +907,6 @@ fn not_kept(error: RememberError) -> ServiceError {
     match error {
         RememberError::Turn(error) => ServiceError::Refused(error.to_string()),
         RememberError::Load(error) => load(error),
-        RememberError::Embed { .. } => ServiceError::Busy(error.to_string()),
         other => ServiceError::Failed(other.to_string()),
     }
 }

@@ -40,14 +40,20 @@ pub(crate) struct JobStatus {
     pub(crate) memories_created: u64,
     /// Turns and passages that were there already.
     pub(crate) already_known: u64,
-    /// Facts learnt from them.
-    pub(crate) facts_learnt: u64,
+    /// Those that were forgotten before, and stay so.
+    pub(crate) forgotten_before: u64,
+    /// Those without words.
+    pub(crate) without_words: u64,
+    /// Secrets that were in them and were not kept.
+    pub(crate) secrets_not_kept: u64,
     /// Conversations and documents that were read.
     pub(crate) items: u64,
     /// What was left out of the file, and why.
     pub(crate) left_out: Vec<LeftOutStatus>,
     /// What was assumed to read it.
     pub(crate) assumptions: Vec<String>,
+    /// Why nothing is learnt from it, or not yet: that goes on after the import.
+    pub(crate) note: Option<String>,
     /// Why it failed, or where the file broke off.
     pub(crate) error: Option<String>,
 }
@@ -138,10 +144,13 @@ impl Gateway {
             format: options.format.map(|format| format.name().to_owned()),
             memories_created: 0,
             already_known: 0,
-            facts_learnt: 0,
+            forgotten_before: 0,
+            without_words: 0,
+            secrets_not_kept: 0,
             items: 0,
             left_out: Vec::new(),
             assumptions: Vec::new(),
+            note: None,
             error: None,
         };
         let job = self.state.jobs.open(Job {
@@ -192,14 +201,24 @@ fn run(
                 Ok(Remembered {
                     episodes,
                     known,
-                    facts,
-                    ..
+                    forgotten,
+                    empty,
+                    secrets,
+                    // Learning comes after the import.
+                    facts: _,
+                    note,
                 }) => {
                     let status = &mut lock(job).status;
                     status.items += 1;
                     status.memories_created += episodes;
                     status.already_known += known;
-                    status.facts_learnt += facts.len() as u64;
+                    status.forgotten_before += forgotten;
+                    status.without_words += empty;
+                    status.secrets_not_kept += secrets;
+                    // What was said of the last item that had anything new is so of all.
+                    if note.is_some() {
+                        status.note = note;
+                    }
                     ControlFlow::Continue(())
                 }
                 Err(error) => {

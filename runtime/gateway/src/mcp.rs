@@ -361,6 +361,8 @@ impl McpServer {
                     json!({
                         "episodes_created": remembered.episodes,
                         "already_known": remembered.known,
+                        "forgotten_before": remembered.forgotten,
+                        "secrets_not_kept": remembered.secrets,
                         "memories": memories,
                         "note": remembered.note,
                     }),

@@ -161,6 +161,19 @@ pub(crate) fn routes() -> Vec<Route> {
             )
         },
         Route {
+            query: Some(fields::<changes::OriginQuery>),
+            ..route(
+                Method::DELETE,
+                "/v1/memories",
+                "deleteMemoriesFrom",
+                "Count, then forget, everything that came from an app or a conversation",
+                Some(MemoriesWrite),
+                200,
+                of::<changes::DeletedFrom>,
+                delete(changes::forget_from),
+            )
+        },
+        Route {
             body: Body::Json(of::<changes::Batch>),
             or: Some((207, of::<changes::BatchDeleted>)),
             ..route(

@@ -31,8 +31,21 @@ pub trait MemoryService: Send + Sync + 'static {
     /// Keeps that the owner says a fact is so.
     fn confirm(&self, id: &str) -> Result<Memory, ServiceError>;
 
-    /// Forgets a memory; with `cascade`, also what it rests on or what rests on it.
+    /// Forgets a memory; with `cascade`, also what it rests on or what rests on it. What says the same as a fact goes with it.
     fn forget(&self, id: &str, cascade: bool) -> Result<Forgotten, ServiceError>;
+
+    /// Forgets several, each as [`Self::forget`] does. An error says that none is forgotten; where some are, those that are not are named.
+    /// This does one after the other; a memory that can do it in one go does.
+    fn forget_many(&self, ids: &[String], cascade: bool) -> Result<ForgottenMany, ServiceError> {
+        one_by_one(self, ids, cascade)
+    }
+
+    /// How much [`Self::forget_from`] would forget.
+    fn extent(&self, from: &Origin) -> Result<Extent, ServiceError>;
+
+    /// Forgets everything that was said somewhere and what was learnt from it. Refused where another number of turns is there than the
+    /// caller expects: whoever destroys so much has seen how much it is.
+    fn forget_from(&self, from: &Origin, turns: u64) -> Result<ForgottenFrom, ServiceError>;
 
     /// What is known about the owner.
     fn profile(&self) -> Result<Profile, ServiceError>;
@@ -66,6 +79,69 @@ pub trait MemoryService: Send + Sync + 'static {
     /// Calls of models, newest first: at most `limit` of those that the memory has records of, and as many of those that only this
     /// machine noted.
     fn calls(&self, limit: usize) -> Result<Vec<CallInfo>, ServiceError>;
+}
+
+fn one_by_one<M: MemoryService + ?Sized>(
+    memory: &M,
+    ids: &[String],
+    cascade: bool,
+) -> Result<ForgottenMany, ServiceError> {
+    // All are looked up before the first is forgotten.
+    let (mut there, mut not_found) = (Vec::new(), Vec::new());
+    for id in ids {
+        match memory.get(id) {
+            Ok(found) => there.push((id.clone(), found.id)),
+            Err(ServiceError::NotFound) => not_found.push(id.clone()),
+            Err(other) => return Err(other),
+        }
+    }
+    let mut gone: Vec<String> = Vec::new();
+    let mut notes: Vec<String> = Vec::new();
+    let mut failed: Vec<(String, String, ServiceError)> = Vec::new();
+    for (asked, id) in there {
+        // One goes with another: a correction with its fact, a fact with its words.
+        if gone.contains(&id) {
+            continue;
+        }
+        let forgotten = match memory.forget(&id, cascade) {
+            Ok(forgotten) => forgotten,
+            // Somebody else was here in between.
+            Err(ServiceError::NotFound) => continue,
+            // It failed when the memory was destroyed already: it is gone, and does not come back.
+            Err(other) if matches!(memory.get(&id), Err(ServiceError::NotFound)) => {
+                tracing::error!("forget {id} to the end: {other}");
+                Forgotten {
+                    forgotten: vec![id],
+                    note: Some(ForgottenMany::UNFINISHED.to_owned()),
+                }
+            }
+            Err(other) => {
+                failed.push((asked, id, other));
+                continue;
+            }
+        };
+        gone.extend(forgotten.forgotten);
+        notes.extend(forgotten.note.filter(|note| !notes.contains(note)));
+    }
+    // One that failed may have gone with another.
+    failed.retain(|(_, id, _)| !gone.contains(id));
+    // Where nothing is forgotten, an error hides nothing.
+    if gone.is_empty()
+        && let Some((_, _, error)) = failed.pop()
+    {
+        return Err(error);
+    }
+    Ok(ForgottenMany {
+        forgotten: Forgotten {
+            forgotten: gone,
+            note: (!notes.is_empty()).then(|| notes.join("; ")),
+        },
+        not_found,
+        failed: failed
+            .into_iter()
+            .map(|(asked, _, error)| (asked, error))
+            .collect(),
+    })
 }
 
 /// Why a memory did not do what it was asked.
@@ -139,9 +215,15 @@ pub struct Remembered {
     pub episodes: u64,
     /// Turns that were there already.
     pub known: u64,
-    /// Facts that were learnt from them.
+    /// Turns that were forgotten before, and stay so.
+    pub forgotten: u64,
+    /// Turns without words.
+    pub empty: u64,
+    /// Secrets that were in them and were not kept.
+    pub secrets: u64,
+    /// Facts that were learnt from them by now. Of a file they come later.
     pub facts: Vec<Memory>,
-    /// Why nothing was learnt, or not yet; for a person.
+    /// Why nothing was learnt, or not yet, and of turns what was not kept of them; for a person.
     pub note: Option<String>,
 }
 
@@ -349,6 +431,51 @@ pub struct Corrected {
 pub struct Forgotten {
     /// Ids of the memories that are gone.
     pub forgotten: Vec<String>,
+    /// What stays and why; for a person.
+    pub note: Option<String>,
+}
+
+/// What forgetting several did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ForgottenMany {
+    /// What is gone.
+    pub forgotten: Forgotten,
+    /// Those of the ids that no memory had.
+    pub not_found: Vec<String>,
+    /// Those of the ids whose memories are still there, each with why. Asking again goes on.
+    pub failed: Vec<(String, ServiceError)>,
+}
+
+impl ForgottenMany {
+    /// What is told of a memory that is gone although forgetting it failed.
+    pub const UNFINISHED: &str = "forgetting failed on its way: what is named here is gone from the memory, and what files still hold of it is removed when the memory is next written to; ask again for what should have gone with it";
+}
+
+/// Where something was said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// The app.
+    pub app: String,
+    /// The conversation or document within it; all if none.
+    pub thread: Option<String>,
+}
+
+/// How much was said somewhere, and learnt from it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Extent {
+    /// Turns and passages, each part of a long one.
+    pub turns: u64,
+    /// Facts that rest on them.
+    pub facts: u64,
+    /// Corrections of these facts.
+    pub corrections: u64,
+}
+
+/// What forgetting everything from somewhere did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ForgottenFrom {
+    /// What is gone.
+    pub gone: Extent,
     /// What stays and why; for a person.
     pub note: Option<String>,
 }

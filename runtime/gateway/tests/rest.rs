@@ -479,6 +479,69 @@ async fn what_could_not_be_forgotten_is_named_beside_what_was() {
 }
 
 #[tokio::test]
+async fn what_came_from_an_app_is_counted_and_then_forgotten() {
+    let bench = bench();
+    for (app, thread, text) in [
+        ("chat", "one", "I like rye"),
+        ("chat", "two", "I row"),
+        ("mail", "one", "I sing"),
+    ] {
+        let body = json!({
+            "agent_id": app, "thread_id": thread,
+            "messages": [{ "role": "user", "content": text }]
+        });
+        bench.call(Method::POST, "/v1/memories", Some(body)).await;
+    }
+    let forget = async |query: &str| {
+        let path = format!("/v1/memories?{query}");
+        bench.call(Method::DELETE, &path, None).await
+    };
+    let left = async || {
+        let listed = bench.call(Method::GET, "/v1/memories", None).await.json();
+        listed["total"].as_u64().unwrap()
+    };
+    for (query, code) in [
+        ("", "bad_query"),
+        ("thread_id=one", "bad_query"),
+        ("agent_id=", "field_empty"),
+        ("agent_id=chat", "turns_missing"),
+        ("agent_id=chat&thread_id=one", "turns_missing"),
+        ("agent_id=chat&turns=3", "refused"),
+        ("agent_id=chat&turns=2&all=true", "bad_query"),
+    ] {
+        assert_eq!(forget(query).await.code(), code, "{query}");
+    }
+    let counted = forget("agent_id=chat&dry_run=true").await.json();
+    assert_eq!(
+        counted,
+        json!({
+            "success": false, "deleted_at": null, "turns": 2, "facts": 2, "corrections": 0, "note": null
+        })
+    );
+    assert_eq!(left().await, 3, "nothing was forgotten by then");
+    let thread = forget("agent_id=chat&thread_id=two&turns=1").await.json();
+    assert_eq!(
+        (&thread["success"], &thread["turns"]),
+        (&json!(true), &json!(1))
+    );
+    assert_eq!(left().await, 2);
+    let gone = forget("agent_id=chat&turns=1").await.json();
+    assert_eq!(
+        (&gone["facts"], &gone["deleted_at"]),
+        (&json!(1), &json!(UnixMs(START_MS)))
+    );
+    assert_eq!(left().await, 1);
+    let reader = bench
+        .gateway
+        .issue_key("reader", &[Scope::MemoriesRead], None)
+        .unwrap()
+        .key;
+    let path = "/v1/memories?agent_id=mail&turns=1";
+    let refused = bench.call_as(&reader, Method::DELETE, path, None).await;
+    assert_eq!(refused.code(), "scope_missing");
+}
+
+#[tokio::test]
 async fn the_profile_has_parts_and_the_bio_can_be_the_owners() {
     let bench = bench();
     bench
@@ -654,6 +717,34 @@ async fn a_chat_export_is_imported_once_and_says_what_it_left_out() {
         "import_not_found"
     );
     finished(&bench, begun["id"].as_str().unwrap()).await;
+}
+
+#[tokio::test]
+async fn an_import_says_what_was_not_kept_and_that_learning_comes_later() {
+    let bench = bench();
+    let chat = "31.12.23, 21:41 - Anna: it is hunter2\n31.12.23, 21:42 - Ben: Ho\n";
+    let file = Some(("WhatsApp Chat with Ben.txt", chat.as_bytes()));
+    let begun = upload(&bench, "/v1/integrations/chat", &[], file)
+        .await
+        .json();
+    let status = finished(&bench, begun["id"].as_str().unwrap()).await;
+    assert_eq!(
+        (
+            &status["secrets_not_kept"],
+            &status["forgotten_before"],
+            &status["without_words"]
+        ),
+        (&json!(1), &json!(0), &json!(0)),
+        "{status}"
+    );
+    assert_eq!(status["note"], "facts are being learnt from it");
+    let said = add("the code is hunter2");
+    let added = bench.call(Method::POST, "/v1/memories", said).await.json();
+    assert_eq!(
+        (&added["secrets_not_kept"], &added["forgotten_before"]),
+        (&json!(1), &json!(0)),
+        "{added}"
+    );
 }
 
 #[tokio::test]

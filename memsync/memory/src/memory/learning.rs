@@ -382,7 +382,10 @@ impl Memory {
         let written = match self.store.turn() {
             Ok(mut turn) => {
                 // What was forgotten while the model answered does not come back by its answer.
-                if shown.iter().any(|id| self.is_gone(&mut turn.vault, &id.0)) {
+                if shown
+                    .iter()
+                    .any(|id| turn.are_gone(self.state.operations_of(&id.0)))
+                {
                     Ok(false)
                 } else {
                     turn.append(&records)

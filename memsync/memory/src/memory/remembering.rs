@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tally_recall::{DocumentId, EmbedError};
 use tally_vault::WriteError;
+use tally_vault::format::OpId;
 
 use crate::ids::EpisodeId;
 use crate::memory::{Memory, Options, SharedEmbedder, index};
 use crate::moment::Moment;
 use crate::record::{Episode, Record, RecordError, Role, TEXT_MAX};
 use crate::secrets::SecretKind;
-use crate::store::LoadError;
+use crate::store::{LoadError, Store};
 use crate::vectors::Vectors;
 
 /// Longest text of one turn, in bytes.
@@ -204,7 +205,7 @@ impl Memory {
             let embedded = texts
                 .embed()
                 .map_err(|error| RememberError::Embed { kept: 0, error })?;
-            self.take_vectors(embedded)?;
+            self.take_vectors(&embedded.keep()?)?;
             done += ids.len();
             progress(done, missing.len());
         }
@@ -212,7 +213,7 @@ impl Memory {
     }
 
     /// At most so many texts that have no vectors of the present model, those of these episodes before others; none if there is no
-    /// model, or nothing waits. Whoever shares a memory lets go of it while the model makes them, and hands them over to
+    /// model, or nothing waits. Whoever shares a memory lets go of it while the model makes them and they are written, and then calls
     /// [`Self::take_vectors`].
     #[must_use]
     pub fn to_embed(&self, first: &[EpisodeId], most: usize) -> Option<ToEmbed> {
@@ -242,37 +243,36 @@ impl Memory {
             .into_iter()
             .filter_map(|id| Some((id, self.shelf.index.get(DocumentId(id))?.passage())))
             .unzip();
-        (!ids.is_empty()).then_some(ToEmbed {
+        if ids.is_empty() {
+            return None;
+        }
+        let operations = ids
+            .iter()
+            .map(|id| self.state.operations_of(id).to_vec())
+            .collect();
+        Some(ToEmbed {
             embedder,
+            store: self.store.to_write(),
             ids,
+            operations,
             passages,
         })
     }
 
-    /// Keeps vectors. Those of texts that were forgotten while the model made them are left out.
+    /// Finds by their vectors what was written of them; says of how many texts.
     ///
     /// # Errors
     /// [`RememberError`].
-    pub fn take_vectors(&mut self, embedded: Embedded) -> Result<usize, RememberError> {
-        let Embedded(mut vectors) = embedded;
-        {
-            let mut turn = self.store.turn()?;
-            vectors
-                .entries
-                .retain(|id, _| !self.is_gone(&mut turn.vault, id));
-            if !vectors.entries.is_empty() {
-                turn.append(&[(Vectors::RECORD_TYPE, vectors.encode(), None)])?;
-            }
-        }
+    pub fn take_vectors(&mut self, kept: &KeptVectors) -> Result<usize, RememberError> {
         self.look()?;
         let waiting = self.shelf.waiting();
-        if vectors.entries.keys().any(|id| waiting.contains(id)) {
+        if kept.0.iter().any(|id| waiting.contains(id)) {
             return Err(RememberError::Embed {
                 kept: 0,
-                error: odd(vectors.entries.len(), "what was kept of them is not read"),
+                error: odd(kept.0.len(), "what was written of them is not read"),
             });
         }
-        Ok(vectors.entries.len())
+        Ok(kept.0.len())
     }
 
     /// The episodes that turns make and that are new.
@@ -357,36 +357,69 @@ impl Memory {
     }
 }
 
-/// Texts that wait for their vectors, and the model that makes them. Nobody who uses the memory has to wait for it.
+/// Texts that wait for their vectors, with all it takes to make and to keep these: nobody who uses the memory has to wait for it.
 pub struct ToEmbed {
     embedder: SharedEmbedder,
+    store: Store,
     ids: Vec<[u8; 32]>,
+    /// What holds each in the vault.
+    operations: Vec<Vec<OpId>>,
     passages: Vec<String>,
 }
 
-/// What a model made of texts: for [`Memory::take_vectors`].
+/// What a model made of texts.
+pub struct Embedded {
+    store: Store,
+    vectors: Vectors,
+    operations: BTreeMap<[u8; 32], Vec<OpId>>,
+}
+
+/// That vectors are in the vault: for [`Memory::take_vectors`].
 #[derive(Debug)]
-pub struct Embedded(Vectors);
+pub struct KeptVectors(Vec<[u8; 32]>);
 
 impl ToEmbed {
     /// Has the model make the vectors.
     ///
     /// # Errors
     /// [`EmbedError`], also where what the model gave fits no record.
-    pub fn embed(&self) -> Result<Embedded, EmbedError> {
+    pub fn embed(self) -> Result<Embedded, EmbedError> {
         let count = self.passages.len();
         let embedded = self.embedder.embed(&self.passages)?;
         if embedded.len() != count {
             return Err(odd(count, "the model gave another number of vectors"));
         }
         let pairs: Vec<_> = self.ids.iter().copied().zip(&embedded).collect();
-        let vectors = Vectors::of(self.embedder.model(), &pairs);
-        vectors.map(Embedded).ok_or_else(|| {
-            odd(
+        let Some(vectors) = Vectors::of(self.embedder.model(), &pairs) else {
+            return Err(odd(
                 count,
                 "the model's vectors are of different shapes, or it has no name",
-            )
+            ));
+        };
+        Ok(Embedded {
+            store: self.store,
+            vectors,
+            operations: self.ids.into_iter().zip(self.operations).collect(),
         })
+    }
+}
+
+impl Embedded {
+    /// Writes them into the vault, but those of texts that were forgotten while the model made them.
+    ///
+    /// # Errors
+    /// [`RememberError`].
+    pub fn keep(self) -> Result<KeptVectors, RememberError> {
+        let mut vectors = self.vectors;
+        let mut turn = self.store.turn()?;
+        vectors.entries.retain(|id, _| {
+            let operations = self.operations.get(id);
+            operations.is_some_and(|operations| !turn.are_gone(operations))
+        });
+        if !vectors.entries.is_empty() {
+            turn.append(&[(Vectors::RECORD_TYPE, vectors.encode(), None)])?;
+        }
+        Ok(KeptVectors(vectors.entries.into_keys().collect()))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Changes of memories: `PATCH`, `DELETE` and `/v1/memories/batch-delete`.
+//! Changes of memories: `PATCH`, `DELETE` (of one, or of what came from somewhere) and `/v1/memories/batch-delete`.
 //!
 //! A memory is not written over. What replaces it is a correction, a memory of its own, and answers carry the id of what holds
 //! now; by the id from before it can still be corrected further and forgotten.
@@ -10,20 +10,20 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::memories::{FACT_LEN, ShownMemory, whole_id};
-use super::{Answer, Input, Params, text};
+use super::memories::{FACT_LEN, NAME_LEN, ShownMemory, whole_id};
+use super::{Answer, Input, Params, short, text};
 use crate::access::Caller;
 use crate::error::{ApiError, ErrorDetail};
 use crate::gateway::Gateway;
 use crate::guard::RequestId;
 use crate::keys::Scope;
-use crate::service::{Forgotten, Memory, ServiceError, Status};
+use crate::service::{
+    Extent, Forgotten, ForgottenFrom, ForgottenMany, Memory, Origin, ServiceError, Status,
+};
 use crate::time::UnixMs;
 
 /// Memories in one request to forget several.
 const BATCH: usize = 100;
-/// What is told of a memory that is gone although forgetting it failed.
-const UNFINISHED: &str = "forgetting failed on its way: what is named here is gone from the memory, and what files still hold of it is removed when the memory is next written to; ask again for what should have gone with it";
 
 /// A change of a memory: what it should say, or that it is so.
 #[derive(Deserialize, JsonSchema)]
@@ -304,60 +304,18 @@ pub(crate) async fn forget_batch(
             ),
         ));
     }
-    let (forgotten, not_found, failed) = gateway
-        .ask(move |memory| {
-            // All are looked up before the first is forgotten.
-            let (mut there, mut not_found) = (Vec::new(), Vec::new());
-            for id in batch.memory_ids {
-                match whole_id(id.clone()).and_then(|whole| memory.get(&whole)) {
-                    Ok(found) => there.push((id, found.id)),
-                    Err(ServiceError::NotFound) => not_found.push(id),
-                    Err(other) => return Err(other),
-                }
-            }
-            let mut gone: Vec<String> = Vec::new();
-            let mut notes: Vec<String> = Vec::new();
-            let mut failed: Vec<(String, String, ServiceError)> = Vec::new();
-            for (asked, id) in there {
-                // One goes with another: a correction with its fact, a fact with its words.
-                if gone.contains(&id) {
-                    continue;
-                }
-                let forgotten = match memory.forget(&id, batch.cascade) {
-                    Ok(forgotten) => forgotten,
-                    // Somebody else was here in between.
-                    Err(ServiceError::NotFound) => continue,
-                    // It failed when the memory was destroyed already: it is gone, and does not come back.
-                    Err(other) if matches!(memory.get(&id), Err(ServiceError::NotFound)) => {
-                        tracing::error!("forget {id} to the end: {other}");
-                        Forgotten {
-                            forgotten: vec![id],
-                            note: Some(UNFINISHED.to_owned()),
-                        }
-                    }
-                    Err(other) => {
-                        failed.push((asked, id, other));
-                        continue;
-                    }
-                };
-                gone.extend(forgotten.forgotten);
-                notes.extend(forgotten.note.filter(|note| !notes.contains(note)));
-            }
-            // One that failed may have gone with another.
-            failed.retain(|(_, id, _)| !gone.contains(id));
-            // Where nothing is forgotten, an error hides nothing.
-            if gone.is_empty()
-                && let Some((_, _, error)) = failed.pop()
-            {
-                return Err(error);
-            }
-            let forgotten = Forgotten {
-                forgotten: gone,
-                note: (!notes.is_empty()).then(|| notes.join("; ")),
-            };
-            Ok((forgotten, not_found, failed))
-        })
+    let (whole, cut) = batch
+        .memory_ids
+        .into_iter()
+        .partition::<Vec<_>, _>(|id| whole_id(id.clone()).is_ok());
+    let ForgottenMany {
+        forgotten,
+        mut not_found,
+        failed,
+    } = gateway
+        .ask(move |memory| memory.forget_many(&whole, batch.cascade))
         .await?;
+    not_found.extend(cut);
     let status = if failed.is_empty() {
         StatusCode::OK
     } else {
@@ -365,7 +323,7 @@ pub(crate) async fn forget_batch(
     };
     let failed = failed
         .into_iter()
-        .map(|(memory_id, _, error)| NotForgotten {
+        .map(|(memory_id, error)| NotForgotten {
             memory_id,
             error: ErrorDetail {
                 request_id: Some(request.clone()),
@@ -383,4 +341,72 @@ pub(crate) async fn forget_batch(
             forgotten,
         },
     ))
+}
+
+/// What to forget by where it was said.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OriginQuery {
+    /// The app or agent it came from.
+    agent_id: String,
+    /// Only this conversation or document of it; empty for what was said in none.
+    thread_id: Option<String>,
+    /// Say how much it is and forget nothing.
+    #[serde(default)]
+    dry_run: bool,
+    /// How many `turns` a dry run counted. Nothing is forgotten where another number is there.
+    turns: Option<u64>,
+}
+
+/// What was said somewhere, and what became of it.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct DeletedFrom {
+    /// Whether it is forgotten; a dry run only counts.
+    success: bool,
+    /// When.
+    deleted_at: Option<UnixMs>,
+    #[serde(flatten)]
+    extent: Extent,
+    /// What stays and why.
+    note: Option<String>,
+}
+
+pub(crate) async fn forget_from(
+    State(gateway): State<Gateway>,
+    Params(query): Params<OriginQuery>,
+) -> Result<Answer<DeletedFrom>, ApiError> {
+    text("agent_id", &query.agent_id, NAME_LEN)?;
+    if let Some(thread) = &query.thread_id {
+        short("thread_id", thread, NAME_LEN)?;
+    }
+    let origin = Origin {
+        app: query.agent_id,
+        thread: query.thread_id,
+    };
+    let answer = match (query.dry_run, query.turns) {
+        (true, _) => DeletedFrom {
+            success: false,
+            deleted_at: None,
+            extent: gateway.ask(move |memory| memory.extent(&origin)).await?,
+            note: None,
+        },
+        (false, Some(turns)) => {
+            let ForgottenFrom { gone, note } = gateway
+                .ask(move |memory| memory.forget_from(&origin, turns))
+                .await?;
+            DeletedFrom {
+                success: true,
+                deleted_at: Some(gateway.now()),
+                extent: gone,
+                note,
+            }
+        }
+        (false, None) => {
+            return Err(ApiError::invalid(
+                "turns_missing",
+                "ask with dry_run=true how much it is, then without it and with turns=, the number of turns that it answers",
+            ));
+        }
+    };
+    Ok(Answer(StatusCode::OK, answer))
 }

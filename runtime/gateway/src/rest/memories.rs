@@ -20,7 +20,7 @@ use crate::time::UnixMs;
 const TURNS: usize = 1000;
 const TURN_LEN: usize = 1 << 20;
 /// Bytes of a name, and of a question.
-const NAME_LEN: usize = 256;
+pub(crate) const NAME_LEN: usize = 256;
 pub(crate) const QUERY_LEN: usize = 4096;
 pub(crate) const FACT_LEN: usize = 1024;
 
@@ -84,6 +84,10 @@ pub(crate) struct Added {
     episodes_created: u64,
     /// Turns that were there already.
     already_known: u64,
+    /// Turns that were forgotten before, and stay so.
+    forgotten_before: u64,
+    /// Secrets that were in them and were not kept.
+    secrets_not_kept: u64,
     /// Categories of what was learnt.
     categories_detected: Vec<String>,
     /// What was learnt.
@@ -155,6 +159,8 @@ pub(crate) async fn add(
             memories_created: remembered.facts.len() as u64,
             episodes_created: remembered.episodes,
             already_known: remembered.known,
+            forgotten_before: remembered.forgotten,
+            secrets_not_kept: remembered.secrets,
             categories_detected: categories,
             memories: remembered
                 .facts

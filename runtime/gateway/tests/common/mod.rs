@@ -56,6 +56,11 @@ impl Notebook {
     }
 }
 
+fn from_there(memory: &Memory, from: &Origin) -> bool {
+    memory.source.as_ref() == Some(&from.app)
+        && (from.thread.is_none() || memory.thread_id == from.thread)
+}
+
 fn id(number: u64) -> String {
     format!("{number:04x}{}", "5".repeat(60))
 }
@@ -81,6 +86,10 @@ impl MemoryService for Notebook {
         let mut kept = self.kept.lock().unwrap();
         let mut remembered = Remembered::default();
         for turn in turns.turns {
+            if turn.text.contains("hunter2") {
+                remembered.secrets += 1;
+                remembered.note = Some("facts are being learnt from it".to_owned());
+            }
             if turn.text.contains("boom") {
                 panic!("the memory panics, as told");
             }
@@ -316,6 +325,35 @@ impl MemoryService for Notebook {
             forgotten: gone.into_iter().map(|memory| memory.id).collect(),
             note: None,
         })
+    }
+
+    fn extent(&self, from: &Origin) -> Result<Extent, ServiceError> {
+        let kept = self.kept.lock().unwrap();
+        let count = |level| {
+            let all = kept
+                .memories
+                .iter()
+                .filter(|memory| from_there(memory, from));
+            all.filter(|memory| memory.level == level).count() as u64
+        };
+        Ok(Extent {
+            turns: count(Level::Episode),
+            facts: count(Level::Fact),
+            corrections: count(Level::Correction),
+        })
+    }
+
+    fn forget_from(&self, from: &Origin, turns: u64) -> Result<ForgottenFrom, ServiceError> {
+        let gone = self.extent(from)?;
+        if gone.turns != turns {
+            return Err(ServiceError::Refused(format!(
+                "nothing was forgotten: {} turns are there",
+                gone.turns
+            )));
+        }
+        let mut kept = self.kept.lock().unwrap();
+        kept.memories.retain(|memory| !from_there(memory, from));
+        Ok(ForgottenFrom { gone, note: None })
     }
 
     fn profile(&self) -> Result<Profile, ServiceError> {
