@@ -4,8 +4,8 @@
 
 mod support;
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 
 use support::{Computer, Letters, Parrot, at, key, memory, memory_with, says, turn};
 use tally_memory::profile::Length;
@@ -334,6 +334,254 @@ fn a_crash_between_what_was_said_and_what_is_learnt_loses_and_doubles_nothing() 
         .expect("learnt");
     assert_eq!(about_user(&memory).len(), 7);
     assert_eq!(memory.counts().unlearnt_lines, 0);
+}
+
+#[test]
+fn what_was_said_last_is_learnt_first_and_a_conversation_in_its_order() {
+    let (_computer, vault) = Computer::new();
+    let mut memory = memory(&vault);
+    let of = |app: &str, day, thing: &str| Turn {
+        app: app.into(),
+        ..says(day, &format!("I like {thing} very much."))
+    };
+    let old: Vec<Turn> = (-400..)
+        .zip(["tea", "chess", "kayaks", "ferns"])
+        .map(|(day, thing)| of("a", day, thing))
+        .collect();
+    memory.remember(&old).expect("remembered");
+    let today: Vec<Turn> = (0..)
+        .zip(["rye", "figs", "Bach", "salt"])
+        .map(|(day, thing)| of("z", day, thing))
+        .collect();
+    memory.remember(&today).expect("remembered");
+    let mut asked = Vec::new();
+    for left in [5, 4, 1, 0] {
+        let parrot = Parrot::default();
+        let learnt = memory.learn(&parrot, at(9), 1, |_| ()).expect("learnt");
+        assert_eq!(learnt.remaining, left);
+        asked.push(parrot.seen.lock().expect("no panic").clone());
+    }
+    assert!(
+        asked[0].contains("rye") && asked[0].contains("Bach"),
+        "{asked:?}"
+    );
+    assert!(asked[1].contains("salt"), "{asked:?}");
+    assert!(
+        asked[2].contains("kayaks") && !asked[2].contains("ferns"),
+        "{asked:?}"
+    );
+    assert!(asked[3].contains("ferns"), "{asked:?}");
+}
+
+#[test]
+fn what_is_left_to_learn_from_is_the_same_for_who_was_there_and_who_opens_the_vault() {
+    let (_computer, vault) = Computer::new();
+    let mut first = memory(&vault);
+    let same = |first: &Memory, left: usize| {
+        assert_eq!(first.counts().unlearnt_lines, left);
+        assert_eq!(memory(&vault).counts(), first.counts());
+    };
+    let turns: Vec<Turn> = (0..7)
+        .map(|day| says(day, &format!("I planted {} fig trees.", day + 3)))
+        .collect();
+    let new = first.remember(&turns).expect("remembered").new;
+    same(&first, 7);
+    assert!(first.awaits_learning(&new[6..]));
+    first
+        .learn(&Parrot::default(), at(9), 1, |_| ())
+        .expect("learnt");
+    same(&first, 4);
+    assert!(!first.awaits_learning(&new[..3]) && first.awaits_learning(&new[2..4]));
+    // What another view learns is left no longer.
+    let mut second = memory(&vault);
+    second
+        .learn(&Parrot::default(), at(9), 1, |_| ())
+        .expect("learnt");
+    first.refresh().expect("looked");
+    same(&first, 1);
+    // What was learnt from and what was not are forgotten.
+    first
+        .forget(&[MemoryId::Episode(new[0])], "", at(10))
+        .expect("forgotten");
+    same(&first, 1);
+    first
+        .forget(&[MemoryId::Episode(new[6])], "", at(10))
+        .expect("forgotten");
+    same(&first, 0);
+    first
+        .remember(&[says(20, "I like figs very much.")])
+        .expect("remembered");
+    same(&first, 1);
+}
+
+/// Forgets what it is asked about before it answers.
+struct Forgetful {
+    memory: Mutex<Memory>,
+    parrot: Parrot,
+}
+
+impl tally_memory::ChatModel for Forgetful {
+    fn name(&self) -> &str {
+        "forgetful"
+    }
+
+    fn dialect(&self) -> Dialect {
+        Dialect::Any
+    }
+
+    fn ask(
+        &self,
+        ask: &tally_memory::Ask,
+    ) -> Result<tally_memory::Answer, tally_memory::ModelError> {
+        let mut memory = self.memory.lock().expect("no panic");
+        let all: Vec<MemoryId> = memory
+            .episodes()
+            .into_iter()
+            .map(MemoryId::Episode)
+            .collect();
+        memory.forget(&all, "", at(1)).expect("forgotten");
+        self.parrot.ask(ask)
+    }
+
+    fn thrown_away(&self, answer: &tally_memory::Answer, why: Unused) {
+        self.parrot.thrown_away(answer, why);
+    }
+}
+
+#[test]
+fn what_is_forgotten_while_a_model_answers_does_not_come_back_by_its_answer() {
+    let (_computer, vault) = Computer::new();
+    let mut learning = memory(&vault);
+    learning
+        .remember(&[says(0, "I am allergic to walnuts.")])
+        .expect("remembered");
+    let model = Forgetful {
+        memory: Mutex::new(memory(&vault)),
+        parrot: Parrot::default(),
+    };
+    let learnt = learning
+        .learn(&model, at(1), usize::MAX, |_| ())
+        .expect("nothing failed");
+    assert_eq!((learnt.calls.len(), learnt.facts.len()), (0, 0));
+    assert_eq!(
+        *model.parrot.unused.lock().expect("no panic"),
+        [(Unused::Forgotten, 30)]
+    );
+    for memory in [learning, memory(&vault)] {
+        assert_eq!(memory.counts(), tally_memory::Counts::default());
+        assert!(memory.log().is_empty());
+    }
+}
+
+#[test]
+fn what_was_said_earlier_and_is_learnt_later_is_what_the_later_repeats() {
+    let (_computer, vault) = Computer::new();
+    let mut memory = memory(&vault);
+    let elsewhere = |thread: &str, day| Turn {
+        thread: thread.into(),
+        ..says(day, "I play the cello.")
+    };
+    learn(&mut memory, &[elsewhere("new", 30)]);
+    assert_eq!(learn(&mut memory, &[elsewhere("old", 0)]).len(), 1);
+    let profile = memory.profile(at(60));
+    let lines: Vec<(&str, u32)> = profile
+        .lasting
+        .iter()
+        .map(|entry| (entry.text.as_str(), entry.times))
+        .collect();
+    assert_eq!(lines, [("I play the cello", 2)], "once, said twice");
+    assert_eq!(memory.facts_as_of(at(10), at(1_000)).len(), 1);
+    // In the order in which it was said the later is known; said a third time it is, too.
+    assert_eq!(learn(&mut memory, &[elsewhere("newer", 40)]), [""; 0]);
+    // What it is linked to is no part of what its gates make.
+    let policy = policy();
+    let trust = Trust {
+        now: at(61),
+        policy: Some(&policy),
+        weights: None,
+    };
+    for fact in memory.facts() {
+        let verdict = memory.verify(&fact, &trust).expect("it is there");
+        assert_eq!(verdict.status_of(codes::GATES), Some(Status::Pass));
+    }
+}
+
+#[test]
+fn a_statement_is_forgotten_wherever_it_was_made() {
+    for by_the_later in [false, true] {
+        let (_computer, vault) = Computer::new();
+        let mut memory = memory(&vault);
+        learn(
+            &mut memory,
+            &[
+                says(0, "I live in Ghent."),
+                Turn {
+                    app: "mail".into(),
+                    ..says(30, "I'm based in Ghent.")
+                },
+                says(5, "I play the cello."),
+            ],
+        );
+        let facts = memory.facts();
+        let stating = |of: &Memory, words: &str| {
+            let found = facts.iter().find(|id| {
+                let shown = of.show(id).expect("it is there");
+                shown.fact.text == words
+            });
+            *found.expect("it was learnt")
+        };
+        let earlier = stating(&memory, "I live in Ghent");
+        let later = stating(&memory, "I'm based in Ghent");
+        let place = memory.show(&later).and_then(|shown| shown.place);
+        assert_eq!(
+            place.map(|place| place.standing),
+            Some(Standing::Repeats(earlier))
+        );
+        let (named, other) = if by_the_later {
+            (later, earlier)
+        } else {
+            (earlier, later)
+        };
+        let would = memory.forget_dry(&[named], at(40)).expect("planned");
+        assert_eq!(memory.facts(), facts, "nothing is forgotten by asking");
+        let forgot = memory.forget(&[named], "", at(40)).expect("forgotten");
+        assert_eq!(forgot.repeats, [other]);
+        assert_eq!(
+            (would.memories, would.repeats),
+            (forgot.memories.clone(), [other].into())
+        );
+        assert!(forgot.memories.contains(&other));
+        assert_eq!(about_user(&memory), ["I play the cello"]);
+        // The words stay, and do not teach it again.
+        assert_eq!(memory.counts().episodes, 3);
+        // Whoever forgets words forgets what was learnt from them alone.
+        let words = memory.said_in("chat", Some("one"));
+        assert_eq!((words.len(), memory.said_in("mail", None).len()), (2, 1));
+        let words: Vec<MemoryId> = words.into_iter().map(MemoryId::Episode).collect();
+        let forgot = memory.forget(&words, "", at(41)).expect("forgotten");
+        assert_eq!(forgot.repeats, []);
+        assert_eq!(memory.counts().facts, 0);
+    }
+}
+
+#[test]
+fn a_statement_that_somebody_else_kept_stays_where_words_are_forgotten() {
+    let (_computer, vault) = Computer::new();
+    let mut memory = memory(&vault);
+    learn(
+        &mut memory,
+        &[
+            says(0, "I live in Ghent."),
+            Turn {
+                app: "mail".into(),
+                ..says(30, "I'm based in Ghent.")
+            },
+        ],
+    );
+    let words = memory.said_in("chat", None);
+    let words: Vec<MemoryId> = words.into_iter().map(MemoryId::Episode).collect();
+    memory.forget(&words, "", at(40)).expect("forgotten");
+    assert_eq!(about_user(&memory), ["I'm based in Ghent"]);
 }
 
 /// Labels everything that it is shown as brought up to date, and finds what the parrot finds.

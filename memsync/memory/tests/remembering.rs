@@ -9,7 +9,7 @@ use support::{Computer, Letters, Parrot, at, memory, memory_with, says, turn};
 use tally_memory::secrets::{Identifiers, SecretKind, Secrets};
 use tally_memory::speech::recalled;
 use tally_memory::{
-    Layer, Memory, Options, RecallError, RememberError, Role, Search, Turn, TurnError,
+    Layer, Memory, MemoryId, Options, RecallError, RememberError, Role, Search, Turn, TurnError,
 };
 
 fn conversation() -> Vec<Turn> {
@@ -285,6 +285,58 @@ fn vectors_are_made_once_and_a_failing_model_is_an_error() {
     };
     let found = memory.recall(&search, at(2)).expect("asked");
     assert_eq!(found.hits[0].speaker, "Lena");
+}
+
+#[test]
+fn who_shares_a_memory_lets_go_of_it_while_a_model_makes_vectors() {
+    let (_computer, vault) = Computer::new();
+    let mut memory = memory_with(&vault, Arc::new(Letters::default()));
+    let report = memory.remember_words(&conversation()).expect("kept");
+    assert_eq!((report.new.len(), report.embedded), (4, 0));
+    assert_eq!(memory.counts().without_vectors, 4);
+    let search = Search::new("violin lessons");
+    let found = memory.recall(&search, at(2)).expect("asked");
+    assert_eq!(found.hits[0].speaker, "Lena", "by its words");
+    // Those that are asked for come first, and no more than are asked for.
+    let last = report.new[3];
+    let texts = memory.to_embed(&[last], 1).expect("they wait");
+    let kept = texts.embed().expect("embedded").keep().expect("written");
+    assert_eq!(memory.take_vectors(&kept).expect("read"), 1);
+    assert!(!memory.awaits_vectors(&last) && memory.awaits_vectors(&report.new[0]));
+    let texts = memory.to_embed(&[], 100).expect("three wait");
+    let kept = texts.embed().expect("embedded").keep().expect("written");
+    assert_eq!(memory.take_vectors(&kept).expect("read"), 3);
+    assert!(memory.to_embed(&[], 100).is_none());
+    assert_eq!(memory.counts().without_vectors, 0);
+}
+
+#[test]
+fn what_is_forgotten_while_a_model_makes_its_vector_leaves_none() {
+    let (_computer, vault) = Computer::new();
+    let mut memory = memory_with(&vault, Arc::new(Letters::default()));
+    let report = memory.remember_words(&conversation()).expect("kept");
+    let texts = memory.to_embed(&[], 100).expect("they wait");
+    let embedded = texts.embed().expect("embedded");
+    let gone = [MemoryId::Episode(report.new[0])];
+    memory.forget(&gone, "", at(2)).expect("forgotten");
+    let kept = embedded.keep().expect("written");
+    assert_eq!(memory.take_vectors(&kept).expect("read"), 3);
+    // And where all are gone, nothing is written.
+    let more = memory
+        .remember_words(&[says(3, "I sold the car.")])
+        .expect("kept");
+    let texts = memory.to_embed(&[], 100).expect("one waits");
+    let embedded = texts.embed().expect("embedded");
+    let gone = [MemoryId::Episode(more.new[0])];
+    memory.forget(&gone, "", at(3)).expect("forgotten");
+    let written = |vault: &tally_memory::SharedVault| {
+        let mut vault = vault.lock().expect("no panic");
+        vault.view().current().len()
+    };
+    let before = written(&vault);
+    let kept = embedded.keep().expect("nothing to write");
+    assert_eq!(memory.take_vectors(&kept).expect("read"), 0);
+    assert_eq!(written(&vault), before);
 }
 
 #[test]

@@ -7,19 +7,19 @@ mod support;
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Barrier, mpsc};
-use std::time::Duration;
+use std::sync::{Arc, Barrier, Mutex, mpsc};
+use std::time::{Duration, Instant};
 
 use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request};
 use serde_json::{Value, json};
-use support::{Computer, Parrot, at, memory};
+use support::{Computer, Letters, Parrot, at, memory, memory_with};
 use tally_gateway::{
-    BioLength, Config, Gateway, KeyRing, Level, Listing, MemoryService, NewTurn, Recall, Remember,
-    Scope, ServiceError, Status, UnixMs, Voice,
+    BioLength, Config, Gateway, KeyRing, Level, Listing, MemoryService, NewTurn, Origin, Recall,
+    Remember, Scope, ServiceError, Status, UnixMs, Voice,
 };
-use tally_memory::recall::{RerankError, Reranker};
-use tally_memory::{Answer, Ask, ChatModel, Dialect, ModelError, SharedVault};
+use tally_memory::recall::{EmbedError, Embedder, Embedding, RerankError, Reranker};
+use tally_memory::{Answer, Ask, ChatModel, Dialect, Memory, ModelError, SharedVault};
 use tally_memory_service::{Model, PIECE, VaultMemory, in_pieces, turns_of};
 use tower::ServiceExt;
 
@@ -314,7 +314,471 @@ fn a_model_that_fails_costs_the_facts_and_not_the_words() {
     );
     let kept = service.remember(said(&["I live in Ghent."])).unwrap();
     assert_eq!(kept.episodes, 1);
-    assert!(kept.note.unwrap().contains("the worker is gone"));
+    let note = kept.note.unwrap();
+    assert!(note.contains("the server's log says why"), "{note}");
+    assert!(!note.contains("the worker is gone"), "{note}");
+}
+
+/// Looks until it is so.
+fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < Duration::from_secs(30), "{what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn facts(service: &VaultMemory) -> u64 {
+    let listing = Listing {
+        limit: 1,
+        level: Some(Level::Fact),
+        ..Listing::default()
+    };
+    service.list(listing).unwrap().total
+}
+
+#[test]
+fn what_is_left_to_learn_from_is_begun_with_although_nobody_says_anything() {
+    let (_computer, vault) = Computer::new();
+    memory(&vault)
+        .remember(&[support::says(0, "I live in Ghent.")])
+        .unwrap();
+    let service = service(&vault, signing());
+    until("it is learnt from", || facts(&service) == 1);
+}
+
+/// Does not answer so often, then as the parrot does.
+struct Tired {
+    often: AtomicI64,
+    parrot: Parrot,
+}
+
+impl ChatModel for Tired {
+    fn name(&self) -> &str {
+        "tired"
+    }
+
+    fn dialect(&self) -> Dialect {
+        Dialect::Any
+    }
+
+    fn ask(&self, ask: &Ask) -> Result<Answer, ModelError> {
+        if self.often.fetch_sub(1, Ordering::Relaxed) > 0 {
+            return Err(ModelError {
+                message: "/secret/path is gone".to_owned(),
+                is_transient: true,
+            });
+        }
+        self.parrot.ask(ask)
+    }
+}
+
+/// The memory of a vault, learning with this model.
+fn learning_with(vault: &SharedVault, model: Model) -> VaultMemory {
+    VaultMemory::new(
+        vault.clone(),
+        memory(vault),
+        Some((memory(vault), model)),
+        Arc::new(|| at(2)),
+        Arc::new(|_| Ok(Vec::new())),
+    )
+}
+
+#[test]
+fn learning_goes_on_by_itself_once_the_model_answers_again() {
+    let (_computer, vault) = Computer::new();
+    // Memory asks three times before it gives up.
+    let tired = Tired {
+        often: AtomicI64::new(3),
+        parrot: Parrot::default(),
+    };
+    let service = learning_with(&vault, Box::new(tired));
+    let kept = service.remember(said(&["I live in Ghent."])).unwrap();
+    let note = kept.note.expect("it failed");
+    assert!(note.contains("goes on by itself"), "{note}");
+    assert!(!note.contains("secret"), "{note}");
+    until("it is learnt from", || facts(&service) == 1);
+}
+
+/// Answers about the backlog only as often as it is let, and about everything else at once.
+struct Held(Mutex<mpsc::Receiver<()>>);
+
+impl ChatModel for Held {
+    fn name(&self) -> &str {
+        "held"
+    }
+
+    fn dialect(&self) -> Dialect {
+        Dialect::Any
+    }
+
+    fn ask(&self, ask: &Ask) -> Result<Answer, ModelError> {
+        let shown = &ask.messages.last().expect("a question").content;
+        if shown.contains("fig trees") {
+            // At the end of the test there is nobody to wait for.
+            let _ = self.0.lock().expect("no panic").recv();
+        }
+        Parrot::default().ask(ask)
+    }
+}
+
+#[test]
+fn what_is_said_now_is_learnt_before_a_backlog_and_its_facts_are_answered() {
+    let (_computer, vault) = Computer::new();
+    let backlog: Vec<tally_memory::Turn> = (0..300)
+        .map(|number| tally_memory::Turn {
+            app: "an old chat".into(),
+            ..support::says(-400, &format!("I planted {} fig trees.", number + 3))
+        })
+        .collect();
+    memory(&vault).remember(&backlog).unwrap();
+    let (let_on, held) = mpsc::channel();
+    let service = Arc::new(learning_with(&vault, Box::new(Held(Mutex::new(held)))));
+    let (sender, answer) = mpsc::channel();
+    let telling = service.clone();
+    std::thread::spawn(move || sender.send(telling.remember(said(&["I live in Ghent."]))));
+    let begun = Instant::now();
+    let kept = loop {
+        let_on.send(()).expect("it learns");
+        match answer.recv_timeout(Duration::from_millis(50)) {
+            Ok(kept) => break kept.unwrap(),
+            Err(_) => assert!(begun.elapsed() < Duration::from_secs(60), "no answer"),
+        }
+    };
+    assert_eq!((kept.facts.len(), kept.note), (1, None));
+    assert!(memory(&vault).counts().unlearnt_lines > 0);
+}
+
+/// Makes vectors of letters; of what Anna said once somebody waits for it to be asked and to answer.
+struct Patient {
+    letters: Letters,
+    asked: Barrier,
+    answers: Barrier,
+}
+
+impl Embedder for Patient {
+    fn model(&self) -> &str {
+        "letters"
+    }
+
+    fn embed(&self, texts: &[String]) -> Result<Vec<Embedding>, EmbedError> {
+        if texts.iter().any(|text| text.starts_with("Anna: ")) {
+            self.asked.wait();
+            self.answers.wait();
+        }
+        self.letters.embed(texts)
+    }
+}
+
+/// The memory of a vault, without learning, which embeds with this model.
+fn embedding_with(vault: &SharedVault, embedder: tally_memory::SharedEmbedder) -> VaultMemory {
+    VaultMemory::new(
+        vault.clone(),
+        memory_with(vault, embedder),
+        None,
+        Arc::new(|| at(2)),
+        Arc::new(|_| Ok(Vec::new())),
+    )
+}
+
+fn without_vectors(vault: &SharedVault) -> usize {
+    let letters = Arc::new(Letters::default());
+    memory_with(vault, letters).counts().without_vectors
+}
+
+#[test]
+fn what_is_kept_is_found_by_its_words_while_a_model_embeds_it() {
+    let (_computer, vault) = Computer::new();
+    let patient = Arc::new(Patient {
+        letters: Letters::default(),
+        asked: Barrier::new(2),
+        answers: Barrier::new(2),
+    });
+    let service = Arc::new(embedding_with(&vault, patient.clone()));
+    let telling = service.clone();
+    let told = std::thread::spawn(move || telling.remember(said(&["I moved the sofa."])));
+    patient.asked.wait();
+    let (sender, answer) = mpsc::channel();
+    let asking = service.clone();
+    std::thread::spawn(move || {
+        let recall = Recall {
+            query: "sofa".to_owned(),
+            limit: 5,
+            ..Recall::default()
+        };
+        sender.send(asking.recall(recall))
+    });
+    let found = answer
+        .recv_timeout(Duration::from_secs(15))
+        .expect("nobody waits for the model")
+        .unwrap();
+    assert_eq!(found.hits[0].memory.text, "I moved the sofa.");
+    assert_eq!(without_vectors(&vault), 1);
+    patient.answers.wait();
+    let kept = told.join().expect("no panic").unwrap();
+    let note = kept.note.expect("nothing is learnt");
+    assert!(!note.contains("vectors"), "{note}");
+    assert_eq!(without_vectors(&vault), 0);
+}
+
+#[test]
+fn what_has_no_vectors_is_embedded_in_the_background_from_the_start() {
+    let (_computer, vault) = Computer::new();
+    let turns: Vec<tally_memory::Turn> = (0..100)
+        .map(|number| support::says(0, &format!("I planted {number} fig trees.")))
+        .collect();
+    memory(&vault).remember(&turns).unwrap();
+    assert_eq!(without_vectors(&vault), 100);
+    let _service = embedding_with(&vault, Arc::new(Letters::default()));
+    until("all have vectors", || without_vectors(&vault) == 0);
+}
+
+#[test]
+fn an_embedding_model_that_fails_costs_vectors_and_not_words() {
+    let (_computer, vault) = Computer::new();
+    let letters = Arc::new(Letters::default());
+    letters.fails.store(true, Ordering::Relaxed);
+    let service = embedding_with(&vault, letters.clone());
+    let kept = service.remember(said(&["I moved the sofa."])).unwrap();
+    let note = kept.note.expect("it failed");
+    assert!(note.contains("found by its words"), "{note}");
+    assert!(!note.contains("the worker is gone"), "{note}");
+    letters.fails.store(false, Ordering::Relaxed);
+    until("it goes on", || without_vectors(&vault) == 0);
+}
+
+/// Does not embed.
+struct Mute {
+    is_transient: bool,
+}
+
+impl Embedder for Mute {
+    fn model(&self) -> &str {
+        "letters"
+    }
+
+    fn embed(&self, texts: &[String]) -> Result<Vec<Embedding>, EmbedError> {
+        Err(EmbedError {
+            texts: texts.len(),
+            reason: "/secret/path/model.gguf is no model".to_owned(),
+            is_transient: self.is_transient,
+        })
+    }
+}
+
+#[test]
+fn whoever_searches_is_to_ask_again_only_where_that_helps() {
+    let (_computer, vault) = Computer::new();
+    let recall = |is_transient| {
+        let service = embedding_with(&vault, Arc::new(Mute { is_transient }));
+        service.recall(Recall {
+            query: "sofa".to_owned(),
+            limit: 5,
+            ..Recall::default()
+        })
+    };
+    assert!(matches!(recall(false), Err(ServiceError::Failed(_))));
+    match recall(true) {
+        Err(ServiceError::Busy(sentence)) => assert!(!sentence.contains("secret"), "{sentence}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_list_goes_on_where_its_page_ended_whatever_was_said_or_forgotten_since() {
+    let (_computer, vault) = Computer::new();
+    let tell = |days: std::ops::Range<i64>| {
+        let turns: Vec<tally_memory::Turn> = days
+            .map(|day| support::says(day, &format!("Day {day}.")))
+            .collect();
+        memory(&vault).remember(&turns).unwrap();
+    };
+    tell(0..9);
+    let service = service(&vault, None);
+    let page = |cursor: Option<String>| {
+        let listing = Listing {
+            cursor,
+            limit: 3,
+            level: Some(Level::Episode),
+            ..Listing::default()
+        };
+        let listed = service.list(listing).unwrap();
+        let texts: Vec<String> = listed.memories.iter().map(|it| it.text.clone()).collect();
+        (listed, texts)
+    };
+    let (first, texts) = page(None);
+    assert_eq!(texts, ["Day 8.", "Day 7.", "Day 6."]);
+    // Whoever cleans up forgets a page and goes on.
+    for memory in &first.memories {
+        service.forget(&memory.id, false).unwrap();
+    }
+    let (second, texts) = page(first.next);
+    assert_eq!(texts, ["Day 5.", "Day 4.", "Day 3."]);
+    // What is said meanwhile comes before all of them.
+    tell(20..23);
+    until("it is seen", || page(None).1[0] == "Day 22.");
+    let (third, texts) = page(second.next);
+    assert_eq!(texts, ["Day 2.", "Day 1.", "Day 0."]);
+    assert_eq!((third.next, third.total), (None, 9));
+    // A cursor is of its list.
+    let other = Listing {
+        cursor: page(None).0.next,
+        limit: 3,
+        ..Listing::default()
+    };
+    assert!(matches!(service.list(other), Err(ServiceError::Refused(_))));
+}
+
+#[test]
+fn several_are_forgotten_with_one_rebuild_of_the_index() {
+    let (_computer, vault) = Computer::new();
+    let made = Arc::new(AtomicI64::new(0));
+    let counting = made.clone();
+    let make: tally_memory::MakeVectors = Arc::new(move || {
+        counting.fetch_add(1, Ordering::Relaxed);
+        Box::new(tally_memory::recall::ExactVectors::new())
+    });
+    let options = tally_memory::Options::default();
+    let answering = Memory::open_over(vault.clone(), "memory", options, None, make).unwrap();
+    let service = VaultMemory::new(
+        vault.clone(),
+        answering,
+        None,
+        Arc::new(|| at(2)),
+        Arc::new(|_| Ok(Vec::new())),
+    );
+    let texts: Vec<String> = (0..10).map(|number| format!("Turn {number}.")).collect();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    service.remember(said(&texts)).unwrap();
+    let listing = Listing {
+        limit: 10,
+        level: Some(Level::Episode),
+        ..Listing::default()
+    };
+    let listed = service.list(listing).unwrap().memories;
+    let mut ids: Vec<String> = listed.into_iter().map(|memory| memory.id).collect();
+    assert_eq!(ids.len(), 10);
+    let missing = "f".repeat(64);
+    ids.insert(3, missing.clone());
+    let before = made.load(Ordering::Relaxed);
+    let done = service.forget_many(&ids, true).unwrap();
+    assert_eq!(made.load(Ordering::Relaxed), before + 1);
+    assert_eq!(done.forgotten.forgotten.len(), 10);
+    assert_eq!(
+        (done.not_found, done.failed.len()),
+        (vec![missing.clone()], 0)
+    );
+    // Where nothing is there, nothing is done.
+    let done = service.forget_many(&[missing], false).unwrap();
+    assert_eq!(done.forgotten.forgotten, [""; 0]);
+    assert_eq!(made.load(Ordering::Relaxed), before + 1);
+}
+
+#[test]
+fn what_came_from_an_app_is_forgotten_once_it_was_counted() {
+    let (_computer, vault) = Computer::new();
+    let service = service(&vault, signing());
+    let fact = service
+        .remember(said(&["I live in Ghent.", "Do you like figs?"]))
+        .unwrap()
+        .facts
+        .remove(0);
+    service.correct(&fact.id, "I live in Bruges").unwrap();
+    let elsewhere = Remember {
+        app: "mail".to_owned(),
+        ..said(&["I play the cello."])
+    };
+    service.remember(elsewhere).unwrap();
+    let from = |thread: Option<&str>| Origin {
+        app: "chat".to_owned(),
+        thread: thread.map(str::to_owned),
+    };
+    let extent = service.extent(&from(None)).unwrap();
+    assert_eq!((extent.turns, extent.facts, extent.corrections), (2, 1, 1));
+    assert_eq!(service.extent(&from(Some("one"))).unwrap(), extent);
+    assert_eq!(service.extent(&from(Some("two"))).unwrap().turns, 0);
+    match service.forget_from(&from(None), 3) {
+        Err(ServiceError::Refused(why)) => assert!(why.contains("2 turns are there"), "{why}"),
+        other => panic!("{other:?}"),
+    }
+    assert!(service.get(&fact.id).is_ok(), "nothing was forgotten");
+    let gone = service.forget_from(&from(None), 2).unwrap();
+    assert_eq!(gone.gone, extent);
+    assert_eq!(service.get(&fact.id), Err(ServiceError::NotFound));
+    assert_eq!(service.extent(&from(None)).unwrap().turns, 0);
+    // What another app brought stays.
+    let profile = service.profile().unwrap();
+    assert!(profile.user_bio.contains("cello"), "{profile:?}");
+}
+
+#[test]
+fn a_statement_that_was_made_twice_is_forgotten_as_one() {
+    let (_computer, vault) = Computer::new();
+    let service = service(&vault, signing());
+    let fact = service
+        .remember(said(&["I live in Ghent."]))
+        .unwrap()
+        .facts
+        .remove(0);
+    let later = service
+        .remember(Remember {
+            app: "mail".to_owned(),
+            ..said(&["I'm based in Ghent."])
+        })
+        .unwrap();
+    assert_eq!(later.facts.len(), 1, "{later:?}");
+    let done = service.forget(&fact.id, false).unwrap();
+    for other in &later.facts {
+        assert!(done.forgotten.contains(&other.id), "{done:?}");
+        assert!(
+            done.note
+                .as_ref()
+                .is_some_and(|note| note.contains("says the same"))
+        );
+    }
+    assert_eq!(service.profile().unwrap().user_bio, "");
+}
+
+#[test]
+fn what_a_file_held_and_was_not_kept_is_counted() {
+    let turn = |id: &str, text: &str| tally_import::Turn {
+        id: id.to_owned(),
+        speaker: tally_import::Speaker {
+            role: tally_import::Role::Person,
+            name: Some("Ben".to_owned()),
+        },
+        at: None,
+        text: text.to_owned(),
+    };
+    let item = tally_import::Item::Conversation(tally_import::Conversation {
+        source: tally_import::Format::WhatsApp,
+        id: "Ben".to_owned(),
+        title: None,
+        turns: vec![
+            turn("1", "my password is hunter2"),
+            turn("2", " "),
+            turn("3", "Nice."),
+        ],
+    });
+    let (_computer, vault) = Computer::new();
+    let service = service(&vault, None);
+    let kept = service.ingest(item.clone(), None).unwrap();
+    assert_eq!((kept.episodes, kept.empty, kept.secrets), (2, 1, 1));
+    assert!(
+        kept.note
+            .is_some_and(|note| note.contains("without learning"))
+    );
+    let listing = Listing {
+        limit: 2,
+        level: Some(Level::Episode),
+        ..Listing::default()
+    };
+    for memory in service.list(listing).unwrap().memories {
+        service.forget(&memory.id, false).unwrap();
+    }
+    let again = service.ingest(item, None).unwrap();
+    assert_eq!((again.episodes, again.forgotten), (0, 2));
+    assert_eq!(again.note, None);
 }
 
 #[test]

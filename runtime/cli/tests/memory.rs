@@ -305,6 +305,45 @@ fn files_of_turns_and_of_other_programs_are_taken_once() {
         .says("September");
 }
 
+#[test]
+fn what_came_from_an_app_is_forgotten_by_its_name() {
+    let machine = machine();
+    let notes = |name: &str, text: &str| {
+        let file = machine.file(name, text);
+        let file = file.to_str().expect("UTF-8");
+        memory(&machine, &["import", file]).ok();
+    };
+    notes("garden.md", "# Garden\n\nThe figs ripen in September.\n");
+    notes("house.md", "# House\n\nThe roof leaks.\n");
+    memory(&machine, &["add", "I like rye bread.", "--no-learn"]).ok();
+    let forget = |args: &[&str]| memory(&machine, &[&["forget"], args].concat());
+    forget(&[]).exits(2);
+    forget(&["3f2a", "--app", "markdown"]).exits(2);
+    forget(&["--thread", "garden.md"]).exits(2);
+    forget(&["--app", "telegram"])
+        .exits(2)
+        .says("nothing that is kept was said in");
+    let count = |args: &[&str]| {
+        let done = forget(&[args, &["--json"]].concat()).ok().json();
+        done["memories"].as_array().map_or(0, Vec::len)
+    };
+    assert_eq!(count(&["--app", "markdown", "--dry-run"]), 2);
+    forget(&["--app", "markdown", "--dry-run"])
+        .ok()
+        .says("to be destroyed")
+        .says("2 turns, 0 facts")
+        .says("nothing was destroyed");
+    assert_eq!(episodes(&machine).len(), 3);
+    let garden = ["--app", "markdown", "--thread", "garden.md"];
+    assert_eq!(count(&garden), 1);
+    let found = memory(&machine, &["search", "when do the figs ripen", "--json"])
+        .ok()
+        .stdout();
+    assert!(!found.contains("September"), "{found}");
+    assert_eq!(count(&["--app", "markdown"]), 1);
+    assert_eq!(episodes(&machine).len(), 1);
+}
+
 /// A chat of WhatsApp with so many messages, one each minute.
 fn chat(messages: usize) -> String {
     let line = |number: usize| {

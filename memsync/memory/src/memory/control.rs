@@ -812,3 +812,34 @@ fn asked_about(lines: Vec<Line>, now: Moment) -> Call {
         gates: None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_to_come_back_is_named_in_records_that_are_read_again() {
+        let at = Moment::FIRST;
+        let id = |number: usize| {
+            let mut id = [0; 32];
+            id[24..].copy_from_slice(&number.to_be_bytes());
+            id
+        };
+        let episodes: Vec<EpisodeId> = (0..PER_RECORD * 2 + 1).map(|n| EpisodeId(id(n))).collect();
+        let words: Vec<SpanHash> = (0..3).map(|n| SpanHash(id(n))).collect();
+        let records = notes(&episodes, &words, at);
+        assert_eq!(records.len(), 3);
+        let (mut named, mut unlearnt) = (Vec::new(), Vec::new());
+        for record in &records {
+            match Record::decode(record.record_type(), &record.encode()) {
+                Ok(Some(Record::Forgotten(note))) => {
+                    named.extend(note.episodes);
+                    unlearnt.extend(note.words);
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!((named, unlearnt), (episodes, words));
+        assert!(notes(&[], &[], at).is_empty());
+    }
+}

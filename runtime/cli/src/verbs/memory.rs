@@ -49,7 +49,7 @@ pub(crate) enum Verb {
     Confirm(control::Confirm),
     /// Destroy memories, and what was derived from them.
     #[command(
-        after_help = "Example:\n  tally memory forget 3f2a41c09be2 --reason 'none of your business'"
+        after_help = "Examples:\n  tally memory forget 3f2a41c09be2 --reason 'none of your business'\n  tally memory forget --app whatsapp --dry-run          how much came from there\n  tally memory forget --app markdown --thread notes.md"
     )]
     Forget(control::Forget),
     /// What became of a memory.

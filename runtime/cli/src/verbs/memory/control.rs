@@ -1,7 +1,7 @@
 //! `tally memory correct`, `confirm`, `forget`, `history` and `log`.
 
 use clap::Args as ClapArgs;
-use tally_memory::{ChangeError, MemoryId, Moment, Options};
+use tally_memory::{ChangeError, Memory, MemoryId, Moment, Options};
 
 use super::look::{day, find, short};
 use crate::failure::{Failure, Outcome};
@@ -47,9 +47,18 @@ pub(crate) struct Confirm {
 /// Destroy memories.
 #[derive(ClapArgs)]
 pub(crate) struct Forget {
-    /// The memories: their ids, or the beginnings of them.
-    #[arg(required = true)]
+    /// The memories: their ids, or the beginnings of them. What says the same as a fact goes with it.
+    #[arg(required_unless_present = "app", conflicts_with = "app")]
     ids: Vec<String>,
+    /// Everything that was said in this app, and what was learnt from it.
+    #[arg(long, value_name = "NAME")]
+    app: Option<String>,
+    /// Of the app only this conversation, or the document of this name.
+    #[arg(long, value_name = "THREAD", requires = "app")]
+    thread: Option<String>,
+    /// Say how much it is, and destroy nothing.
+    #[arg(long)]
+    dry_run: bool,
     /// Why; it stays in the vault's audit trail.
     #[arg(long, default_value = "")]
     reason: String,
@@ -122,38 +131,83 @@ pub(crate) fn confirm(args: &Confirm, json: bool) -> Outcome {
     Ok(())
 }
 
+/// The memories that are to be forgotten, by name or by where they are from.
+fn meant(args: &Forget, memory: &Memory) -> Result<Vec<MemoryId>, Failure> {
+    let Some(app) = &args.app else {
+        return args.ids.iter().map(|name| find(memory, name)).collect();
+    };
+    let said = memory.said_in(app, args.thread.as_deref());
+    if said.is_empty() {
+        let place = match &args.thread {
+            Some(thread) => format!("in {thread:?} of {app:?}"),
+            None => format!("in {app:?}"),
+        };
+        return Err(Failure::misuse(format_args!(
+            "nothing that is kept was said {place}"
+        ))
+        .advise("`tally memory search --json` and `tally memory export` name the app and the thread of each turn"));
+    }
+    Ok(said.into_iter().map(MemoryId::Episode).collect())
+}
+
 pub(crate) fn forget(args: &Forget, json: bool) -> Outcome {
-    let mut opened = args.which.write(Options::default())?;
-    let ids: Vec<MemoryId> = args
-        .ids
-        .iter()
-        .map(|name| find(&opened.memory, name))
-        .collect::<Result<_, _>>()?;
+    let mut opened = if args.dry_run {
+        args.which.read()?
+    } else {
+        args.which.write(Options::default())?
+    };
+    let ids = meant(args, &opened.memory)?;
+    let now = memories::now()?;
     let bar = Progress::spinner("forgetting");
-    let done = opened
-        .memory
-        .forget(&ids, &args.reason, memories::now()?)
-        .map_err(changing)?;
+    let done = if args.dry_run {
+        opened.memory.forget_dry(&ids, now)
+    } else {
+        opened.memory.forget(&ids, &args.reason, now)
+    };
+    let done = done.map_err(changing)?;
     drop(bar);
     if json {
         say!(
             "{}",
             serde_json::json!({
-                "memories": done.memories, "calls": done.calls, "unproved": done.unproved, "remains": done.remains,
+                "memories": done.memories, "repeats": done.repeats, "calls": done.calls, "unproved": done.unproved,
+                "remains": done.remains, "dry_run": args.dry_run,
             })
         );
         return Ok(());
     }
+    let of = |wanted: fn(&MemoryId) -> bool| done.memories.iter().filter(|id| wanted(id)).count();
     eprintln!(
-        "{} memories destroyed in this copy of the vault, and {} records of calls",
-        done.memories.len(),
+        "{} in this copy of the vault: {} turns, {} facts, {} corrections, and {} records of calls",
+        if args.dry_run {
+            "to be destroyed"
+        } else {
+            "destroyed"
+        },
+        of(|id| matches!(id, MemoryId::Episode(_))),
+        of(|id| matches!(id, MemoryId::Fact(_))),
+        of(|id| matches!(id, MemoryId::Correction(_))),
         done.calls.len()
     );
+    if !done.repeats.is_empty() {
+        eprintln!(
+            "note: {} of them were not named and say the same",
+            done.repeats.len()
+        );
+    }
     if !done.unproved.is_empty() {
         eprintln!(
-            "note: {} other facts came from the same calls; they stay, and their receipts are gone",
-            done.unproved.len()
+            "note: {} other facts came from the same calls; they stay, and {}",
+            done.unproved.len(),
+            if args.dry_run {
+                "their receipts go"
+            } else {
+                "their receipts are gone"
+            }
         );
+    }
+    if args.dry_run {
+        eprintln!("nothing was destroyed: this was a dry run");
     }
     for place in done.remains {
         eprintln!("note: {place}");
