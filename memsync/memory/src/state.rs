@@ -9,8 +9,8 @@ use tally_vault::format::OpId;
 use crate::ids::{CallId, EpisodeId, FactId, MemoryId, RemarkId, SpanHash};
 use crate::moment::Moment;
 use crate::record::{
-    Call, Confirmation, Correction, Episode, Fact, Kind, Line, Modality, Provenance, Purpose,
-    Record, Slot,
+    Call, Confirmation, Correction, Episode, Fact, Kind, Label, Line, Modality, Provenance,
+    Purpose, Record, Slot,
 };
 use crate::slots;
 use crate::store::{Content, Found};
@@ -219,6 +219,23 @@ impl State {
                 }
             }
         }
+        // Who corrects a statement corrects it wherever it was made by then.
+        let mut elsewhere: BTreeMap<FactId, MemoryId> = BTreeMap::new();
+        for (id, one) in &self.facts {
+            let links = one.value.links.iter();
+            for link in links.filter(|link| link.label == Label::Same && is_known(one.written_at()))
+            {
+                for (corrected, other) in [(*id, link.to), (link.to, *id)] {
+                    if let Some((correction, kept)) = latest.get(&corrected)
+                        && !latest.contains_key(&other)
+                        && let Some(made) = self.facts.get(&other)
+                        && made.value.observed <= kept.value.at
+                    {
+                        elsewhere.insert(other, MemoryId::Correction(**correction));
+                    }
+                }
+            }
+        }
         let mut items = Vec::with_capacity(self.facts.len() + latest.len());
         for (id, one) in &self.facts {
             if !is_known(one.written_at()) {
@@ -228,7 +245,9 @@ impl State {
             items.push(item(
                 MemoryId::Fact(*id),
                 &one.value,
-                correction.map(|(id, _)| MemoryId::Correction(**id)),
+                correction
+                    .map(|(id, _)| MemoryId::Correction(**id))
+                    .or_else(|| elsewhere.get(id).copied()),
             ));
             if let Some((correction, corrected)) = correction
                 && !corrected.value.text.is_empty()
@@ -239,9 +258,7 @@ impl State {
                     None,
                 );
                 // What ended or repeated the fact does so to its correction.
-                stands
-                    .links
-                    .retain(|(_, label)| *label != crate::record::Label::Same);
+                stands.links.retain(|(_, label)| *label != Label::Same);
                 items.push(stands);
             }
         }

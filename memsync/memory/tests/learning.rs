@@ -504,6 +504,20 @@ fn what_was_said_earlier_and_is_learnt_later_is_what_the_later_repeats() {
         let verdict = memory.verify(&fact, &trust).expect("it is there");
         assert_eq!(verdict.status_of(codes::GATES), Some(Status::Pass));
     }
+    // It is corrected and forgotten as one.
+    let earlier = memory.facts()[0];
+    memory
+        .correct(&earlier, "I play the violin", None, None, "", at(60))
+        .expect("corrected");
+    let profile = memory.profile(at(61));
+    let lines: Vec<&str> = profile
+        .lasting
+        .iter()
+        .map(|entry| entry.text.as_str())
+        .collect();
+    assert_eq!(lines, ["I play the violin"]);
+    memory.forget(&[earlier], "", at(62)).expect("forgotten");
+    assert_eq!(memory.counts().facts, 0);
 }
 
 #[test]

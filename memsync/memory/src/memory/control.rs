@@ -326,7 +326,10 @@ impl Memory {
         }
         let is_repeat = |id: &MemoryId, place: &Place| {
             stand.contains(id)
-                || matches!(place.standing, Standing::Repeats(of) if stand.contains(&of))
+                || matches!(
+                    place.standing,
+                    Standing::Repeats(of) | Standing::Corrected(of) if stand.contains(&of)
+                )
         };
         places
             .iter()
