@@ -550,6 +550,16 @@ impl Episode {
         EpisodeId::of(&spell(self))
     }
 
+    /// The same words in the same place, whenever they were said. Forgetting an episode forgets these too, so that they do not come back
+    /// from an app that does not say when.
+    pub(crate) fn timeless(&self) -> Self {
+        Self {
+            repeat: 0,
+            at: None,
+            ..self.clone()
+        }
+    }
+
     pub(crate) fn check(&self) -> Result<(), RecordError> {
         name("app", &self.app)?;
         within("thread", self.thread.len(), NAME_MAX)?;

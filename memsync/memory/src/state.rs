@@ -132,6 +132,18 @@ impl State {
         found
     }
 
+    /// Those of one conversation, in the same order.
+    pub(crate) fn conversation(&self, app: &str, thread: &str) -> Vec<EpisodeId> {
+        let mut ids: Vec<EpisodeId> = self
+            .episodes
+            .iter()
+            .filter(|(_, one)| one.value.app == app && one.value.thread == thread)
+            .map(|(id, _)| *id)
+            .collect();
+        ids.sort_by_cached_key(|id| self.order(id));
+        ids
+    }
+
     /// Where an episode that is here stands in its conversation.
     pub(crate) fn order(&self, id: &EpisodeId) -> Order {
         let one = &self.episodes[id];

@@ -9,7 +9,8 @@ use support::{Computer, Letters, Parrot, at, memory, memory_with, says, turn};
 use tally_memory::secrets::{Identifiers, SecretKind, Secrets};
 use tally_memory::speech::recalled;
 use tally_memory::{
-    Layer, Memory, MemoryId, Options, RecallError, RememberError, Role, Search, Turn, TurnError,
+    Layer, Memory, MemoryId, Moment, Options, RecallError, RememberError, Role, Search, Turn,
+    TurnError,
 };
 
 fn conversation() -> Vec<Turn> {
@@ -93,6 +94,109 @@ fn ten_replays_add_nothing() {
         .expect("learnt");
     assert_eq!(learnt.facts, []);
     assert_eq!(memory.counts().facts, before.facts);
+}
+
+/// A turn that says not when it was said.
+fn now(thread: &str, text: &str) -> Turn {
+    Turn {
+        thread: thread.into(),
+        at: None,
+        ..says(0, text)
+    }
+}
+
+#[test]
+fn what_is_said_now_is_of_now_and_the_same_words_on_another_day_are_said_again() {
+    let (_computer, vault) = Computer::new();
+    let mut memory = memory(&vault);
+    let migraine = [now("", "I had a migraine today.")];
+    let mut come = |moment| {
+        let report = memory.remember_live(&migraine, moment).expect("kept");
+        (report.new, report.known)
+    };
+    let (first, known) = come(at(0));
+    assert_eq!((first.len(), known), (1, 0));
+    // Whoever asks again, ten times over, adds nothing.
+    for minutes in 1..=10 {
+        let later = Moment::from_unix_ms(at(0).unix_ms() + minutes * 60_000).expect("a moment");
+        assert_eq!(come(later), (vec![], 1));
+    }
+    let (second, _) = come(at(7));
+    assert_eq!(second.len(), 1);
+    assert_eq!(come(at(7)), (vec![], 1));
+    let said = |id| memory.episode(id).expect("it is there").0.at;
+    assert_eq!(
+        (said(&first[0]), said(&second[0])),
+        (Some(at(0)), Some(at(7)))
+    );
+    // In a file it would be of no day.
+    let report = memory.remember(&migraine).expect("kept");
+    assert_eq!(memory.episode(&report.new[0]).expect("there").0.at, None);
+}
+
+#[test]
+fn dates_in_what_is_said_now_count_from_now() {
+    let (_computer, vault) = Computer::new();
+    let mut memory = memory(&vault);
+    memory
+        .remember_live(&[now("one", "I moved to Berlin last month.")], at(0))
+        .expect("kept");
+    let learnt = memory
+        .learn(&Parrot::default(), at(1), usize::MAX, |_| ())
+        .expect("learnt");
+    let fact = memory.fact(&learnt.facts[0]).expect("it is there");
+    let from = fact.from.map(|from| from.to_string());
+    assert_eq!(from.as_deref(), Some("2026-10-01T00:00:00Z"));
+    assert_eq!(fact.observed, at(0));
+}
+
+#[test]
+fn an_app_that_hands_over_all_of_a_conversation_each_day_adds_what_is_new() {
+    let (_computer, vault) = Computer::new();
+    let mut memory = memory(&vault);
+    let mut turns = vec![
+        now("one", "I ran yesterday."),
+        now("one", "Yes."),
+        now("one", "Yes."),
+    ];
+    for day in 0..4 {
+        let report = memory.remember_live(&turns, at(day)).expect("kept");
+        let new = if day == 0 { 3 } else { 1 };
+        assert_eq!((report.new.len(), report.known), (new, turns.len() - new));
+        let again = memory.remember_live(&turns, at(day)).expect("kept");
+        assert_eq!((again.new.len(), again.known), (0, turns.len()));
+        turns.push(now("one", &format!("I ran {day} miles.")));
+    }
+    // By its own name a turn is the same at any time.
+    let keyed = [Turn {
+        key: Some("7".into()),
+        ..now("two", "Yes.")
+    }];
+    for (day, new) in [(0, 1), (30, 0)] {
+        let report = memory.remember_live(&keyed, at(day)).expect("kept");
+        assert_eq!(report.new.len(), new);
+    }
+}
+
+#[test]
+fn what_was_forgotten_does_not_come_back_from_an_app_that_says_no_times() {
+    let (_computer, vault) = Computer::new();
+    let mut memory = memory(&vault);
+    let turns = [now("one", "I like figs."), now("one", "I like dates.")];
+    let report = memory.remember_live(&turns, at(0)).expect("kept");
+    let figs = MemoryId::Episode(report.new[0]);
+    memory.forget(&[figs], "", at(1)).expect("forgotten");
+    for day in [0, 1, 9] {
+        let report = memory.remember_live(&turns, at(day)).expect("kept");
+        assert_eq!(report.forgotten, 1, "day {day}");
+        assert!(report.new.len() <= 1);
+    }
+    let kept = memory.episodes();
+    let texts: Vec<&str> = kept
+        .iter()
+        .filter_map(|id| Some(memory.episode(id)?.0.text.as_str()))
+        .collect();
+    assert!(!texts.contains(&"I like figs."), "{texts:?}");
 }
 
 #[test]

@@ -316,7 +316,8 @@ impl MemoryService for VaultMemory {
         let kept = self
             .up_to_date()
             .map_err(RememberError::from)
-            .and_then(|mut view| view.memory.remember_words(&turns))
+            // Those that came without a time are said now.
+            .and_then(|mut view| view.memory.remember_live_words(&turns, (self.clock)()))
             .map_err(not_kept)?;
         let mut notes = not_taken(&kept);
         let mut facts = Vec::new();

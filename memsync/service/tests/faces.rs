@@ -113,6 +113,37 @@ fn what_is_said_is_kept_learnt_and_shown_with_evidence_and_receipt() {
 }
 
 #[test]
+fn what_comes_without_a_time_is_said_now() {
+    let (_computer, vault) = Computer::new();
+    let days = Arc::new(AtomicI64::new(0));
+    let today = Arc::clone(&days);
+    let service = VaultMemory::new(
+        vault.clone(),
+        memory(&vault),
+        signing().map(|model| (memory(&vault), Box::new(model) as Model)),
+        Arc::new(move || at(today.load(Ordering::Relaxed))),
+        Arc::new(|_| Ok(Vec::new())),
+    );
+    let come = |text: &str| {
+        let mut turns = said(&[text]);
+        turns.turns[0].at = None;
+        service.remember(turns).unwrap()
+    };
+    let moved = come("I moved to Berlin last month.").facts.remove(0);
+    assert_eq!(moved.observed_at, Some(UnixMs(at(0).unix_ms())));
+    let from = moved.valid_from.map(UnixMs::date);
+    assert_eq!(from.as_deref(), Some("2026-10-01"));
+    let migraine = "I had a migraine today.";
+    assert_eq!(come(migraine).episodes, 1);
+    for _ in 0..10 {
+        let again = come(migraine);
+        assert_eq!((again.episodes, again.known), (0, 1));
+    }
+    days.store(7, Ordering::Relaxed);
+    assert_eq!(come(migraine).episodes, 1);
+}
+
+#[test]
 fn a_fact_is_corrected_confirmed_and_forgotten_with_what_it_rests_on() {
     let (_computer, vault) = Computer::new();
     let service = service(&vault, signing());

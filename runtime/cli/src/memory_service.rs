@@ -174,7 +174,8 @@ impl tally_engine::Memory for AgentMemory {
                 .into_iter()
                 .map(|turn| turn_of(turn, &inner.agent, &owner))
                 .collect::<Result<_, Error>>()?;
-            let report = memory.remember(&turns).map_err(remembering)?;
+            // A replay is told what this run was, so the time is this machine's.
+            let report = memory.remember_live(&turns, now()?).map_err(remembering)?;
             let mut secrets: Vec<String> = report
                 .secrets
                 .iter()

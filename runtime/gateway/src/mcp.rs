@@ -283,7 +283,8 @@ struct ForgetArguments {
 impl McpServer {
     #[tool(
         description = "Keep what was said in the user's own encrypted memory. Pass the words as they were said, not a summary: \
-                       memory keeps them verbatim and learns facts from them itself. The same words again add nothing.",
+                       memory keeps them verbatim and learns facts from them itself. The same words again within twelve hours \
+                       add nothing.",
         annotations(
             title = "Remember",
             read_only_hint = false,

@@ -9,7 +9,7 @@ use crate::time::UnixMs;
 
 /// A memory, as its faces see it.
 pub trait MemoryService: Send + Sync + 'static {
-    /// Keeps turns, and learns from them if it can. The same turns again add nothing.
+    /// Keeps turns, and learns from them if it can. Those without a time are said now. Whoever asks again adds nothing.
     fn remember(&self, turns: Remember) -> Result<Remembered, ServiceError>;
 
     /// What answers a question.
@@ -186,7 +186,7 @@ pub struct NewTurn {
     pub voice: Voice,
     /// What the speaker is called.
     pub speaker: Option<String>,
-    /// When it was said.
+    /// When it was said; now if none.
     pub at: Option<UnixMs>,
     /// The words.
     pub text: String,

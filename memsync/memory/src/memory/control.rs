@@ -488,8 +488,9 @@ impl Memory {
         for id in &going {
             let of = match id {
                 MemoryId::Episode(id) => {
-                    episodes.push(*id);
-                    &self.state.episodes[id].ops
+                    let kept = &self.state.episodes[id];
+                    episodes.extend([*id, kept.value.timeless().id()]);
+                    &kept.ops
                 }
                 MemoryId::Fact(id) => {
                     let kept = &self.state.facts[id];
@@ -555,6 +556,8 @@ impl Memory {
             .filter(|line| !going.contains(&MemoryId::Episode(line.episode)))
             .copied()
             .collect();
+        episodes.sort_unstable();
+        episodes.dedup();
         words.sort_unstable();
         words.dedup();
         let mut records: Vec<_> = notes(&episodes, &words, now)

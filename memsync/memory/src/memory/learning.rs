@@ -207,7 +207,7 @@ impl Memory {
         now: Moment,
         progress: impl FnMut(usize),
     ) -> Result<DryRun, LearnError> {
-        let episodes = self.episodes_of(turns, &mut Remembered::default())?;
+        let episodes = self.episodes_of(turns, None, &mut Remembered::default())?;
         let by_id: BTreeMap<EpisodeId, &Episode> =
             episodes.iter().map(|(id, one)| (*id, one)).collect();
         let mut conversations: BTreeMap<(&str, &str), Vec<(Line, usize)>> = BTreeMap::new();

@@ -1,6 +1,6 @@
 //! Taking in what was said: turns become episodes, each once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use tally_recall::{DocumentId, EmbedError};
 use tally_vault::WriteError;
@@ -11,11 +11,14 @@ use crate::memory::{Memory, Options, SharedEmbedder, index};
 use crate::moment::Moment;
 use crate::record::{Episode, Record, RecordError, Role, TEXT_MAX};
 use crate::secrets::SecretKind;
+use crate::state::Kept;
 use crate::store::{LoadError, Store};
 use crate::vectors::Vectors;
 
 /// Longest text of one turn, in bytes.
 const TURN_MAX: usize = 16 << 20;
+/// How long the same words are the same turn, where nobody says when it was said: who asks twelve hours later says them again.
+const AGAIN_MS: i64 = 12 * 3_600_000;
 
 /// A turn of a conversation, or a document, as an app hands it over.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +37,29 @@ pub struct Turn {
     pub at: Option<Moment>,
     /// The words.
     pub text: String,
+}
+
+/// A turn as it is to be kept, in one piece.
+struct Whole {
+    /// Which of those that were handed over.
+    index: usize,
+    episode: Episode,
+    /// Which of several turns that are equal in all else, where that is known already.
+    repeat: Option<u32>,
+}
+
+/// What two turns have in common of which one may be the other, said or handed over once more.
+type Words<'a> = (Option<&'a str>, Role, &'a str, &'a str);
+
+fn words(episode: &Episode) -> Words<'_> {
+    // Of a long text the episode that is kept first has the first part.
+    let text = parts(&episode.text).first().copied().unwrap_or_default();
+    (
+        episode.key.as_deref(),
+        episode.role,
+        episode.speaker.as_str(),
+        text,
+    )
 }
 
 /// What became of turns.
@@ -142,7 +168,52 @@ impl Memory {
         turns: &[Turn],
         progress: impl FnMut(usize, usize),
     ) -> Result<Remembered, RememberError> {
-        let mut report = self.remember_words(turns)?;
+        let report = self.take_in(turns, None)?;
+        self.with_vectors(report, progress)
+    }
+
+    /// The same as [`Self::remember`], and no model is asked: they are found by their words until they have vectors
+    /// ([`Self::to_embed`]).
+    ///
+    /// # Errors
+    /// [`RememberError`], but never [`RememberError::Embed`].
+    pub fn remember_words(&mut self, turns: &[Turn]) -> Result<Remembered, RememberError> {
+        self.take_in(turns, None)
+    }
+
+    /// Takes in turns as they are said: those without a time of their own are of `now`. Whoever asks again adds nothing: the same words
+    /// within twelve hours are the same turn, and so are, however late, those with the same key, and those with which turns of a named
+    /// conversation begin as two or more of it follow one another, since some apps hand over all of it each time.
+    ///
+    /// # Errors
+    /// [`RememberError`].
+    pub fn remember_live(
+        &mut self,
+        turns: &[Turn],
+        now: Moment,
+    ) -> Result<Remembered, RememberError> {
+        let report = self.take_in(turns, Some(now))?;
+        self.with_vectors(report, |_, _| ())
+    }
+
+    /// The same, and no model is asked, as in [`Self::remember_words`].
+    ///
+    /// # Errors
+    /// [`RememberError`], but never [`RememberError::Embed`].
+    pub fn remember_live_words(
+        &mut self,
+        turns: &[Turn],
+        now: Moment,
+    ) -> Result<Remembered, RememberError> {
+        self.take_in(turns, Some(now))
+    }
+
+    /// What became of turns that are kept, once all that has no vectors has them, if there is a model that makes them.
+    fn with_vectors(
+        &mut self,
+        mut report: Remembered,
+        progress: impl FnMut(usize, usize),
+    ) -> Result<Remembered, RememberError> {
         if self.embedder.is_some() {
             report.embedded = self.embed_missing(progress).map_err(|error| match error {
                 RememberError::Embed { error, .. } => RememberError::Embed {
@@ -155,13 +226,14 @@ impl Memory {
         Ok(report)
     }
 
-    /// The same, and no model is asked: they are found by their words until they have vectors ([`Self::to_embed`]).
-    ///
-    /// # Errors
-    /// [`RememberError`], but never [`RememberError::Embed`].
-    pub fn remember_words(&mut self, turns: &[Turn]) -> Result<Remembered, RememberError> {
+    /// Keeps turns. `now` is when those were said that do not say when, if they are said now.
+    fn take_in(
+        &mut self,
+        turns: &[Turn],
+        now: Option<Moment>,
+    ) -> Result<Remembered, RememberError> {
         let mut report = Remembered::default();
-        let episodes = self.episodes_of(turns, &mut report)?;
+        let episodes = self.episodes_of(turns, now, &mut report)?;
         if !episodes.is_empty() {
             let records: Vec<_> = episodes
                 .iter()
@@ -183,7 +255,7 @@ impl Memory {
     /// [`TurnError`].
     pub fn remember_dry(&self, turns: &[Turn]) -> Result<Remembered, TurnError> {
         let mut report = Remembered::default();
-        let episodes = self.episodes_of(turns, &mut report)?;
+        let episodes = self.episodes_of(turns, None, &mut report)?;
         report.new = episodes.into_iter().map(|(id, _)| id).collect();
         Ok(report)
     }
@@ -275,68 +347,57 @@ impl Memory {
         Ok(kept.0.len())
     }
 
-    /// The episodes that turns make and that are new.
+    /// The episodes that turns make and that are new. `now` is when turns were said that do not say when, if they are said now.
     pub(crate) fn episodes_of(
         &self,
         turns: &[Turn],
+        now: Option<Moment>,
         report: &mut Remembered,
     ) -> Result<Vec<(EpisodeId, Episode)>, TurnError> {
         if turns.len() > Self::TURNS_MAX {
             return Err(TurnError::TooMany { found: turns.len() });
         }
-        let Options {
-            secrets,
-            identifiers,
-            ..
-        } = self.options;
+        let mut wholes = self.wholes(turns, report)?;
+        let is_live: BTreeSet<usize> = match now {
+            Some(now) => self.say_when(&mut wholes, now),
+            None => BTreeSet::new(),
+        };
         let mut new: Vec<(EpisodeId, Episode)> = Vec::new();
         let mut here: BTreeSet<EpisodeId> = BTreeSet::new();
         // Turns that are equal in everything are told apart by which of them they are.
         let mut repeats: BTreeMap<EpisodeId, u32> = BTreeMap::new();
-        for (at, turn) in turns.iter().enumerate() {
-            if turn.text.len() > TURN_MAX {
-                return Err(TurnError::TooLong {
-                    index: at,
-                    found: turn.text.len(),
-                });
-            }
-            let (text, dropped) = secrets.drop_from(identifiers, &turn.text);
-            report
-                .secrets
-                .extend(dropped.into_iter().map(|kind| (at, kind)));
-            if text.trim().is_empty() {
-                report.empty += 1;
-                continue;
-            }
-            let whole = Episode {
-                app: turn.app.clone(),
-                thread: turn.thread.clone(),
-                key: turn.key.clone(),
-                repeat: 0,
-                part: 0,
-                role: turn.role,
-                speaker: turn.speaker.clone(),
-                at: turn.at,
-                text: String::new(),
+        for whole in wholes {
+            let Whole {
+                index,
+                episode: whole,
+                repeat,
+            } = whole;
+            let parts = parts(&whole.text);
+            let of_part = |repeat, part, text: &str| Episode {
+                app: whole.app.clone(),
+                thread: whole.thread.clone(),
+                key: whole.key.clone(),
+                repeat,
+                part,
+                role: whole.role,
+                speaker: whole.speaker.clone(),
+                at: whole.at,
+                text: text.to_owned(),
             };
-            let parts = parts(&text);
-            let first = Episode {
-                text: parts[0].to_owned(),
-                ..whole.clone()
-            };
-            let repeat = repeats.entry(first.id()).or_default();
+            let next = repeats.entry(of_part(0, 0, parts[0]).id()).or_default();
+            let repeat = repeat.unwrap_or(*next);
+            *next = (*next).max(repeat + 1);
             for (part, text) in (0..).zip(parts) {
-                let episode = Episode {
-                    repeat: *repeat,
-                    part,
-                    text: text.to_owned(),
-                    ..whole.clone()
-                };
+                let episode = of_part(repeat, part, text);
                 episode
                     .check()
-                    .map_err(|error| TurnError::Field { index: at, error })?;
+                    .map_err(|error| TurnError::Field { index, error })?;
                 let id = episode.id();
-                if self.state.forgotten.contains(&id) {
+                let is_forgotten = self.state.forgotten.contains(&id)
+                    || is_live.contains(&index)
+                        && !self.state.episodes.contains_key(&id)
+                        && self.state.forgotten.contains(&episode.timeless().id());
+                if is_forgotten {
                     report.forgotten += 1;
                 } else if self.state.episodes.contains_key(&id) || !here.insert(id) {
                     report.known += 1;
@@ -344,9 +405,102 @@ impl Memory {
                     new.push((id, episode));
                 }
             }
-            *repeat += 1;
         }
         Ok(new)
+    }
+
+    /// Turns as they are kept, those that have words.
+    fn wholes(&self, turns: &[Turn], report: &mut Remembered) -> Result<Vec<Whole>, TurnError> {
+        let Options {
+            secrets,
+            identifiers,
+            ..
+        } = self.options;
+        let mut wholes = Vec::with_capacity(turns.len());
+        for (index, turn) in turns.iter().enumerate() {
+            if turn.text.len() > TURN_MAX {
+                return Err(TurnError::TooLong {
+                    index,
+                    found: turn.text.len(),
+                });
+            }
+            let (text, dropped) = secrets.drop_from(identifiers, &turn.text);
+            report
+                .secrets
+                .extend(dropped.into_iter().map(|kind| (index, kind)));
+            if text.trim().is_empty() {
+                report.empty += 1;
+                continue;
+            }
+            wholes.push(Whole {
+                index,
+                episode: Episode {
+                    app: turn.app.clone(),
+                    thread: turn.thread.clone(),
+                    key: turn.key.clone(),
+                    repeat: 0,
+                    part: 0,
+                    role: turn.role,
+                    speaker: turn.speaker.clone(),
+                    at: turn.at,
+                    text,
+                },
+                repeat: None,
+            });
+        }
+        Ok(wholes)
+    }
+
+    /// Says of turns that do not say it when they were said: now, or when the turn was that one of them is once more. Gives those.
+    fn say_when(&self, wholes: &mut [Whole], now: Moment) -> BTreeSet<usize> {
+        let mut conversations: BTreeMap<(String, String), Vec<usize>> = BTreeMap::new();
+        for (place, whole) in wholes.iter().enumerate() {
+            if whole.episode.at.is_none() {
+                let Episode { app, thread, .. } = &whole.episode;
+                conversations
+                    .entry((app.clone(), thread.clone()))
+                    .or_default()
+                    .push(place);
+            }
+        }
+        let mut live = BTreeSet::new();
+        for ((app, thread), places) in conversations {
+            let known: Vec<&Kept<Episode>> = self
+                .state
+                .conversation(&app, &thread)
+                .into_iter()
+                .map(|id| &self.state.episodes[&id])
+                .filter(|one| one.value.part == 0)
+                .collect();
+            let asked: Vec<Words<'_>> = places
+                .iter()
+                .map(|place| words(&wholes[*place].episode))
+                .collect();
+            let again = said_again(
+                &asked,
+                &known,
+                |one| {
+                    let said = self.state.said_at(one);
+                    // By its app's own name it is the same turn whenever it comes.
+                    one.value.key.is_some() || (said.unix_ms() - now.unix_ms()).abs() < AGAIN_MS
+                },
+                !thread.is_empty(),
+            );
+            let found: Vec<(Option<Moment>, Option<u32>)> = again
+                .into_iter()
+                .map(|one| match one {
+                    Some(one) => (one.value.at, Some(one.value.repeat)),
+                    None => (Some(now), None),
+                })
+                .collect();
+            for (place, (at, repeat)) in places.into_iter().zip(found) {
+                let whole = &mut wholes[place];
+                whole.episode.at = at;
+                whole.repeat = repeat;
+                live.insert(whole.index);
+            }
+        }
+        live
     }
 
     /// An episode as it is kept, and when it was said.
@@ -430,6 +584,46 @@ fn odd(texts: usize, reason: &str) -> EmbedError {
         reason: reason.to_owned(),
         is_transient: false,
     }
+}
+
+/// Which of the turns of a conversation, in their order, each of these is once more, if it is: of a conversation with a name the longest
+/// beginning of two or more that follow one another there as they do here, and for the rest, one by one, those in the same words that
+/// are `recent`.
+fn said_again<'k>(
+    asked: &[Words<'_>],
+    known: &[&'k Kept<Episode>],
+    recent: impl Fn(&Kept<Episode>) -> bool,
+    is_named: bool,
+) -> Vec<Option<&'k Kept<Episode>>> {
+    let told: Vec<Words<'k>> = known.iter().map(|one| words(&one.value)).collect();
+    let run = |start: usize| {
+        let both = asked.iter().zip(&told[start..]);
+        both.take_while(|(one, other)| one == other).count()
+    };
+    let (mut first, mut sent) = (0, 0);
+    if is_named {
+        for start in 0..told.len() {
+            let len = run(start);
+            if len >= 2 && len >= sent {
+                (first, sent) = (start, len);
+            }
+        }
+    }
+    let mut again: Vec<Option<&'k Kept<Episode>>> = known[first..first + sent]
+        .iter()
+        .copied()
+        .map(Some)
+        .collect();
+    let mut left: BTreeMap<Words<'_>, VecDeque<&'k Kept<Episode>>> = BTreeMap::new();
+    for (at, (one, words)) in known.iter().copied().zip(told).enumerate() {
+        if !(first..first + sent).contains(&at) && recent(one) {
+            left.entry(words).or_default().push_back(one);
+        }
+    }
+    for words in &asked[sent..] {
+        again.push(left.get_mut(words).and_then(VecDeque::pop_front));
+    }
+    again
 }
 
 /// A text in parts that an episode holds, cut where a paragraph, a line or a sentence ends if one does.

@@ -63,7 +63,8 @@ pub(crate) struct Message {
     /// What the speaker is called.
     #[serde(default)]
     name: Option<String>,
-    /// When it was said. A turn that comes again at another time is another turn.
+    /// When it was said; now if it is left out. A turn that comes again at another time is another turn; one without a time that comes
+    /// again within twelve hours, or with the conversation it stood in, is the same.
     #[serde(default)]
     timestamp: Option<UnixMs>,
     /// The app's own id of the turn: the same id is the same turn.
