@@ -4,7 +4,7 @@
 //! categories hold both, about the owner and about people around them. The same facts give the same profile, to the byte;
 //! no model takes part. One may put the facts of a bio into words, where somebody asks for that ([`Memory::draft`]).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::Serialize;
 
@@ -90,12 +90,20 @@ pub struct Bio {
 }
 
 impl Memory {
-    /// The profile at a moment.
+    /// The profile now.
     #[must_use]
     pub fn profile(&self, now: Moment) -> Profile {
-        let mut standing: Vec<(MemoryId, Fact, Place)> = self
-            .state
-            .places()
+        self.profile_by(self.state.places(), now)
+    }
+
+    /// The profile at a moment, as far as it had been said by then.
+    #[must_use]
+    pub fn profile_as_of(&self, moment: Moment) -> Profile {
+        self.profile_by(&self.state.places_as_of(moment), moment)
+    }
+
+    fn profile_by(&self, places: &BTreeMap<MemoryId, Place>, now: Moment) -> Profile {
+        let mut standing: Vec<(MemoryId, Fact, Place)> = places
             .iter()
             .filter(|(_, place)| place.stands_at(now))
             .filter_map(|(id, place)| Some((*id, self.state.fact_of(id)?.1, *place)))
@@ -163,11 +171,23 @@ impl Memory {
         }
     }
 
-    /// A bio at a moment: of each category the best line in turn, while there is room.
+    /// A bio now: of each category the best line in turn, while there is room.
     #[must_use]
     pub fn bio(&self, length: Length, now: Moment) -> Bio {
+        self.profile(now).bio(length)
+    }
+
+    /// A bio at a moment, as far as it had been said by then.
+    #[must_use]
+    pub fn bio_as_of(&self, length: Length, moment: Moment) -> Bio {
+        self.profile_as_of(moment).bio(length)
+    }
+}
+
+impl Profile {
+    fn bio(self, length: Length) -> Bio {
         let mut bio = Bio::default();
-        for (number, entry) in (1..).zip(self.bio_entries(length, now)) {
+        for (number, entry) in (1..).zip(self.bio_entries(length)) {
             if !bio.text.is_empty() {
                 bio.text.push(' ');
             }
@@ -178,16 +198,15 @@ impl Memory {
     }
 
     /// What a bio says, in its order.
-    pub(crate) fn bio_entries(&self, length: Length, now: Moment) -> Vec<Entry> {
-        let profile = self.profile(now);
+    pub(crate) fn bio_entries(self, length: Length) -> Vec<Entry> {
         // What is private is in no summary, whatever else it is.
-        let private: BTreeSet<MemoryId> = profile
+        let private: BTreeSet<MemoryId> = self
             .categories
             .iter()
             .filter(|(category, _)| *category == Category::Private)
             .flat_map(|(_, entries)| entries.iter().map(|entry| entry.id))
             .collect();
-        let mut columns: Vec<std::collections::VecDeque<Entry>> = profile
+        let mut columns: Vec<VecDeque<Entry>> = self
             .categories
             .into_iter()
             .map(|(_, entries)| {

@@ -215,16 +215,15 @@ impl State {
         &self.places
     }
 
-    /// The same, as it was known at a moment: without what was written since.
-    pub(crate) fn places_known_at(&self, known: Moment) -> BTreeMap<MemoryId, Place> {
-        timeline::place(&self.items(Some(known)))
+    /// The same, as far as it had been said by a moment. What was said wrongly and corrected since is taken as corrected.
+    pub(crate) fn places_as_of(&self, moment: Moment) -> BTreeMap<MemoryId, Place> {
+        timeline::place(&self.items(Some(moment)))
     }
 
-    fn items(&self, known: Option<Moment>) -> Vec<Item> {
-        let is_known = |written: Moment| known.is_none_or(|known| written <= known);
+    fn items(&self, said_by: Option<Moment>) -> Vec<Item> {
         let mut latest: BTreeMap<FactId, (&RemarkId, &Kept<Correction>)> = BTreeMap::new();
         for (id, one) in &self.corrections {
-            if is_known(one.written_at()) && self.facts.contains_key(&one.value.of) {
+            if self.facts.contains_key(&one.value.of) {
                 let best = latest.entry(one.value.of).or_insert((id, one));
                 if (one.value.at, id) > (best.1.value.at, best.0) {
                     *best = (id, one);
@@ -235,8 +234,7 @@ impl State {
         let mut elsewhere: BTreeMap<FactId, MemoryId> = BTreeMap::new();
         for (id, one) in &self.facts {
             let links = one.value.links.iter();
-            for link in links.filter(|link| link.label == Label::Same && is_known(one.written_at()))
-            {
+            for link in links.filter(|link| link.label == Label::Same) {
                 for (corrected, other) in [(*id, link.to), (link.to, *id)] {
                     if let Some((correction, kept)) = latest.get(&corrected)
                         && !latest.contains_key(&other)
@@ -250,7 +248,7 @@ impl State {
         }
         let mut items = Vec::with_capacity(self.facts.len() + latest.len());
         for (id, one) in &self.facts {
-            if !is_known(one.written_at()) {
+            if said_by.is_some_and(|moment| moment < one.value.observed) {
                 continue;
             }
             let correction = latest.get(id);

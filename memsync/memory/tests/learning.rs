@@ -144,8 +144,53 @@ fn the_newer_address_is_current_and_the_older_is_known_as_past() {
         .map(|entry| entry.text.as_str())
         .collect();
     assert_eq!(lines, ["I live in Berlin now"]);
-    let known_then = memory.facts_as_of(at(60), at(-1_000));
-    assert_eq!(known_then, [], "nothing was written then");
+    assert_eq!(memory.facts_as_of(at(-500)), [], "nothing had been said");
+}
+
+#[test]
+fn as_of_a_moment_nothing_counts_that_was_said_later() {
+    // 18 November 2026 is day 0.
+    for (earlier, later, then, now) in [
+        (
+            says(10, "I live in Ghent."),
+            says(20, "I moved to Ghent in 2015."),
+            "I live in Ghent",
+            "I moved to Ghent in 2015",
+        ),
+        (
+            says(0, "I live in Ghent."),
+            says(30, "I moved to Berlin on 1 December."),
+            "I live in Ghent",
+            "I moved to Berlin on 1 December",
+        ),
+    ] {
+        let (_computer, vault) = Computer::new();
+        let mut memory = memory(&vault);
+        learn(&mut memory, &[earlier, later]);
+        let question = "where do I live in Ghent or moved to";
+        for (mode, answer) in [(Mode::AsOf(at(15)), then), (Mode::AsOf(at(35)), now)] {
+            assert_eq!(found(&memory, question, mode, 60), [answer], "{mode:?}");
+        }
+        let texts = |profile: tally_memory::profile::Profile| -> Vec<String> {
+            let lines = profile.lasting.into_iter();
+            lines.map(|entry| entry.text).collect()
+        };
+        assert_eq!(texts(memory.profile_as_of(at(15))), [then]);
+        assert_eq!(texts(memory.profile_as_of(at(35))), [now]);
+        assert_eq!(texts(memory.profile(at(60))), [now]);
+        let bio = memory.bio_as_of(Length::Short, at(15)).text;
+        assert_eq!(bio, format!("“{then}” [1]"));
+        assert_eq!(memory.facts_as_of(at(15)).len(), 1);
+        // Where it stands is what was known then.
+        let search = Search {
+            mode: Mode::AsOf(at(15)),
+            only: Some(Layer::Facts),
+            ..Search::new(question)
+        };
+        let hits = memory.recall(&search, at(60)).expect("asked").hits;
+        let place = hits[0].place.expect("of a fact");
+        assert_eq!((place.standing, place.until), (Standing::Holds, None));
+    }
 }
 
 #[test]
@@ -490,7 +535,7 @@ fn what_was_said_earlier_and_is_learnt_later_is_what_the_later_repeats() {
         .map(|entry| (entry.text.as_str(), entry.times))
         .collect();
     assert_eq!(lines, [("I play the cello", 2)], "once, said twice");
-    assert_eq!(memory.facts_as_of(at(10), at(1_000)).len(), 1);
+    assert_eq!(memory.facts_as_of(at(10)).len(), 1);
     // In the order in which it was said the later is known; said a third time it is, too.
     assert_eq!(learn(&mut memory, &[elsewhere("newer", 40)]), [""; 0]);
     // What it is linked to is no part of what its gates make.
@@ -664,8 +709,8 @@ fn a_model_labels_and_time_decides() {
         .map(|shown| shown.fact.links.len())
         .sum::<usize>();
     assert_eq!(links, 1, "a number that was not shown names nothing");
-    assert_eq!(memory.facts_as_of(at(70), at(1_000)).len(), 2);
-    assert_eq!(memory.facts_as_of(at(40), at(1_000)).len(), 2);
+    assert_eq!(memory.facts_as_of(at(70)).len(), 2);
+    assert_eq!(memory.facts_as_of(at(40)).len(), 2);
     // Whoever is forgotten leaves no label behind.
     let labelled = memory
         .facts()

@@ -1,6 +1,8 @@
 //! What is asked, of which documents, for how many tokens.
 
-use crate::document::{Interval, Kind, Moment};
+use std::collections::HashSet;
+
+use crate::document::{DocumentId, Interval, Kind, Moment};
 use crate::embed::Embedding;
 
 /// Most tokens an answer holds unless the query says otherwise.
@@ -67,6 +69,9 @@ pub struct Query {
     pub asker: Option<String>,
     /// Which state of the world is asked about.
     pub mode: Mode,
+    /// With [`Mode::AsOf`]: the facts that held then as far as it had been said by then, where the caller knows them. What was said
+    /// later may have moved a fact's interval, which is then not asked.
+    pub standing: Option<HashSet<DocumentId>>,
     /// Which documents may answer.
     pub filter: Filter,
     /// How much may be returned.

@@ -324,6 +324,24 @@ fn what_no_longer_holds_is_left_out_of_the_present_only() {
     assert_eq!(read(Mode::Current), [2]);
     assert_eq!(read(Mode::AsOf(Moment(START + 10 * DAY))), [1]);
     assert_eq!(read(Mode::All).len(), 2);
+    // By intervals that are known now nothing held between them; whoever knows what was known then says so.
+    index.remove(id(1));
+    index
+        .insert(lives(1, "Oslo", 0, Some(Moment(START + 5 * DAY))), None)
+        .expect("new");
+    for (standing, answers) in [
+        (None, &[][..]),
+        (Some(&[1][..]), &[1][..]),
+        (Some(&[][..]), &[][..]),
+        (Some(&[1, 2][..]), &[1][..]),
+    ] {
+        let query = Query {
+            mode: Mode::AsOf(Moment(START + 10 * DAY)),
+            standing: standing.map(|those| those.iter().copied().map(id).collect()),
+            ..ask("Where does Ada live?")
+        };
+        assert_eq!(found(&index, &query), answers);
+    }
 }
 
 #[test]

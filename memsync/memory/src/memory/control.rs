@@ -353,13 +353,13 @@ impl Memory {
         episodes
     }
 
-    /// Facts and corrections that stood at a moment, as far as they were known at another.
+    /// Facts and corrections that stood at a moment, as far as it had been said by then.
     #[must_use]
-    pub fn facts_as_of(&self, valid: Moment, known: Moment) -> Vec<MemoryId> {
+    pub fn facts_as_of(&self, moment: Moment) -> Vec<MemoryId> {
         self.state
-            .places_known_at(known)
+            .places_as_of(moment)
             .into_iter()
-            .filter(|(_, place)| place.stands_at(valid))
+            .filter(|(_, place)| place.stands_at(moment))
             .map(|(id, _)| id)
             .collect()
     }

@@ -87,7 +87,7 @@ impl Memory {
     /// What a bio says at a moment, ready to be put into words.
     #[must_use]
     pub fn draft(&self, length: Length, now: Moment) -> Draft {
-        let lines = self.bio_entries(length, now).into_iter();
+        let lines = self.profile(now).bio_entries(length).into_iter();
         let (mut shown, quoted): (Vec<_>, Vec<_>) = lines
             .filter_map(|entry| {
                 let (fact, _) = self.state.fact_of(&entry.id)?;

@@ -1,8 +1,11 @@
 //! Finding what was said and learnt: the index answers, this file brings the evidence.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
 use tally_recall::{
-    Abstention, Budget, EmbedError, Filter, Interval, Kind as DocumentKind, Query, RerankError,
-    Trace,
+    Abstention, Budget, DocumentId, EmbedError, Filter, Interval, Kind as DocumentKind, Query,
+    RerankError, Trace,
 };
 
 use crate::ids::{EpisodeId, MemoryId};
@@ -110,7 +113,7 @@ pub struct Hit {
     pub app: String,
     /// The same.
     pub thread: String,
-    /// Where a fact stands in time; none for an episode.
+    /// Where a fact stands in time, or stood as far as it had been said by the moment that was asked about; none for an episode.
     pub place: Option<Place>,
     /// Categories of a fact.
     pub categories: Vec<Category>,
@@ -235,9 +238,23 @@ impl Memory {
             tokens: search.tokens.unwrap_or(defaults.tokens),
             hits: search.hits.unwrap_or(defaults.hits),
         };
+        // What was said later may have moved a fact's place.
+        let (places, standing) = match search.mode {
+            Mode::AsOf(at) => {
+                let places = self.state.places_as_of(at);
+                let standing = places
+                    .iter()
+                    .filter(|(_, place)| place.stands_at(at))
+                    .map(|(id, _)| DocumentId(*id.as_bytes()))
+                    .collect();
+                (Cow::Owned(places), Some(standing))
+            }
+            Mode::Current | Mode::Everything => (Cow::Borrowed(self.state.places()), None),
+        };
         let query = Query {
             text: search.text.clone(),
             embedding,
+            standing,
             now: seconds(now),
             asker: self.shelf.owner.clone(),
             mode: match search.mode {
@@ -268,7 +285,7 @@ impl Memory {
         };
         let tokens = answer.tokens;
         let hits = answer.hits.into_iter();
-        let hits = hits.filter_map(|hit| self.hit(hit)).collect();
+        let hits = hits.filter_map(|hit| self.hit(hit, &places)).collect();
         Ok(Recalled {
             hits,
             abstention: answer.abstention,
@@ -278,14 +295,14 @@ impl Memory {
         })
     }
 
-    fn hit(&self, found: tally_recall::Hit) -> Option<Hit> {
+    fn hit(&self, found: tally_recall::Hit, places: &BTreeMap<MemoryId, Place>) -> Option<Hit> {
         let id = self.memory_id(&found.id.0)?;
         let duplicates = found
             .duplicates
             .iter()
             .filter_map(|one| self.memory_id(&one.0))
             .collect();
-        let place = self.state.places().get(&id).copied();
+        let place = places.get(&id).copied();
         let document = self.shelf.index.get(found.id)?;
         let text = document.text.clone();
         let speaker = document.speaker.clone().unwrap_or_default();

@@ -4,9 +4,9 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 
 use super::question::{self, Question};
-use super::{Entry, Gate, Index, tokens};
+use super::{Entry, Index, tokens};
 use crate::answer::{Abstention, Answer, Arm, Hit, Trace};
-use crate::document::Interval;
+use crate::document::{Interval, Kind};
 use crate::embed::Embedding;
 use crate::query::{Filter, Mode, Query};
 use crate::rerank::{self, RERANKED, RerankError, Reranker};
@@ -150,11 +150,33 @@ impl Index {
 
     /// Whether the document of a slot that is taken may answer.
     fn passes(&self, slot: u32, query: &Query) -> bool {
-        holds(&self.gates[slot as usize], query)
+        self.holds(slot, query)
             && (query.filter == Filter::default()
                 || self
                     .entry(slot)
                     .is_some_and(|entry| passes(entry, &query.filter)))
+    }
+
+    /// Whether the document of a slot that is taken belongs to the state of the world that is asked about.
+    fn holds(&self, slot: u32, query: &Query) -> bool {
+        let gate = &self.gates[slot as usize];
+        match query.mode {
+            Mode::Current => gate.valid.contains(query.now),
+            Mode::AsOf(moment) => {
+                gate.observed_at <= moment
+                    && self
+                        .stood(slot, query)
+                        .unwrap_or_else(|| gate.valid.contains(moment))
+            }
+            Mode::All => true,
+        }
+    }
+
+    /// Whether a fact held at the moment that is asked about, if the query says so of facts.
+    fn stood(&self, slot: u32, query: &Query) -> Option<bool> {
+        let standing = query.standing.as_ref()?;
+        let document = &self.entry(slot)?.document;
+        (document.kind == Kind::Fact).then(|| standing.contains(&document.id))
     }
 
     /// The documents worth scoring, in an order that does not depend on slots.
@@ -442,7 +464,7 @@ impl Index {
         let facts = self.cited.get(&entry.document.id);
         let counts = |fact: &u32| {
             let quotes = |fact: &Entry| entry.document.text.contains(&fact.document.text);
-            holds(&self.gates[*fact as usize], query) && !self.entry(*fact).is_some_and(quotes)
+            self.holds(*fact, query) && !self.entry(*fact).is_some_and(quotes)
         };
         facts.into_iter().flatten().copied().filter(counts)
     }
@@ -579,15 +601,6 @@ fn same_words(a: &crate::document::Document, b: &Entry) -> bool {
     a.speaker == b.document.speaker
         && a.kind == b.document.kind
         && folded(&a.text) == folded(&b.document.text)
-}
-
-/// Whether a document belongs to the state of the world that is asked about.
-fn holds(gate: &Gate, query: &Query) -> bool {
-    match query.mode {
-        Mode::Current => gate.valid.contains(query.now),
-        Mode::AsOf(moment) => gate.valid.contains(moment) && gate.observed_at <= moment,
-        Mode::All => true,
-    }
 }
 
 fn passes(entry: &Entry, filter: &Filter) -> bool {

@@ -80,7 +80,7 @@ pub(crate) struct Profile {
     /// Only this category.
     #[arg(long, value_name = "NAME")]
     category: Option<Category>,
-    /// As it was then.
+    /// As it was then, as far as it had been said by then.
     #[arg(long, value_name = "TIME")]
     as_of: Option<String>,
     #[command(flatten)]
@@ -177,11 +177,10 @@ pub(crate) fn recalling(error: RecallError) -> Failure {
 }
 
 pub(crate) fn profile(args: &Profile, json: bool) -> Outcome {
-    let at = match &args.as_of {
-        Some(text) => memories::moment(text)?,
-        None => memories::now()?,
-    };
+    let as_of = args.as_of.as_deref().map(memories::moment).transpose()?;
+    let now = memories::now()?;
     let opened = args.which.read()?;
+    let memory = &opened.memory;
     if let Some(length) = args.bio {
         let length = match length {
             BioLength::Short => Length::Short,
@@ -189,9 +188,12 @@ pub(crate) fn profile(args: &Profile, json: bool) -> Outcome {
             BioLength::Long => Length::Long,
         };
         if args.phrase {
-            return phrase(&opened, length, at, args.model.as_deref(), json);
+            return phrase(&opened, length, now, args.model.as_deref(), json);
         }
-        let bio = opened.memory.bio(length, at);
+        let bio = match as_of {
+            Some(then) => memory.bio_as_of(length, then),
+            None => memory.bio(length, now),
+        };
         if json {
             say!(
                 "{}",
@@ -207,7 +209,10 @@ pub(crate) fn profile(args: &Profile, json: bool) -> Outcome {
         }
         return Ok(());
     }
-    let mut profile = opened.memory.profile(at);
+    let mut profile = match as_of {
+        Some(then) => memory.profile_as_of(then),
+        None => memory.profile(now),
+    };
     if let Some(only) = args.category {
         profile.categories.retain(|(category, _)| *category == only);
     }
@@ -236,12 +241,17 @@ pub(crate) fn profile(args: &Profile, json: bool) -> Outcome {
 }
 
 /// A bio in a model's words, as far as they say the facts that they name.
-fn phrase(opened: &Opened, length: Length, at: Moment, model: Option<&str>, json: bool) -> Outcome {
-    let draft = opened.memory.draft(length, at);
+fn phrase(
+    opened: &Opened,
+    length: Length,
+    now: Moment,
+    model: Option<&str>,
+    json: bool,
+) -> Outcome {
+    let draft = opened.memory.draft(length, now);
     let bar = Progress::spinner("asking");
-    // Whatever moment the bio is of, the model is asked now.
     let bio = draft
-        .phrase(&opened.chat_for("phrase", model), memories::now()?)
+        .phrase(&opened.chat_for("phrase", model), now)
         .map_err(|error| match error {
             AskError::Receipt(_) => Failure::no(&error),
             AskError::Model(_) => Failure::environment(&error)
