@@ -17,6 +17,7 @@ use tally_recall::{Embedder, ExactVectors, Reranker, VectorIndex};
 use tally_vault::format::RunId;
 
 use crate::ids::{EpisodeId, FactId, MemoryId, RemarkId};
+use crate::moment::Moment;
 use crate::record::Purpose;
 use crate::secrets::{Identifiers, Secrets};
 use crate::similar::Known;
@@ -48,8 +49,9 @@ pub type MakeVectors = Arc<dyn Fn() -> Box<dyn VectorIndex + Send + Sync> + Send
 pub struct Options {
     /// What is done with secrets that somebody says.
     pub secrets: Secrets,
-    /// What is done with numbers and addresses by which a person is known.
-    pub identifiers: Identifiers,
+    /// What is done with numbers and addresses by which a person is known, where that is stricter than what the owner wants
+    /// ([`Memory::policy`]).
+    pub identifiers: Option<Identifiers>,
     /// Whether the chat model is also asked what new facts are to known ones. Without it rules know the questions that have one
     /// answer at a time (where somebody lives, works, …). A small model's labels are worse than none.
     pub relate: bool,
@@ -159,6 +161,24 @@ impl Memory {
     #[must_use]
     pub fn owner(&self) -> Option<&str> {
         self.shelf.owner.as_deref()
+    }
+
+    /// What the owner wants done with personal identifiers, and since when, if they ever said so.
+    #[must_use]
+    pub fn policy(&self) -> (Identifiers, Option<Moment>) {
+        match &self.state.policy {
+            Some(policy) => (policy.identifiers, Some(policy.at)),
+            None => (Identifiers::default(), None),
+        }
+    }
+
+    /// What is done with personal identifiers here: what the owner wants, or what this memory was opened with if that is stricter.
+    #[must_use]
+    pub fn identifiers(&self) -> Identifiers {
+        let (wanted, _) = self.policy();
+        self.options
+            .identifiers
+            .map_or(wanted, |asked| asked.max(wanted))
     }
 
     /// How much there is.

@@ -18,6 +18,7 @@ use tally_vault::format::{MemberId, OpId, RunId};
 
 use crate::ids::{CallId, EpisodeId, FactId, RemarkId, SpanHash};
 use crate::moment::Moment;
+use crate::secrets::Identifiers;
 
 /// Most bytes of an episode's text. Longer turns come in parts.
 pub const TEXT_MAX: usize = 16 << 10;
@@ -410,6 +411,16 @@ pub struct Confirmation {
     pub at: Moment,
 }
 
+/// `tally.policy/1`: what the owner wants kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Policy {
+    /// What is done with personal identifiers.
+    pub identifiers: Identifiers,
+    /// From when on.
+    pub at: Moment,
+}
+
 /// `tally.forgotten/1`: episodes that do not come back when their conversation is read again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -432,6 +443,7 @@ pub enum Record {
     Correction(Correction),
     Confirmation(Confirmation),
     Forgotten(Forgotten),
+    Policy(Policy),
 }
 
 /// Why bytes are no record of memory.
@@ -464,6 +476,7 @@ impl Record {
     const CORRECTION: &'static str = "tally.correction/1";
     const CONFIRMATION: &'static str = "tally.confirmation/1";
     const FORGOTTEN: &'static str = "tally.forgotten/1";
+    const POLICY: &'static str = "tally.policy/1";
 
     /// The type under which the vault keeps it.
     #[must_use]
@@ -475,6 +488,7 @@ impl Record {
             Self::Correction(_) => Self::CORRECTION,
             Self::Confirmation(_) => Self::CONFIRMATION,
             Self::Forgotten(_) => Self::FORGOTTEN,
+            Self::Policy(_) => Self::POLICY,
         }
     }
 
@@ -488,6 +502,7 @@ impl Record {
             Self::CORRECTION,
             Self::CONFIRMATION,
             Self::FORGOTTEN,
+            Self::POLICY,
         ]
         .contains(&record_type)
     }
@@ -502,6 +517,7 @@ impl Record {
             Self::Correction(one) => spell(one),
             Self::Confirmation(one) => spell(one),
             Self::Forgotten(one) => spell(one),
+            Self::Policy(one) => spell(one),
         }
     }
 
@@ -517,6 +533,7 @@ impl Record {
             Self::CORRECTION => Self::Correction(read(content)?),
             Self::CONFIRMATION => Self::Confirmation(read(content)?),
             Self::FORGOTTEN => Self::Forgotten(read(content)?),
+            Self::POLICY => Self::Policy(read(content)?),
             _ => return Ok(None),
         };
         record.check()?;
@@ -534,7 +551,7 @@ impl Record {
                 within("why", one.why.len(), FACT_MAX)?;
                 in_order(one.from, one.until)
             }
-            Self::Confirmation(_) => Ok(()),
+            Self::Confirmation(_) | Self::Policy(_) => Ok(()),
             Self::Forgotten(one) => {
                 ascending("episodes", &one.episodes)?;
                 ascending("words", &one.words)
@@ -810,6 +827,20 @@ mod tests {
             Record::decode("tally.fact/1", &Record::Fact(fact).encode()),
             Err(RecordError::Field("said_as"))
         );
+    }
+
+    #[test]
+    fn a_policy_has_one_spelling() {
+        let bytes = r#"{"identifiers":"by-kind","at":1795000000000}"#;
+        let policy = Record::Policy(Policy {
+            identifiers: Identifiers::ByKind,
+            at: Moment::from_unix_ms(1_795_000_000_000).expect("in the calendar"),
+        });
+        assert_eq!(policy.encode(), bytes.as_bytes());
+        let read = |text: &str| Record::decode("tally.policy/1", text.as_bytes());
+        assert_eq!(read(bytes), Ok(Some(policy)));
+        let other = bytes.replace("by-kind", "sell");
+        assert!(matches!(read(&other), Err(RecordError::Form(_))));
     }
 
     #[test]

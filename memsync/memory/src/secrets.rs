@@ -23,6 +23,7 @@ use std::ops::Range;
 use std::sync::LazyLock;
 
 use regex::Regex;
+use serde::{Deserialize, Serialize};
 
 /// What is done with secrets that somebody says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,16 +35,31 @@ pub enum Secrets {
     Keep,
 }
 
-/// What is done with numbers and addresses by which a person is known.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What is done with numbers and addresses by which a person is known: what is stricter is greater.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "kebab-case")]
 pub enum Identifiers {
+    /// Numbers stay in the encrypted episode, and nowhere else; contacts are words like any others.
+    Keep,
     /// Numbers that a bank or a state gave are dealt with as secrets are; contacts are words like any others.
     #[default]
     ByKind,
-    /// Numbers stay in the encrypted episode, and nowhere else; contacts are words like any others.
-    Keep,
     /// Both are replaced by a word for what they were, before anything is stored.
     Drop,
+}
+
+impl Identifiers {
+    /// Its name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Keep => "keep",
+            Self::ByKind => "by-kind",
+            Self::Drop => "drop",
+        }
+    }
 }
 
 /// What a secret is.

@@ -9,7 +9,7 @@ use tally_vault::format::OpId;
 use crate::ids::{CallId, EpisodeId, FactId, MemoryId, RemarkId, SpanHash};
 use crate::moment::Moment;
 use crate::record::{
-    Call, Confirmation, Correction, Episode, Fact, Kind, Label, Line, Modality, Provenance,
+    Call, Confirmation, Correction, Episode, Fact, Kind, Label, Line, Modality, Policy, Provenance,
     Purpose, Record, Slot,
 };
 use crate::slots;
@@ -52,6 +52,8 @@ pub(crate) struct State {
     pub(crate) confirmations: BTreeMap<RemarkId, Kept<Confirmation>>,
     pub(crate) forgotten: BTreeSet<EpisodeId>,
     pub(crate) forgotten_words: BTreeSet<SpanHash>,
+    /// What the owner wanted last; of two of one moment the stricter counts.
+    pub(crate) policy: Option<Policy>,
     /// Lines that a model was asked about.
     pub(crate) learnt: BTreeSet<Line>,
     pub(crate) vectors: Vec<(OpId, Vectors)>,
@@ -108,6 +110,16 @@ impl State {
             Record::Forgotten(one) => {
                 self.forgotten.extend(one.episodes);
                 self.forgotten_words.extend(one.words);
+            }
+            Record::Policy(one) => {
+                let order = |policy: &Policy| (policy.at, policy.identifiers);
+                if self
+                    .policy
+                    .as_ref()
+                    .is_none_or(|last| order(last) < order(&one))
+                {
+                    self.policy = Some(one);
+                }
             }
         }
     }

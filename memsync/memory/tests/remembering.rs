@@ -243,14 +243,34 @@ fn a_turn_that_cannot_be_kept_is_named_and_nothing_of_the_rest_is_lost_silently(
 #[test]
 fn identifiers_are_kept_or_dropped_by_kind_unless_the_owner_says_otherwise() {
     let text = "My passport number is X1234567. My phone number is 0470 12 34 56.";
-    for (identifiers, passport, phone) in [
-        (Identifiers::ByKind, false, true),
-        (Identifiers::Keep, true, true),
-        (Identifiers::Drop, false, false),
+    // What the owner wants, and what a program is opened with: the stricter counts.
+    for (wanted, asked, passport, phone) in [
+        (None, None, false, true),
+        (Some(Identifiers::Keep), None, true, true),
+        (Some(Identifiers::Drop), None, false, false),
+        (None, Some(Identifiers::Drop), false, false),
+        (None, Some(Identifiers::Keep), false, true),
+        (
+            Some(Identifiers::Drop),
+            Some(Identifiers::Keep),
+            false,
+            false,
+        ),
+        (
+            Some(Identifiers::Keep),
+            Some(Identifiers::ByKind),
+            false,
+            true,
+        ),
     ] {
         let (_computer, vault) = Computer::new();
+        if let Some(wanted) = wanted {
+            let mut owners = memory(&vault);
+            owners.set_policy(wanted, at(0)).expect("it is written");
+            assert_eq!(owners.policy(), (wanted, Some(at(0))));
+        }
         let options = Options {
-            identifiers,
+            identifiers: asked,
             ..Options::default()
         };
         let mut memory = Memory::open(vault.clone(), "memory", options).expect("it opens");
@@ -273,6 +293,28 @@ fn identifiers_are_kept_or_dropped_by_kind_unless_the_owner_says_otherwise() {
             "{seen}"
         );
     }
+}
+
+#[test]
+fn the_policy_that_the_owner_chose_last_counts_for_every_program_whatever_its_clock_says() {
+    let (computer, vault) = Computer::new();
+    let (mut first, mut second) = (memory(&vault), memory(&vault));
+    assert_eq!(first.policy(), (Identifiers::ByKind, None));
+    first.set_policy(Identifiers::Drop, at(9)).expect("written");
+    second.refresh().expect("it is read");
+    assert_eq!(second.identifiers(), Identifiers::Drop);
+    second
+        .set_policy(Identifiers::Keep, at(1))
+        .expect("written");
+    first.refresh().expect("it is read");
+    assert_eq!(first.identifiers(), Identifiers::Keep);
+    // It is no memory, and survives what is built anew.
+    let report = first.remember(&[says(0, "I like figs.")]).expect("kept");
+    let gone = MemoryId::Episode(report.new[0]);
+    first.forget(&[gone], "", at(2)).expect("forgotten");
+    assert_eq!(first.identifiers(), Identifiers::Keep);
+    drop((first, second, vault));
+    assert_eq!(memory(&computer.open()).identifiers(), Identifiers::Keep);
 }
 
 #[test]

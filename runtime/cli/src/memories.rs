@@ -52,34 +52,51 @@ pub(crate) struct WhichMemory {
 /// What is kept of how a person is known.
 #[derive(ClapArgs, Clone, Copy, Debug)]
 pub(crate) struct Keeping {
-    /// What is done with personal identifiers. `by-kind`: numbers that a bank or a state gave (accounts, passports, social security) are
-    /// dealt with as secrets are, and phone numbers, e-mail and street addresses are kept. `keep`: the numbers are kept too, in the
-    /// encrypted episode and nowhere else. `drop`: none of either is kept.
-    #[arg(
-        long,
-        value_name = "POLICY",
-        env = "TALLY_IDENTIFIERS",
-        value_enum,
-        default_value = "by-kind"
-    )]
-    identifiers: IdentifierPolicy,
+    /// What is done with personal identifiers this time, where it is stricter than what the vault says (`tally memory policy` has the
+    /// words): keep, by-kind or drop.
+    #[arg(long, value_name = "POLICY", env = "TALLY_IDENTIFIERS", value_enum)]
+    identifiers: Option<IdentifierPolicy>,
 }
 
+/// What is done with personal identifiers, as a person types it.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum IdentifierPolicy {
-    ByKind,
+pub(crate) enum IdentifierPolicy {
+    /// Numbers that a bank or a state gave stay in the encrypted episode and nowhere else; phone numbers, e-mail and street addresses are
+    /// words like any others.
     Keep,
+    /// Numbers that a bank or a state gave (accounts, passports, social security) are dealt with as secrets are; phone numbers, e-mail and
+    /// street addresses are words like any others.
+    ByKind,
+    /// None of either is kept.
     Drop,
+}
+
+impl From<IdentifierPolicy> for Identifiers {
+    fn from(policy: IdentifierPolicy) -> Self {
+        match policy {
+            IdentifierPolicy::Keep => Self::Keep,
+            IdentifierPolicy::ByKind => Self::ByKind,
+            IdentifierPolicy::Drop => Self::Drop,
+        }
+    }
 }
 
 impl Keeping {
     /// As memory takes it.
-    pub(crate) const fn identifiers(self) -> Identifiers {
-        match self.identifiers {
-            IdentifierPolicy::ByKind => Identifiers::ByKind,
-            IdentifierPolicy::Keep => Identifiers::Keep,
-            IdentifierPolicy::Drop => Identifiers::Drop,
-        }
+    pub(crate) fn identifiers(self) -> Option<Identifiers> {
+        self.identifiers.map(Identifiers::from)
+    }
+}
+
+/// Says so where a run asks for less than the owner wants, which it does not get.
+pub(crate) fn say_if_laxer(memory: &Memory, asked: Option<Identifiers>) {
+    let (wanted, _) = memory.policy();
+    if let Some(asked) = asked.filter(|asked| *asked < wanted) {
+        eprintln!(
+            "tally: identifiers are dealt with by the policy of this vault, {}, which is stricter than {}: tally memory policy changes it",
+            wanted.as_str(),
+            asked.as_str()
+        );
     }
 }
 
@@ -168,6 +185,7 @@ impl WhichMemory {
                 damaged.operation, damaged.record_type, damaged.error
             );
         }
+        say_if_laxer(&memory, options.identifiers);
         Ok(Opened {
             memory,
             embedder,

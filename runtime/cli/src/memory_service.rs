@@ -49,7 +49,7 @@ pub(crate) fn give(
     home: Home,
     service: Service,
     embedding: Option<String>,
-    identifiers: Identifiers,
+    identifiers: Option<Identifiers>,
 ) {
     let vault: SharedVault = Arc::new(Mutex::new(vault));
     services.vault = AgentVault::new(vault.clone());
@@ -74,7 +74,8 @@ struct Inner {
     /// What the agent is to the vault.
     agent: String,
     find: FindEmbedder,
-    identifiers: Identifiers,
+    /// What the run was told, where it is stricter than what the owner wants.
+    identifiers: Option<Identifiers>,
     opened: Mutex<Opened>,
 }
 
@@ -90,7 +91,7 @@ impl AgentMemory {
         vault: SharedVault,
         agent: String,
         find: FindEmbedder,
-        identifiers: Identifiers,
+        identifiers: Option<Identifiers>,
     ) -> Arc<Self> {
         Arc::new(Self(Arc::new(Inner {
             vault,
@@ -150,6 +151,7 @@ impl Inner {
                 opened.embedder.clone().flatten(),
             )
             .map_err(load)?;
+            memories::say_if_laxer(&memory, self.identifiers);
             opened.memories.insert(namespace.to_owned(), memory);
         }
         let memory = opened

@@ -224,6 +224,29 @@ fn identifiers_are_kept_by_kind_or_as_the_owner_says() {
     let machine = machine();
     let text =
         "My passport number is X1234567; write to anna@example.org or call +32 470 12 34 56.";
+    let policy = |args: &[&str]| {
+        let args = [&["policy", "--json"], args].concat();
+        memory(&machine, &args).ok().json()["identifiers"].clone()
+    };
+    assert_eq!(policy(&[]), "by-kind");
+    // A run can be stricter than what the owner chose for all, and not laxer.
+    memory(
+        &machine,
+        &[
+            "add",
+            text,
+            "--no-learn",
+            "--thread",
+            "d",
+            "--identifiers",
+            "keep",
+        ],
+    )
+    .ok()
+    .says("a national id was not kept")
+    .says("tally memory policy");
+    assert_eq!(policy(&["--identifiers", "keep"]), "keep");
+    assert_eq!(policy(&[]), "keep");
     for (thread, policy, dropped) in [
         ("a", "by-kind", &["national id"][..]),
         ("b", "keep", &[""; 0][..]),

@@ -11,13 +11,14 @@ use tally_vault::WriteError;
 use tally_vault::format::{OpId, ReceiptDigest};
 
 use crate::ids::{CallId, EpisodeId, FactId, MemoryId, RemarkId, SpanHash};
+use crate::memory::Memory;
 use crate::memory::recalling::Cited;
-use crate::memory::{Memory, Options};
 use crate::moment::Moment;
 use crate::record::{
-    Call, Category, Confirmation, Correction, Fact, Forgotten, Line, Provenance, Purpose, Record,
-    RecordError,
+    Call, Category, Confirmation, Correction, Fact, Forgotten, Line, Policy, Provenance, Purpose,
+    Record, RecordError,
 };
+use crate::secrets::Identifiers;
 use crate::state::Kept;
 use crate::store::LoadError;
 use crate::timeline::{Place, Standing};
@@ -387,11 +388,7 @@ impl Memory {
         now: Moment,
     ) -> Result<MemoryId, ChangeError> {
         let of = self.fact_named(id)?;
-        let Options {
-            secrets,
-            identifiers,
-            ..
-        } = self.options;
+        let (secrets, identifiers) = (self.options.secrets, self.identifiers());
         let (text, _) = secrets.drop_from(identifiers, text.trim());
         let before = self.state.correction_of(&of);
         let correction = Correction {
@@ -405,6 +402,17 @@ impl Memory {
         let id = MemoryId::Correction(correction.id());
         self.write(Record::Correction(correction))?;
         Ok(id)
+    }
+
+    /// Says what the owner wants done with personal identifiers, by every program that remembers here from now on. What is kept already
+    /// stays. Where it was last said by a clock that is ahead, this counts from right after that.
+    ///
+    /// # Errors
+    /// [`ChangeError`].
+    pub fn set_policy(&mut self, identifiers: Identifiers, now: Moment) -> Result<(), ChangeError> {
+        let before = self.policy().1;
+        let at = before.map_or(now, |before| now.max(before.just_after()));
+        self.write(Record::Policy(Policy { identifiers, at }))
     }
 
     /// Says that a fact is so.

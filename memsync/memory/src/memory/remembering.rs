@@ -7,7 +7,7 @@ use tally_vault::WriteError;
 use tally_vault::format::OpId;
 
 use crate::ids::EpisodeId;
-use crate::memory::{Memory, Options, SharedEmbedder, index};
+use crate::memory::{Memory, SharedEmbedder, index};
 use crate::moment::Moment;
 use crate::record::{Episode, Record, RecordError, Role, TEXT_MAX};
 use crate::secrets::SecretKind;
@@ -149,7 +149,7 @@ impl Memory {
     pub const TURNS_MAX: usize = 100_000;
 
     /// Takes in turns. Those that are known add nothing, however often they come; secrets are dealt with by
-    /// [`Options::secrets`] and [`Options::identifiers`] before anything is stored.
+    /// [`Options::secrets`](crate::Options::secrets) and [`Self::identifiers`] before anything is stored.
     ///
     /// When this returns they are on the disk, and found by [`recall`](Self::recall).
     ///
@@ -411,11 +411,7 @@ impl Memory {
 
     /// Turns as they are kept, those that have words.
     fn wholes(&self, turns: &[Turn], report: &mut Remembered) -> Result<Vec<Whole>, TurnError> {
-        let Options {
-            secrets,
-            identifiers,
-            ..
-        } = self.options;
+        let (secrets, identifiers) = (self.options.secrets, self.identifiers());
         let mut wholes = Vec::with_capacity(turns.len());
         for (index, turn) in turns.iter().enumerate() {
             if turn.text.len() > TURN_MAX {

@@ -6,6 +6,7 @@ mod eval;
 mod import;
 pub(crate) mod look;
 mod mcp;
+mod policy;
 mod transfer;
 mod verify;
 
@@ -68,6 +69,11 @@ pub(crate) enum Verb {
     /// Every call of a model, with what it cost and its receipt: from the vault, and noted by this machine.
     #[command(after_help = "Example:\n  tally memory log")]
     Log(control::Log),
+    /// What is kept of personal identifiers, by every program that remembers in this vault: shown, or chosen.
+    #[command(
+        after_help = "Examples:\n  tally memory policy\n  tally memory policy --identifiers drop          no phone numbers and addresses either"
+    )]
+    Policy(policy::Policy),
     /// Serve one MCP client over standard streams.
     #[command(
         after_help = "Example, in a client's configuration:\n  {\"command\": \"tally\", \"args\": [\"memory\", \"mcp\", \"--as\", \"desk\"]}\n\nwith a key of its own for the client, made once: tally vault share --agent desk memory=curate"
@@ -100,6 +106,7 @@ pub(crate) fn run(verb: Verb, json: bool) -> Outcome {
         Verb::Import(args) => import::import(&args, json),
         Verb::Export(args) => transfer::export(&args, json),
         Verb::Log(args) => control::log(&args, json),
+        Verb::Policy(args) => policy::policy(&args, json),
         Verb::Mcp(args) => mcp::run(&args, json),
         Verb::Verify(args) => verify::run(&args, json),
     }

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use tally_engine::contract::Input;
 use tally_engine::{Engine, Outcome as Ended, Plan, RunReport, Start};
-use tally_memory::secrets::Identifiers;
 use tally_vault::format::SlotCost;
 use tally_vault::{Create, Environment, Key, Place, Share, Vault};
 
@@ -213,7 +212,7 @@ impl Stage<'_> {
             self.home.clone(),
             self.live.models.service.clone(),
             Some("none".to_owned()),
-            Identifiers::default(),
+            None,
         );
         let start = Start::new(Input::text(input), services, Box::new(Screen::new(true)));
         self.engine

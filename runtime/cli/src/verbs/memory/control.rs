@@ -83,7 +83,7 @@ pub(crate) struct Log {
 }
 
 /// Who must act when something is not changed.
-fn changing(error: ChangeError) -> Failure {
+pub(super) fn changing(error: ChangeError) -> Failure {
     match error {
         ChangeError::Write(error) => vaults::writing(error),
         ChangeError::Load(error) => memories::loading(error),
