@@ -9,6 +9,7 @@ use crate::ids::{CallId, EpisodeId, FactId, MemoryId, RemarkId};
 use crate::memory::Memory;
 use crate::moment::Moment;
 use crate::record::{Call, Confirmation, Correction, Episode, Fact};
+use crate::secrets::{self, names};
 use crate::timeline::Standing;
 
 /// What the JSON of an export begins with.
@@ -137,9 +138,10 @@ impl Memory {
             let Some((episode, said)) = self.episode(&id) else {
                 continue;
             };
+            let app = names::shown(&episode.app);
             let place = match episode.thread.as_str() {
-                "" => episode.app.clone(),
-                thread => format!("{}, {thread}", episode.app),
+                "" => app,
+                thread => format!("{app}, {}", names::shown(thread)),
             };
             let next = format!("\n## {}: {}\n\n", day(said), escaped(&place));
             if next != heading {
@@ -148,8 +150,8 @@ impl Memory {
             }
             text.push_str(&format!(
                 "- **{}**: {}\n",
-                escaped(&episode.speaker),
-                escaped(&crate::secrets::mask(&episode.text)).replace('\n', "  \n  ")
+                escaped(&names::shown(&episode.speaker)),
+                escaped(&secrets::mask(&episode.text)).replace('\n', "  \n  ")
             ));
         }
         text

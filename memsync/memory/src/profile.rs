@@ -12,7 +12,7 @@ use crate::ids::{EpisodeId, MemoryId};
 use crate::memory::Memory;
 use crate::moment::Moment;
 use crate::record::{Category, Fact, Kind};
-use crate::secrets;
+use crate::secrets::{self, names};
 use crate::timeline::{Place, Standing};
 
 /// How long something that happened is recent: 90 days.
@@ -135,13 +135,13 @@ impl Memory {
                         None
                     },
                     said_at: fact.observed,
-                    said_by: fact.said_by.clone(),
+                    said_by: names::shown(&fact.said_by),
                     planned,
                     times: place.times,
                     confidence: self.confidence(&id, &fact),
                     citation,
                     evidence: fact.evidence.iter().map(|one| one.episode).collect(),
-                    subject: fact.subject,
+                    subject: names::shown(&fact.subject),
                 };
                 (entry, fact.categories, lasts, moves)
             })

@@ -14,9 +14,10 @@
 //! * *contacts*: e-mail addresses, telephone numbers, street addresses. People want them remembered, so they are searched and learnt
 //!   as other words are, unless [`Identifiers::Drop`] takes them out (`contacts.rs`).
 //!
-//! What is not found: what has no form and that nobody names.
+//! What is not found: what has no form and that nobody names. Names have rules of their own (`names.rs`).
 
 mod contacts;
+pub(crate) mod names;
 mod national;
 
 use std::ops::Range;
@@ -24,6 +25,8 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 use serde::{Deserialize, Serialize};
+
+pub use names::spellings;
 
 /// What is done with secrets that somebody says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -78,6 +81,19 @@ pub enum SecretKind {
 }
 
 impl SecretKind {
+    /// All of them.
+    const ALL: [Self; 9] = [
+        Self::Card,
+        Self::BankAccount,
+        Self::NationalId,
+        Self::PrivateKey,
+        Self::ApiKey,
+        Self::Password,
+        Self::Phone,
+        Self::Email,
+        Self::Address,
+    ];
+
     /// What stands in the place of one.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

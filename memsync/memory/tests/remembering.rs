@@ -317,6 +317,134 @@ fn the_policy_that_the_owner_chose_last_counts_for_every_program_whatever_its_cl
     assert_eq!(memory(&computer.open()).identifiers(), Identifiers::Keep);
 }
 
+const GROUP: &str = "WhatsApp Chat with +32 470 12 34 56";
+
+/// What two people say in a chat who are known by their telephone numbers.
+fn by_number() -> [Turn; 2] {
+    let from = |speaker: &str, text: &str| Turn {
+        thread: GROUP.into(),
+        ..turn(Role::Person, speaker, 0, text)
+    };
+    [
+        from("+32 470 12 34 56", "My violin lessons start on Tuesday."),
+        from("+32 470 65 43 21", "My violin is broken."),
+    ]
+}
+
+#[test]
+fn names_are_kept_by_the_same_policy_and_two_speakers_stay_two() {
+    let (_computer, vault) = Computer::new();
+    let options = Options {
+        identifiers: Some(Identifiers::Drop),
+        ..Options::default()
+    };
+    let mut memory = Memory::open(vault.clone(), "memory", options).expect("it opens");
+    let report = memory.remember(&by_number()).expect("kept");
+    assert_eq!(report.new.len(), 2);
+    assert_eq!(memory.remember(&by_number()).expect("kept").known, 2);
+    let parrot = Parrot::default();
+    memory
+        .learn(&parrot, at(1), usize::MAX, |_| ())
+        .expect("learnt");
+    let seen = parrot.seen.lock().expect("no panic").clone();
+    let search = |threads: &[&str], speakers: &[&str]| {
+        let owned = |names: &[&str]| -> Vec<String> {
+            names.iter().map(|name| (*name).to_owned()).collect()
+        };
+        let search = Search {
+            only: Some(Layer::Episodes),
+            threads: owned(threads),
+            speakers: owned(speakers),
+            ..Search::new("violin")
+        };
+        memory.recall(&search, at(1)).expect("asked")
+    };
+    let found = search(&[], &[]);
+    for shown in [
+        seen,
+        found.context(),
+        memory.export_markdown(at(1)),
+        serde_json::to_string(&memory.export(at(1))).expect("JSON"),
+    ] {
+        assert!(shown.contains("[phone number "), "{shown}");
+        for number in ["12 34 56", "65 43 21"] {
+            assert!(!shown.contains(number), "{shown}");
+        }
+    }
+    assert_eq!(found.hits.len(), 2);
+    assert_ne!(found.hits[0].speaker, found.hits[1].speaker);
+    // Whoever asks knows the names as they were.
+    let one = search(&[GROUP], &["+32 470 65 43 21"]);
+    let texts: Vec<&str> = one.hits.iter().map(|hit| hit.text.as_str()).collect();
+    assert_eq!(texts, ["My violin is broken."]);
+    assert!(search(&["another"], &[]).hits.is_empty());
+    assert_eq!(memory.said_in("chat", Some(GROUP)).len(), 2);
+    assert_eq!(memory.said_in("chat", Some("another")), []);
+}
+
+#[test]
+fn what_was_kept_under_another_name_before_is_known_and_stays_forgotten() {
+    let (_computer, vault) = Computer::new();
+    let mut before = memory(&vault);
+    let report = before.remember(&by_number()).expect("kept");
+    let first = MemoryId::Episode(report.new[0]);
+    before.forget(&[first], "", at(1)).expect("forgotten");
+    let options = Options {
+        identifiers: Some(Identifiers::Drop),
+        ..Options::default()
+    };
+    let mut now = Memory::open(vault, "memory", options).expect("it opens");
+    let again = now.remember(&by_number()).expect("kept");
+    assert_eq!((again.new.len(), again.known, again.forgotten), (0, 1, 1));
+}
+
+#[test]
+fn titles_and_reasons_have_no_secrets_whatever_is_kept_of_words() {
+    let (_computer, vault) = Computer::new();
+    let options = Options {
+        secrets: Secrets::Keep,
+        identifiers: Some(Identifiers::Keep),
+        ..Options::default()
+    };
+    let mut memory = Memory::open(vault.clone(), "memory", options).expect("it opens");
+    let title = "Invoice of DE89 3704 0044 0532 0130 00";
+    let turns = [
+        turn(Role::Document, title, 0, "The roof leaks."),
+        says(0, "I live in Ghent."),
+    ];
+    memory.remember(&turns).expect("kept");
+    memory
+        .learn(&Parrot::default(), at(1), usize::MAX, |_| ())
+        .expect("learnt");
+    let found = memory
+        .recall(&Search::new("Which roof leaks?"), at(1))
+        .expect("asked");
+    assert!(!found.context().contains("DE89"), "{}", found.context());
+    assert!(!memory.export_markdown(at(1)).contains("DE89"));
+
+    let why = "my card 4111 1111 1111 1111 says so";
+    let fact = memory.facts()[0];
+    let right = memory
+        .correct(&fact, "I live in Bruges", None, None, why, at(2))
+        .expect("corrected");
+    let events = memory.history(&right).expect("known");
+    let sentences: Vec<String> = events.into_iter().map(|event| event.sentence).collect();
+    let sentences = sentences.join("\n");
+    assert!(sentences.contains("my card [card number not kept] says so"));
+    assert!(!sentences.contains("4111"), "{sentences}");
+    memory.forget(&[right], why, at(3)).expect("forgotten");
+    let mut open = vault.lock().expect("no panic");
+    let operations: Vec<_> = open.view().log().map(|row| row.operation).collect();
+    let reasons: Vec<String> = operations
+        .iter()
+        .filter_map(|id| Some(open.reason(id).ok()?.as_str().to_owned()))
+        .collect();
+    assert!(!reasons.is_empty());
+    for reason in reasons {
+        assert_eq!(reason, "my card [card number not kept] says so");
+    }
+}
+
 #[test]
 fn secrets_are_in_no_index_no_prompt_and_kept_only_where_the_owner_says_so() {
     let text = "My card is 4111 1111 1111 1111. I use the key sk-abcdefghijkl0123456789mnop. I like rye bread.";

@@ -24,6 +24,7 @@ use tally_import::Item;
 use tally_memory::profile::{Entry, Length};
 use tally_memory::recall::Arm;
 use tally_memory::record::Call;
+use tally_memory::secrets::spellings;
 use tally_memory::{
     AskError, By, Category, ChangeError, ChatModel, Cited, EpisodeId, FindError, Forgot,
     LearnError, LoadError, Memory, MemoryId, Mode, Moment, Outline, RecallError, RememberError,
@@ -463,12 +464,18 @@ impl MemoryService for VaultMemory {
                 })
                 .collect(),
         };
+        let (apps, threads) = (
+            listing.app.as_deref().map(spellings),
+            listing.thread.as_deref().map(spellings),
+        );
         let fits = |outline: &Outline<'_>| {
-            let is_of = |wanted: &Option<String>, is: Option<&str>| {
-                wanted.is_none() || wanted.as_deref() == is
+            let is_of = |wanted: &Option<Vec<String>>, is: Option<&str>| {
+                wanted
+                    .as_ref()
+                    .is_none_or(|wanted| wanted.iter().any(|name| is == Some(name.as_str())))
             };
-            is_of(&listing.app, outline.app)
-                && is_of(&listing.thread, outline.thread)
+            is_of(&apps, outline.app)
+                && is_of(&threads, outline.thread)
                 && wanted.is_none_or(|wanted| outline.categories.contains(&wanted))
                 && (of_episodes
                     || listing.past

@@ -19,6 +19,7 @@ use tally_gateway::{
     Remember, Scope, ServiceError, Status, UnixMs, Voice,
 };
 use tally_memory::recall::{EmbedError, Embedder, Embedding, RerankError, Reranker};
+use tally_memory::secrets::Identifiers;
 use tally_memory::{Answer, Ask, ChatModel, Dialect, Memory, ModelError, SharedVault};
 use tally_memory_service::{Model, PIECE, VaultMemory, in_pieces, turns_of};
 use tower::ServiceExt;
@@ -703,6 +704,43 @@ fn several_are_forgotten_with_one_rebuild_of_the_index() {
     let done = service.forget_many(&[missing], false).unwrap();
     assert_eq!(done.forgotten.forgotten, [""; 0]);
     assert_eq!(made.load(Ordering::Relaxed), before + 1);
+}
+
+#[test]
+fn what_came_from_somewhere_is_listed_and_forgotten_by_the_name_that_it_had() {
+    let (_computer, vault) = Computer::new();
+    let mut owners = memory(&vault);
+    owners.set_policy(Identifiers::Drop, at(0)).unwrap();
+    let service = service(&vault, None);
+    let chat = "Chat with +32 470 12 34 56";
+    let by_number = Remember {
+        thread: chat.to_owned(),
+        ..said(&["I row."])
+    };
+    service.remember(by_number).unwrap();
+    service.remember(said(&["I sing."])).unwrap();
+    let listed = |thread: Option<&str>| {
+        let listing = Listing {
+            limit: 10,
+            level: Some(Level::Episode),
+            thread: thread.map(str::to_owned),
+            ..Listing::default()
+        };
+        service.list(listing).unwrap()
+    };
+    let found = listed(Some(chat));
+    assert_eq!(found.total, 1);
+    let kept_as = found.memories[0].thread_id.as_deref().unwrap();
+    assert!(kept_as.starts_with("Chat with [phone number "), "{kept_as}");
+    assert_eq!(listed(Some(kept_as)).total, 1);
+    let from = Origin {
+        app: "chat".to_owned(),
+        thread: Some(chat.to_owned()),
+    };
+    assert_eq!(service.extent(&from).unwrap().turns, 1);
+    assert_eq!(service.forget_from(&from, 1).unwrap().gone.turns, 1);
+    assert_eq!(listed(Some(chat)).total, 0);
+    assert_eq!(listed(None).total, 1);
 }
 
 #[test]

@@ -15,10 +15,10 @@ use crate::memory::Memory;
 use crate::memory::recalling::Cited;
 use crate::moment::Moment;
 use crate::record::{
-    Call, Category, Confirmation, Correction, Fact, Forgotten, Line, Policy, Provenance, Purpose,
-    Record, RecordError,
+    Call, Category, Confirmation, Correction, FACT_MAX, Fact, Forgotten, Line, Policy, Provenance,
+    Purpose, Record, RecordError,
 };
-use crate::secrets::Identifiers;
+use crate::secrets::{Identifiers, Secrets, spellings};
 use crate::state::Kept;
 use crate::store::LoadError;
 use crate::timeline::{Place, Standing};
@@ -290,14 +290,19 @@ impl Memory {
         })
     }
 
-    /// Everything that was said in an app, or in one conversation of it; a document is one.
+    /// Everything that was said in an app, or in one conversation of it; a document is one. The names are those that were given, whatever
+    /// they are kept as.
     #[must_use]
     pub fn said_in(&self, app: &str, thread: Option<&str>) -> Vec<EpisodeId> {
+        let (apps, threads) = (spellings(app), thread.map(spellings));
         self.state
             .episodes
             .iter()
             .filter(|(_, one)| {
-                one.value.app == app && thread.is_none_or(|thread| one.value.thread == thread)
+                apps.contains(&one.value.app)
+                    && threads
+                        .as_ref()
+                        .is_none_or(|threads| threads.contains(&one.value.thread))
             })
             .map(|(id, _)| *id)
             .collect()
@@ -397,7 +402,7 @@ impl Memory {
             at: before.map_or(now, |(_, last)| now.max(last.value.at.just_after())),
             from,
             until,
-            why: why.trim().to_owned(),
+            why: self.without_secrets(why),
         };
         let id = MemoryId::Correction(correction.id());
         self.write(Record::Correction(correction))?;
@@ -445,7 +450,7 @@ impl Memory {
             records,
             ops,
         } = self.plan(ids, now)?;
-        let destroyed = self.destroy(&records, &ops, reason);
+        let destroyed = self.destroy(&records, &ops, &self.without_secrets(reason));
         // What was destroyed before a failure is not remembered either.
         let looked = self.look();
         forgot.remains = destroyed?;
@@ -773,6 +778,21 @@ impl Memory {
                 .map(|(fact, _)| fact)
                 .ok_or(ChangeError::NoSuchMemory(*id)),
         }
+    }
+
+    /// A reason as it is kept: the history and the vault's audit trail show it, so it has no secrets, whatever is kept of words.
+    fn without_secrets(&self, reason: &str) -> String {
+        let reason = reason.trim();
+        let (mut kept, _) = Secrets::Drop.drop_from(self.identifiers(), reason);
+        // What stands in their place may be longer. A reason that was too long is refused as such.
+        if reason.len() <= FACT_MAX {
+            let mut end = kept.len().min(FACT_MAX);
+            while !kept.is_char_boundary(end) {
+                end -= 1;
+            }
+            kept.truncate(end);
+        }
+        kept
     }
 
     fn write(&mut self, record: Record) -> Result<(), ChangeError> {

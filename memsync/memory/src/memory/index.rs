@@ -11,9 +11,10 @@ use tally_recall::{
 use crate::ids::{EpisodeId, FactId, MemoryId, RemarkId};
 use crate::moment::Moment;
 use crate::record::{Category, Episode, Fact, Role};
+use crate::secrets::{self, names};
+use crate::speech;
 use crate::state::{Kept, State};
 use crate::timeline::{Place, Standing};
-use crate::{secrets, speech};
 
 /// A pause after which a conversation is a new one: eight hours.
 const SESSION_GAP_MS: i64 = 8 * 3_600_000;
@@ -129,7 +130,7 @@ impl Shelf {
             .values()
             .filter(|one| one.value.role == Role::Owner)
             .max_by_key(|one| (state.said_at(one), one.written))
-            .map(|one| one.value.speaker.clone());
+            .map(|one| names::shown(&one.value.speaker));
     }
 
     fn take_facts(&mut self, state: &State) {
@@ -213,7 +214,7 @@ fn document(
         return None;
     }
     let mut document = Document::new(DocumentId(id.0), DocumentKind::Episode, text);
-    document.speaker = Some(episode.speaker.clone());
+    document.speaker = Some(names::shown(&episode.speaker));
     document.session = Some(session.clone());
     document.position = *position;
     document.observed_at = seconds(said);
@@ -251,7 +252,7 @@ fn fact_document(id: &MemoryId, fact: &Fact, valid: Interval, owner: Option<&str
     );
     document.speaker = Some(match fact.subject.as_str() {
         "user" => owner.unwrap_or("user").to_owned(),
-        subject => subject.to_owned(),
+        subject => names::shown(subject),
     });
     document.observed_at = seconds(fact.observed);
     document.valid = valid;

@@ -13,6 +13,7 @@ use crate::memory::Memory;
 use crate::memory::index::{app_label, category_label, seconds, thread_label};
 use crate::moment::Moment;
 use crate::record::{Category, Role};
+use crate::secrets::{names, spellings};
 use crate::speech;
 use crate::timeline::Place;
 
@@ -184,6 +185,11 @@ pub enum RecallError {
     Rerank(#[from] RerankError),
 }
 
+/// Names as they may be kept.
+fn spelt(asked: &[String]) -> Vec<String> {
+    asked.iter().flat_map(|name| spellings(name)).collect()
+}
+
 /// Longest question, in bytes.
 const QUESTION_MAX: usize = 16 << 10;
 
@@ -220,8 +226,14 @@ impl Memory {
         };
         // A question that names an app and a category means both.
         let groups: [Vec<String>; 3] = [
-            search.apps.iter().map(|app| app_label(app)).collect(),
-            search.threads.iter().map(|one| thread_label(one)).collect(),
+            spelt(&search.apps)
+                .iter()
+                .map(|app| app_label(app))
+                .collect(),
+            spelt(&search.threads)
+                .iter()
+                .map(|one| thread_label(one))
+                .collect(),
             search
                 .categories
                 .iter()
@@ -269,7 +281,7 @@ impl Memory {
                     Some(Layer::Facts) => vec![DocumentKind::Fact],
                 },
                 labels: groups,
-                speakers: search.speakers.clone(),
+                speakers: spelt(&search.speakers),
                 sessions: Vec::new(),
                 observed: Interval {
                     from: search.after.map(seconds),
@@ -381,7 +393,7 @@ impl Memory {
                     .get(start as usize..end as usize)
                     .map(crate::memory::index::searched)
             }),
-            speaker: kept.map(|one| one.value.speaker.clone()),
+            speaker: kept.map(|one| names::shown(&one.value.speaker)),
             said_at: kept.map(|one| self.state.said_at(one)),
             app: kept.map(|one| one.value.app.clone()),
         }

@@ -44,6 +44,8 @@ struct Whole {
     /// Which of those that were handed over.
     index: usize,
     episode: Episode,
+    /// The same with the names that it came with, where they are not kept so. Until names were looked at they were: it may be here.
+    as_it_came: Option<Episode>,
     /// Which of several turns that are equal in all else, where that is known already.
     repeat: Option<u32>,
 }
@@ -370,6 +372,7 @@ impl Memory {
             let Whole {
                 index,
                 episode: whole,
+                as_it_came,
                 repeat,
             } = whole;
             let parts = parts(&whole.text);
@@ -393,13 +396,26 @@ impl Memory {
                     .check()
                     .map_err(|error| TurnError::Field { index, error })?;
                 let id = episode.id();
-                let is_forgotten = self.state.forgotten.contains(&id)
+                let before = as_it_came.as_ref().map(|came| {
+                    let names = came.clone();
+                    Episode {
+                        app: names.app,
+                        thread: names.thread,
+                        key: names.key,
+                        speaker: names.speaker,
+                        ..episode.clone()
+                    }
+                    .id()
+                });
+                let ids = || std::iter::once(id).chain(before);
+                let is_here = ids().any(|id| self.state.episodes.contains_key(&id));
+                let is_forgotten = ids().any(|id| self.state.forgotten.contains(&id))
                     || is_live.contains(&index)
-                        && !self.state.episodes.contains_key(&id)
+                        && !is_here
                         && self.state.forgotten.contains(&episode.timeless().id());
                 if is_forgotten {
                     report.forgotten += 1;
-                } else if self.state.episodes.contains_key(&id) || !here.insert(id) {
+                } else if is_here || !here.insert(id) {
                     report.known += 1;
                 } else {
                     new.push((id, episode));
@@ -412,6 +428,11 @@ impl Memory {
     /// Turns as they are kept, those that have words.
     fn wholes(&self, turns: &[Turn], report: &mut Remembered) -> Result<Vec<Whole>, TurnError> {
         let (secrets, identifiers) = (self.options.secrets, self.identifiers());
+        let mut names: BTreeMap<&str, String> = BTreeMap::new();
+        let mut name = |name| {
+            let kept: &String = names.entry(name).or_insert_with(|| identifiers.name(name));
+            kept.clone()
+        };
         let mut wholes = Vec::with_capacity(turns.len());
         for (index, turn) in turns.iter().enumerate() {
             if turn.text.len() > TURN_MAX {
@@ -428,19 +449,28 @@ impl Memory {
                 report.empty += 1;
                 continue;
             }
+            let as_it_came = Episode {
+                app: turn.app.clone(),
+                thread: turn.thread.clone(),
+                key: turn.key.clone(),
+                repeat: 0,
+                part: 0,
+                role: turn.role,
+                speaker: turn.speaker.clone(),
+                at: turn.at,
+                text: String::new(),
+            };
+            let named = Episode {
+                app: name(turn.app.as_str()),
+                thread: name(turn.thread.as_str()),
+                key: turn.key.as_deref().map(|key| identifiers.name(key)),
+                speaker: name(turn.speaker.as_str()),
+                ..as_it_came.clone()
+            };
             wholes.push(Whole {
                 index,
-                episode: Episode {
-                    app: turn.app.clone(),
-                    thread: turn.thread.clone(),
-                    key: turn.key.clone(),
-                    repeat: 0,
-                    part: 0,
-                    role: turn.role,
-                    speaker: turn.speaker.clone(),
-                    at: turn.at,
-                    text,
-                },
+                as_it_came: (named != as_it_came).then_some(as_it_came),
+                episode: Episode { text, ..named },
                 repeat: None,
             });
         }
