@@ -1,4 +1,5 @@
-//! Dates that people speak of, resolved against the day on which they spoke.
+//! Dates that people speak of, resolved against the day on which they spoke: the day in UTC, since records do not say what the clock
+//! there showed (`docs/memory.md`).
 //!
 //! The only anchor is when something was said, never today: "yesterday" in a conversation of last year is a day of last year.
 //! Without knowing when, only a date with its year is one. Weeks begin on Monday. English.

@@ -15,7 +15,8 @@ impl fmt::Debug for DocumentId {
     }
 }
 
-/// Seconds since 1970-01-01T00:00:00, on the clock of whoever spoke: a text that says "yesterday" means their yesterday.
+/// Seconds since 1970-01-01T00:00:00, on one clock for all documents and questions of an index: what "yesterday" means is counted on it.
+/// Memory gives UTC.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Moment(pub i64);
 
