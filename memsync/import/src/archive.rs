@@ -1,9 +1,9 @@
 //! Zip archives, opened without believing what they say of themselves.
 //!
 //! Only stored and deflated entries are read, none that is encrypted, none that shares bytes with another (a small
-//! archive of overlapping entries unpacks to petabytes). An entry is unpacked into memory up to the limit of one entry
-//! and of all together, whatever lengths it claims. Names are compared, never used as paths. An archive inside an
-//! archive is not opened.
+//! archive of overlapping entries unpacks to petabytes). Entries are counted before the directory is built, which costs
+//! many times their length. An entry is unpacked into memory up to the limit of one entry and of all together, whatever
+//! lengths it claims. Names are compared, never used as paths. An archive inside an archive is not opened.
 
 use std::io::{Cursor, Read};
 
@@ -13,6 +13,11 @@ use zip::result::ZipError;
 use crate::{Format, ImportError, Limits};
 
 pub(crate) const MAGIC: &[u8] = b"PK\x03\x04";
+/// What each entry of a directory begins with.
+const ENTRY: &[u8] = b"PK\x01\x02";
+/// What the end of a directory begins with that says in 64 bits how many entries there are, and where it says so.
+const LARGE_END: &[u8] = b"PK\x06\x06";
+const LARGE_END_COUNT: std::ops::Range<usize> = 32..40;
 
 pub(crate) struct Archive<'a> {
     zip: ZipArchive<Cursor<&'a [u8]>>,
@@ -29,14 +34,14 @@ impl<'a> Archive<'a> {
         format: Format,
         limits: &Limits,
     ) -> Result<Self, ImportError> {
-        let mut zip = ZipArchive::new(Cursor::new(bytes))
-            .map_err(|error| ImportError::malformed(format, format!("zip: {error}")))?;
-        if zip.len() > limits.entries {
+        if has_more_entries(bytes, limits.entries) {
             return Err(ImportError::TooLarge {
                 what: "the number of files in the archive".into(),
                 limit: limits.entries,
             });
         }
+        let mut zip = ZipArchive::new(Cursor::new(bytes))
+            .map_err(|error| ImportError::malformed(format, format!("zip: {error}")))?;
         match zip.has_overlapping_entries() {
             Ok(false) => {}
             Ok(true) => {
@@ -68,25 +73,9 @@ impl<'a> Archive<'a> {
 
     /// The bytes of the file of that name.
     pub(crate) fn file(&mut self, name: &str) -> Result<Vec<u8>, ImportError> {
-        let format = self.format;
-        let malformed =
-            |error: ZipError| ImportError::malformed(format, format!("zip, {name}: {error}"));
-        let index = self
-            .zip
-            .index_for_name(name)
-            .ok_or_else(|| ImportError::malformed(format, format!("zip: no {name} in it")))?;
-        let file = self.zip.by_index(index).map_err(|error| match error {
-            ZipError::UnsupportedArchive(ZipError::PASSWORD_REQUIRED) => {
-                ImportError::Encrypted { format }
-            }
-            error => malformed(error),
-        })?;
         let allowed = self.entry_len.min(self.left);
-        let mut bytes = Vec::new();
         // One byte more than allowed tells "exactly" from "more".
-        file.take(allowed as u64 + 1)
-            .read_to_end(&mut bytes)
-            .map_err(|error| malformed(ZipError::Io(error)))?;
+        let bytes = self.head(name, allowed as u64 + 1)?;
         if bytes.len() > allowed {
             return Err(if allowed == self.entry_len {
                 ImportError::TooLarge {
@@ -103,6 +92,48 @@ impl<'a> Archive<'a> {
         self.left -= bytes.len();
         Ok(bytes)
     }
+
+    /// What the file of that name begins with: so many bytes at most.
+    pub(crate) fn head(&mut self, name: &str, most: u64) -> Result<Vec<u8>, ImportError> {
+        let format = self.format;
+        let malformed =
+            |error: ZipError| ImportError::malformed(format, format!("zip, {name}: {error}"));
+        let index = self
+            .zip
+            .index_for_name(name)
+            .ok_or_else(|| ImportError::malformed(format, format!("zip: no {name} in it")))?;
+        let file = self.zip.by_index(index).map_err(|error| match error {
+            ZipError::UnsupportedArchive(ZipError::PASSWORD_REQUIRED) => {
+                ImportError::Encrypted { format }
+            }
+            error => malformed(error),
+        })?;
+        let mut bytes = Vec::new();
+        file.take(most)
+            .read_to_end(&mut bytes)
+            .map_err(|error| malformed(ZipError::Io(error)))?;
+        Ok(bytes)
+    }
+}
+
+/// Whether bytes hold more entries of a directory than so many, or say so. What is opened cannot have more than this finds,
+/// whichever of several ends of a directory is believed; a stored archive inside counts too.
+fn has_more_entries(bytes: &[u8], most: usize) -> bool {
+    let mut entries = 0;
+    bytes
+        .windows(ENTRY.len())
+        .enumerate()
+        .any(|(at, signature)| match signature {
+            ENTRY => {
+                entries += 1;
+                entries > most
+            }
+            LARGE_END => bytes[at..]
+                .get(LARGE_END_COUNT)
+                .and_then(|count| <[u8; 8]>::try_from(count).ok())
+                .is_some_and(|count| u64::from_le_bytes(count) > most as u64),
+            _ => false,
+        })
 }
 
 /// The last part of a name in an archive.

@@ -14,6 +14,8 @@ use crate::{Format, ImportError, Options};
 
 /// Bytes of a text that are looked at.
 const HEAD_LEN: usize = 64 * 1024;
+/// Bytes of JSON in an archive that are unpacked to see what it is.
+const JSON_HEAD_LEN: u64 = 1 << 20;
 
 /// What a file is.
 ///
@@ -71,8 +73,8 @@ fn archive_format(bytes: &[u8], options: &Options) -> Result<Format, ImportError
         .iter()
         .find(|name| base(name).starts_with("conversations") && name.ends_with(".json"));
     if let Some(name) = conversations {
-        let file = archive.file(name)?;
-        return match json_format(without_mark(&file)) {
+        let head = archive.head(name, JSON_HEAD_LEN)?;
+        return match json_format(without_mark(&head)) {
             Some(format @ (Format::ChatGpt | Format::Claude)) => Ok(format),
             // A new account has none yet; the other files tell.
             _ if named("chat.html").is_some() => Ok(Format::ChatGpt),

@@ -71,6 +71,64 @@ fn an_archive_whose_files_share_bytes_is_refused() {
 }
 
 #[test]
+fn entries_of_an_archive_are_counted_before_its_directory_is_built() {
+    let refused = |zip: &[u8]| {
+        let mut limits = Limits::default();
+        limits.entries = 2;
+        let options = Options {
+            limits,
+            ..Options::default()
+        };
+        matches!(
+            detect(zip, &options),
+            Err(ImportError::TooLarge { limit: 2, .. })
+        )
+    };
+    let file: &[u8] = b"[]";
+    assert!(!refused(&zipped(&[("a.json", file), ("b.json", file)])));
+    let three = zipped(&[("a.json", file), ("b.json", file), ("c.json", file)]);
+    assert!(refused(&three));
+    // Without its end nothing builds this directory.
+    let end_len = 22;
+    assert!(refused(&three[..three.len() - end_len]));
+    // An end that says so many that a list of them would take all memory.
+    let one = zipped(&[("a.json", file)]);
+    let (before, end) = one.split_at(one.len() - end_len);
+    let claimed = 1_u64 << 40;
+    let mut large = before.to_vec();
+    large.extend_from_slice(b"PK\x06\x06");
+    large.extend_from_slice(&44_u64.to_le_bytes());
+    large.extend_from_slice(&[45, 0, 45, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    for field in [claimed, claimed, claimed * 46, claimed] {
+        large.extend_from_slice(&field.to_le_bytes());
+    }
+    large.extend_from_slice(b"PK\x06\x07\0\0\0\0");
+    large.extend_from_slice(&(before.len() as u64).to_le_bytes());
+    large.extend_from_slice(&1_u32.to_le_bytes());
+    large.extend_from_slice(end);
+    assert!(refused(&large));
+}
+
+#[test]
+fn what_an_archive_is_is_told_without_unpacking_its_files() {
+    // Larger, unpacked, than a file may be: telling what it is reads its beginning.
+    let mut export = br#"[{"title":"t","mapping":{}},"#.to_vec();
+    export.resize(3 << 20, b' ');
+    let zip = zipped(&[("conversations.json", &export)]);
+    let mut limits = Limits::default();
+    limits.entry_len = 2 << 20;
+    let options = Options {
+        limits,
+        ..Options::default()
+    };
+    assert_eq!(detect(&zip, &options), Ok(Format::ChatGpt));
+    assert!(matches!(
+        read_all(&zip, &options),
+        Err(ImportError::TooLarge { .. })
+    ));
+}
+
+#[test]
 fn names_in_an_archive_are_only_compared() {
     let chat = br#"{"name":"x","id":1,"messages":[{"id":1,"text":"hi"}]}"#;
     let zip = zipped(&[("../../etc/result.json", chat)]);
