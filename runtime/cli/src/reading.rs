@@ -14,7 +14,7 @@ mod confine;
 
 use std::io::{BufRead, BufReader, BufWriter, Read as _, Write};
 use std::ops::ControlFlow;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use rustix::process::{Resource, Rlimit, setrlimit};
 use serde::{Deserialize, Serialize};
@@ -32,6 +32,8 @@ const MEMORY: u64 = 3 << 30; // bytes
 const TIME: u64 = 600; // seconds
 /// The longest line of a reader.
 const ITEM: u64 = 1 << 30; // bytes
+/// The longest first line, which says what a file is or why it is none.
+const FIRST: u64 = 1 << 20; // bytes
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -42,28 +44,46 @@ enum Said {
     Error(ImportError),
 }
 
+/// Tells what a file is as [`tally_import::detect`] does, elsewhere: an archive is opened for it.
+pub(crate) fn detect(bytes: &[u8], options: &Options) -> Result<Format, ImportError> {
+    ask(bytes, options, first).unwrap_or_else(|| Err(failed(options.format)))
+}
+
 /// Reads a file as [`tally_import::read`] does, elsewhere.
 pub(crate) fn read(
     bytes: &[u8],
     options: &Options,
     take: &mut dyn FnMut(Item) -> ControlFlow<()>,
 ) -> Result<Report, ImportError> {
-    let mut reader = match start() {
-        Ok(reader) => reader,
-        Err(error) => {
-            tracing::error!(%error, "the process that reads files did not start");
-            return Err(failed(options.format));
-        }
-    };
     let mut told = options.format;
     let mut taken = Taken::default();
     let mut take = |item| {
         taken.add(&item);
         take(item)
     };
+    let report = ask(bytes, options, |from| listen(from, &mut told, &mut take));
+    report.unwrap_or_else(|| match failed(told) {
+        ImportError::ParserFailed { format } if taken.any() => Ok(taken.until_it_failed(format)),
+        error => Err(error),
+    })
+}
+
+/// Gives a file to a reader and hears as much of what it says as somebody wants to; none if that does not come.
+fn ask<T>(
+    bytes: &[u8],
+    options: &Options,
+    hear: impl FnOnce(BufReader<ChildStdout>) -> Option<T>,
+) -> Option<T> {
+    let mut reader = match start() {
+        Ok(reader) => reader,
+        Err(error) => {
+            tracing::error!(%error, "the process that reads files did not start");
+            return None;
+        }
+    };
     let mut to = reader.stdin.take().expect("it is piped");
     let from = reader.stdout.take().expect("it is piped");
-    let report = std::thread::scope(|scope| {
+    let heard = std::thread::scope(|scope| {
         scope.spawn(move || {
             // A reader that has seen enough hangs up.
             let _ = serde_json::to_writer(&mut to, options)
@@ -71,24 +91,19 @@ pub(crate) fn read(
                 .and_then(|()| to.write_all(b"\n"))
                 .and_then(|()| to.write_all(bytes));
         });
-        let report = listen(BufReader::new(from), &mut told, &mut take);
+        let heard = hear(BufReader::new(from));
         // Or it, and whoever writes to it, would wait for somebody to go on reading.
         let _ = reader.kill();
-        report
+        heard
     });
     let status = reader.wait();
-    report.unwrap_or_else(|| {
+    if heard.is_none() {
         tracing::warn!(
             ?status,
             "the process that reads files ended in the middle of one"
         );
-        match failed(told) {
-            ImportError::ParserFailed { format } if taken.any() => {
-                Ok(taken.until_it_failed(format))
-            }
-            error => Err(error),
-        }
-    })
+    }
+    heard
 }
 
 /// What was handed on.
@@ -158,6 +173,20 @@ fn failed(told: Option<Format>) -> ImportError {
         None => ImportError::Unrecognized {
             found: "the process that looked at it did not come to an end".to_owned(),
         },
+    }
+}
+
+/// What a reader says first; none if that is not what a file is, or why it is none.
+fn first(mut from: impl BufRead) -> Option<Result<Format, ImportError>> {
+    let mut line = Vec::new();
+    from.by_ref()
+        .take(FIRST)
+        .read_until(b'\n', &mut line)
+        .ok()?;
+    match serde_json::from_slice(&line).ok()? {
+        Said::Format(format) => Some(Ok(format)),
+        Said::Error(error) => Some(Err(error)),
+        Said::Item(_) | Said::Report(_) => None,
     }
 }
 
@@ -274,6 +303,20 @@ mod tests {
             tally_import::read_all(b"A title\n\nA text of some words.\n", &Options::default())
                 .unwrap();
         assert_eq!(end, Some(Ok(report)));
+    }
+
+    #[test]
+    fn what_a_file_is_is_what_a_reader_says_first() {
+        let none = ImportError::Unrecognized {
+            found: "a picture".to_owned(),
+        };
+        let said = lines(&[Said::Format(Format::Text), Said::Error(none.clone())]);
+        assert_eq!(first(&said[..]), Some(Ok(Format::Text)));
+        let said = lines(&[Said::Error(none.clone())]);
+        assert_eq!(first(&said[..]), Some(Err(none)));
+        for nonsense in [&lines(&read_here(b"Some words.\n"))[..], &said[..9], b""] {
+            assert_eq!(first(nonsense), None);
+        }
     }
 
     #[test]

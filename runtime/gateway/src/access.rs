@@ -13,6 +13,7 @@ use crate::gateway::{Gateway, random};
 use crate::guard::peer;
 use crate::keys::{KeyError, KeyInfo, Scope};
 use crate::rate::{Allowance, Left};
+use crate::rest::is_json;
 use crate::time::UnixMs;
 
 pub(crate) const COOKIE: &str = "tally_session";
@@ -129,6 +130,11 @@ fn caller_by_key(
                 "send an API key as X-API-Key, or as Authorization: Bearer",
             ));
         }
+    };
+    let allowance = match allowance {
+        // Turns as JSON are no import, by whichever path: a chat hands over each of its turns.
+        Allowance::Imports if is_json(request.headers()) => Allowance::Ordinary,
+        other => other,
     };
     let left = gateway.take_rate(&allowance_of(&caller.id), allowance)?;
     Ok((caller, left))

@@ -10,7 +10,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
 use axum::middleware::{from_fn, from_fn_with_state};
-use tally_import::{ImportError, Item, Options, Report};
+use tally_import::{Format, ImportError, Item, Options, Report};
 use tokio::sync::Semaphore;
 
 use crate::access::Session;
@@ -30,17 +30,24 @@ pub type Clock = Arc<dyn Fn() -> UnixMs + Send + Sync>;
 /// Keeps the ring of keys, as [`KeyRing::to_json`] writes it, so that it is there after a crash.
 pub type KeyKeeper = Arc<dyn Fn(&[u8]) -> io::Result<()> + Send + Sync>;
 
-/// Reads an imported file, as [`tally_import::read`] does, in whatever place is safe enough for the files of strangers.
+/// Tells what an imported file is and reads it, as [`tally_import::detect`] and [`tally_import::read`] do, in whatever place is safe
+/// enough for the files of strangers.
 #[derive(Clone)]
-pub struct FileReader(Arc<ReadFile>);
+pub struct FileReader {
+    detect: Arc<DetectFile>,
+    read: Arc<ReadFile>,
+}
+
+type DetectFile = dyn Fn(&[u8], &Options) -> Result<Format, ImportError> + Send + Sync;
 
 type ReadFile = dyn Fn(&[u8], &Options, &mut dyn FnMut(Item) -> ControlFlow<()>) -> Result<Report, ImportError>
     + Send
     + Sync;
 
 impl FileReader {
-    /// Takes a function for it.
+    /// Takes a function for each.
     pub fn new(
+        detect: impl Fn(&[u8], &Options) -> Result<Format, ImportError> + Send + Sync + 'static,
         read: impl Fn(
             &[u8],
             &Options,
@@ -50,7 +57,14 @@ impl FileReader {
         + Sync
         + 'static,
     ) -> Self {
-        Self(Arc::new(read))
+        Self {
+            detect: Arc::new(detect),
+            read: Arc::new(read),
+        }
+    }
+
+    pub(crate) fn detect(&self, bytes: &[u8], options: &Options) -> Result<Format, ImportError> {
+        (self.detect)(bytes, options)
     }
 
     pub(crate) fn read(
@@ -59,7 +73,7 @@ impl FileReader {
         options: &Options,
         take: &mut dyn FnMut(Item) -> ControlFlow<()>,
     ) -> Result<Report, ImportError> {
-        (self.0)(bytes, options, take)
+        (self.read)(bytes, options, take)
     }
 }
 
@@ -117,7 +131,7 @@ impl Default for Config {
             session: Duration::from_hours(12),
             open: false,
             ledger: None,
-            files: FileReader::new(tally_import::read),
+            files: FileReader::new(tally_import::detect, tally_import::read),
         }
     }
 }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use schemars::JsonSchema;
 use serde::Serialize;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::error::ApiError;
 use crate::gateway::{FileReader, Gateway, lock, random};
@@ -16,7 +17,7 @@ use crate::time::UnixMs;
 
 /// Jobs that are remembered.
 const KEPT: usize = 100;
-/// Jobs that wait or run at once: each holds a file in memory.
+/// Files that are on their way, looked at or read at once: each is held in memory.
 const OPEN: usize = 4;
 
 /// How an import stands.
@@ -89,12 +90,36 @@ struct Job {
     status: JobStatus,
 }
 
-#[derive(Default)]
 pub(crate) struct Jobs {
     list: Mutex<VecDeque<Arc<Mutex<Job>>>>,
+    places: Arc<Semaphore>,
+}
+
+/// A file's place, from its first byte until it was read or refused. It is free again when it is dropped.
+pub(crate) type Place = OwnedSemaphorePermit;
+
+impl Default for Jobs {
+    fn default() -> Self {
+        Self {
+            list: Mutex::default(),
+            places: Arc::new(Semaphore::new(OPEN)),
+        }
+    }
 }
 
 impl Jobs {
+    /// A place for a file, unless all are taken.
+    pub(crate) fn place(&self) -> Result<Place, ApiError> {
+        Arc::clone(&self.places)
+            .try_acquire_owned()
+            .map_err(|_| ApiError {
+                retry_after_s: Some(5),
+                ..ApiError::from(ServiceError::Busy(format!(
+                    "{OPEN} files are being imported; try again when one of them is"
+                )))
+            })
+    }
+
     /// The status of a job of this caller.
     pub(crate) fn status(&self, id: &str, owner: &str) -> Option<JobStatus> {
         lock(&self.list).iter().find_map(|job| {
@@ -103,29 +128,26 @@ impl Jobs {
         })
     }
 
-    fn open(&self, job: Job) -> Result<Arc<Mutex<Job>>, ApiError> {
+    fn open(&self, job: Job) -> Arc<Mutex<Job>> {
         let mut list = lock(&self.list);
-        let is_running = |job: &Arc<Mutex<Job>>| lock(job).status.status == JobState::Running;
-        if list.iter().filter(|job| is_running(job)).count() >= OPEN {
-            return Err(ServiceError::Busy(format!(
-                "{OPEN} imports are running; try again when one has ended"
-            ))
-            .into());
-        }
-        while list.len() >= KEPT {
-            // Running ones are few and new, so the first is over.
-            list.pop_front();
+        if list.len() >= KEPT {
+            // One that runs has a place, and there are fewer of those than are remembered.
+            let is_over = |job: &Arc<Mutex<Job>>| lock(job).status.status != JobState::Running;
+            if let Some(oldest) = list.iter().position(is_over) {
+                list.remove(oldest);
+            }
         }
         let job = Arc::new(Mutex::new(job));
         list.push_back(Arc::clone(&job));
-        Ok(job)
+        job
     }
 }
 
 impl Gateway {
-    /// Begins an import. `app` and `options` say what the caller knows of the file.
+    /// Begins the import of the file that has this place. `app` and `options` say what the caller knows of it.
     pub(crate) fn import(
         &self,
+        place: Place,
         owner: &str,
         app: Option<String>,
         name: String,
@@ -156,7 +178,7 @@ impl Gateway {
         let job = self.state.jobs.open(Job {
             owner: owner.to_owned(),
             status: status.clone(),
-        })?;
+        });
         let (service, gateway) = (self.service(), self.clone());
         tokio::task::spawn_blocking(move || {
             // A panic below must not leave a job that runs for ever.
@@ -164,6 +186,8 @@ impl Gateway {
                 let files = &gateway.state.config.files;
                 run(&*service, files, app.as_deref(), &bytes, &options, &job)
             }));
+            // Before it is said to be over, so that whoever waited for that finds the place.
+            drop((bytes, place));
             let mut job = lock(&job);
             let status = &mut job.status;
             status.finished_at = Some(gateway.now());

@@ -90,7 +90,7 @@ pub fn openapi() -> Value {
                     }
                     Allowance::Imports => {
                         needs.push_str(
-                            " A tenth of a key's requests in a minute may begin imports.",
+                            " A tenth of a key's requests in a minute may begin imports of files.",
                         );
                     }
                 }

@@ -17,7 +17,7 @@ pub(crate) enum Allowance {
     Ordinary,
     /// The allowance of searches.
     Searches,
-    /// The allowance of imports that begin.
+    /// The allowance of imports of files that begin.
     Imports,
 }
 

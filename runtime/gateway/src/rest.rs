@@ -9,7 +9,7 @@ mod profile;
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Query};
-use axum::http::{Method, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, patch, post};
@@ -240,8 +240,8 @@ pub(crate) fn routes() -> Vec<Route> {
                 post(files::import_file),
             )
         },
-        // Turns as JSON are no import: a chat hands over each of its turns here.
         Route {
+            allowance: Allowance::Imports,
             body: Body::FileOrJson(files::FIELDS, of::<memories::Add>),
             or: Some((201, of::<memories::Added>)),
             ..route(
@@ -325,6 +325,14 @@ pub(crate) fn routes() -> Vec<Route> {
 struct Health {
     /// `ok`.
     status: &'static str,
+}
+
+/// Whether a request says that its body is JSON, where it may be a file too.
+pub(crate) fn is_json(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|value| value.starts_with("application/json"))
 }
 
 /// A JSON body, with errors of our shape.

@@ -2,16 +2,21 @@
 
 mod common;
 
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, Barrier};
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier, Mutex};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes, HttpBody, to_bytes};
 use axum::http::{Method, StatusCode};
 use common::described::{Strictness, faults, fits};
 use common::{Notebook, START_MS, bench, bench_of, bench_with, request};
+use hyper::body::Frame;
 use serde_json::{Value, json};
-use tally_gateway::{KeyRing, Scope, UnixMs, openapi};
+use tally_gateway::{FileReader, KeyRing, Scope, UnixMs, openapi};
+use tally_import::{Format, ImportError};
 use tower::ServiceExt;
 
 fn add(text: &str) -> Option<Value> {
@@ -798,6 +803,138 @@ async fn a_file_that_is_none_or_too_large_or_badly_described_is_refused_at_once(
         .call(Method::POST, "/v1/integrations/files", Some(json!({})))
         .await;
     assert_eq!(json.code(), "not_multipart");
+}
+
+#[tokio::test]
+async fn what_a_file_is_is_told_where_files_of_strangers_are_read() {
+    let asked: Arc<Mutex<Vec<Vec<u8>>>> = Arc::default();
+    let told = Arc::clone(&asked);
+    let bench = bench_with(|config| {
+        config.files = FileReader::new(
+            move |bytes, _| {
+                told.lock().unwrap().push(bytes.to_vec());
+                if bytes.starts_with(b"chat") {
+                    Ok(Format::Discord)
+                } else {
+                    Err(ImportError::Unrecognized {
+                        found: "what another process calls it".to_owned(),
+                    })
+                }
+            },
+            |_, options, _| {
+                Err(ImportError::ParserFailed {
+                    format: options.format.expect("it was told"),
+                })
+            },
+        );
+    });
+    let files = "/v1/integrations/files";
+    let refused = upload(&bench, files, &[], Some(("a.txt", b"words"))).await;
+    assert_eq!(refused.code(), "file_unreadable");
+    assert!(
+        refused.text.contains("what another process calls it"),
+        "{}",
+        refused.text
+    );
+    let begun = upload(&bench, files, &[], Some(("a.txt", b"chat"))).await;
+    assert_eq!(begun.status, StatusCode::ACCEPTED, "{}", begun.text);
+    let status = finished(&bench, begun.json()["id"].as_str().unwrap()).await;
+    assert_eq!(
+        (&status["status"], &status["format"]),
+        (&json!("failed"), &json!("discord"))
+    );
+    // Whoever says what it is has nobody look.
+    let stated = [("format", "pdf")];
+    let begun = upload(&bench, files, &stated, Some(("a.txt", b"pages"))).await;
+    assert_eq!(begun.status, StatusCode::ACCEPTED, "{}", begun.text);
+    assert_eq!(*asked.lock().unwrap(), [&b"words"[..], b"chat"]);
+}
+
+/// A body of which nothing comes. It counts how often somebody waited for it.
+struct Unsent(Arc<AtomicUsize>);
+
+impl HttpBody for Unsent {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Poll::Pending
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn files_beyond_four_are_refused_before_a_byte_of_them_is_read() {
+    let bench = bench();
+    let send = |body: Body| {
+        let request = request(Method::POST, "/v1/integrations/files")
+            .header("x-api-key", &bench.key)
+            .header("content-type", "multipart/form-data; boundary=X")
+            .body(body)
+            .unwrap();
+        bench.router.clone().oneshot(request)
+    };
+    let waiting: Vec<Arc<AtomicUsize>> = (0..4).map(|_| Arc::default()).collect();
+    let slow: Vec<_> = waiting
+        .iter()
+        .map(|polls| tokio::spawn(send(Body::new(Unsent(Arc::clone(polls))))))
+        .collect();
+    while waiting
+        .iter()
+        .any(|polls| polls.load(Ordering::Relaxed) == 0)
+    {
+        tokio::task::yield_now().await;
+    }
+    let untouched = Arc::<AtomicUsize>::default();
+    let fifth = send(Body::new(Unsent(Arc::clone(&untouched))))
+        .await
+        .unwrap();
+    assert_eq!(fifth.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(fifth.headers().contains_key("retry-after"));
+    let said = to_bytes(fifth.into_body(), 1 << 20).await.unwrap();
+    let said: Value = serde_json::from_slice(&said).unwrap();
+    assert_eq!(said["error"]["code"], "busy");
+    assert_eq!(untouched.load(Ordering::Relaxed), 0);
+    // Turns as JSON have no file.
+    let added = bench
+        .call(Method::POST, "/v1/integrations/chat", add("I row"))
+        .await;
+    assert_eq!(added.status, StatusCode::CREATED, "{}", added.text);
+    // Nothing comes of the four, and then others have their places.
+    for request in slow {
+        let given_up = request.await.unwrap().unwrap();
+        assert_eq!(given_up.status(), StatusCode::SERVICE_UNAVAILABLE);
+    }
+    let files = "/v1/integrations/files";
+    let begun = upload(&bench, files, &[], Some(("a.txt", b"words"))).await;
+    assert_eq!(begun.status, StatusCode::ACCEPTED, "{}", begun.text);
+}
+
+#[tokio::test]
+async fn a_file_is_an_import_by_whichever_path_and_turns_are_none() {
+    let bench = bench_with(|config| config.per_minute = 20);
+    let chat = "31.12.23, 21:40 - Notice\n31.12.23, 21:41 - Anna: Hi\n31.12.23, 21:42 - Ben: Ho\n";
+    let chat = Some(("a.txt", chat.as_bytes()));
+    for (path, left) in [
+        ("/v1/integrations/chat", "1"),
+        ("/v1/integrations/files", "0"),
+    ] {
+        let begun = upload(&bench, path, &[], chat).await;
+        assert_eq!(begun.status, StatusCode::ACCEPTED, "{}", begun.text);
+        assert_eq!(begun.headers["x-ratelimit-limit"], "2");
+        assert_eq!(begun.headers["x-ratelimit-remaining"], left);
+    }
+    let refused = upload(&bench, "/v1/integrations/chat", &[], chat).await;
+    assert_eq!(refused.code(), "too_many_requests");
+    assert!(refused.text.contains("2 imports"), "{}", refused.text);
+    let added = bench
+        .call(Method::POST, "/v1/integrations/chat", add("I row"))
+        .await;
+    assert_eq!(added.status, StatusCode::CREATED, "{}", added.text);
+    assert_eq!(added.headers["x-ratelimit-limit"], "20");
 }
 
 #[tokio::test]

@@ -112,7 +112,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
     config.origins.clone_from(&args.origin);
     config.per_minute = args.rate;
     config.open = args.no_keys;
-    config.files = FileReader::new(reading::read);
+    config.files = FileReader::new(reading::detect, reading::read);
     let runtime = crate::runtime()?;
     let network = match &keeper {
         Some(keeper) => Some(keeper.network().clone()),

@@ -2,11 +2,11 @@
 
 use axum::Extension;
 use axum::extract::{Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
 use super::files::Upload;
-use super::{Answer, Input, memories};
+use super::{Answer, Input, is_json, memories};
 use crate::access::Caller;
 use crate::error::ApiError;
 use crate::gateway::Gateway;
@@ -16,12 +16,7 @@ pub(crate) async fn import_chat(
     Extension(caller): Extension<Caller>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let is_json = request
-        .headers()
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .is_some_and(|value| value.starts_with("application/json"));
-    if is_json {
+    if is_json(request.headers()) {
         // Turns at hand need no background: it is the same as adding them.
         // The room is for files; JSON has the ordinary limit.
         let most = gateway.state.config.body_len;

@@ -9,7 +9,7 @@ use super::{Answer, short, text};
 use crate::access::Caller;
 use crate::error::ApiError;
 use crate::gateway::Gateway;
-use crate::jobs::JobStatus;
+use crate::jobs::{JobStatus, Place};
 use tally_import::{DateOrder, Format, Offset, Options};
 
 /// Fields of the form beside the file.
@@ -41,6 +41,7 @@ const FIELD_LEN: usize = 256;
 
 /// A form that was read.
 pub(crate) struct Upload {
+    place: Place,
     name: String,
     app: Option<String>,
     bytes: Vec<u8>,
@@ -48,12 +49,15 @@ pub(crate) struct Upload {
 }
 
 impl Upload {
+    /// Reads a form, if there is a place for its file.
     pub(crate) async fn read(request: Request, gateway: &Gateway) -> Result<Self, ApiError> {
+        let place = gateway.state.jobs.place()?;
         let most = gateway.state.config.file_len;
         let mut form = Multipart::from_request(request, gateway)
             .await
             .map_err(|error| ApiError::invalid("not_multipart", error.body_text()))?;
         let mut upload = Self {
+            place,
             name: "file".to_owned(),
             app: None,
             bytes: Vec::new(),
@@ -148,10 +152,12 @@ impl Upload {
         caller: &Caller,
         only_chats: bool,
     ) -> Result<Answer<JobStatus>, ApiError> {
+        let files = gateway.state.config.files.clone();
+        // With its place, which it keeps if nobody waits any more.
         let told = tokio::task::spawn_blocking(move || {
             let format = match self.options.format {
                 Some(format) => Ok(format),
-                None => tally_import::detect(&self.bytes, &self.options),
+                None => files.detect(&self.bytes, &self.options),
             };
             (self, format)
         })
@@ -168,7 +174,14 @@ impl Upload {
             ));
         }
         self.options.format = Some(format);
-        let status = gateway.import(&caller.id, self.app, self.name, self.bytes, self.options)?;
+        let status = gateway.import(
+            self.place,
+            &caller.id,
+            self.app,
+            self.name,
+            self.bytes,
+            self.options,
+        )?;
         Ok(Answer(StatusCode::ACCEPTED, status))
     }
 }
