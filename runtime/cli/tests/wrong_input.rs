@@ -215,6 +215,17 @@ fn files_that_are_neither_receipt_nor_journal_are_misuse_to_verify() {
             .exits(2)
             .says(name);
     }
+    // Refused by how it begins, before the rest of it is read.
+    let large = machine.file("large", b"hello");
+    let file = std::fs::File::options().write(true).open(&large);
+    file.expect("it is there")
+        .set_len((64 << 20) + 1)
+        .expect("a disk with holes");
+    for verb in ["verify", "replay"] {
+        let words = [verb.as_ref(), large.as_os_str(), "--view".as_ref()];
+        let words = words.into_iter().take(if verb == "replay" { 3 } else { 2 });
+        machine.tally(words).exits(2).says("is that large");
+    }
     machine
         .tally(["verify", "nowhere"])
         .exits(2)

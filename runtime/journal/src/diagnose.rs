@@ -7,19 +7,27 @@ use crate::decode::{self, Frame, peek};
 use crate::encode::{Kind, Lead};
 use crate::entry::Seq;
 use crate::error::{Evidence, JournalError, Place};
-use crate::frames::Raw;
+use crate::frames::{Frames, Raw};
 use crate::hash::EntryHash;
 use crate::seal::{self, Sealed};
 use tally_receipt::RunId;
 
-/// What the frame at `index` is, when `next` is the number the next entry should have.
-pub(crate) fn place(bytes: &[u8], frames: &[Raw], index: usize, next: Seq, ended: bool) -> Place {
-    match peek(&bytes[frames[index].payload.clone()]) {
-        Some((kind, lead)) if index == 0 && !(kind.is_entry() && lead.is_some()) => Place::Terms,
-        None if index == 0 => Place::Terms,
+/// What a frame is, when `next` is the number the next entry should have.
+pub(crate) fn place(
+    bytes: &[u8],
+    raw: &Raw,
+    after: &Frames<'_>,
+    is_first: bool,
+    next: Seq,
+    ended: bool,
+) -> Place {
+    let is_last = || after.clone().next().is_none();
+    match peek(&bytes[raw.payload.clone()]) {
+        Some((kind, lead)) if is_first && !(kind.is_entry() && lead.is_some()) => Place::Terms,
+        None if is_first => Place::Terms,
         Some((Kind::Blob, _)) if !ended => Place::ValueOf(next),
-        Some((Kind::Seal, _)) if index + 1 == frames.len() => Place::Seal,
-        _ if ended && index + 1 == frames.len() => Place::Seal,
+        Some((Kind::Seal, _)) if is_last() => Place::Seal,
+        _ if ended && is_last() => Place::Seal,
         _ => Place::Entry(next),
     }
 }
@@ -53,8 +61,7 @@ pub(crate) fn rotten(
 /// A first entry with a wrong number or predecessor.
 pub(crate) fn bad_genesis(
     bytes: &[u8],
-    frames: &[Raw],
-    index: usize,
+    after: &Frames<'_>,
     raw: &Raw,
     lead: &Lead,
     terms: EntryHash,
@@ -66,8 +73,8 @@ pub(crate) fn bad_genesis(
             evidence: Evidence::Lead,
         };
     }
-    match leads_after(bytes, frames, index).next() {
-        Some((_, next)) if next.prev == raw.hash => JournalError::Altered {
+    match leads_after(bytes, after).next() {
+        Some(next) if next.prev == raw.hash => JournalError::Altered {
             place: Place::Terms,
             evidence: Evidence::NextEntry,
         },
@@ -79,11 +86,10 @@ pub(crate) fn bad_genesis(
 /// Whether the first entry is the one that belongs to another run: all others agree against it.
 pub(crate) fn foreign_genesis(
     bytes: &[u8],
-    frames: &[Raw],
-    index: usize,
+    after: &Frames<'_>,
     lead: &Lead,
 ) -> Result<(), JournalError> {
-    let mut others = leads_after(bytes, frames, index).map(|(_, other)| other.run);
+    let mut others = leads_after(bytes, after).map(|other| other.run);
     let Some(run) = others.next() else {
         return Ok(());
     };
@@ -135,8 +141,7 @@ pub(crate) fn no_genesis(lead: &Lead) -> JournalError {
 )]
 pub(crate) fn bad_lead(
     bytes: &[u8],
-    frames: &[Raw],
-    index: usize,
+    after: &Frames<'_>,
     raw: &Raw,
     lead: &Lead,
     run: RunId,
@@ -161,22 +166,22 @@ pub(crate) fn bad_lead(
         if known(found) == Some(raw.hash) {
             return JournalError::Duplicated { entry, found };
         }
-        let elsewhere = leads_after(bytes, frames, index)
-            .any(|(_, other)| other.seq == entry && other.run == run);
+        let elsewhere =
+            leads_after(bytes, after).any(|other| other.seq == entry && other.run == run);
         return if found < entry || elsewhere {
             JournalError::Reordered { entry, found }
         } else {
             JournalError::Missing { entry, found }
         };
     }
-    match leads_after(bytes, frames, index).next() {
-        Some((_, next)) if next.prev == raw.hash => JournalError::Altered {
+    match leads_after(bytes, after).next() {
+        Some(next) if next.prev == raw.hash => JournalError::Altered {
             place: Place::Entry(Seq::new(entry.get() - 1)),
             evidence: Evidence::NextEntry,
         },
         Some(_) => JournalError::PrevAltered { entry },
         // Nothing follows but perhaps the seal, which vouches for the last entry as an entry would.
-        None => match sealed_head(bytes, frames) {
+        None => match sealed_head(bytes, after) {
             Some(head) if head == raw.hash => JournalError::Altered {
                 place: Place::Entry(Seq::new(entry.get() - 1)),
                 evidence: Evidence::NextEntry,
@@ -187,22 +192,17 @@ pub(crate) fn bad_lead(
     }
 }
 
-/// The leads of the entries after `index`, as far as they can be read.
-fn leads_after<'a>(
-    bytes: &'a [u8],
-    frames: &'a [Raw],
-    index: usize,
-) -> impl Iterator<Item = (usize, Lead)> + 'a {
-    frames[index + 1..]
-        .iter()
-        .enumerate()
-        .filter_map(move |(i, raw)| Some((index + 1 + i, peek(&bytes[raw.payload.clone()])?.1?)))
+/// The leads of the entries that come after, as far as they can be read.
+fn leads_after<'a>(bytes: &'a [u8], after: &Frames<'a>) -> impl Iterator<Item = Lead> {
+    after
+        .clone()
+        .filter_map(move |raw| peek(&bytes[raw.payload])?.1)
 }
 
 /// The hash that the run receipt at the end names, if there is a good one.
-fn sealed_head(bytes: &[u8], frames: &[Raw]) -> Option<EntryHash> {
-    let last = frames.last().filter(|raw| raw.intact)?;
-    let Ok(Frame::Seal(seal)) = decode::frame(&bytes[last.payload.clone()], &[]) else {
+fn sealed_head(bytes: &[u8], after: &Frames<'_>) -> Option<EntryHash> {
+    let last = after.clone().last().filter(|raw| raw.intact)?;
+    let Ok(Frame::Seal(seal)) = decode::frame(&bytes[last.payload], &[]) else {
         return None;
     };
     let Sealed::Run(receipt) = seal::read(seal) else {

@@ -1,4 +1,4 @@
-//! The first pass: bytes into frames.
+//! Bytes into frames.
 
 use std::ops::Range;
 
@@ -35,96 +35,107 @@ pub(crate) enum Tail {
     },
 }
 
-/// Cuts bytes after the header into frames, as far as lengths lead.
-pub(crate) fn split(bytes: &[u8]) -> (Vec<Raw>, Tail) {
-    let mut frames = Vec::new();
-    let mut offset = HEADER_LEN;
-    // One fault is named, so one frame is looked at closely: a file of nothing but bad frames costs no more than a good
-    // one.
-    let mut closely = true;
-    while offset < bytes.len() {
-        let rest = &bytes[offset..];
+/// Cuts bytes after the header into frames, as far as lengths lead. They are given one by one and nothing of them is kept: of a file
+/// of the smallest frames a list of all would be many times as large as the file.
+#[derive(Clone, Debug)]
+pub(crate) struct Frames<'a> {
+    bytes: &'a [u8],
+    offset: usize,
+    /// One fault is named, so one frame is looked at closely: a file of nothing but bad frames costs no more than a good
+    /// one.
+    closely: bool,
+    tail: Tail,
+}
+
+impl<'a> Frames<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Self {
+            bytes,
+            offset: HEADER_LEN,
+            closely: true,
+            tail: Tail::Clean,
+        }
+    }
+
+    /// What follows the last frame, when all were given.
+    pub(crate) fn tail(&self) -> &Tail {
+        &self.tail
+    }
+
+    /// No frame comes any more.
+    fn end(&mut self, tail: Tail) -> Option<Raw> {
+        self.tail = tail;
+        self.offset = self.bytes.len();
+        None
+    }
+
+    /// The frame that begins here and has a payload of `len` bytes.
+    fn give(
+        &mut self,
+        len: usize,
+        hash: EntryHash,
+        intact: bool,
+        length_altered: bool,
+    ) -> Option<Raw> {
+        let offset = self.offset;
+        let begin = offset + LENGTH_LEN;
+        self.offset = begin + len + CHECK_LEN;
+        Some(Raw {
+            offset,
+            payload: begin..begin + len,
+            hash,
+            intact,
+            length_altered,
+        })
+    }
+}
+
+impl Iterator for Frames<'_> {
+    type Item = Raw;
+
+    fn next(&mut self) -> Option<Raw> {
+        let (bytes, offset) = (self.bytes, self.offset);
+        let rest = bytes.get(offset..).filter(|rest| !rest.is_empty())?;
         let Some((length, body)) = rest.split_first_chunk::<LENGTH_LEN>() else {
-            return (
-                frames,
-                Tail::Cut {
-                    offset,
-                    present: rest.len(),
-                    needed: LENGTH_LEN,
-                },
-            );
+            return self.end(Tail::Cut {
+                offset,
+                present: rest.len(),
+                needed: LENGTH_LEN,
+            });
         };
         let claimed = u32::from_le_bytes(*length);
-        let begin = offset + LENGTH_LEN;
         // The claim is bounded before it is used for anything.
         let len = usize::try_from(claimed)
             .ok()
             .filter(|len| *len <= MAX_FRAME_LEN);
-        let whole = len.filter(|len| body.len() >= len + CHECK_LEN);
-        if let Some(len) = whole {
-            let hash = frame_hash(&body[..len]);
-            if body[len..len + CHECK_LEN] == hash.as_bytes()[..CHECK_LEN] {
-                frames.push(Raw {
-                    offset,
-                    payload: begin..begin + len,
-                    hash,
-                    intact: true,
-                    length_altered: false,
-                });
-                offset = begin + len + CHECK_LEN;
-                continue;
-            }
+        let whole = len
+            .filter(|len| body.len() >= len + CHECK_LEN)
+            .map(|len| (len, frame_hash(&body[..len])));
+        if let Some((len, hash)) = whole
+            && body[len..len + CHECK_LEN] == hash.as_bytes()[..CHECK_LEN]
+        {
+            return self.give(len, hash, true, false);
         }
         // Something is wrong with this frame. If its content tells its own length and then matches the check, the
         // length is what was altered, and what follows can still be read.
-        if std::mem::take(&mut closely)
+        if std::mem::take(&mut self.closely)
             && let Some((len, hash)) = self_evident(body)
         {
-            frames.push(Raw {
-                offset,
-                payload: begin..begin + len,
-                hash,
-                intact: false,
-                length_altered: true,
-            });
-            offset = begin + len + CHECK_LEN;
-            continue;
+            return self.give(len, hash, false, true);
         }
         match (len, whole) {
-            (_, Some(len)) => {
-                let hash = frame_hash(&body[..len]);
-                frames.push(Raw {
-                    offset,
-                    payload: begin..begin + len,
-                    hash,
-                    intact: false,
-                    length_altered: false,
-                });
-                offset = begin + len + CHECK_LEN;
-            }
-            (Some(len), None) => {
-                let needed = LENGTH_LEN + len + CHECK_LEN;
-                return (
-                    frames,
-                    Tail::Cut {
-                        offset,
-                        present: rest.len(),
-                        needed,
-                    },
-                );
-            }
-            (None, _) => {
-                return (
-                    frames,
-                    Tail::TooLong {
-                        offset,
-                        len: claimed,
-                    },
-                );
-            }
+            (_, Some((len, hash))) => self.give(len, hash, false, false),
+            (Some(len), None) => self.end(Tail::Cut {
+                offset,
+                present: rest.len(),
+                needed: LENGTH_LEN + len + CHECK_LEN,
+            }),
+            (None, None) => self.end(Tail::TooLong {
+                offset,
+                len: claimed,
+            }),
         }
     }
-    (frames, Tail::Clean)
 }
 
 /// Length and hash of the payload at the start of `body`, when its own structure and its check agree on them.

@@ -1,8 +1,8 @@
 //! A journal that was read and holds.
 //!
-//! Reading goes over the bytes twice: once to cut them into frames and hash each, once in order to decide that every
-//! entry stands where it must. The second pass stops at the first fault; `diagnose` looks at its neighbours to say what
-//! was done to it.
+//! Reading goes over the bytes once: frame by frame it decides that every entry stands where it must. It stops at the first
+//! fault; `diagnose` looks at what comes after to say what was done to it. What is kept is where entries and values stand
+//! that hold, so that no file costs much more memory than its length.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -16,7 +16,7 @@ use crate::encode::{Beginning, Kind, Lead, Stored};
 use crate::entry::{Body, Call, End, Enter, Entry, Genesis, Head, Intent, Seq};
 use crate::error::{Evidence, JournalError, Place};
 use crate::format::{CHECK_LEN, FORMAT_VERSION, HEADER, HEADER_LEN, MAGIC};
-use crate::frames::{Raw, Tail, split};
+use crate::frames::{Frames, Raw, Tail};
 use crate::hash::EntryHash;
 use crate::seal::{self, Contradiction, Sealed};
 use crate::state::State;
@@ -348,10 +348,10 @@ impl Journal {
     }
 }
 
-/// The second pass.
 struct Reader<'a> {
     bytes: &'a [u8],
-    frames: &'a [Raw],
+    /// Those that are still to be read.
+    after: Frames<'a>,
     entries: Vec<Slot>,
     blobs: HashMap<EntryHash, Range<usize>>,
     /// Blobs since the last entry, in order.
@@ -366,11 +366,10 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn read(bytes: Vec<u8>) -> Result<(Journal, Option<Torn>), JournalError> {
         check_header(&bytes)?;
-        let (frames, tail) = split(&bytes);
         let mut reader = Reader {
             bytes: &bytes,
-            frames: &frames,
-            entries: Vec::with_capacity(frames.len()),
+            after: Frames::new(&bytes),
+            entries: Vec::new(),
             blobs: HashMap::new(),
             waiting: Vec::new(),
             terms: None,
@@ -380,10 +379,10 @@ impl Reader<'_> {
             scratch: Vec::new(),
         };
         let mut torn = None;
-        for (index, raw) in frames.iter().enumerate() {
-            if let Err(fault) = reader.frame(index, raw) {
+        while let Some(raw) = reader.after.next() {
+            if let Err(fault) = reader.frame(&raw) {
                 // Rot at the very end of an unsealed journal is what a crash leaves; anywhere else it is a fault.
-                if raw.intact || frames[index..].iter().any(|later| later.intact) {
+                if raw.intact || reader.after.any(|later| later.intact) {
                     return Err(fault);
                 }
                 torn = Some(Torn {
@@ -395,7 +394,7 @@ impl Reader<'_> {
             }
         }
         if torn.is_none()
-            && let Some((offset, reason)) = reader.tail(&tail)
+            && let Some((offset, reason)) = reader.tail()
         {
             torn = Some(Torn {
                 offset,
@@ -437,13 +436,13 @@ impl Reader<'_> {
         Seq::new(self.entries.len() as u64)
     }
 
-    fn frame(&mut self, index: usize, raw: &Raw) -> Result<(), JournalError> {
+    fn frame(&mut self, raw: &Raw) -> Result<(), JournalError> {
         if self.seal.is_some() {
             return Err(JournalError::TrailingData {
                 len: self.bytes.len() - raw.offset,
             });
         }
-        let place = self.place(index);
+        let place = self.place(raw);
         if !raw.intact {
             return Err(diagnose::rotten(
                 self.bytes,
@@ -472,21 +471,21 @@ impl Reader<'_> {
                 self.terms = Some(Arc::new(SettledTerms::read(*terms, opening, raw.hash)));
                 Ok(())
             }
-            Frame::Genesis(lead, genesis) => self.genesis(index, raw, &lead, *genesis),
+            Frame::Genesis(lead, genesis) => self.genesis(raw, &lead, *genesis),
             Frame::Intent(lead, entry) => {
-                self.lead(index, raw, &lead)?;
+                self.lead(raw, &lead)?;
                 self.values(&[entry.request])?;
                 let ruled = self.state.intent(lead.seq, &entry);
                 self.keep(raw, place, ruled)
             }
             Frame::Enter(lead, entry) => {
-                self.lead(index, raw, &lead)?;
+                self.lead(raw, &lead)?;
                 self.values(&[entry.request])?;
                 let ruled = self.state.enter(&entry);
                 self.keep(raw, place, ruled)
             }
             Frame::Call(lead, entry) => {
-                self.lead(index, raw, &lead)?;
+                self.lead(raw, &lead)?;
                 let values = [
                     entry.request,
                     entry.response,
@@ -499,7 +498,7 @@ impl Reader<'_> {
                 self.keep(raw, place, ruled)
             }
             Frame::End(lead, entry) => {
-                self.lead(index, raw, &lead)?;
+                self.lead(raw, &lead)?;
                 self.values(entry.output.as_slice())?;
                 let ruled = self.state.end();
                 self.keep(raw, place, ruled)
@@ -529,11 +528,13 @@ impl Reader<'_> {
         raw.payload.end - value.len()..raw.payload.end
     }
 
-    fn place(&self, index: usize) -> Place {
+    fn place(&self, raw: &Raw) -> Place {
         diagnose::place(
             self.bytes,
-            self.frames,
-            index,
+            raw,
+            &self.after,
+            // Nothing but terms is read before them.
+            self.terms.is_none(),
             self.next(),
             self.state.ended(),
         )
@@ -549,25 +550,23 @@ impl Reader<'_> {
 
     fn genesis(
         &mut self,
-        index: usize,
         raw: &Raw,
         lead: &Lead,
         genesis: Beginning<'_>,
     ) -> Result<(), JournalError> {
         if self.genesis.is_some() {
-            self.lead(index, raw, lead)?;
+            self.lead(raw, lead)?;
             return Err(JournalError::OutOfOrder {
                 place: Place::Entry(self.next()),
                 rule: "is a first entry in the middle",
             });
         }
         let terms = self.terms.clone().ok_or(JournalError::TermsMissing)?;
-        diagnose::foreign_genesis(self.bytes, self.frames, index, lead)?;
+        diagnose::foreign_genesis(self.bytes, &self.after, lead)?;
         if lead.seq != Seq::GENESIS || lead.prev != terms.hash() {
             return Err(diagnose::bad_genesis(
                 self.bytes,
-                self.frames,
-                index,
+                &self.after,
                 raw,
                 lead,
                 terms.hash(),
@@ -605,7 +604,7 @@ impl Reader<'_> {
     }
 
     /// Number, run and predecessor.
-    fn lead(&self, index: usize, raw: &Raw, lead: &Lead) -> Result<(), JournalError> {
+    fn lead(&self, raw: &Raw, lead: &Lead) -> Result<(), JournalError> {
         let Some(genesis) = &self.genesis else {
             return Err(diagnose::no_genesis(lead));
         };
@@ -620,8 +619,7 @@ impl Reader<'_> {
         };
         Err(diagnose::bad_lead(
             self.bytes,
-            self.frames,
-            index,
+            &self.after,
             raw,
             lead,
             genesis.run_id,
@@ -675,7 +673,7 @@ impl Reader<'_> {
     }
 
     /// What the bytes after the last frame are.
-    fn tail(&self, tail: &Tail) -> Option<(usize, JournalError)> {
+    fn tail(&self) -> Option<(usize, JournalError)> {
         let place = if self.terms.is_none() {
             Place::Terms
         } else if self.state.ended() {
@@ -683,7 +681,7 @@ impl Reader<'_> {
         } else {
             Place::Entry(self.next())
         };
-        match *tail {
+        match *self.after.tail() {
             Tail::Clean => None,
             Tail::Cut {
                 offset,

@@ -26,7 +26,7 @@ use crate::home::Home;
 use crate::setup::{self, Consent, Screen, ToolArg};
 use crate::ui::{grouped, printable, say};
 use crate::verbs::run::{self, Given};
-use crate::verbs::verify::resembles_journal;
+use crate::verbs::verify::{self, resembles_journal};
 
 /// Execute a recorded run again, without model, network or key, and compare.
 #[derive(ClapArgs)]
@@ -86,7 +86,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
 /// Reads a journal that holds; one that does not is not replayed, since its answers are not the run's. One that a crash
 /// cut in the middle of an entry is read up to there.
 pub(crate) fn read(path: &Path) -> Result<Journal, Failure> {
-    let bytes = std::fs::read(path).or_misuse(format_args!("read {}", path.display()))?;
+    let bytes = verify::read(path)?;
     if !resembles_journal(&bytes) {
         return Err(
             Failure::misuse(format_args!("{} is not a journal", path.display()))

@@ -11,6 +11,7 @@
 //! A journal is verified when the method `journal` says so and every receipt inside was judged, too, and is about the words
 //! beside it: a run whose models nobody vouches for is no verified run. Executing the agent again is `tally replay`.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use clap::Args as ClapArgs;
@@ -65,8 +66,10 @@ pub(crate) struct Args {
     open: Option<PathBuf>,
 }
 
-/// Larger files are no receipts and no journals that this machine wrote: a run's limits keep a journal far below.
-const MAX_FILE_BYTES: u64 = 4 << 30;
+/// Larger files are no journals that this machine wrote: a run's limits keep a journal far below.
+const MAX_JOURNAL_BYTES: u64 = 4 << 30;
+/// Of what else is checked here, proofs may be the largest.
+const MAX_OTHER_BYTES: u64 = tally_ledger::MAX_PROOF_BYTES as u64;
 
 pub(crate) fn run(args: &Args, json: bool) -> Outcome {
     let now = moment(args.now.as_deref())?;
@@ -260,18 +263,35 @@ pub(crate) struct Judgement {
     source: Option<String>,
 }
 
-/// A file's bytes, unless there are more of them than any file has that is checked here.
-fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    let size = std::fs::metadata(path)
-        .or_misuse(format_args!("read {}", path.display()))?
-        .len();
-    if size > MAX_FILE_BYTES {
+/// A file's bytes, unless there are more of them than any file has that begins like it and is checked here.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    let reading = format!("read {}", path.display());
+    let file = std::fs::File::open(path).or_misuse(&reading)?;
+    let size = file.metadata().or_misuse(&reading)?.len();
+    let mut bytes = Vec::new();
+    (&file)
+        .take(tally_journal::MAGIC.len() as u64)
+        .read_to_end(&mut bytes)
+        .or_misuse(&reading)?;
+    let (most, what) = if resembles_journal(&bytes) {
+        (MAX_JOURNAL_BYTES, "no journal")
+    } else {
+        (MAX_OTHER_BYTES, "nothing else that is checked")
+    };
+    if size <= most {
+        // What is no file of a disk, such as a pipe, has no size; one byte more tells that it goes on.
+        (&file)
+            .take(most + 1 - bytes.len() as u64)
+            .read_to_end(&mut bytes)
+            .or_misuse(&reading)?;
+    }
+    if size > most || bytes.len() as u64 > most {
         return Err(Failure::misuse(format_args!(
-            "{} has {size} bytes: no journal or receipt is that large",
+            "{} has more than {most} bytes: {what} is that large",
             path.display()
         )));
     }
-    std::fs::read(path).or_misuse(format_args!("read {}", path.display()))
+    Ok(bytes)
 }
 
 /// The receipt that proofs must be of.
@@ -490,7 +510,13 @@ fn resembles_checkpoint(bytes: &[u8]) -> bool {
 
 /// Judges a journal and everything inside.
 pub(crate) fn judge_journal(bytes: Vec<u8>, context: &Context<'_>) -> Judgement {
-    match Journal::parse(bytes.clone()) {
+    // Once, however large it is: one that was cut is read up to there, and is not whole.
+    let (read, before) = match Journal::recover(bytes) {
+        Ok((journal, None)) => (Ok(journal), None),
+        Ok((whole, Some(torn))) => (Err(torn.reason), Some(whole.len())),
+        Err(error) => (Err(error), None),
+    };
+    match read {
         Ok(journal) => {
             let mut judgement = Judgement::new("journal", &journal.verify(context));
             judgement.verified &= judgement.checks.iter().all(|check| {
@@ -519,11 +545,9 @@ pub(crate) fn judge_journal(bytes: Vec<u8>, context: &Context<'_>) -> Judgement 
             vec![Check::fail(
                 code::CHAIN,
                 error.code(),
-                match Journal::recover(bytes) {
-                    Ok((whole, Some(_))) => {
-                        format!("{error}; the {} entries before hold together", whole.len())
-                    }
-                    _ => error.to_string(),
+                match before {
+                    Some(len) => format!("{error}; the {len} entries before hold together"),
+                    None => error.to_string(),
                 },
             )],
         ),
