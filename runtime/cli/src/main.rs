@@ -19,6 +19,7 @@ mod memory_service;
 mod network;
 mod node_keys;
 mod own;
+mod private;
 mod reading;
 mod reranker;
 mod secret;

@@ -3,6 +3,7 @@
 mod support;
 
 use std::ffi::OsStr;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use support::{Ended, Machine, component};
@@ -293,6 +294,15 @@ fn receipts_can_be_handed_over_and_opened_one_by_one() {
         .ok();
     let receipt = folder.join("inference-1.receipt.json");
     let openings = folder.join("inference-1.openings.json");
+    for opens in [&openings, &folder.join("run.openings.json")] {
+        let mode = std::fs::metadata(opens).expect("it was written").mode();
+        assert_eq!(
+            mode & 0o777,
+            0o600,
+            "{} is for nobody else",
+            opens.display()
+        );
+    }
     let verdict = machine
         .tally([
             OsStr::new("verify"),

@@ -6,6 +6,7 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::Command;
 use std::time::Duration;
@@ -210,6 +211,8 @@ fn the_owner_corrects_confirms_forgets_and_exports() {
         &["export", "--out", file.to_str().expect("UTF-8")],
     )
     .ok();
+    let mode = std::fs::metadata(&file).expect("it was written").mode();
+    assert_eq!(mode & 0o777, 0o600, "for nobody else");
     let exported = std::fs::read_to_string(&file).expect("it was written");
     for word in ["peanuts", "walnuts", "Lena"] {
         assert!(!exported.contains(word), "{exported}");

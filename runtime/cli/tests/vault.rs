@@ -5,6 +5,7 @@
 mod support;
 
 use std::ffi::OsStr;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -138,6 +139,8 @@ fn a_large_content_comes_back_as_it_was() {
     let out = machine.path("out.png");
     vault(&machine, &["get", &id, "--out", out.to_str().unwrap()]).ok();
     assert_eq!(std::fs::read(&out).unwrap(), content);
+    let mode = std::fs::metadata(&out).unwrap().mode();
+    assert_eq!(mode & 0o777, 0o600, "for nobody else");
     assert_eq!(
         vault(&machine, &["get", &id, "--out", out.to_str().unwrap()]).code(),
         2,

@@ -4,6 +4,7 @@
 //! code is 1 when the agent failed or a limit stopped it, and 0 when it replied, even where something was denied on
 //! the way: a denial is an answer, and the report lists it.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args as ClapArgs;
@@ -17,6 +18,7 @@ use crate::failure::{Failure, OrFail, Outcome};
 use crate::home::Home;
 use crate::memories::Keeping;
 use crate::memory_service;
+use crate::private;
 use crate::settling::Asked;
 use crate::setup::{self, Consent, Live, Screen, ToolArg};
 use crate::ui::{grouped, printable, say, short};
@@ -55,7 +57,7 @@ pub(crate) struct Args {
     /// Where the journal goes; never overwritten. Else into the data directory.
     #[arg(long, value_name = "FILE")]
     journal: Option<PathBuf>,
-    /// Also write each receipt, and what opens it, into this new folder.
+    /// Also write each receipt, and what opens it, readable by you alone, into this new folder.
     #[arg(long, value_name = "DIR")]
     receipts: Option<PathBuf>,
     #[command(flatten)]
@@ -259,25 +261,32 @@ fn new_folder(path: &Path) -> Result<PathBuf, Failure> {
     Ok(path.to_owned())
 }
 
-/// Each receipt and its openings: the receipt is to be shown, the openings are for whoever may see inside.
+/// Each receipt and its openings: the receipt is to be shown, the openings are for whoever may see inside, and nobody else on this
+/// machine.
 fn write_receipts(folder: &Path, live: &Live, report: &RunReport) -> Result<(), Failure> {
     let write = |name: String, bytes: &[u8]| {
         let path = folder.join(name);
         std::fs::write(&path, bytes).or_environment(format_args!("write {}", path.display()))
+    };
+    let keep = |name: String, bytes: &[u8]| {
+        let path = folder.join(name);
+        private::create_new(&path)
+            .and_then(|mut file| file.write_all(bytes))
+            .or_environment(format_args!("write {}", path.display()))
     };
     for (index, kept) in live.models.kept.all().iter().enumerate() {
         write(
             format!("inference-{}.receipt.json", index + 1),
             &kept.envelope,
         )?;
-        write(
+        keep(
             format!("inference-{}.openings.json", index + 1),
             &kept.openings().to_json(),
         )?;
     }
     if let Some(proof) = &report.proof {
         write("run.receipt.json".into(), &proof.receipt.to_json())?;
-        write("run.openings.json".into(), &proof.openings.to_json())?;
+        keep("run.openings.json".into(), &proof.openings.to_json())?;
     }
     Ok(())
 }

@@ -1,6 +1,5 @@
 //! `tally memory export`.
 
-use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -8,6 +7,7 @@ use clap::Args as ClapArgs;
 
 use crate::failure::{OrFail, Outcome};
 use crate::memories::{self, WhichMemory};
+use crate::private;
 use crate::ui::{printable, say};
 
 /// Write everything to a file.
@@ -16,7 +16,7 @@ pub(crate) struct Export {
     /// For people: what stands now, and what was said.
     #[arg(long)]
     markdown: bool,
-    /// The file; else stdout.
+    /// The file, which nobody else can read; else stdout.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     #[command(flatten)]
@@ -41,7 +41,7 @@ pub(crate) fn export(args: &Export, json: bool) -> Outcome {
         }
         return Ok(());
     };
-    let mut file = File::create_new(path)
+    let mut file = private::create_new(path)
         .or_misuse(format_args!("make {}", path.display()))
         .map_err(|failure| failure.advise("name a file that is not there yet"))?;
     let written = file

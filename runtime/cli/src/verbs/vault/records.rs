@@ -9,6 +9,7 @@ use tally_vault::format::OpId;
 use tally_vault::{Change, NewContent, NewRecord, Record, Stored, Vault};
 
 use crate::failure::{Failure, OrFail, Outcome};
+use crate::private;
 use crate::ui::{Progress, grouped, printable, say};
 use crate::vaults::{MEMORY, Names, Which, moment, namespace, namespace_text, reading, writing};
 
@@ -166,7 +167,7 @@ pub(crate) fn get(args: &Get, json: bool) -> Outcome {
 fn one(vault: &mut Vault, id: OpId, args: &Get, json: bool) -> Outcome {
     let record = vault.get(&id).map_err(reading)?;
     if let Some(path) = &args.out {
-        let mut file = File::create_new(path)
+        let mut file = private::create_new(path)
             .or_misuse(format_args!("make {}", path.display()))
             .map_err(|failure| failure.advise("name a file that is not there yet"))?;
         let bar = Progress::bytes("writing", record.len());
