@@ -26,7 +26,7 @@ use tally_memory::recall::Arm;
 use tally_memory::record::Call;
 use tally_memory::secrets::spellings;
 use tally_memory::{
-    AskError, By, Category, ChangeError, ChatModel, Cited, EpisodeId, FindError, Forgot,
+    AskError, By, Category, ChangeError, ChatModel, Cited, EpisodeId, FindError, Forgot, Layer,
     LearnError, LoadError, Memory, MemoryId, Mode, Moment, Outline, RecallError, RememberError,
     Role, Search, SharedVault, Turn,
 };
@@ -362,7 +362,12 @@ impl MemoryService for VaultMemory {
         let search = Search {
             text: question.query,
             mode: match (question.as_of, question.past) {
-                (Some(at), _) => Mode::AsOf(moment(at)?),
+                (Some(_), true) => {
+                    return Err(ServiceError::Refused(
+                        "either as of a moment or everything, not both".to_owned(),
+                    ));
+                }
+                (Some(at), false) => Mode::AsOf(moment(at)?),
                 (None, true) => Mode::Everything,
                 (None, false) => Mode::Current,
             },
@@ -373,6 +378,11 @@ impl MemoryService for VaultMemory {
                 .collect::<Result<_, _>>()?,
             apps: question.app.into_iter().collect(),
             threads: question.thread.into_iter().collect(),
+            only: question.level.map(|level| match level {
+                Level::Episode => Layer::Episodes,
+                Level::Fact => Layer::Learnt,
+                Level::Correction => Layer::Corrections,
+            }),
             hits: Some(question.limit),
             tokens: question
                 .tokens

@@ -20,7 +20,7 @@ use tally_gateway::{
 };
 use tally_memory::recall::{EmbedError, Embedder, Embedding, RerankError, Reranker};
 use tally_memory::secrets::Identifiers;
-use tally_memory::{Answer, Ask, ChatModel, Dialect, Memory, ModelError, SharedVault};
+use tally_memory::{Answer, Ask, Category, ChatModel, Dialect, Memory, ModelError, SharedVault};
 use tally_memory_service::{Model, PIECE, VaultMemory, in_pieces, turns_of};
 use tower::ServiceExt;
 
@@ -204,6 +204,50 @@ fn a_fact_is_corrected_confirmed_and_forgotten_with_what_it_rests_on() {
     let again = service.remember(said(&["I live in Ghent."])).unwrap();
     assert_eq!((again.episodes, again.facts.len()), (0, 0));
     assert!(again.note.unwrap().contains("forgotten"));
+}
+
+#[test]
+fn a_question_is_of_one_level_and_of_one_state() {
+    let (_computer, vault) = Computer::new();
+    let service = service(&vault, signing());
+    let fact = service
+        .remember(said(&["I live in Ghent."]))
+        .unwrap()
+        .facts
+        .remove(0);
+    let new = service.correct(&fact.id, "I live in Bruges").unwrap();
+    let found = |change: fn(&mut Recall)| {
+        let mut recall = Recall {
+            query: "where does Anna live?".to_owned(),
+            limit: 5,
+            ..Recall::default()
+        };
+        change(&mut recall);
+        let hits = service.recall(recall)?.hits.into_iter();
+        Ok::<_, ServiceError>(hits.map(|hit| hit.memory.id).collect::<Vec<_>>())
+    };
+    let episode = &fact.evidence[0].episode;
+    let one = std::slice::from_ref;
+    assert_eq!(
+        found(|it| it.level = Some(Level::Correction)).unwrap(),
+        one(&new.memory.id)
+    );
+    assert_eq!(
+        found(|it| it.level = Some(Level::Episode)).unwrap(),
+        one(episode)
+    );
+    // It does not hold any more, so only who asks for everything finds it.
+    assert!(found(|it| it.level = Some(Level::Fact)).unwrap().is_empty());
+    let everything = found(|it| {
+        it.level = Some(Level::Fact);
+        it.past = true;
+    });
+    assert_eq!(everything.unwrap(), one(&fact.id));
+    let both = found(|it| {
+        it.as_of = Some(UnixMs(at(1).unix_ms()));
+        it.past = true;
+    });
+    assert!(matches!(both, Err(ServiceError::Refused(_))), "{both:?}");
 }
 
 #[test]
@@ -1016,6 +1060,12 @@ async fn the_same_over_rest_and_in_the_console() {
         (201, &json!(1)),
         "{added}"
     );
+    // The faces know the memory's categories.
+    for category in Category::ALL {
+        let path = format!("/v1/profile?category={}", category.as_str());
+        let (status, profile) = call("GET", &path, Value::Null).await;
+        assert_eq!(status, 200, "{path}: {profile}");
+    }
     assert_eq!(added["memories"][0]["source"], "desk");
     let (_, found) = call(
         "POST",

@@ -34,7 +34,7 @@ use crate::error::ApiError;
 use crate::gateway::Gateway;
 use crate::keys::Scope;
 use crate::rate::Allowance;
-use crate::rest::memories::{FACT_LEN, NamedMemory, QUERY_LEN, limit, whole_id};
+use crate::rest::memories::{FACT_LEN, NamedMemory, QUERY_LEN, limit, one_state, whole_id};
 use crate::rest::text;
 use crate::service::{BioLength, Memory, NewTurn, Recall, Remember, Voice};
 use crate::time::UnixMs;
@@ -242,9 +242,12 @@ struct RecallArguments {
     /// Only of these categories.
     #[serde(default)]
     categories: Vec<String>,
-    /// As it was then.
+    /// As it was then, as far as it had been said by then.
     #[serde(default)]
     as_of: Option<UnixMs>,
+    /// Everything: also what does not hold any more and what was corrected. Not together with `as_of`.
+    #[serde(default)]
+    past: bool,
 }
 
 /// Arguments of `profile`.
@@ -392,12 +395,14 @@ impl McpServer {
             let caller = self.caller(&context, Scope::MemoriesRead)?;
             drop(caller);
             text("query", &arguments.query, QUERY_LEN)?;
+            one_state(arguments.as_of, arguments.past)?;
             let recall = Recall {
                 query: arguments.query,
                 limit: limit(arguments.limit, 10)?,
                 tokens: arguments.max_tokens,
                 categories: arguments.categories,
                 as_of: arguments.as_of,
+                past: arguments.past,
                 // A model that asks has time, and reads what it is given first.
                 rerank: true,
                 ..Recall::default()

@@ -227,6 +227,31 @@ pub struct Remembered {
     pub note: Option<String>,
 }
 
+/// The categories that a memory knows, in the order of the profile.
+pub(crate) const CATEGORIES: [&str; 10] = [
+    "identity",
+    "career",
+    "interests",
+    "relationships",
+    "health",
+    "finance",
+    "learning",
+    "travel",
+    "productivity",
+    "private",
+];
+
+/// Refuses the name of no category: nothing would be of it, which says nothing of the memory.
+pub(crate) fn known_category(name: &str) -> Result<(), ServiceError> {
+    if CATEGORIES.contains(&name) {
+        return Ok(());
+    }
+    Err(ServiceError::Refused(format!(
+        "not one of the ten categories: {}",
+        CATEGORIES.join(", ")
+    )))
+}
+
 /// A question.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recall {
@@ -238,13 +263,15 @@ pub struct Recall {
     pub tokens: Option<usize>,
     /// Only these; all if empty.
     pub categories: Vec<String>,
+    /// Only of this level; of all if none.
+    pub level: Option<Level>,
     /// Only what came from this app.
     pub app: Option<String>,
     /// Only what came from this conversation.
     pub thread: Option<String>,
     /// As it was then; as it is if none.
     pub as_of: Option<UnixMs>,
-    /// What does not hold any more, too.
+    /// What does not hold any more, too. Not together with `as_of`: those are two questions.
     pub past: bool,
     /// Ranked by a reranking model as well, where there is one.
     pub rerank: bool,

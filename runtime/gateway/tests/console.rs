@@ -301,6 +301,60 @@ async fn every_page_shows_what_memory_says_as_text_and_runs_no_script() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_question_is_asked_of_one_kind_and_of_one_day_and_wrong_choices_are_said() {
+    let bench = bench();
+    for number in 0..25 {
+        let body = serde_json::json!({
+            "messages": [{ "role": "user", "content": format!("I like rye of kind {number}") }]
+        });
+        bench.call(Method::POST, "/v1/memories", Some(body)).await;
+    }
+    let id = first_id(&bench).await;
+    let words = serde_json::json!({ "content": "User bakes with rye" });
+    let path = format!("/v1/memories/{id}");
+    bench.call(Method::PATCH, &path, Some(words)).await;
+    let cookie = bench.cookie().await;
+    let page = async |query: &str| {
+        let path = format!("/console/memories?{query}");
+        bench.page(&cookie, &path).await
+    };
+    // Behind more that answers than a page has.
+    let corrections = page("q=rye&level=correction").await.text;
+    assert!(corrections.contains("User bakes with rye"), "{corrections}");
+    let none = page("q=zebra&level=correction").await.text;
+    assert!(none.contains("Nothing answers this"), "{none}");
+    let none = page("category=health").await.text;
+    assert!(none.contains("Nothing is of this kind"), "{none}");
+
+    assert!(
+        page("q=rye&as_of=2027-01-01")
+            .await
+            .text
+            .contains("rye of kind")
+    );
+    let before = page("q=rye&as_of=2020-01-01").await.text;
+    assert!(before.contains("Nothing answers this"), "{before}");
+    assert!(before.contains("value=\"2020-01-01\""), "{before}");
+    let list = page("as_of=2020-01-01").await.text;
+    assert!(list.contains("A day is for questions"), "{list}");
+    for wrong in [
+        "q=rye&as_of=2020-01-01&past=on",
+        "q=rye&as_of=yesterday",
+        "q=rye&level=soul",
+        "level=soul",
+        "category=soul",
+    ] {
+        let refused = page(wrong).await;
+        assert!(
+            refused.status.is_client_error(),
+            "{wrong}: {}",
+            refused.text
+        );
+        assert!(refused.text.contains("That did not work"), "{wrong}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_only_this_machine_noted_is_marked_as_its_own() {
     let bench = bench();
     let cookie = bench.cookie().await;

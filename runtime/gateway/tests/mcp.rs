@@ -142,6 +142,20 @@ async fn life_of_a_memory(client: &Client) {
     let new = now["memory"]["id"].as_str().unwrap();
     let confirmed = structured(&call(client, "correct", json!({ "id": new })).await);
     assert_eq!(confirmed["memory"]["confirmed"], true);
+    // What does not hold any more is found by who asks for everything.
+    let current = call(client, "recall", json!({ "query": "rye" })).await;
+    assert!(
+        !text(&current).contains("User like rye"),
+        "{}",
+        text(&current)
+    );
+    let all = call(client, "recall", json!({ "query": "rye", "past": true })).await;
+    for either in ["User like rye", "User loves rye"] {
+        assert!(text(&all).contains(either), "{}", text(&all));
+    }
+    let both = json!({ "query": "rye", "past": true, "as_of": "2026-11-29T20:15:00Z" });
+    let both = call(client, "recall", both).await;
+    assert_eq!(structured(&both)["code"], "as_of_or_past");
     let profile = call(client, "profile", json!({})).await;
     assert_eq!(text(&profile), "User loves rye.");
     assert_eq!(structured(&profile)["phrased"], Value::Null);

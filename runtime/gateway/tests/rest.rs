@@ -547,6 +547,56 @@ async fn what_came_from_an_app_is_counted_and_then_forgotten() {
 }
 
 #[tokio::test]
+async fn a_search_is_of_one_state_and_if_asked_of_one_level() {
+    let bench = bench();
+    let added = bench
+        .call(Method::POST, "/v1/memories", add("I like rye"))
+        .await
+        .json();
+    let path = format!(
+        "/v1/memories/{}",
+        added["memories"][0]["id"].as_str().unwrap()
+    );
+    let words = json!({ "memory": "User loves rye" });
+    bench.call(Method::PATCH, &path, Some(words)).await;
+    let search = async |more: Value| {
+        let mut asked = json!({ "query": "rye" });
+        asked
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        bench
+            .call(Method::POST, "/v1/memories/search", Some(asked))
+            .await
+    };
+    let found = async |more: Value| {
+        let found = search(more).await.json();
+        let texts = found["memories"].as_array().unwrap().iter();
+        let mut texts: Vec<String> = texts
+            .map(|it| it["memory"].as_str().unwrap().to_owned())
+            .collect();
+        texts.sort();
+        texts
+    };
+    assert_eq!(found(json!({})).await, ["I like rye", "User loves rye"]);
+    assert_eq!(
+        found(json!({ "past": true })).await,
+        ["I like rye", "User like rye", "User loves rye"]
+    );
+    for (level, text) in [("episode", "I like rye"), ("correction", "User loves rye")] {
+        assert_eq!(found(json!({ "level": level })).await, [text]);
+    }
+    assert_eq!(
+        found(json!({ "level": "fact", "past": true })).await,
+        ["User like rye"]
+    );
+    let before = "2020-01-01T00:00:00Z";
+    assert!(found(json!({ "as_of": before })).await.is_empty());
+    let both = search(json!({ "as_of": before, "past": true })).await;
+    assert_eq!(both.code(), "as_of_or_past");
+}
+
+#[tokio::test]
 async fn the_profile_has_parts_and_the_bio_can_be_the_owners() {
     let bench = bench();
     bench
@@ -567,6 +617,18 @@ async fn the_profile_has_parts_and_the_bio_can_be_the_owners() {
             .await
             .code(),
         "include_unknown"
+    );
+    // Of a category nothing may be known; of a name that is none, nothing is said.
+    let empty = bench
+        .call(Method::GET, "/v1/profile?category=health", None)
+        .await;
+    assert_eq!(empty.json()["categories"], json!([]));
+    let typo = bench
+        .call(Method::GET, "/v1/profile?category=helath", None)
+        .await;
+    assert_eq!(
+        (typo.status, &*typo.code()),
+        (StatusCode::UNPROCESSABLE_ENTITY, "refused")
     );
     let bio = bench
         .call(

@@ -34,6 +34,11 @@ pub(crate) fn category_label(category: Category) -> String {
     format!("category:{}", category.as_str())
 }
 
+/// Label of a fact as it was learnt.
+pub(crate) const LEARNT: &str = "layer:learnt";
+/// Label of what the owner put in a fact's place.
+pub(crate) const CORRECTION: &str = "layer:correction";
+
 pub(crate) struct Shelf {
     pub(crate) index: Index,
     /// Where each episode stands: session and position, as the index has it.
@@ -262,6 +267,13 @@ fn fact_document(id: &MemoryId, fact: &Fact, valid: Interval, owner: Option<&str
         .copied()
         .map(category_label)
         .collect();
+    document.labels.push(
+        match id {
+            MemoryId::Correction(_) => CORRECTION,
+            MemoryId::Fact(_) | MemoryId::Episode(_) => LEARNT,
+        }
+        .to_owned(),
+    );
     document.evidence = fact
         .evidence
         .iter()

@@ -10,7 +10,7 @@ use tally_recall::{
 
 use crate::ids::{EpisodeId, MemoryId};
 use crate::memory::Memory;
-use crate::memory::index::{app_label, category_label, seconds, thread_label};
+use crate::memory::index::{CORRECTION, LEARNT, app_label, category_label, seconds, thread_label};
 use crate::moment::Moment;
 use crate::record::{Category, Role};
 use crate::secrets::{names, spellings};
@@ -48,7 +48,7 @@ pub struct Search {
     pub after: Option<Moment>,
     /// Said before this moment.
     pub before: Option<Moment>,
-    /// Only facts, or only episodes.
+    /// Only this.
     pub only: Option<Layer>,
     /// Most hits; the default is the index's.
     pub hits: Option<usize>,
@@ -58,13 +58,34 @@ pub struct Search {
     pub rerank: bool,
 }
 
-/// The two layers of memory.
+/// The layers of memory: what was said, and above it what was learnt and corrected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layer {
     /// What was said.
     Episodes,
-    /// What was learnt.
+    /// What was learnt, and what the owner put in its place.
     Facts,
+    /// What was learnt, as it was learnt.
+    Learnt,
+    /// What the owner put in the place of what was learnt.
+    Corrections,
+}
+
+impl Layer {
+    const fn kind(self) -> DocumentKind {
+        match self {
+            Self::Episodes => DocumentKind::Episode,
+            Self::Facts | Self::Learnt | Self::Corrections => DocumentKind::Fact,
+        }
+    }
+
+    const fn label(self) -> Option<&'static str> {
+        match self {
+            Self::Episodes | Self::Facts => None,
+            Self::Learnt => Some(LEARNT),
+            Self::Corrections => Some(CORRECTION),
+        }
+    }
 }
 
 impl Search {
@@ -244,6 +265,12 @@ impl Memory {
         let groups: Vec<Vec<String>> = groups
             .into_iter()
             .filter(|group| !group.is_empty())
+            .chain(
+                search
+                    .only
+                    .and_then(Layer::label)
+                    .map(|label| vec![label.to_owned()]),
+            )
             .collect();
         let defaults = Budget::default();
         let budget = Budget {
@@ -275,11 +302,7 @@ impl Memory {
                 Mode::Everything => tally_recall::Mode::All,
             },
             filter: Filter {
-                kinds: match search.only {
-                    None => Vec::new(),
-                    Some(Layer::Episodes) => vec![DocumentKind::Episode],
-                    Some(Layer::Facts) => vec![DocumentKind::Fact],
-                },
+                kinds: search.only.into_iter().map(Layer::kind).collect(),
                 labels: groups,
                 speakers: spelt(&search.speakers),
                 sessions: Vec::new(),

@@ -13,23 +13,12 @@ use crate::access::SignedIn;
 use crate::error::ApiError;
 use crate::gateway::Gateway;
 use crate::keys::Scope;
-use crate::rest::memories::{FACT_LEN, QUERY_LEN, whole_id};
+use crate::rest::memories::{FACT_LEN, QUERY_LEN, one_state, whole_id};
 use crate::rest::{short, text};
-use crate::service::{Level, Listing, Memory, Recall, Status};
+use crate::service::{CATEGORIES, Level, Listing, Memory, Recall, Status, known_category};
+use crate::time::{ParseMomentError, UnixMs};
 
 const HERE: &str = "/console/memories";
-const CATEGORIES: [&str; 10] = [
-    "identity",
-    "career",
-    "interests",
-    "relationships",
-    "health",
-    "finance",
-    "learning",
-    "travel",
-    "productivity",
-    "private",
-];
 
 #[derive(Deserialize)]
 pub(crate) struct Find {
@@ -40,25 +29,49 @@ pub(crate) struct Find {
     #[serde(default)]
     level: String,
     #[serde(default)]
+    as_of: String,
+    #[serde(default)]
     past: Option<String>,
     cursor: Option<String>,
     done: Option<String>,
 }
 
 impl Find {
-    fn category(&self) -> Option<String> {
-        CATEGORIES
-            .contains(&&*self.category)
-            .then(|| self.category.clone())
+    fn category(&self) -> Result<Option<String>, ApiError> {
+        if self.category.is_empty() {
+            return Ok(None);
+        }
+        known_category(&self.category)?;
+        Ok(Some(self.category.clone()))
     }
 
-    fn level(&self) -> Option<Level> {
+    fn level(&self) -> Result<Option<Level>, ApiError> {
         match &*self.level {
-            "episode" => Some(Level::Episode),
-            "fact" => Some(Level::Fact),
-            "correction" => Some(Level::Correction),
-            _ => None,
+            "" => Ok(None),
+            "episode" => Ok(Some(Level::Episode)),
+            "fact" => Ok(Some(Level::Fact)),
+            "correction" => Ok(Some(Level::Correction)),
+            _ => Err(ApiError::invalid(
+                "level_unknown",
+                "a kind is episode, fact or correction",
+            )),
         }
+    }
+
+    /// The beginning of the day, as at a terminal.
+    fn as_of(&self) -> Result<Option<UnixMs>, ApiError> {
+        if self.as_of.is_empty() {
+            return Ok(None);
+        }
+        let unreadable = |_: ParseMomentError| {
+            ApiError::invalid("day_unreadable", "a day is written as 2026-11-29")
+        };
+        let at = format!("{}T00:00:00Z", self.as_of);
+        at.parse().map(Some).map_err(unreadable)
+    }
+
+    fn chooses(&self) -> bool {
+        !self.category.is_empty() || !self.level.is_empty()
     }
 
     fn next(&self, path: &str, cursor: &str) -> String {
@@ -120,6 +133,7 @@ pub(crate) async fn index(
                         }
                     }
                 }
+                label { "As of " input type="date" name="as_of" value=(find.as_of); }
                 label.check { input type="checkbox" name="past" checked[find.past.is_some()]; " also what no longer holds" }
             }
         }
@@ -135,14 +149,17 @@ async fn listed(gateway: &Gateway, find: &Find) -> Result<Markup, ApiError> {
     let listing = Listing {
         cursor: find.cursor.clone(),
         limit: 30,
-        level: find.level(),
-        category: find.category(),
+        level: find.level()?,
+        category: find.category()?,
         past: find.past.is_some(),
         ..Listing::default()
     };
     let listed = gateway.ask(move |memory| memory.list(listing)).await?;
     Ok(html! {
-        @if listed.memories.is_empty() {
+        @if !find.as_of.is_empty() { p.notice role="status" { "A day is for questions: ask one. The list is of now." } }
+        @if listed.memories.is_empty() && find.chooses() {
+            p.empty { "Nothing is of this kind and category." }
+        } @else if listed.memories.is_empty() {
             p.empty {
                 "Nothing here yet. Memory fills as apps use it, or with "
                 code { "tally memory add" } " and " code { "tally memory import" } "."
@@ -156,20 +173,23 @@ async fn listed(gateway: &Gateway, find: &Find) -> Result<Markup, ApiError> {
 }
 
 async fn found(gateway: &Gateway, find: &Find) -> Result<Markup, ApiError> {
+    let as_of = find.as_of()?;
+    one_state(as_of, find.past.is_some())?;
     let recall = Recall {
         query: find.q.clone(),
         limit: 20,
-        categories: find.category().into_iter().collect(),
+        categories: find.category()?.into_iter().collect(),
+        level: find.level()?,
+        as_of,
         past: find.past.is_some(),
         ..Recall::default()
     };
     let recalled = gateway.ask(move |memory| memory.recall(recall)).await?;
-    let level = find.level();
     Ok(html! {
         @if let Some(why) = &recalled.abstained { p.notice role="status" { "Memory holds that it does not know: " (why) } }
         @if recalled.hits.is_empty() { p.empty { "Nothing answers this." } }
         ol.memories {
-            @for hit in recalled.hits.iter().filter(|hit| level.is_none_or(|level| hit.memory.level == level)) {
+            @for hit in &recalled.hits {
                 (item(&hit.memory, html! {
                     details {
                         summary { "why it is here" }

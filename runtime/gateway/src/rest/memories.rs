@@ -448,18 +448,32 @@ pub(crate) struct Search {
     /// Whether the answer begins with the bio; it does if it is left out.
     #[serde(default)]
     include_bio: Option<bool>,
+    /// Only of this level; of all if it is left out.
+    #[serde(default)]
+    level: Option<Level>,
     /// Only from this app.
     #[serde(default)]
     agent_id: Option<String>,
     /// Only from this conversation.
     #[serde(default)]
     thread_id: Option<String>,
-    /// As it was then.
+    /// As it was then, as far as it had been said by then.
     #[serde(default)]
     as_of: Option<UnixMs>,
-    /// Also what does not hold any more.
+    /// Everything: also what does not hold any more. Not together with `as_of`.
     #[serde(default)]
     past: bool,
+}
+
+/// A question is of one moment or of everything.
+pub(crate) fn one_state(as_of: Option<UnixMs>, past: bool) -> Result<(), ApiError> {
+    if as_of.is_some() && past {
+        return Err(ApiError::invalid(
+            "as_of_or_past",
+            "ask either as of a moment or for everything, which is also what does not hold any more",
+        ));
+    }
+    Ok(())
 }
 
 /// The answer.
@@ -491,11 +505,13 @@ pub(crate) async fn search(
             "max_tokens is at least 1",
         ));
     }
+    one_state(search.as_of, search.past)?;
     let recall = Recall {
         query: search.query,
         limit: limit(search.limit, 10)?,
         tokens: search.max_tokens,
         categories: search.categories,
+        level: search.level,
         app: search.agent_id,
         thread: search.thread_id,
         as_of: search.as_of,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{Answer, Input, Params, text};
 use crate::error::ApiError;
 use crate::gateway::Gateway;
-use crate::service::{BioLength, NamedText, PhrasedBio, Profile};
+use crate::service::{BioLength, NamedText, PhrasedBio, Profile, known_category};
 
 const BIO_LEN: usize = 8 << 10;
 
@@ -30,6 +30,9 @@ pub(crate) async fn profile(
     State(gateway): State<Gateway>,
     Params(query): Params<ProfileQuery>,
 ) -> Result<Answer<Profile>, ApiError> {
+    if let Some(category) = &query.category {
+        known_category(category)?;
+    }
     let mut profile = gateway.ask(|memory| memory.profile()).await?;
     if let Some(category) = query.category {
         profile.categories.retain(|it| it.name == category);

@@ -169,6 +169,11 @@ impl MemoryService for Notebook {
         let mut hits: Vec<Hit> = kept
             .memories
             .iter()
+            .filter(|memory| question.level.is_none_or(|level| memory.level == level))
+            .filter(|memory| match question.as_of {
+                Some(at) => memory.created_at <= at,
+                None => question.past || memory.status == Status::Current,
+            })
             .filter_map(|memory| {
                 let text = memory.text.to_lowercase();
                 let shared = words.iter().filter(|word| text.contains(&**word)).count();
