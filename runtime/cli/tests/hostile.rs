@@ -173,8 +173,8 @@ fn an_embedding_model_is_not_taken_for_a_chat_model() {
             document.as_os_str(),
             "--grant-asked".as_ref(),
         ])
-        .exits(1)
-        .says("this is an embedding model");
+        .exits(2)
+        .says("letters is no chat model but one for embeddings");
 }
 
 #[test]

@@ -51,7 +51,8 @@ fn a_file_of_the_smallest_frames_costs_no_multiple_of_its_length() {
                 "{fault}"
             ),
         }
-        let more = most() - before;
+        // The kernel adds up what threads have counted apart, so the mark may be seen a little lower than before.
+        let more = most().saturating_sub(before);
         assert!(more < LEN / 2, "{more} bytes more for a file of {LEN}");
     }
 }
