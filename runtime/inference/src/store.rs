@@ -420,8 +420,8 @@ impl ModelStore {
         .await
     }
 
-    /// Removes a model's record, and its weights when no other record has them. A linked file itself stays. A record that
-    /// cannot be read goes by its name.
+    /// Removes a model's record, and its weights when no other record has them: while one is there that cannot be read, they
+    /// stay. A linked file itself stays. A record that cannot be read goes by its name.
     ///
     /// # Errors
     /// As [`ModelStore::resolve`], but for a damaged record.
@@ -669,18 +669,21 @@ impl ModelStore {
         let name = removed.name();
         let path = self.record_path(name);
         fs::remove_file(&path).map_err(io_error("remove", &path))?;
-        if let Removed::Model(record) = &removed
-            && !self
-                .list_now()?
+        if let Removed::Model(record) = &removed {
+            let rest = self.survey_now()?;
+            let shared = rest
+                .models
                 .iter()
-                .any(|other| other.weights == record.weights)
-        {
-            let path = self.weights_path(&record.weights);
-            match fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(io_error("remove", &path)(error));
+                .any(|other| other.weights == record.weights);
+            // Which weights are those of a record that cannot be read is not known.
+            if !shared && rest.damaged.is_empty() {
+                let path = self.weights_path(&record.weights);
+                match fs::remove_file(&path) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                        return Err(io_error("remove", &path)(error));
+                    }
+                    _ => {}
                 }
-                _ => {}
             }
         }
         for kind in [ModelKind::Chat, ModelKind::Embedding, ModelKind::Reranking] {

@@ -662,6 +662,30 @@ async fn a_damaged_record_is_passed_over_and_can_be_removed_and_replaced() {
     assert_eq!(names().await, [CHAT, EMBED]);
 }
 
+/// Two names of one model, and the record of one of them is damaged: which weights are its is not known.
+#[tokio::test]
+async fn weights_that_a_damaged_record_may_have_stay_when_another_model_goes() {
+    let world = World::new().await;
+    let record = world.store.resolve(CHAT).await.expect("it is there");
+    let weights = world.store.weights_path(&record.weights);
+    let other = ModelName::parse("other").expect("a name");
+    world.store.name_also(&record, other).await.expect("named");
+    let path = world.store.dir().join("models").join("other.json");
+    let whole = std::fs::read(&path).expect("it is there");
+    std::fs::write(&path, b"{").expect("the file is written");
+    assert!(matches!(
+        world.store.remove(CHAT).await,
+        Ok(Removed::Model(_))
+    ));
+    assert!(weights.exists());
+    std::fs::write(&path, whole).expect("the file is written");
+    assert!(matches!(
+        world.store.remove("other").await,
+        Ok(Removed::Model(_))
+    ));
+    assert!(!weights.exists());
+}
+
 /// Each control character takes six bytes of a record: what is let in must be readable again.
 #[tokio::test]
 async fn a_name_or_a_template_that_no_record_could_hold_is_refused_before_anything_moves() {

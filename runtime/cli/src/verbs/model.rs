@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args as ClapArgs, Subcommand};
 use tally_inference::{
-    AddMode, AddOptions, GgufHeader, ModelKind, ModelName, ModelRecord, ModelStore, Removed,
-    StoreError,
+    AddMode, AddOptions, GgufHeader, Listing, ModelKind, ModelName, ModelRecord, ModelStore,
+    Removed, StoreError,
 };
 
 use crate::failure::{Failure, Outcome};
@@ -293,11 +293,20 @@ async fn remove(store: &ModelStore, model: &str, json: bool) -> Outcome {
             return Ok(());
         }
     };
+    let Listing {
+        models: mut rest,
+        damaged,
+    } = store.survey().await.map_err(store_failure)?;
+    if !damaged.is_empty() && rest.iter().all(|other| other.weights != record.weights) {
+        eprintln!(
+            "its weights stay in {}: a record that is damaged may be of them, too",
+            store.weights_path(&record.weights).display()
+        );
+    }
     let kind = record.kind();
     if default_of(store, kind).await?.is_some() {
         return Ok(());
     }
-    let mut rest = store.list().await.map_err(store_failure)?;
     rest.retain(|other| other.kind() == kind);
     match (kind, rest.as_slice()) {
         (ModelKind::Chat, []) => eprintln!("no chat model is left"),
