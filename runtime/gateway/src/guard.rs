@@ -101,8 +101,7 @@ fn origin_is_here(doors: &Doors, request: &Request) -> Result<(), ApiError> {
     {
         return refused("this server is not known by the name in the Host header");
     }
-    let path = request.uri().path();
-    let is_api = path.starts_with("/v1/") || path == "/mcp";
+    let is_api = is_for_programs(request.uri().path());
     let Some(origin) = request.headers().get(header::ORIGIN) else {
         // A picture or a link of a page elsewhere sends none: it reads no answer, and has us work for it. To pages of the console
         // anybody may link.
@@ -125,6 +124,11 @@ fn origin_is_here(doors: &Doors, request: &Request) -> Result<(), ApiError> {
     } else {
         refused("a page of another origin may not call this server")
     }
+}
+
+/// Whether it is a path of REST or MCP, which programs call, those in pages too, and no page of the console.
+fn is_for_programs(path: &str) -> bool {
+    path.starts_with("/v1/") || matches!(path, "/mcp" | "/healthz")
 }
 
 /// Lets pages of these origins ask whether they may call, and read what is answered. They show a key as every program does: cookies

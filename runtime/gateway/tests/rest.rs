@@ -1736,9 +1736,17 @@ async fn a_page_of_an_origin_that_is_named_may_ask_call_and_read_the_answer_and_
             .unwrap();
         bench.send(asked).await
     };
-    for path in ["/v1/memories", "/v1/memories/x", "/mcp"] {
+    let document = openapi();
+    let described = document["paths"].as_object().unwrap().keys();
+    let paths: Vec<String> = described
+        .map(|path| path.replace("{id}", "x"))
+        .chain(["/mcp".to_owned()])
+        .collect();
+    for path in &paths {
+        let answer = ask("https://evil.example", path).await;
+        assert_eq!(answer.code(), "origin_refused", "{path}");
         let answer = ask(APP, path).await;
-        assert_eq!(answer.status, StatusCode::OK, "{path}");
+        assert_eq!(answer.status, StatusCode::OK, "{path}: {}", answer.text);
         assert_eq!(answer.headers["access-control-allow-origin"], APP);
         for (name, part) in [
             ("access-control-allow-methods", "PATCH"),
@@ -1773,8 +1781,11 @@ async fn a_page_of_an_origin_that_is_named_may_ask_call_and_read_the_answer_and_
         let shown = &answer.headers["access-control-expose-headers"];
         assert!(shown.to_str().unwrap().contains("x-ratelimit-remaining"));
     }
-    let answer = call(APP, "/mcp", &bench.key).await;
-    assert_eq!(answer.headers["access-control-allow-origin"], APP);
+    for path in ["/mcp", "/healthz"] {
+        let answer = call(APP, path, &bench.key).await;
+        assert_ne!(answer.status, StatusCode::FORBIDDEN, "{path}");
+        assert_eq!(answer.headers["access-control-allow-origin"], APP);
+    }
 
     // Another origin; and the console, which is for its own pages alone.
     for (origin, path) in [
