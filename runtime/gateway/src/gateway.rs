@@ -311,8 +311,9 @@ impl Gateway {
             .map_err(refused)
     }
 
-    /// Takes one request of an address that shows no valid key from its allowance: guessing is slow. Only what was wrong is counted:
-    /// behind a proxy all come from one address, and who has a key or the link is let in whatever others do there.
+    /// Takes one request of an address that shows no valid key from its allowance. What was shown was looked at before, and only what
+    /// was wrong is counted: behind a proxy all come from one address, and who has a key or the link is let in whatever others do
+    /// there. So this is no defence against guessing, which is hopeless: a key has 256 random bits, and the link's secret 192.
     pub(crate) fn count_stranger(&self, address: &str) -> Result<(), ApiError> {
         lock(&self.state.rates)
             .take_stranger(address, self.now())
