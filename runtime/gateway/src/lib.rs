@@ -48,6 +48,6 @@ pub use keys::{IssuedKey, KeyError, KeyInfo, KeyRing, Scope};
 pub use ledger::*;
 pub use mcp::{McpServer, serve_stdio};
 pub use openapi::openapi;
-pub use server::serve;
+pub use server::{serve, serve_behind};
 pub use service::*;
 pub use time::UnixMs;

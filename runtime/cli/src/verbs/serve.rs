@@ -3,7 +3,7 @@
 //! It listens on this machine only, unless it is told otherwise in so many words. Every request shows an API key; the console is
 //! opened with a link that is printed here and works once, or with a key.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -37,7 +37,7 @@ use crate::vaults::{Names, namespace_text};
 /// Serve memory over HTTP.
 #[derive(ClapArgs)]
 #[command(
-    after_help = "Examples:\n  tally serve\n  tally serve --listen 127.0.0.1:8000 --no-learn\n  tally serve --listen 0.0.0.0:7411 --allow-remote --name memory.example.org      behind a proxy with TLS\n  tally serve --origin https://app.example      whose pages may call it, with a key\n\n\
+    after_help = "Examples:\n  tally serve\n  tally serve --listen 127.0.0.1:8000 --no-learn\n  tally serve --listen 0.0.0.0:7411 --allow-remote --name memory.example.org      behind a proxy with TLS\n  tally serve --listen 0.0.0.0:7411 --allow-remote --name memory.example.org --proxy 172.18.0.2      one in a container\n  tally serve --origin https://app.example      whose pages may call it, with a key\n\n\
                   For an MCP client that starts its servers: tally memory mcp --as NAME"
 )]
 pub(crate) struct Args {
@@ -50,6 +50,10 @@ pub(crate) struct Args {
     /// A name by which the server is called, beside localhost. May be given several times.
     #[arg(long, value_name = "HOST")]
     name: Vec<String>,
+    /// The address of a proxy that is not on this machine: all its clients have it, so it may have more connections than others. May be
+    /// given several times.
+    #[arg(long, value_name = "ADDRESS")]
+    proxy: Vec<IpAddr>,
     /// An origin from which pages in a browser may call it, such as https://app.example. May be given several times.
     #[arg(long, value_name = "ORIGIN", value_parser = origin)]
     origin: Vec<String>,
@@ -195,7 +199,8 @@ pub(crate) fn run(args: &Args, json: bool) -> Outcome {
         let settling = keeper
             .as_ref()
             .map(|keeper| tokio::spawn(Arc::clone(keeper).settle(home)));
-        let served = tally_gateway::serve(listener, gateway.router(), ended()).await;
+        let served =
+            tally_gateway::serve_behind(listener, gateway.router(), &args.proxy, ended()).await;
         if let Some(settling) = settling {
             settling.abort();
         }
