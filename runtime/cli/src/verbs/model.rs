@@ -15,7 +15,7 @@ use tally_inference::{
     Removed, StoreError,
 };
 
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, OrFail, Outcome};
 use crate::home::Home;
 use crate::local_model::store_failure;
 use crate::setup::{self, BUILTIN_NAME};
@@ -356,27 +356,32 @@ async fn list(store: &ModelStore, json: bool) -> Outcome {
 
 async fn inspect(store: &ModelStore, model: &str, json: bool) -> Outcome {
     let path = PathBuf::from(model);
-    let (header, record) = if path.is_file() {
-        (
-            ModelStore::inspect(&path).await.map_err(store_failure)?,
-            None,
-        )
+    let (header, name, weights) = if path.is_file() {
+        let header = ModelStore::inspect(&path).await.map_err(store_failure)?;
+        let mut hasher = blake3::Hasher::new();
+        // Nothing else is done meanwhile.
+        std::fs::File::open(&path)
+            .and_then(|file| hasher.update_reader(file).map(|_| ()))
+            .or_environment(format_args!("read {}", path.display()))?;
+        (header, None, hasher.finalize().to_hex().to_string())
     } else {
         let record = store.resolve(model).await.map_err(store_failure)?;
-        (record.header.clone(), Some(record))
+        let weights = record.weights.to_string();
+        (record.header, Some(record.name), weights)
     };
     if json {
         let header =
             serde_json::to_value(&header).expect("a header is plain data with string keys");
         say!(
             "{}",
-            serde_json::json!({ "header": header, "blake3": record.as_ref().map(|record| record.weights.to_string()) })
+            serde_json::json!({ "header": header, "blake3": weights })
         );
         return Ok(());
     }
-    if let Some(record) = &record {
-        say!("{}\n  weights       blake3 {}", record.name, record.weights);
+    if let Some(name) = name {
+        say!("{name}");
     }
+    say!("  weights       blake3 {weights}");
     describe_header(&header);
     Ok(())
 }
