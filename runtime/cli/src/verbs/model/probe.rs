@@ -24,9 +24,13 @@ use crate::ui::printable;
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Most that is kept of what it writes meanwhile.
 const MAX_LOG_BYTES: u64 = 16 << 20;
-/// Address space of the other process beyond the file: many times what the largest headers take.
-#[cfg(not(feature = "cuda"))]
-const MAX_MEMORY_BYTES: u64 = 8 << 30;
+/// Address space of the other process beyond the file: many times what the largest headers take. A GPU's driver reserves more
+/// addresses than any limit that would mean something.
+const MAX_MEMORY_BYTES: Option<u64> = if cfg!(feature = "cuda") {
+    None
+} else {
+    Some(8 << 30)
+};
 
 /// Asks another process of this program, and gives why the file cannot be run, if it cannot.
 ///
@@ -84,13 +88,22 @@ fn verdict(status: ExitStatus, log: &str, architecture: &str) -> Result<Option<S
             "whether llama.cpp can run the file is not known: {what}"
         ))
     };
+    let no_memory = || {
+        let most = MAX_MEMORY_BYTES.map_or_else(String::new, |most| {
+            format!(
+                ": it may have {} GiB of addresses beside the file, if this machine has them",
+                most >> 30
+            )
+        });
+        unable(&format!(
+            "the process that judges it got no more memory{most}"
+        ))
+    };
     match (status.code(), status.signal()) {
         (Some(0), _) => Ok(None),
-        // C++'s name for it stands in llama.cpp's log, also where that is the last it says.
-        _ if log.contains("bad_alloc") => {
-            Err(unable("the process that judges it has no memory left"))
-        }
+        (Some(MISUSE), _) if refuses_for_memory(log) => Err(no_memory()),
         (Some(MISUSE), _) => Ok(Some(sentence(log, architecture))),
+        (None, Some(libc::SIGABRT)) if aborts_for_memory(log) => Err(no_memory()),
         (None, Some(libc::SIGABRT | libc::SIGSEGV | libc::SIGBUS | libc::SIGFPE)) => Ok(Some(
             "llama.cpp crashed while reading it; the file is damaged or of an unsupported kind"
                 .to_owned(),
@@ -108,6 +121,30 @@ fn verdict(status: ExitStatus, log: &str, architecture: &str) -> Result<Option<S
             )))
         }
     }
+}
+
+/// C++'s name for having got no memory.
+const NO_MEMORY: &str = "std::bad_alloc";
+
+/// Whether llama.cpp gives as its reason that it got no memory. What else stands in its log is the file's to say: names and texts of
+/// its header are repeated there.
+fn refuses_for_memory(log: &str) -> bool {
+    let (_, why) = reason(log).split_once(':').unwrap_or_default();
+    // Its reader of the file format says it by itself, before anything of the file is repeated.
+    let reads = |line: &str| {
+        line.split_once(": ")
+            .is_some_and(|(_, said)| said.starts_with("encountered bad_alloc error while reading"))
+    };
+    why.trim() == NO_MEMORY || (why.contains(READER_GAVE_UP) && log.lines().any(reads))
+}
+
+/// Whether what C++ says last, before it aborts, is that nobody caught it.
+fn aborts_for_memory(log: &str) -> bool {
+    log.trim_end()
+        .lines()
+        .last()
+        .and_then(|line| line.trim_start().strip_prefix("what():"))
+        .is_some_and(|what| what.trim() == NO_MEMORY)
 }
 
 /// How [`judge`] ends with a file that llama.cpp does not run.
@@ -135,11 +172,13 @@ pub(crate) fn judge() -> Outcome {
 }
 
 /// What a header can make llama.cpp take is bounded: a file is a stranger's, and the machine is not.
-#[cfg(not(feature = "cuda"))]
 fn bound_memory() {
+    let Some(most) = MAX_MEMORY_BYTES else {
+        return;
+    };
     let file = rustix::fs::fstat(std::io::stdin())
         .map_or(0, |metadata| u64::try_from(metadata.st_size).unwrap_or(0));
-    let most = Some(MAX_MEMORY_BYTES.saturating_add(file));
+    let most = Some(most.saturating_add(file));
     let limit = rustix::process::Rlimit {
         current: most,
         maximum: most,
@@ -148,24 +187,26 @@ fn bound_memory() {
     let _ = rustix::process::setrlimit(rustix::process::Resource::As, limit);
 }
 
-/// A GPU's driver reserves more addresses than any limit that would mean something.
-#[cfg(feature = "cuda")]
-fn bound_memory() {}
+/// What llama.cpp's reason is when its reader of the file format gave up, which said why before.
+const READER_GAVE_UP: &str = "failed to load model from";
 
-/// One sentence out of llama.cpp's log.
-fn sentence(log: &str, architecture: &str) -> String {
+/// The last reason that llama.cpp's log gives, from behind the words "error loading model" on.
+fn reason(log: &str) -> &str {
     const MARK: &str = "error loading model";
-    const READER: &str = "gguf_init_from_reader: ";
-    let reason = log
-        .lines()
+    log.lines()
         .rev()
         .find_map(|line| line.split_once(MARK))
         .map(|(_, rest)| rest.rsplit_once(MARK).map_or(rest, |(_, rest)| rest))
-        .unwrap_or_default();
+        .unwrap_or_default()
+}
+
+/// One sentence out of llama.cpp's log.
+fn sentence(log: &str, architecture: &str) -> String {
+    const READER: &str = "gguf_init_from_reader: ";
+    let reason = reason(log);
     // " architecture: unknown model architecture: 'x'", " vocabulary: unknown tokenizer: 'x'", ": missing tensor 'x'"
     let (part, mut reason) = reason.split_once(':').unwrap_or(("", reason));
-    // When its reader of the file format gave up, the reader said why before.
-    if reason.contains("failed to load model from")
+    if reason.contains(READER_GAVE_UP)
         && let Some(line) = log.lines().find_map(|line| line.strip_prefix(READER))
     {
         reason = line;
@@ -223,10 +264,6 @@ mod tests {
             signal(libc::SIGFPE),
         ] {
             assert!(matches!(judged(status, "loading"), Ok(Some(_))), "{status}");
-            assert!(
-                judged(status, "what():  std::bad_alloc").is_err_and(|no| no.is_environment()),
-                "{status}"
-            );
         }
         for status in [
             exit(1),
@@ -246,6 +283,55 @@ mod tests {
             said.message().contains("cannot start llama.cpp"),
             "{said:?}"
         );
+    }
+
+    /// llama.cpp repeats what stands in a file's header, so a file must not be able to say that memory ran out.
+    #[test]
+    fn that_memory_ran_out_is_llama_cpp_s_to_say_and_not_the_file_s() {
+        let refused = ExitStatus::from_raw(2 << 8);
+        let aborted = ExitStatus::from_raw(libc::SIGABRT);
+        let named = "llama_model_loader: - kv   1: general.name str = std::bad_alloc\n\
+                     print_info: general.name = x\nwhat():  std::bad_alloc\nllama_model_load: error loading model: std::bad_alloc\n";
+        let why = |line: &str| {
+            format!("{named}llama_model_load: error loading model: {line}\nfailed to load model\n")
+        };
+        let terminate = format!(
+            "{named}terminate called after throwing an instance of 'std::bad_alloc'\n  what():  std::bad_alloc\n"
+        );
+        let reader = "gguf_read_emplace_helper: encountered bad_alloc error while reading value for key 'x'\n\
+                      llama_model_load: error loading model: llama_model_loader: failed to load model from /proc/self/fd/0\n";
+        for (status, log) in [
+            (refused, why("std::bad_alloc")),
+            (
+                refused,
+                why("error loading model vocabulary: std::bad_alloc"),
+            ),
+            (refused, reader.to_owned()),
+            (aborted, terminate),
+        ] {
+            let unable = verdict(status, &log, "xy").expect_err("no verdict");
+            assert!(unable.is_environment(), "{log}");
+            assert!(
+                unable.message().contains("got no more memory"),
+                "{unable:?}"
+            );
+        }
+        for (status, log) in [
+            (refused, why("missing tensor 'std::bad_alloc'")),
+            (
+                refused,
+                why(
+                    "error loading model architecture: unknown model architecture: 'std::bad_alloc'",
+                ),
+            ),
+            (
+                refused,
+                why("llama_model_loader: failed to load model from /proc/self/fd/0"),
+            ),
+            (aborted, format!("{named}GGML_ASSERT(x) failed\n")),
+        ] {
+            assert!(matches!(verdict(status, &log, "xy"), Ok(Some(_))), "{log}");
+        }
     }
 
     #[test]
