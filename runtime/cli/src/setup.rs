@@ -354,7 +354,8 @@ pub(crate) fn worker_command() -> Result<WorkerCommand, Failure> {
 /// How models are run: this program as worker, and what [`WORKER_MIB`] gives it.
 pub(crate) fn service_options() -> Result<ServiceOptions, Failure> {
     let mut options = ServiceOptions::new(worker_command()?);
-    options.limits.memory_bytes = worker_memory(std::env::var_os(WORKER_MIB).as_deref())?;
+    let asked = std::env::var_os(WORKER_MIB);
+    options.limits.memory_bytes = worker_memory(asked.as_deref(), cfg!(feature = "cuda"))?;
     Ok(options)
 }
 
@@ -362,10 +363,17 @@ pub(crate) fn service_options() -> Result<ServiceOptions, Failure> {
 const WORKER_MIB: &str = "TALLY_WORKER_MIB";
 
 /// As bytes; nothing bounds it where it is not set.
-fn worker_memory(text: Option<&OsStr>) -> Result<Option<u64>, Failure> {
+fn worker_memory(text: Option<&OsStr>, is_for_gpus: bool) -> Result<Option<u64>, Failure> {
     let Some(text) = text.filter(|text| !text.is_empty()) else {
         return Ok(None);
     };
+    if is_for_gpus {
+        return Err(Failure::environment(format_args!(
+            "{WORKER_MIB} cannot be kept by this program, which is built for GPUs: their driver reserves more addresses than any limit \
+             that would mean something"
+        ))
+        .advise("unset it: nothing bounds a model's memory then"));
+    }
     let mib = text.to_str().and_then(|text| text.parse::<u64>().ok());
     mib.filter(|mib| *mib > 0)
         .and_then(|mib| mib.checked_mul(1 << 20))
@@ -571,8 +579,8 @@ mod tests {
 
     #[test]
     fn a_worker_s_memory_is_a_whole_number_of_mib_or_unbounded() {
-        let memory = |text: &str| worker_memory(Some(OsStr::new(text)));
-        assert!(matches!(worker_memory(None), Ok(None)));
+        let memory = |text: &str| worker_memory(Some(OsStr::new(text)), false);
+        assert!(matches!(worker_memory(None, false), Ok(None)));
         assert!(matches!(memory(""), Ok(None)));
         assert!(matches!(memory("4096"), Ok(Some(bytes)) if bytes == 4 << 30));
         for bad in ["0", "-1", "4GiB", " 1", "1.5", "18446744073709551615"] {
@@ -580,6 +588,16 @@ mod tests {
             assert!(failure.is_environment(), "{bad}");
             assert!(failure.message().contains(WORKER_MIB), "{failure:?}");
         }
+    }
+
+    #[test]
+    fn a_program_for_gpus_refuses_a_limit_that_it_could_not_run_under() {
+        let memory = |text: &str| worker_memory(Some(OsStr::new(text)), true);
+        assert!(matches!(worker_memory(None, true), Ok(None)));
+        assert!(matches!(memory(""), Ok(None)));
+        let failure = memory("4096").expect_err("refused");
+        assert!(failure.is_environment());
+        assert!(failure.message().contains(WORKER_MIB), "{failure:?}");
     }
 
     #[test]
