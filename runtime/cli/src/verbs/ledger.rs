@@ -109,10 +109,16 @@ pub(crate) enum Verb {
     )]
     Restore(backup::Restore),
     /// Change who validates, or the ledger's parameters: a decision that validators sign one after another.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples, one after another:\n  tally ledger decide draft five.toml --out decision.toml --key v.key\n  tally ledger decide sign decision.toml --key w.key        by each of the others\n  tally ledger decide submit decision.toml"
+    )]
     Decide(decide::Verb),
     /// Register a node, change its terms or its key, retire it; where validators decide who is registered, sign for one.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  tally ledger node register --roles inference,data --price 3\n  tally ledger node show\n  tally ledger node rotate --key-file new.key\n  tally ledger node admit node.toml --key v.key             by validators, where they decide"
+    )]
     Node(registration::Verb),
     /// Move credits of this machine's account to another one.
     #[command(
