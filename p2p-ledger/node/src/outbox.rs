@@ -9,7 +9,8 @@
 //! DIR/refused-N    frames, each a record that was set aside: its number u64 || length u16 || reason || 1 or 2 || envelope.
 //!                  None of the file has a lower number than N
 //! DIR/dropped      a frame: how many of those set aside were let go to make room, and below which number none is here; two u64
-//! DIR/sent         a frame: what was last handed over ([`Sent`]), three u64
+//! DIR/sent         a frame: what was last handed over ([`Sent`]), three u64 || the node's name, 32 bytes,
+//!                  which older files lack
 //! DIR/append       held by whoever appends, and shared by whoever reads receipts
 //! DIR/lock         held by whoever settles
 //! DIR/attended     held by a process that settles what comes, for as long as it looks
@@ -45,6 +46,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tally_durable::Access;
+use tally_ledger::NodeId;
+use tally_receipt::PublicKey;
 
 use crate::frames::{HEAD, put};
 
@@ -153,6 +156,38 @@ pub struct Sent {
     pub count: u64,
     /// The place of the first among all that the node settled.
     pub sequence: u64,
+    /// Which node; none in what an older version has put down.
+    pub node: Option<NodeId>,
+}
+
+impl Sent {
+    fn to_payload(self) -> Vec<u8> {
+        let numbers = [self.first, self.count, self.sequence].map(u64::to_be_bytes);
+        let mut payload = numbers.as_flattened().to_vec();
+        if let Some(node) = self.node {
+            payload.extend_from_slice(node.key().as_bytes());
+        }
+        payload
+    }
+
+    fn of(payload: &[u8]) -> Option<Self> {
+        let (numbers, node) = payload.split_first_chunk::<24>()?;
+        let (numbers, _) = numbers.as_chunks::<8>();
+        let [first, count, sequence] = [numbers[0], numbers[1], numbers[2]].map(u64::from_be_bytes);
+        let node = match node {
+            [] => None,
+            node => {
+                let key = PublicKey::from_bytes(node.try_into().ok()?).ok()?;
+                Some(NodeId::new(key))
+            }
+        };
+        Some(Self {
+            first,
+            count,
+            sequence,
+            node,
+        })
+    }
 }
 
 /// A runner's outbox.
@@ -557,16 +592,7 @@ impl Outbox {
     pub fn sent(&self) -> io::Result<Option<Sent>> {
         let mut sent = None;
         each_frame(&read(&self.dir.join("sent"))?, |payload| {
-            if let Ok(numbers) = <[u8; 24]>::try_from(payload) {
-                let (numbers, _) = numbers.as_chunks::<8>();
-                let [first, count, sequence] =
-                    [numbers[0], numbers[1], numbers[2]].map(u64::from_be_bytes);
-                sent = Some(Sent {
-                    first,
-                    count,
-                    sequence,
-                });
-            }
+            sent = Sent::of(payload).or(sent);
         });
         let settled = self.settled()?;
         Ok(sent.filter(|sent| sent.first == settled && sent.count > 0))
@@ -574,8 +600,7 @@ impl Outbox {
 
     /// Puts down what is about to be handed over.
     pub fn set_sent(&self, sent: Sent) -> io::Result<()> {
-        let numbers = [sent.first, sent.count, sent.sequence].map(u64::to_be_bytes);
-        self.replace("sent", numbers.as_flattened())
+        self.replace("sent", &sent.to_payload())
     }
 
     /// Puts down that the first `count` receipts of all that ever were are settled, and lets go of files that have no others.
@@ -1242,14 +1267,19 @@ mod tests {
         let outbox = Outbox::open(dir.path()).unwrap();
         assert_eq!(outbox.sent().unwrap(), None);
         outbox.append(&[record(0), record(2), record(4)]).unwrap();
-        let sent = Sent {
-            first: 0,
-            count: 2,
-            sequence: 70,
-        };
-        outbox.set_sent(sent).unwrap();
-        let outbox = Outbox::open(dir.path()).unwrap();
-        assert_eq!(outbox.sent().unwrap(), Some(sent));
+        let key = tally_receipt::SigningKey::from_seed(&[7; 32]).public_key();
+        // The first as an older version put it down.
+        for node in [None, Some(NodeId::new(key))] {
+            let sent = Sent {
+                first: 0,
+                count: 2,
+                sequence: 70,
+                node,
+            };
+            outbox.set_sent(sent).unwrap();
+            let outbox = Outbox::open(dir.path()).unwrap();
+            assert_eq!(outbox.sent().unwrap(), Some(sent));
+        }
         outbox.set_settled(2).unwrap();
         assert_eq!(outbox.sent().unwrap(), None);
         fs::write(dir.path().join("sent"), b"half a fra").unwrap();
@@ -1281,6 +1311,7 @@ mod tests {
             first: 0,
             count: 1,
             sequence: 7,
+            node: None,
         };
         outbox.set_sent(sent).unwrap();
         outbox.set_aside("it is none").unwrap();

@@ -90,11 +90,6 @@ pub async fn settle(
         if let Some((number, _)) = &bad {
             open.truncate(usize::try_from(number - first).unwrap_or(usize::MAX));
         }
-        let mut noted = outbox.sent()?;
-        if let Some(sent) = noted {
-            // The same records, though more have come since.
-            open.truncate(usize::try_from(sent.count).unwrap_or(usize::MAX));
-        }
         match open.first() {
             None if outbox.pass_lost()? => continue,
             None => return Ok(settled),
@@ -107,7 +102,6 @@ pub async fn settle(
             }
             Some(_) => {}
         }
-        let open = batch(open);
         let node = match whose {
             Some(node) => node,
             None => *whose.insert(node_of(client, key.public_key()).await?),
@@ -116,12 +110,20 @@ pub async fn settle(
         let next = match client.settled_by(node).await? {
             Some(next) => next,
             None => {
+                // A node that is new has no other place than its first: durably, since registering it may outlast this call.
+                if let Some(sent) = outbox.sent()?.filter(|sent| sent.sequence > 0) {
+                    outbox.set_sent(Sent { count: 0, ..sent })?;
+                }
                 register(client, genesis, key).await?;
-                // A node that is new has no other place: what is noted is of one whose key this machine had before.
-                noted = noted.filter(|sent| sent.sequence == 0);
                 0
             }
         };
+        let noted = outbox.sent()?.filter(|sent| is_of(sent, node, next));
+        if let Some(sent) = noted {
+            // The same records, though more have come since.
+            open.truncate(usize::try_from(sent.count).unwrap_or(usize::MAX));
+        }
+        let open = batch(open);
         let count = open.len() as u64;
         let sent = match noted {
             Some(sent) => sent,
@@ -130,6 +132,7 @@ pub async fn settle(
                     first,
                     count,
                     sequence: next,
+                    node: Some(node),
                 };
                 outbox.set_sent(sent)?;
                 sent
@@ -171,6 +174,15 @@ pub async fn settle(
             // Something else that has this key settled other receipts there: these records take another place.
             outbox.set_sent(Sent { count: 0, ..sent })?;
         }
+    }
+}
+
+/// Whether what is noted was to be settled by this node, whose next place this is: a machine may have had another key before. Of a
+/// note that does not say whose it is, from before notes did, one that leaves a gap is another's.
+fn is_of(sent: &Sent, node: NodeId, next: u64) -> bool {
+    match sent.node {
+        Some(of) => of == node,
+        None => sent.sequence <= next,
     }
 }
 
@@ -285,6 +297,22 @@ fn signed(request: Request, genesis: &Genesis, key: &SigningKey) -> Transaction 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_noted_counts_for_the_node_that_it_was_noted_for() {
+        let node = |seed| NodeId::new(SigningKey::from_seed(&[seed; 32]).public_key());
+        let sent = |node| Sent {
+            first: 0,
+            count: 1,
+            sequence: 70,
+            node,
+        };
+        for next in [0, 69, 70, 71, 90] {
+            assert!(is_of(&sent(Some(node(1))), node(1), next));
+            assert!(!is_of(&sent(Some(node(1))), node(2), next));
+            assert_eq!(is_of(&sent(None), node(1), next), next >= 70);
+        }
+    }
 
     #[test]
     fn a_batch_is_of_one_form_and_has_what_one_transaction_can_have() {
