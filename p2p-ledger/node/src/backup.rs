@@ -31,6 +31,7 @@ use tally_ledger::{BlockDigest, ChainId, Checked, Genesis, Height, State};
 
 use crate::bodies::{Bodies, Body};
 use crate::certificate;
+use crate::client::busy::{Next, Round};
 use crate::client::{AskError, Asked, Client, statuses};
 use crate::consensus::Finalized;
 use crate::frames::{HEAD, put, wanted, whole};
@@ -268,7 +269,7 @@ impl Client {
         let goal = self.height(backup.state.chain()).await?;
         // Whoever did not help is asked last.
         let mut turns: VecDeque<_> = self.callers().into();
-        let mut in_vain = 0;
+        let mut round = Round::default();
         let mut reason = String::new();
         loop {
             let after = backup.extent().height;
@@ -276,13 +277,18 @@ impl Client {
             if after >= goal {
                 return Ok(());
             }
-            if in_vain == turns.len() {
-                return Err(BackupError::Behind {
-                    after,
-                    goal,
-                    reason,
-                });
+            match round.next(turns.len()) {
+                Next::Ask => {}
+                Next::Wait(wait) => tokio::time::sleep(wait).await,
+                Next::GiveUp => {
+                    return Err(BackupError::Behind {
+                        after,
+                        goal,
+                        reason,
+                    });
+                }
             }
+            let mut is_busy = false;
             match Asked::new(&turns[0]).blocks(after.next()).await {
                 Ok(stretch) if stretch.blocks.is_empty() => {
                     "it has no more".clone_into(&mut reason)
@@ -293,12 +299,15 @@ impl Client {
                         reason = refused;
                     }
                 }
-                Err(error) => reason = error.to_string(),
+                Err(error) => {
+                    is_busy = error.is_busy();
+                    reason = error.to_string();
+                }
             }
             if backup.extent().height > after {
-                in_vain = 0;
+                round = Round::default();
             } else {
-                in_vain += 1;
+                round.in_vain(is_busy);
                 turns.rotate_left(1);
             }
         }

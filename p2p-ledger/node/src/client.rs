@@ -7,6 +7,7 @@
 //! the first thing whose answers are counted, and again where too few count. Whoever has followed before can start from there.
 
 mod blocks;
+pub(crate) mod busy;
 mod follow;
 mod records;
 
@@ -66,6 +67,13 @@ pub enum AskError {
     /// Too much of what it was sent waits for its answer.
     #[error("{0} has yet to answer what it was sent before")]
     Behind(EndpointId),
+}
+
+impl AskError {
+    /// Whether it answered that it has too much to do, so that it may help later.
+    pub(crate) fn is_busy(&self) -> bool {
+        matches!(self, Self::Refused(refused) if refused.code == RefusedCode::Busy)
+    }
 }
 
 /// One node that is asked.

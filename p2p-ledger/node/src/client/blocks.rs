@@ -3,12 +3,14 @@
 use tally_ledger::{Block, Header, Height};
 use tally_net::Caller;
 
+use super::busy::{Next, Round};
 use super::{AskError, Asked, Client, ClientError};
 use crate::bodies::Bodies;
 
 impl Client {
     /// The blocks from a height up to `head`, in order. `head` is known to be final ([`LightClient`](crate::LightClient)),
-    /// and so are these: each is the parent of the next. Validators are asked one after another until one has them.
+    /// and so are these: each is the parent of the next. Validators are asked one after another until one has them,
+    /// and again if some are busy.
     ///
     /// # Errors
     ///
@@ -19,10 +21,20 @@ impl Client {
         let callers = self.callers();
         let first = usize::try_from(head.height.get()).unwrap_or(0) % callers.len();
         let (after, before) = callers.split_at(first);
-        for caller in before.iter().chain(after) {
-            match blocks_of(caller, from, head).await {
-                Ok(blocks) => return Ok(blocks),
-                Err(error) => trouble = Some(error),
+        let mut round = Round::default();
+        loop {
+            for caller in before.iter().chain(after) {
+                match blocks_of(caller, from, head).await {
+                    Ok(blocks) => return Ok(blocks),
+                    Err(error) => {
+                        round.in_vain(error.is_busy());
+                        trouble = Some(error);
+                    }
+                }
+            }
+            match round.next(callers.len()) {
+                Next::Wait(wait) => tokio::time::sleep(wait).await,
+                Next::Ask | Next::GiveUp => break,
             }
         }
         Err(ClientError::Nobody(
