@@ -57,7 +57,8 @@ pub struct Limits {
     pub connections: usize,
     /// Requests that are answered at once, over all connections; further ones wait.
     pub requests: usize,
-    /// Handshakes at once, of the mesh too. Half of them are for callers who have shown that they are where they say.
+    /// Handshakes at once, of the mesh too. Half of them are for callers who have shown that they are where they say, and for whom
+    /// another one makes room where there is none.
     pub handshakes: usize,
     /// The longest request, in bytes.
     pub request: usize,
@@ -108,15 +109,11 @@ pub async fn serve(
         let is_proved =
             incoming.remote_addr_validated() || matches!(address, IncomingAddr::Relay { .. });
         let origin = Origin::of(&address);
-        let turn = match door.knock(origin, is_proved) {
+        let mut turn = match door.knock(origin, is_proved) {
             Knock::Enter(turn) => turn,
             Knock::Prove => {
                 // What cannot be asked to is refused.
                 let _ = incoming.retry();
-                continue;
-            }
-            Knock::Full => {
-                incoming.ignore();
                 continue;
             }
         };
@@ -128,7 +125,11 @@ pub async fn serve(
         let door = door.clone();
         let server = server.clone();
         tasks.spawn(async move {
-            let accepted = tokio::time::timeout(handshake, accepting).await;
+            let accepted = tokio::select! {
+                accepted = tokio::time::timeout(handshake, accepting) => accepted,
+                // Who meant it tries again.
+                () = turn.taken() => return,
+            };
             drop(turn);
             let Ok(Ok(connection)) = accepted else {
                 return;

@@ -4,6 +4,7 @@
 //! there is, and whoever has been without a call for longest makes room when there is none: so nobody keeps others out by
 //! staying. There is no clock in here but the order in which things happen.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -52,7 +53,7 @@ impl Origin {
         }
     }
 
-    /// How many of so many handshakes it may have. A connection makes room for another; a handshake takes its time.
+    /// How many of so many handshakes it may have.
     fn handshakes(self, of: usize) -> usize {
         match self {
             Self::Address(_) => self.part(of),
@@ -75,13 +76,21 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct Inside {
-    /// Handshakes with whoever said where it is and did not show it yet.
-    unproved: usize,
-    /// The others, by where they come from.
-    proved: BTreeMap<Origin, usize>,
+    handshakes: BTreeMap<u64, Pending>,
     guests: BTreeMap<u64, Guest>,
     /// What has happened so far.
     events: u64,
+}
+
+/// A handshake that is under way.
+#[derive(Debug)]
+struct Pending {
+    /// Where it comes from, or says so.
+    origin: Origin,
+    /// Whether it has shown that.
+    is_proved: bool,
+    /// Dropping it ends the handshake.
+    _stay: oneshot::Sender<()>,
 }
 
 #[derive(Debug)]
@@ -102,6 +111,23 @@ impl Inside {
         self.events += 1;
         self.events
     }
+
+    /// Ends the handshake that makes room: of those from there, or of those from wherever most are, one that has not shown where it
+    /// is before one that has, and else the oldest, since who means it takes a moment.
+    fn end_one(&mut self, from: Option<Origin>) {
+        let mut counts: BTreeMap<Origin, usize> = BTreeMap::new();
+        for one in self.handshakes.values() {
+            *counts.entry(one.origin).or_default() += 1;
+        }
+        let all = self.handshakes.iter();
+        let ended = all
+            .filter(|(_, one)| from.is_none_or(|from| one.origin == from))
+            .min_by_key(|(number, one)| (Reverse(counts[&one.origin]), one.is_proved, **number))
+            .map(|(number, _)| *number);
+        if let Some(number) = ended {
+            self.handshakes.remove(&number);
+        }
+    }
 }
 
 /// What is answered to somebody at the door.
@@ -111,8 +137,6 @@ pub(crate) enum Knock {
     Enter(Handshake),
     /// To show first that it is where it says it is, which costs this side no memory.
     Prove,
-    /// Nothing; it may knock again.
-    Full,
 }
 
 impl Door {
@@ -130,29 +154,35 @@ impl Door {
         self.0.inside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Before a handshake. Those who have not shown where they are have half of what there is, together, so that false addresses
-    /// keep nobody out; and take nothing from the part of the address that they name.
+    /// Before a handshake. Those who have not shown where they are have half of what there is, together, and of one address no more
+    /// than its part: beyond that they are to show it. Whoever has shown it finds room: another handshake makes it where there is
+    /// none, for that address or at all. So neither false addresses nor handshakes that never end keep anybody out.
     pub(crate) fn knock(&self, origin: Origin, is_proved: bool) -> Knock {
         let most = self.0.handshakes;
         let mut inside = self.inside();
-        if !is_proved && inside.unproved >= most / 2 {
+        let all = inside.handshakes.values();
+        let from_there = all.clone().filter(|one| one.origin == origin).count();
+        let unproved = all.filter(|one| !one.is_proved).count();
+        let is_crowded = from_there >= origin.handshakes(most);
+        let is_full = inside.handshakes.len() >= most;
+        if !is_proved && (is_crowded || is_full || unproved >= most / 2) {
             return Knock::Prove;
         }
-        if inside.unproved + inside.proved.values().sum::<usize>() >= most {
-            return Knock::Full;
+        if is_crowded || is_full {
+            inside.end_one(is_crowded.then_some(origin));
         }
-        if is_proved {
-            let count = inside.proved.entry(origin).or_default();
-            if *count >= origin.handshakes(most) {
-                return Knock::Full;
-            }
-            *count += 1;
-        } else {
-            inside.unproved += 1;
-        }
+        let (stay, taken) = oneshot::channel();
+        let number = inside.event();
+        let pending = Pending {
+            origin,
+            is_proved,
+            _stay: stay,
+        };
+        inside.handshakes.insert(number, pending);
         Knock::Enter(Handshake {
             door: self.clone(),
-            proved: is_proved.then_some(origin),
+            number,
+            taken,
         })
     }
 
@@ -200,28 +230,24 @@ impl Door {
     }
 }
 
-/// A handshake that is under way, until it is dropped.
+/// A handshake's turn, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Handshake {
     door: Door,
-    /// Where it comes from, if that is shown.
-    proved: Option<Origin>,
+    number: u64,
+    taken: oneshot::Receiver<()>,
+}
+
+impl Handshake {
+    /// Ready, once, when somebody else needs the room.
+    pub(crate) async fn taken(&mut self) {
+        let _ = (&mut self.taken).await;
+    }
 }
 
 impl Drop for Handshake {
     fn drop(&mut self) {
-        let mut inside = self.door.inside();
-        match self.proved {
-            None => inside.unproved -= 1,
-            Some(origin) => {
-                let left = inside.proved.get(&origin).map_or(0, |count| count - 1);
-                if left == 0 {
-                    inside.proved.remove(&origin);
-                } else {
-                    inside.proved.insert(origin, left);
-                }
-            }
-        }
+        self.door.inside().handshakes.remove(&self.number);
     }
 }
 
@@ -374,31 +400,73 @@ mod tests {
         }
     }
 
+    fn knocks(door: &Door, number: u8, is_proved: bool) -> Option<Handshake> {
+        match door.knock(from(number), is_proved) {
+            Knock::Enter(handshake) => Some(handshake),
+            Knock::Prove => None,
+        }
+    }
+
+    /// Which of these handshakes had to make room.
+    fn ended(handshakes: &mut [Handshake]) -> Vec<bool> {
+        let is_ended =
+            |one: &mut Handshake| one.taken.try_recv() == Err(oneshot::error::TryRecvError::Closed);
+        handshakes.iter_mut().map(is_ended).collect()
+    }
+
     #[test]
-    fn handshakes_are_bounded_and_false_addresses_take_no_more_than_half_of_them() {
+    fn an_address_has_its_part_of_the_handshakes_shown_or_not_and_its_own_make_room() {
+        let door = door(1, 16);
+        let mut other = vec![knocks(&door, 2, true).expect("room")];
+        let mut own: Vec<Handshake> = [true, false, true, false]
+            .map(|is_proved| knocks(&door, 1, is_proved).expect("its part"))
+            .into();
+        assert!(
+            knocks(&door, 1, false).is_none(),
+            "it is to show where it is"
+        );
+        for ending in [
+            [false, true, false, false],
+            [false, true, false, true],
+            [true, true, false, true],
+        ] {
+            // Those that were shown last.
+            own.push(knocks(&door, 1, true).expect("one of its own makes room"));
+            assert_eq!(ended(&mut own[..4]), ending);
+            assert_eq!(door.inside().handshakes.len(), 5);
+        }
+        assert_eq!(ended(&mut other), [false]);
+    }
+
+    #[test]
+    fn false_addresses_take_no_more_than_half_of_the_handshakes_and_nothing_from_whom_they_name() {
         let door = door(1, 8);
-        let enter = |number, is_proved| match door.knock(from(number), is_proved) {
-            Knock::Enter(handshake) => Ok(handshake),
-            Knock::Prove => Err("prove"),
-            Knock::Full => Err("full"),
-        };
-        // In the name of one address, which is not theirs.
-        let mut unproved: Vec<Handshake> = (0..4)
-            .map(|_| enter(1, false).expect("up to half"))
+        let mut unproved: Vec<Handshake> = [1, 1, 2, 2]
+            .map(|number| knocks(&door, number, false).expect("up to half"))
+            .into();
+        assert!(knocks(&door, 3, false).is_none());
+        let mut named: Vec<Handshake> = (0..2)
+            .map(|_| knocks(&door, 1, true).expect("its part is its own"))
             .collect();
-        assert_eq!(enter(2, false).err(), Some("prove"));
-        let mut proved: Vec<Handshake> = (0..2)
-            .map(|_| enter(1, true).expect("its part is its own"))
+        assert_eq!(ended(&mut unproved), [true, true, false, false]);
+        assert_eq!(ended(&mut named), [false, false]);
+        drop((unproved, named));
+        assert!(door.inside().handshakes.is_empty());
+    }
+
+    #[test]
+    fn whoever_shows_where_it_is_finds_room_however_many_handshakes_never_end() {
+        let door = door(1, 8);
+        let mut stay: Vec<Handshake> = [1, 1, 2, 2, 3, 3, 4, 4]
+            .map(|number| knocks(&door, number, true).expect("its part"))
+            .into();
+        assert!(knocks(&door, 5, false).is_none(), "it is full");
+        let mut come: Vec<Handshake> = (5..9)
+            .map(|number| knocks(&door, number, true).expect("another one makes room"))
             .collect();
-        assert_eq!(enter(1, true).err(), Some("full"));
-        proved.push(enter(2, true).expect("another's part"));
-        proved.push(enter(3, true).expect("another's part"));
-        assert_eq!(enter(4, true).err(), Some("full"), "it is eight");
-        unproved.pop();
-        drop(enter(4, true).expect("one has ended"));
-        proved.clear();
-        unproved.clear();
-        let inside = door.inside();
-        assert_eq!((inside.unproved, inside.proved.len()), (0, 0));
+        let one_each = [true, false].repeat(4);
+        assert_eq!(ended(&mut stay), one_each);
+        assert_eq!(ended(&mut come), [false; 4]);
+        assert_eq!(door.inside().handshakes.len(), 8);
     }
 }
