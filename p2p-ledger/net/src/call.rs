@@ -33,6 +33,18 @@ const NOT_ALLOWED: VarInt = VarInt::from_u32(1);
 /// This side is closing, or the caller is done.
 const DONE: VarInt = VarInt::from_u32(0);
 
+/// What comes of a call took too long.
+const LATE: VarInt = VarInt::from_u32(5);
+
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asker {
+    /// Its key, which TLS has proved.
+    pub id: EndpointId,
+    /// Where it comes from. Keys cost nothing, so whoever gives each only so much counts by this.
+    pub origin: Origin,
+}
+
 /// Who answers calls.
 pub trait Service: Send + Sync + 'static {
     /// Whether it answers this caller, whose key TLS has proved. One whom it does not is turned away before a byte of it is read.
@@ -40,10 +52,10 @@ pub trait Service: Send + Sync + 'static {
         true
     }
 
-    /// Answers a request of `caller`. Dropped when the caller is gone or the time is up.
+    /// Answers a request of `asker`. Dropped when the asker is gone or the time is up.
     fn answer(
         &self,
-        caller: EndpointId,
+        asker: Asker,
         request: Bytes,
     ) -> Pin<Box<dyn Future<Output = Bytes> + Send + '_>>;
 }
@@ -62,7 +74,7 @@ pub struct Limits {
     pub handshakes: usize,
     /// The longest request, in bytes.
     pub request: usize,
-    /// How long a request may take to arrive, and then to be answered.
+    /// How long a request may take to arrive, then to be answered, and then the rest of the answer to arrive.
     pub time: Duration,
     /// How long a connection without a call is kept.
     pub idle: Duration,
@@ -148,14 +160,17 @@ pub async fn serve(
                 return;
             }
             match door.enter(origin) {
-                Some(place) => calls(caller, connection, place, server).await,
+                Some(place) => {
+                    let asker = Asker { id: caller, origin };
+                    calls(asker, connection, place, server).await;
+                }
                 None => connection.close(BUSY, b"too many callers"),
             }
         });
     }
 }
 
-async fn calls(caller: EndpointId, connection: Connection, mut place: Place, server: Arc<Server>) {
+async fn calls(asker: Asker, connection: Connection, mut place: Place, server: Arc<Server>) {
     let mut tasks = JoinSet::new();
     let (code, reason) = loop {
         let streams = tokio::select! {
@@ -173,9 +188,9 @@ async fn calls(caller: EndpointId, connection: Connection, mut place: Place, ser
         seat.stirs();
         let server = server.clone();
         tasks.spawn(async move {
-            let answered = call(caller, &seat, &server, send, receive).await;
+            let answered = call(asker, &seat, &server, send, receive).await;
             if let Err(error) = answered {
-                tracing::debug!(%caller, %error, "a call failed");
+                tracing::debug!(caller = %asker.id, %error, "a call failed");
             }
         });
     };
@@ -183,7 +198,7 @@ async fn calls(caller: EndpointId, connection: Connection, mut place: Place, ser
 }
 
 async fn call(
-    caller: EndpointId,
+    asker: Asker,
     seat: &Seat,
     server: &Server,
     mut send: SendStream,
@@ -202,13 +217,28 @@ async fn call(
         let _own = seat.share().acquire().await.map_err(ended)?;
         let _permit = server.requests.acquire().await.map_err(ended)?;
         let _answering = seat.answering();
-        let answer = server.service.answer(caller, request).await;
+        let answer = server.service.answer(asker, request).await;
         frame::write(&mut send, answer)
             .await
             .map_err(|error| error.to_string())?;
         send.finish().map_err(|error| error.to_string())
     };
-    tokio::time::timeout(time, answering).await.map_err(late)?
+    let answered = tokio::time::timeout(time, answering).await;
+    let mut arrived = answered.map_err(late).flatten();
+    // What is not acknowledged is kept, and with it whatever the service holds for it: no longer than this, whoever reads slowly.
+    if arrived.is_ok() {
+        let acknowledged = tokio::time::timeout(time, send.stopped()).await;
+        arrived = match acknowledged.map_err(late) {
+            Ok(Ok(None)) => Ok(()),
+            Ok(_) => Err("nobody wants the answer any more".to_owned()),
+            Err(late) => Err(late),
+        };
+    }
+    if arrived.is_err() {
+        // Dropping it would have it sent to its end.
+        let _ = send.reset(LATE);
+    }
+    arrived
 }
 
 /// Why a call brought no answer.
@@ -506,7 +536,7 @@ mod tests {
     impl Service for Silent {
         fn answer(
             &self,
-            _caller: EndpointId,
+            _asker: Asker,
             _request: Bytes,
         ) -> Pin<Box<dyn Future<Output = Bytes> + Send + '_>> {
             Box::pin(std::future::pending())
@@ -518,7 +548,7 @@ mod tests {
     impl Service for Echo {
         fn answer(
             &self,
-            _caller: EndpointId,
+            _asker: Asker,
             request: Bytes,
         ) -> Pin<Box<dyn Future<Output = Bytes> + Send + '_>> {
             Box::pin(std::future::ready(request))
@@ -554,6 +584,56 @@ mod tests {
             assert!(begun.elapsed() < time, "no call ever came through");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+    }
+
+    /// Answers with more than a caller takes unread, and knows how many such answers are held.
+    struct Much(Arc<()>);
+
+    struct Held(Vec<u8>, #[expect(dead_code, reason = "is counted")] Arc<()>);
+
+    impl AsRef<[u8]> for Held {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+
+    impl Service for Much {
+        fn answer(
+            &self,
+            _asker: Asker,
+            _request: Bytes,
+        ) -> Pin<Box<dyn Future<Output = Bytes> + Send + '_>> {
+            let answer = Held(vec![1; 4 * 1024 * 1024], self.0.clone());
+            Box::pin(std::future::ready(Bytes::from_owner(answer)))
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_nobody_reads_is_not_held_for_as_long_as_its_connection_lives() {
+        let (server, client) = (endpoint(5).await, endpoint(6).await);
+        let limits = Limits {
+            time: Duration::from_secs(1),
+            ..Limits::default()
+        };
+        let held = Arc::new(());
+        let service = Arc::new(Much(held.clone()));
+        tokio::spawn(serve(server.clone(), None, service, limits));
+        let way = client.way(server.id(), server.sockets());
+        let connection = client.dial(&way, CALL_ALPN).await.expect("it is there");
+        let (mut send, _receive) = connection.open_bi().await.expect("a stream");
+        frame::write(&mut send, Bytes::from_static(b"x"))
+            .await
+            .expect("written");
+        send.finish().expect("it is open");
+        let begun = Instant::now();
+        // This test, the service and the answer; and then without the answer.
+        for count in [3, 2] {
+            while Arc::strong_count(&held) != count {
+                assert!(begun.elapsed() < Duration::from_secs(30), "it stays");
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+        assert!(connection.close_reason().is_none());
     }
 
     #[tokio::test]

@@ -19,7 +19,7 @@ const PARTS: usize = 4;
 
 /// Where somebody comes from, as far as that tells strangers apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Origin {
+pub enum Origin {
     /// An address; of IPv6 the first half, since the other one is its owner's to choose.
     Address(IpAddr),
     /// This machine, where a whole network may be, or a relay: all who come from there look alike.
@@ -50,6 +50,14 @@ impl Origin {
         match self {
             Self::Address(_) => of.div_ceil(PARTS),
             Self::Common => of,
+        }
+    }
+
+    /// How many of so many turns it may have ([`Turns`](crate::Turns)): never all.
+    pub(crate) fn turns(self, of: usize) -> usize {
+        match self {
+            Self::Address(_) => self.part(of),
+            Self::Common => of - of / PARTS,
         }
     }
 

@@ -33,15 +33,18 @@ mod frame;
 pub mod fuzzing;
 mod mesh;
 mod secret;
+mod turns;
 
 #[cfg(test)]
 mod altered;
 
-pub use call::{CallError, Caller, Limits, Service, serve};
+pub use call::{Asker, CallError, Caller, Limits, Service, serve};
 pub use channel::{ChannelReceiver, ChannelSender, ReceiveError};
+pub use door::Origin;
 pub use endpoint::{BindError, CALL_ALPN, Config, Endpoint, MESH_ALPN, Peer};
 pub use frame::{FrameError, MAX_FRAME};
 pub use iroh::RelayUrl;
 pub use mesh::{ChannelConfig, Mesh, MeshBlocker, Stats};
 pub use secret::{EndpointId, Secret};
 pub use tally_lan::Lan;
+pub use turns::{Turn, Turns};

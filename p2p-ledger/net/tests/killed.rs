@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tally_net::{Caller, Config, Endpoint, EndpointId, Limits, Secret, Service, serve};
+use tally_net::{Asker, Caller, Config, Endpoint, Limits, Secret, Service, serve};
 
 const ADDRESS: &str = "TALLY_NET_TEST_ADDRESS";
 
@@ -16,7 +16,7 @@ struct Echo;
 impl Service for Echo {
     fn answer(
         &self,
-        _caller: EndpointId,
+        _asker: Asker,
         request: Bytes,
     ) -> Pin<Box<dyn Future<Output = Bytes> + Send + '_>> {
         Box::pin(async move { request })

@@ -14,8 +14,8 @@ use commonware_cryptography::Signer as _;
 use commonware_cryptography::ed25519::{PrivateKey, PublicKey};
 use socket2::{Domain, Protocol, Socket, Type};
 use tally_net::{
-    BindError, CallError, Caller, ChannelConfig, ChannelReceiver, ChannelSender, Config, Endpoint,
-    EndpointId, Lan, Limits, Mesh, Peer, Secret, Service, serve,
+    Asker, BindError, CallError, Caller, ChannelConfig, ChannelReceiver, ChannelSender, Config,
+    Endpoint, EndpointId, Lan, Limits, Mesh, Peer, Secret, Service, serve,
 };
 
 const GROUP: (Ipv4Addr, u16) = (Ipv4Addr::new(239, 255, 76, 68), 24410);
@@ -38,7 +38,7 @@ struct Echo;
 impl Service for Echo {
     fn answer(
         &self,
-        _caller: EndpointId,
+        _asker: Asker,
         request: Bytes,
     ) -> Pin<Box<dyn Future<Output = Bytes> + Send + '_>> {
         Box::pin(std::future::ready(request))

@@ -13,8 +13,8 @@ use commonware_cryptography::Signer as _;
 use commonware_cryptography::ed25519::{PrivateKey, PublicKey};
 use commonware_p2p::{Blocker as _, Receiver as _, Recipients, Sender as _};
 use tally_net::{
-    CallError, Caller, ChannelConfig, ChannelReceiver, ChannelSender, Config, Endpoint, EndpointId,
-    Limits, Mesh, Peer, Secret, Service, serve,
+    Asker, CallError, Caller, ChannelConfig, ChannelReceiver, ChannelSender, Config, Endpoint,
+    EndpointId, Limits, Mesh, Peer, Secret, Service, serve,
 };
 use tokio::sync::Notify;
 
@@ -39,7 +39,7 @@ struct Echo;
 impl Service for Echo {
     fn answer(
         &self,
-        _caller: EndpointId,
+        _asker: Asker,
         request: Bytes,
     ) -> Pin<Box<dyn Future<Output = Bytes> + Send + '_>> {
         Box::pin(async move {
@@ -384,7 +384,7 @@ struct Held {
 impl Service for Held {
     fn answer(
         &self,
-        _caller: EndpointId,
+        _asker: Asker,
         request: Bytes,
     ) -> Pin<Box<dyn Future<Output = Bytes> + Send + '_>> {
         Box::pin(async move {
@@ -441,10 +441,10 @@ impl Service for Private {
 
     fn answer(
         &self,
-        caller: EndpointId,
+        asker: Asker,
         request: Bytes,
     ) -> Pin<Box<dyn Future<Output = Bytes> + Send + '_>> {
-        if caller != self.owner {
+        if asker.id != self.owner {
             self.was_asked.store(true, Ordering::Relaxed);
         }
         Box::pin(std::future::ready(request))

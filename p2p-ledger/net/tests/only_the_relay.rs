@@ -10,14 +10,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use iroh_relay::server::{RelayConfig, Server, ServerConfig};
-use tally_net::{Caller, Config, Endpoint, EndpointId, Limits, Secret, Service, serve};
+use tally_net::{Asker, Caller, Config, Endpoint, Limits, Secret, Service, serve};
 
 struct Echo;
 
 impl Service for Echo {
     fn answer(
         &self,
-        _caller: EndpointId,
+        _asker: Asker,
         request: Bytes,
     ) -> Pin<Box<dyn Future<Output = Bytes> + Send + '_>> {
         Box::pin(std::future::ready(request))

@@ -15,8 +15,8 @@ use commonware_cryptography::ed25519::{PrivateKey, PublicKey};
 use commonware_p2p::{Receiver as _, Recipients, Sender as _};
 use iroh_relay::server::{Access, AccessControl, ClientRequest, RelayConfig, Server, ServerConfig};
 use tally_net::{
-    CallError, Caller, ChannelConfig, ChannelReceiver, ChannelSender, Config, Endpoint, EndpointId,
-    Limits, Mesh, Peer, Secret, Service, serve,
+    Asker, CallError, Caller, ChannelConfig, ChannelReceiver, ChannelSender, Config, Endpoint,
+    EndpointId, Limits, Mesh, Peer, Secret, Service, serve,
 };
 
 const LIMIT: usize = 100_000; // bytes
@@ -99,7 +99,7 @@ struct Echo;
 impl Service for Echo {
     fn answer(
         &self,
-        _caller: EndpointId,
+        _asker: Asker,
         request: Bytes,
     ) -> Pin<Box<dyn Future<Output = Bytes> + Send + '_>> {
         Box::pin(std::future::ready(request))

@@ -20,7 +20,7 @@ use commonware_runtime::{
 use tally_ledger::{Epoch, Genesis, Height, ValidatorSet};
 use tally_net::{
     BindError, Caller, ChannelConfig, Endpoint, EndpointId, Lan, Limits, Mesh, Peer, RelayUrl,
-    Secret,
+    Secret, Turns,
 };
 use tally_receipt::SigningKey;
 use tokio::net::TcpListener;
@@ -258,8 +258,8 @@ pub fn run(
             callers: config.callers,
             // One core is left to the thread that votes.
             checking: Semaphore::new(cores().saturating_sub(1).max(1)),
-            waiting: Semaphore::new(WAITING),
-            reading: Arc::new(Semaphore::new(READING)),
+            waiting: Turns::new(WAITING),
+            reading: Turns::new(READING),
         };
         let server = tokio::spawn(tally_net::serve(
             endpoint.clone(),

@@ -2,13 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tally_ledger::{Checked, Height, Transaction};
-use tally_net::{EndpointId, Service};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tally_net::{Asker, EndpointId, Origin, Service, Turn, Turns};
+use tokio::sync::Semaphore;
 
 use crate::checks::Checks;
 use crate::handle::{Handle, Stopped};
@@ -26,23 +25,24 @@ pub(crate) struct Answers {
     /// How many submissions are checked at once.
     pub(crate) checking: Semaphore,
     /// How many callers may wait for a proof at once: [`WAITING`].
-    pub(crate) waiting: Semaphore,
+    pub(crate) waiting: Turns,
     /// How many stretches of blocks are read, held and sent at once: [`READING`].
-    pub(crate) reading: Arc<Semaphore>,
+    pub(crate) reading: Turns,
 }
 
 /// Calls that are answered at once.
 pub(crate) const CALLS: usize = 256;
 /// Those of them that may wait for a proof; further ones are told that there is none yet. So whoever waits for something never
-/// keeps out the submission that it waits for.
+/// keeps out the submission that it waits for: nor one from the same address, which has a quarter of both.
 pub(crate) const WAITING: usize = 192;
-/// Those of them that may be for blocks, which take reading and memory until they are sent; further ones are refused at once.
+/// Those of them that may be for blocks, which take reading and memory until they are sent; further ones are refused at once. One address
+/// has a quarter.
 pub(crate) const READING: usize = 16;
 
 /// An answer that takes much memory, with the turn that it has until the last of it is sent.
 struct Held {
     bytes: Bytes,
-    _turn: OwnedSemaphorePermit,
+    _turn: Turn,
 }
 
 impl AsRef<[u8]> for Held {
@@ -101,17 +101,17 @@ impl Service for Answers {
 
     fn answer(
         &self,
-        caller: EndpointId,
+        asker: Asker,
         request: Bytes,
     ) -> Pin<Box<dyn Future<Output = Bytes> + Send + '_>> {
         Box::pin(async move {
             match wire::decode::<Ask>(request) {
                 Ok(ask) => self
-                    .ask(ask)
+                    .ask(ask, asker.origin)
                     .await
                     .unwrap_or_else(|Stopped| no(RefusedCode::Broken, Stopped.to_string())),
                 Err(error) => {
-                    tracing::debug!(%caller, %error, "asked what is no question");
+                    tracing::debug!(caller = %asker.id, %error, "asked what is no question");
                     no(RefusedCode::Malformed, error.to_string())
                 }
             }
@@ -140,20 +140,24 @@ fn proof(proof: Bytes) -> Answer {
 }
 
 impl Answers {
-    async fn ask(&self, ask: Ask) -> Result<Bytes, Stopped> {
+    async fn ask(&self, ask: Ask, origin: Origin) -> Result<Bytes, Stopped> {
         let answer = match ask {
             Ask::Status => Answer::Status(self.node.status().await?),
             Ask::Genesis => Answer::Genesis(self.genesis.clone()),
             Ask::Submit(transactions) => Answer::Submitted(self.submit(transactions).await?),
             Ask::Prove { receipt, wait_ms } => {
-                self.prove(Wanted::Receipt(receipt), wait_ms).await?
+                self.prove(Wanted::Receipt(receipt), wait_ms, origin)
+                    .await?
             }
             Ask::ProvePlace {
                 node,
                 sequence,
                 wait_ms,
-            } => self.prove(Wanted::Place(node, sequence), wait_ms).await?,
-            Ask::Blocks(from) => return self.blocks(from).await,
+            } => {
+                self.prove(Wanted::Place(node, sequence), wait_ms, origin)
+                    .await?
+            }
+            Ask::Blocks(from) => return self.blocks(from, origin).await,
             Ask::Account(account) => Answer::Account(self.node.account(account).await?),
             Ask::Head(since) => match self.node.head(since).await? {
                 Some(head) => Answer::Head(head),
@@ -175,7 +179,7 @@ impl Answers {
                 }),
             },
             Ask::ProveCosigned { receipt, wait_ms } => {
-                let (wait, _turn) = self.patience(wait_ms);
+                let (wait, _turn) = self.patience(wait_ms, origin);
                 match self.node.prove_cosigned(receipt, wait).await? {
                     Ok(found) => proof(found),
                     Err(refused) => Answer::No(refused),
@@ -186,8 +190,8 @@ impl Answers {
         Ok(wire::encode(&answer))
     }
 
-    async fn blocks(&self, from: Height) -> Result<Bytes, Stopped> {
-        let Ok(turn) = self.reading.clone().try_acquire_owned() else {
+    async fn blocks(&self, from: Height, origin: Origin) -> Result<Bytes, Stopped> {
+        let Some(turn) = self.reading.take(origin) else {
             let sentence = "too many ask for blocks; ask again later, or another node";
             return Ok(no(RefusedCode::Busy, sentence.into()));
         };
@@ -198,8 +202,8 @@ impl Answers {
         }))
     }
 
-    async fn prove(&self, wanted: Wanted, wait_ms: u32) -> Result<Answer, Stopped> {
-        let (wait, _turn) = self.patience(wait_ms);
+    async fn prove(&self, wanted: Wanted, wait_ms: u32, origin: Origin) -> Result<Answer, Stopped> {
+        let (wait, _turn) = self.patience(wait_ms, origin);
         Ok(match self.node.prove_wanted(wanted, wait).await? {
             Ok(found) => proof(found),
             Err(refused) => Answer::No(refused),
@@ -207,10 +211,10 @@ impl Answers {
     }
 
     /// How long a caller may wait who would wait so long.
-    fn patience(&self, wait_ms: u32) -> (Duration, Option<SemaphorePermit<'_>>) {
-        match self.waiting.try_acquire() {
-            Ok(turn) => (Duration::from_millis(wait_ms.into()), Some(turn)),
-            Err(_) => (Duration::ZERO, None),
+    fn patience(&self, wait_ms: u32, origin: Origin) -> (Duration, Option<Turn>) {
+        match self.waiting.take(origin) {
+            Some(turn) => (Duration::from_millis(wait_ms.into()), Some(turn)),
+            None => (Duration::ZERO, None),
         }
     }
 
@@ -257,32 +261,57 @@ mod tests {
             genesis: Bytes::new(),
             callers: None,
             checking: Semaphore::new(1),
-            waiting: Semaphore::new(WAITING),
-            reading: Arc::new(Semaphore::new(READING)),
+            waiting: Turns::new(WAITING),
+            reading: Turns::new(READING),
         }
+    }
+
+    fn from(number: u8) -> Origin {
+        Origin::Address([203, 0, 113, number].into())
     }
 
     #[tokio::test]
     async fn blocks_are_held_for_so_many_at_once_and_others_are_told_until_one_is_sent() {
         let answers = answers();
-        let caller = Secret::derive(&[7; 32]).id();
-        let ask = || answers.answer(caller, wire::encode(&Ask::Blocks(Height::new(1))));
-        let mut held = Vec::new();
-        for _ in 0..READING {
-            let bytes = ask().await;
-            assert!(matches!(wire::decode(bytes.clone()), Ok(Answer::Blocks(_))));
-            held.push(bytes);
-        }
+        let id = Secret::derive(&[7; 32]).id();
+        let ask = |number| {
+            let origin = from(number);
+            let ask = wire::encode(&Ask::Blocks(Height::new(1)));
+            answers.answer(Asker { id, origin }, ask)
+        };
         let is_busy = |answer: &Bytes| {
             let read = wire::decode(answer.clone());
             matches!(read, Ok(Answer::No(refused)) if refused.code == RefusedCode::Busy)
         };
-        assert!(is_busy(&ask().await));
+        let mut held = Vec::new();
+        for number in 0..4 {
+            for _ in 0..READING / 4 {
+                let bytes = ask(number).await;
+                assert!(matches!(wire::decode(bytes.clone()), Ok(Answer::Blocks(_))));
+                held.push(bytes);
+            }
+            // Others are left what they have.
+            assert!(is_busy(&ask(number).await));
+        }
+        assert!(is_busy(&ask(9).await));
         // A part of an answer that is not sent yet is not sent.
         let rest = held.pop().expect("there are some").slice(5..);
-        assert!(is_busy(&ask().await));
+        assert!(is_busy(&ask(9).await));
         drop(rest);
-        assert!(!is_busy(&ask().await));
+        assert!(!is_busy(&ask(9).await));
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_for_proofs_leaves_calls_to_its_own_address() {
+        let answers = answers();
+        let waits = std::iter::from_fn(|| answers.patience(9, from(1)).1);
+        let turns: Vec<Turn> = waits.collect();
+        assert!(
+            turns.len() < CALLS / 4,
+            "an address has a quarter of the calls"
+        );
+        assert_eq!(answers.patience(9, from(1)).0, Duration::ZERO);
+        assert_eq!(answers.patience(9, from(2)).0, Duration::from_millis(9));
     }
 
     #[test]

@@ -350,7 +350,7 @@ mod tests {
 
     use bytes::Bytes;
     use tally_ledger::{ChainId, Parameters};
-    use tally_net::{Endpoint, Limits, Secret, Service};
+    use tally_net::{Asker, Endpoint, Limits, Secret, Service};
 
     use super::*;
     use crate::simulation::recorded;
@@ -365,7 +365,7 @@ mod tests {
     impl Service for Forgetful {
         fn answer(
             &self,
-            _caller: EndpointId,
+            _asker: Asker,
             request: Bytes,
         ) -> Pin<Box<dyn Future<Output = Bytes> + Send + '_>> {
             let from = Epoch::new(self.from.load(Ordering::Relaxed));
