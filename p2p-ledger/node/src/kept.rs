@@ -121,13 +121,12 @@ impl<E: Storage> Kept<E> {
     }
 }
 
-/// Whether a journal that is whole up to `end`, of `size` bytes, has lost what it had, as far as the mark knows.
+/// Whether a journal that is whole up to `end`, of `size` bytes, has lost what it had, as far as the mark knows. What is lost begins
+/// where it is not whole any more, however much follows.
 const fn is_rotten(end: u64, size: u64, durable: Option<u64>) -> bool {
     match durable {
-        // It was removed, and begins anew.
-        _ if size == 0 => false,
         None => size - end > TAIL,
-        Some(durable) => end < durable && (size >= durable || durable - size > TAIL),
+        Some(durable) => end < durable && (size >= durable || durable - end > TAIL),
     }
 }
 
@@ -331,7 +330,12 @@ mod tests {
         assert!(!gone(10, 10, 10 + TAIL));
         assert!(gone(10, 10, 11 + TAIL));
         assert!(gone(0, 10, 11 + TAIL));
-        assert!(!gone(0, 0, 11 + TAIL));
+        assert!(!gone(0, 0, TAIL));
+        assert!(gone(0, 0, 1 + TAIL));
+        // A byte of the end is gone, and nearly all of it rotten.
+        let whole = 10 * TAIL;
+        assert!(gone(TAIL, whole - 1, whole));
+        assert!(!gone(whole - TAIL, whole - 1, whole));
     }
 
     #[test]
