@@ -71,14 +71,14 @@ impl<E: Storage> Kept<E> {
         Ok((kept, size - end))
     }
 
-    /// Removes a journal with its mark.
+    /// Removes a journal with its mark. The mark goes first: one that is left alone would miss what the next of that name never had.
     pub(crate) async fn remove(storage: &E, partition: &str, name: &str) -> Result<(), Error> {
-        storage.remove(partition, Some(name.as_bytes())).await?;
         let mark = mark_of(name);
         match storage.remove(partition, Some(mark.as_bytes())).await {
-            Ok(()) | Err(Error::BlobMissing(..)) => Ok(()),
-            Err(error) => Err(error),
+            Ok(()) | Err(Error::BlobMissing(..)) => {}
+            Err(error) => return Err(error),
         }
+        storage.remove(partition, Some(name.as_bytes())).await
     }
 
     /// [`Journal::append`].
@@ -378,7 +378,7 @@ mod tests {
             let (opened, frames) = open(&disk).await;
             let kept = opened.unwrap().0;
             assert_eq!((frames.len(), kept.mark.durable), (0, Some(0)));
-            // One that was removed alone leaves it, and is missed by nobody.
+            // One that was removed alone leaves it, and little is missed by nobody.
             drop(kept);
             disk.remove("p", Some(b"j")).await.unwrap();
             assert!(open(&disk).await.0.is_ok());
