@@ -135,6 +135,8 @@ pub(crate) struct Parts<C, S, R> {
     pub(crate) checks: Arc<Checks>,
     /// The key that cosigns checkpoints, if this node does.
     pub(crate) checkpoint_key: Option<SigningKey>,
+    /// The checkpoint that this node has put down last.
+    pub(crate) put_down: Option<SignedCheckpoint>,
     pub(crate) commands: mpsc::Receiver<Command>,
 }
 
@@ -249,6 +251,7 @@ where
             neighbours,
             checks,
             checkpoint_key,
+            put_down,
             mut commands,
         } = parts;
         let (blocks_sender, mut blocks_in) = peers.blocks;
@@ -267,6 +270,10 @@ where
         };
         let (snapshots, snapshot) =
             Snapshots::open(&context, &partitions, &genesis, snapshot_every, &path).await;
+        let mut checkpoints = Checkpoints::new(&genesis, checkpoint_key);
+        if let Some(before) = &put_down {
+            checkpoints.has_signed(before);
+        }
         let (arrived, mut arrived_in) = mpsc::unbounded_channel();
         let (trouble, mut trouble_in) = mpsc::unbounded_channel();
         let mut actor = Self {
@@ -287,7 +294,7 @@ where
             certificate: None,
             epochs: Vec::new(),
             log: Log::default(),
-            checkpoints: Checkpoints::new(&genesis, checkpoint_key),
+            checkpoints,
             last_second: 0,
             tip_since: context.current(),
             pool: Pool::default(),
@@ -788,10 +795,11 @@ where
         Ok(())
     }
 
-    /// Cosigns a tree, unless this node has no say or has cosigned it before, and tells the other validators.
+    /// Cosigns a tree, unless this node has no say or has cosigned it before, or larger ones may be final; and tells the other
+    /// validators.
     async fn cosign(&mut self, size: u64, root: Hash) -> Result<(), StoreError> {
         let validators = self.chain.tip().next_validators();
-        if !self.checkpoints.would_sign(size, validators) {
+        if !self.checkpoints.would_sign(size, validators) || self.may_be_behind() {
             return Ok(());
         }
         // That the block is final must be known after a crash as well: or this node would go on from a smaller tree than it

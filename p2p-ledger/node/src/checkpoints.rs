@@ -25,8 +25,7 @@ const OPEN: usize = 16;
 pub(crate) struct Checkpoints {
     origin: KeyName,
     key: Option<SigningKey>,
-    /// The largest tree that this node has cosigned since it was started; its last tree then is no smaller than those
-    /// before that (`actor`).
+    /// No tree of this size or a smaller one is cosigned: this node has cosigned it since it was started, or a larger one at any time.
     signed: u64,
     /// Trees that are known here, by size, with good cosignatures, and a good signature of the log if one came.
     open: BTreeMap<u64, SignedCheckpoint>,
@@ -69,6 +68,28 @@ impl Checkpoints {
             false_roots: BTreeMap::new(),
             convicted: HashSet::new(),
             evidence: Vec::new(),
+        }
+    }
+
+    /// Takes in what this node has put down before it was started: if it has cosigned that, it cosigns nothing smaller from then on,
+    /// however little of the chain it has now.
+    pub(crate) fn has_signed(&mut self, before: &SignedCheckpoint) {
+        let Some(key) = self.key.as_ref().map(SigningKey::public_key) else {
+            return;
+        };
+        let checkpoint = before.checkpoint();
+        // By whichever name: that is for those to say who validated then.
+        let is_own = before.signatures().iter().any(|one| {
+            let own = VerifierKey {
+                name: one.name().clone(),
+                key_type: KeyType::Cosignature,
+                key,
+            };
+            matches!(before.signed_by(&own), Signed::At(_))
+        });
+        if is_own && checkpoint.origin == self.origin {
+            // The same tree is cosigned again: so whoever was started learns what others have.
+            self.signed = self.signed.max(checkpoint.size.saturating_sub(1));
         }
     }
 
@@ -437,6 +458,26 @@ mod tests {
             take(&mut nodes[0], one, size);
         }
         nodes[0].cosigned().unwrap().clone()
+    }
+
+    #[test]
+    fn who_has_lost_its_blocks_cosigns_nothing_smaller_than_what_it_has_put_down() {
+        let before = cosigned(7);
+        let mut renewed = node(0);
+        renewed.has_signed(&before);
+        assert_eq!(sign(&mut renewed, 6), None);
+        assert!(sign(&mut renewed, 7).is_some());
+        assert_eq!(sign(&mut renewed, 7), None);
+        // What others have cosigned binds nobody else.
+        let mut theirs = before;
+        let validators = genesis().validators;
+        let mut all = validators.as_slice().iter();
+        let is_me = |one: &&Validator| one.checkpoint_key == key(0).public_key();
+        let own = cosigner_name(&genesis().log_origin(), &all.find(is_me).unwrap().name);
+        theirs.retain(|one| *one.name() != own);
+        let mut renewed = node(0);
+        renewed.has_signed(&theirs);
+        assert!(sign(&mut renewed, 6).is_some());
     }
 
     fn is_by_the_log(signature: &tally_log::NoteSignature) -> bool {

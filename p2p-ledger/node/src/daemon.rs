@@ -33,7 +33,7 @@ use crate::client::Asked;
 use crate::guard;
 use crate::handle::Handle;
 use crate::http::{self, Page};
-use crate::publish::publish;
+use crate::publish::{last_checkpoint, publish};
 use crate::service::{Answers, CALLS, READING, WAITING};
 use crate::simplex::{self, Channels, Simplex, Timing};
 use crate::snapshots;
@@ -247,6 +247,7 @@ pub fn run(
             }),
             checks: handle.checks(),
             checkpoint_key: config.checkpoint_key,
+            put_down: last_checkpoint(&config.data.join("log")),
             commands,
         };
         let node = context

@@ -411,6 +411,7 @@ impl Net {
             neighbours: Box::new(Still),
             checks: handle.checks(),
             checkpoint_key: Some(checkpoint_key(&self.seeds[node])),
+            put_down: None,
             commands,
         };
         let task = context.spawn(move |context| async move {
