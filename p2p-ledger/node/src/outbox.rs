@@ -338,7 +338,7 @@ impl Outbox {
                 return Err(io::Error::new(
                     io::ErrorKind::InvalidData,
                     format!(
-                        "the outbox is damaged: {settled} records are settled, and it has {next}"
+                        "the outbox is damaged: {settled} records are settled, and it has {next}: `tally ledger repair` goes on behind them"
                     ),
                 ));
             }
@@ -357,7 +357,7 @@ impl Outbox {
         frames: &[u8],
     ) -> io::Result<()> {
         let last = self.firsts(kind)?.last().copied();
-        let (mut has_room, mut end, mut found) = (None, 0, None);
+        let (mut has_room, mut end, mut found, mut torn) = (None, 0, None, None);
         if let Some(first) = last {
             let mut file = self.file(&numbered(kind, first))?;
             let mut bytes = Vec::new();
@@ -369,8 +369,7 @@ impl Outbox {
                 return Err(damaged(&self.receipts(first)));
             }
             if !is_damaged && whole < bytes.len() {
-                // What a crash left half was never acknowledged.
-                file.set_len(whole as u64)?;
+                torn = Some((file.try_clone()?, whole as u64));
             }
             if !is_damaged && whole < FILE_BYTES {
                 (has_room, end) = (Some(file), whole as u64);
@@ -378,6 +377,10 @@ impl Outbox {
             found = Some((first, records(&slots)));
         }
         let number = number(found)?;
+        if let Some((file, whole)) = torn {
+            // What a crash left half was never acknowledged.
+            file.set_len(whole)?;
+        }
         let mut file = match has_room {
             Some(file) => file,
             None if last == Some(number) => {
@@ -497,6 +500,11 @@ impl Outbox {
             repaired.kept.push(self.keep_damaged(*first)?);
             tally_durable::write_file(&path, &mended.bytes, Access::Owner)?;
             repaired.lost = repaired.lost.saturating_add(mended.lost);
+        }
+        if firsts.is_empty() && settled > 0 {
+            // All were settled, and how many they were is in no file's name any more.
+            self.file(&numbered(RECEIPTS, settled))?;
+            self.sync_folder()?;
         }
         // Those before the first file are lost with their own.
         if let Some(first) = firsts.first()
@@ -1597,6 +1605,50 @@ mod tests {
         let error = outbox.append(&[record(3)]).unwrap_err();
         assert!(error.to_string().contains("damaged"), "{error}");
         assert_eq!(fs::read(outbox.receipts(0)).unwrap(), &whole[..one]);
+    }
+
+    #[test]
+    fn where_every_file_is_gone_a_repair_goes_on_behind_what_is_settled() {
+        let dir = crate::scratch::Scratch::new();
+        let outbox = Outbox::open(dir.path()).unwrap();
+        outbox.append(&[record(0), record(1)]).unwrap();
+        outbox.set_settled(2).unwrap();
+        fs::remove_file(outbox.receipts(0)).unwrap();
+        outbox.append(&[record(2)]).unwrap_err();
+        let turn = outbox.settle().unwrap().expect("nobody else settles");
+        outbox.repair(&turn).unwrap();
+        outbox.append(&[record(2)]).unwrap();
+        assert_eq!(outbox.open_records(9).unwrap(), (2, vec![record(2)]));
+    }
+
+    #[test]
+    fn where_the_last_records_are_rotten_and_were_settled_a_repair_goes_on_behind_them() {
+        // The last one, and with it one before that.
+        for rotten in [&[3][..], &[1, 3]] {
+            let dir = crate::scratch::Scratch::new();
+            let outbox = Outbox::open(dir.path()).unwrap();
+            outbox
+                .append(&[record(0), record(1), record(2), record(3)])
+                .unwrap();
+            outbox.set_settled(4).unwrap();
+            let file = outbox.receipts(0);
+            // From behind: a frame is found by those before it.
+            for frame in rotten.iter().rev() {
+                alter(&file, *frame);
+            }
+            let before = fs::read(&file).unwrap();
+            let error = outbox.append(&[record(4)]).unwrap_err();
+            assert!(error.to_string().contains("damaged"), "{error}");
+            assert_eq!(fs::read(&file).unwrap(), before, "nothing is cut off");
+
+            let turn = outbox.settle().unwrap().expect("nobody else settles");
+            let repaired = outbox.repair(&turn).unwrap();
+            assert_eq!((repaired.lost, repaired.kept.len()), (0, 1));
+            assert_eq!(fs::read(&repaired.kept[0]).unwrap(), before);
+            outbox.append(&[record(4)]).unwrap();
+            assert_eq!(outbox.open_records(9).unwrap(), (4, vec![record(4)]));
+            assert_eq!(outbox.repair(&turn).unwrap(), Repaired::default());
+        }
     }
 
     #[test]

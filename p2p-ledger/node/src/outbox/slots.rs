@@ -2,7 +2,8 @@
 //!
 //! What a crash leaves stands at the end, and was never acknowledged. So bytes that are no frame and have a whole one behind them
 //! were frames once: acknowledged, and damaged since. (Of several frames that were written at once, a power cut may have left the
-//! last and not the first: that is taken for damage, too, and nothing is lost by it.)
+//! last and not the first: that is taken for damage, too, and nothing is lost by it.) Where the last frames of all are damaged, that
+//! cannot be told from what a crash leaves, unless they were settled: then they are missing in the count.
 
 use crate::frames::{HEAD, put, wanted, whole};
 
@@ -83,6 +84,7 @@ pub(super) struct Mended {
 
 /// Mends a file of receipts: what is before the damage stays as it is; what is behind it follows on a frame that stands for whatever
 /// was lost. `first` is the number of its first record, `next` that of the next file's. None if nothing is missing.
+/// In the last file that can only be seen as far as its records are settled.
 ///
 /// Where it is not known how many were lost before some record, that one gets the highest number that it may have had: so it may be
 /// settled twice, but counts as settled only if it was.
@@ -102,17 +104,23 @@ pub(super) fn mended(bytes: &[u8], first: u64, next: Option<u64>, settled: u64) 
         .iter()
         .map(|payload| lost(payload).unwrap_or(1))
         .fold(0, u64::saturating_add);
+    // Those at the end of the last file that were there once, since they are settled.
+    let mut ended = 0;
     let resumed = match next {
         Some(next) if begin >= next => return None,
         Some(next) => next.saturating_sub(count),
         None => {
-            damage?;
             let all = begin.saturating_add(records(behind));
             let resumed = all.saturating_sub(count);
-            match behind.contains(&Slot::Damaged(None)) {
+            let resumed = match behind.contains(&Slot::Damaged(None)) {
                 true => resumed.max(settled),
                 false => resumed,
+            };
+            ended = settled.saturating_sub(resumed.saturating_add(count));
+            if damage.is_none() && ended == 0 {
+                return None;
             }
+            resumed
         }
     };
     let mut bytes = Vec::new();
@@ -121,13 +129,16 @@ pub(super) fn mended(bytes: &[u8], first: u64, next: Option<u64>, settled: u64) 
             put(payload, &mut bytes);
         }
     }
-    if resumed > begin {
-        let count = resumed - begin;
-        put(&[&[LOST], &count.to_be_bytes()[..]].concat(), &mut bytes);
-    }
+    let put_lost = |count: u64, bytes: &mut Vec<u8>| {
+        if count > 0 {
+            put(&[&[LOST], &count.to_be_bytes()[..]].concat(), bytes);
+        }
+    };
+    put_lost(resumed.saturating_sub(begin), &mut bytes);
     for payload in left {
         put(payload, &mut bytes);
     }
+    put_lost(ended, &mut bytes);
     Some(Mended {
         bytes,
         lost: resumed.saturating_sub(begin.max(settled)),
@@ -242,6 +253,20 @@ mod tests {
         // All of it was lost.
         let mended = super::mended(&[], 10, Some(15), 0).expect("all are missing");
         assert_eq!(payloads(&mended.bytes), [lost_frame(5)]);
+    }
+
+    #[test]
+    fn the_last_file_has_lost_its_end_as_far_as_more_is_settled_than_it_has() {
+        let bytes = &file()[..3 * FRAME + 7];
+        assert_eq!(mended(bytes, 10, None, 13), None);
+        let found = mended(bytes, 10, None, 15).expect("two are missing");
+        assert_eq!(found.lost, 0, "none of them waited");
+        let expected = [1, 2, 3].map(|n| payload(n).to_vec());
+        assert_eq!(
+            payloads(&found.bytes),
+            [&expected[..], &[lost_frame(2)]].concat()
+        );
+        assert_eq!(mended(&found.bytes, 10, None, 15), None);
     }
 
     #[test]
