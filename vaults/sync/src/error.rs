@@ -32,7 +32,7 @@ pub enum Fault {
     #[error("it does not speak the vault protocol")]
     NotSync,
     /// It speaks another version.
-    #[error("it speaks version {0} of the protocol, this program speaks 1")]
+    #[error("it speaks version {0} of the protocol, this program speaks 2")]
     Version(u16),
     /// It means another vault, or proves no knowledge of this one.
     #[error("it means another vault")]

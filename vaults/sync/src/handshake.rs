@@ -18,7 +18,7 @@ use crate::forest::Salt;
 use crate::wire::{Fields, Kind, Reader, Writer};
 
 const MAGIC: &[u8; 8] = b"TALLYSYN";
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 
 /// What the handshake settled.
 pub(crate) struct Proved {

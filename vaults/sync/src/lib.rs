@@ -1,7 +1,8 @@
 //! Exchange between two copies of a vault: only what is missing, and only what the peer may have.
 //!
-//! * [`Peer`] is who is at the other end of anything that reads and writes bytes, after a handshake that needs no copy; with one
-//!   it runs a session. [`initiate`] and [`respond`] are both in one. `docs/vault-sync.md` fixes every byte.
+//! * [`Peer`] is who is at the other end of anything that reads and writes bytes, after a handshake that needs no copy;
+//!   [`Ready`] is the same once both sides can begin, and with a copy it runs a session. [`initiate`] and [`respond`] are all in
+//!   one. `docs/vault-sync.md` fixes every byte.
 //! * [`Replica`] is what a session needs of a copy; [`Roster`] holds the rules by which every copy judges.
 //! * [`Ended`] says what was done, also by a session that failed, and who must act.
 //!
@@ -25,4 +26,4 @@ pub use error::{Fault, Refusal, SyncError};
 pub use limits::Limits;
 pub use replica::{Blob, Held, Item, Notice, Rank, Replica, Scope, Standing, Taken};
 pub use roster::Roster;
-pub use session::{Counts, Ended, Peer, Report, SeenAs, initiate, respond};
+pub use session::{Counts, Ended, Peer, Ready, Report, SeenAs, initiate, respond};

@@ -29,9 +29,9 @@ pub const ROUNDS: u32 = 16;
 pub struct Limits {
     /// The longest silence, in either direction.
     pub idle: Duration,
-    /// Time that a handshake has, and after it a session with somebody who is no member here.
+    /// Time that a handshake has; and, from its first byte on, a session with somebody who is no member here.
     pub greeting: Duration,
-    /// Time that a session with a member has in any case.
+    /// Time that a session with a member has in any case, from its first byte on.
     pub grace: Duration,
     /// Bytes a second, both directions together, that a session must move once that time is spent. It is what ends a
     /// peer that sends one byte each half minute.

@@ -1,4 +1,5 @@
-//! A session: the handshake, then rounds of comparing and sending, until neither side has anything the other wants.
+//! A session: the handshake, a word that both sides can begin, then rounds of comparing and sending, until neither side has
+//! anything the other wants.
 //!
 //! A round: each side says how it sees the other (`open`), both compare what they show, then both send at once what the
 //! other lacks: frames, keyrings, slots, and blobs that the other wishes for. Another round follows while one has changed
@@ -96,8 +97,8 @@ pub struct Ended<E> {
     pub result: Result<(), SyncError<E>>,
 }
 
-/// Synchronises, speaking first, for whoever holds a copy already: [`Peer::dialled`], then [`Peer::synchronise`]. `binding` is
-/// what ties the handshake to this channel; both sides must give the same.
+/// Synchronises, speaking first, for whoever holds a copy already: [`Peer::dialled`], [`Peer::ready`], [`Ready::synchronise`].
+/// `binding` is what ties the handshake to this channel; both sides must give the same.
 pub async fn initiate<R: Replica, S: AsyncRead + AsyncWrite + Unpin>(
     replica: &mut R,
     stream: &mut S,
@@ -109,7 +110,8 @@ pub async fn initiate<R: Replica, S: AsyncRead + AsyncWrite + Unpin>(
     whole(Side::Dialled, replica, stream, me, binding, rng, limits).await
 }
 
-/// Synchronises with a caller, for whoever holds a copy already: [`Peer::called`], then [`Peer::synchronise`].
+/// Synchronises with a caller, for whoever holds a copy already: [`Peer::called`], [`Peer::ready`],
+/// [`Ready::synchronise`].
 pub async fn respond<R: Replica, S: AsyncRead + AsyncWrite + Unpin>(
     replica: &mut R,
     stream: &mut S,
@@ -137,28 +139,37 @@ async fn whole<R: Replica, S: AsyncRead + AsyncWrite + Unpin>(
     rng: &mut (impl CryptoRng + ?Sized),
     limits: &Limits,
 ) -> Ended<R::Error> {
-    let (vault, pace) = (replica.vault(), Pace::new(limits.clone()));
+    let (vault, mut pace) = (replica.vault(), Pace::new(limits.clone()));
     let greeting = greet(side, stream, &pace, &vault, me, binding, rng).await;
-    match greeting {
+    let (peer, error) = match greeting {
         Ok((proved, unused)) => {
-            let peer = Peer {
-                stream,
-                pace,
-                unused,
-                proved,
-                me: me.member(),
-                vault,
-            };
-            peer.synchronise(replica).await.0
+            pace.begin(&unused);
+            match agree(side, stream, &pace, unused).await {
+                Ok(unused) => {
+                    let peer = Peer {
+                        side,
+                        stream,
+                        pace,
+                        unused,
+                        proved,
+                        me: me.member(),
+                        vault,
+                    };
+                    return Ready(peer).synchronise(replica).await.0;
+                }
+                Err(error) => (Some(proved.peer), error),
+            }
         }
-        Err(error) => Ended {
-            report: Report {
-                bytes_sent: pace.sent(),
-                bytes_received: pace.received(),
-                ..Report::default()
-            },
-            result: Err(error),
+        Err(error) => (None, error),
+    };
+    Ended {
+        report: Report {
+            peer,
+            bytes_sent: pace.sent(),
+            bytes_received: pace.received(),
+            ..Report::default()
         },
+        result: Err(error),
     }
 }
 
@@ -186,10 +197,41 @@ async fn greet<E, S: AsyncRead + AsyncWrite + Unpin>(
     }
 }
 
-/// The other end of a channel, which has proved its member key, and that it knows the vault. No copy is needed for that: whoever
-/// has to hold one for nobody else to write to it opens it only now. Nothing was given to the peer yet; whether it is a member is
-/// seen by the copy.
+/// Both sides can begin: the one that was called says so, and the one that dialled begins with its *open*. Gives what has come and
+/// was not used.
+async fn agree<E, S: AsyncRead + AsyncWrite + Unpin>(
+    side: Side,
+    stream: &mut S,
+    pace: &Pace,
+    unused: Vec<u8>,
+) -> Result<Vec<u8>, SyncError<E>> {
+    let (read, write) = tokio::io::split(stream);
+    let mut reader = Reader::new(read, pace, unused);
+    let mut writer = Writer::new(write, pace);
+    let agreed: Result<(), SyncError<E>> = async {
+        match side {
+            Side::Dialled => {
+                reader.expect(Kind::Ready).await?;
+            }
+            Side::Called => {
+                writer.send(Kind::Ready, &[]).await?;
+                writer.flush().await?;
+                reader.await_whole(Kind::Open).await?;
+            }
+        }
+        Ok(())
+    }
+    .await;
+    match agreed {
+        Ok(()) => Ok(reader.into_unused()),
+        Err(error) => Err(part(&mut reader, &mut writer, error).await),
+    }
+}
+
+/// The other end of a channel, which has proved its member key, and that it knows the vault. No copy is needed for that. Nothing
+/// was given to the peer yet; whether it is a member is seen by the copy.
 pub struct Peer<S> {
+    side: Side,
     stream: S,
     pace: Pace,
     unused: Vec<u8>,
@@ -238,6 +280,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
             greet(side, &mut stream, &pace, vault, me, binding, rng).await;
         let (proved, unused) = greeting?;
         Ok(Self {
+            side,
             stream,
             pace,
             unused,
@@ -253,21 +296,53 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
         self.proved.peer
     }
 
+    /// Waits until both sides can begin. The side that was called says that it can by calling this, and its peer may go on waiting
+    /// until then; the side that dialled has then to begin. Neither needs its copy before: whoever has to hold one for nobody else
+    /// to write to it opens it only afterwards.
+    ///
+    /// # Errors
+    /// That the peer cannot begin, or does not within [`Limits::idle`].
+    pub async fn ready(mut self) -> Result<Ready<S>, SyncError<Infallible>> {
+        self.pace.begin(&self.unused);
+        let unused = std::mem::take(&mut self.unused);
+        self.unused = agree(self.side, &mut self.stream, &self.pace, unused).await?;
+        Ok(Ready(self))
+    }
+
+    /// Says why there is no session, and gives the channel back.
+    pub async fn refuse(mut self, refusal: Refusal) -> S {
+        let (_, write) = tokio::io::split(&mut self.stream);
+        Writer::new(write, &self.pace).bye(refusal).await;
+        self.stream
+    }
+}
+
+/// A peer with which a session can begin.
+pub struct Ready<S>(Peer<S>);
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Ready<S> {
+    /// Who it is.
+    #[must_use]
+    pub fn member(&self) -> MemberId {
+        self.0.member()
+    }
+
     /// Synchronises a copy of the vault that the handshake was about, and gives the channel back.
     ///
     /// # Panics
     /// If it is a copy of another vault.
-    pub async fn synchronise<R: Replica>(mut self, replica: &mut R) -> (Ended<R::Error>, S) {
+    pub async fn synchronise<R: Replica>(self, replica: &mut R) -> (Ended<R::Error>, S) {
+        let Self(mut peer) = self;
         assert!(
-            replica.vault() == self.vault,
+            replica.vault() == peer.vault,
             "the handshake was about another vault"
         );
-        self.pace.begin();
-        let (read, write) = tokio::io::split(&mut self.stream);
-        let reader = Reader::new(read, &self.pace, self.unused);
-        let writer = Writer::new(write, &self.pace);
-        let ended = run(replica, reader, writer, self.me, self.proved, &self.pace).await;
-        (ended, self.stream)
+        peer.pace.begin(&peer.unused);
+        let (read, write) = tokio::io::split(&mut peer.stream);
+        let reader = Reader::new(read, &peer.pace, peer.unused);
+        let writer = Writer::new(write, &peer.pace);
+        let ended = run(replica, reader, writer, peer.me, peer.proved, &peer.pace).await;
+        (ended, peer.stream)
     }
 }
 

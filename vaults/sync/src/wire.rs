@@ -3,6 +3,7 @@
 //! A message is `kind u8 ‖ length u32 ‖ body`. Reading is cancel-safe: what has arrived of a message stays here.
 
 use std::io;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -33,6 +34,7 @@ pub(crate) enum Kind {
     Part = 14,
     Round = 15,
     Better = 16,
+    Ready = 17,
     Bye = 255,
 }
 
@@ -55,6 +57,7 @@ impl Kind {
             14 => Self::Part,
             15 => Self::Round,
             16 => Self::Better,
+            17 => Self::Ready,
             255 => Self::Bye,
             _ => return None,
         })
@@ -78,6 +81,7 @@ impl Kind {
             Self::Part => "part",
             Self::Round => "round",
             Self::Better => "better",
+            Self::Ready => "ready",
             Self::Bye => "bye",
         }
     }
@@ -96,7 +100,7 @@ impl Kind {
             Self::Frame => format::FRAME_LEN,
             Self::Keyring => format::KEYRING_LEN,
             Self::Slot => tally_vault_format::Slot::LEN,
-            Self::End | Self::Better => 0,
+            Self::End | Self::Better | Self::Ready => 0,
             Self::Offers => limits::OFFERS * 40 + 1,
             Self::Wishes => limits::OFFERS * 8,
             Self::Part => limits::BLOB_PART,
@@ -110,7 +114,8 @@ impl Kind {
 #[derive(Debug)]
 pub(crate) struct Pace {
     limits: Limits,
-    started: Instant,
+    /// Not before the first byte of what is waited for.
+    started: OnceLock<Instant>,
     /// Whether the peer may take its time.
     is_trusted: AtomicBool,
     sent: AtomicU64,
@@ -121,16 +126,21 @@ impl Pace {
     pub(crate) fn new(limits: Limits) -> Self {
         Self {
             limits,
-            started: Instant::now(),
+            started: OnceLock::from(Instant::now()),
             is_trusted: AtomicBool::new(false),
             sent: AtomicU64::new(0),
             received: AtomicU64::new(0),
         }
     }
 
-    /// After the handshake: however long it was waited for the copy, the session begins now.
-    pub(crate) fn begin(&mut self) {
-        self.started = Instant::now();
+    /// What comes now is measured for itself, from its first byte on: `unused` has arrived of it. Until then silence alone ends it,
+    /// since the other side may have to wait for its own copy first.
+    pub(crate) fn begin(&mut self, unused: &[u8]) {
+        self.started = if unused.is_empty() {
+            OnceLock::new()
+        } else {
+            OnceLock::from(Instant::now())
+        };
     }
 
     /// The peer is a member, or this side has nothing that it could lose.
@@ -148,6 +158,9 @@ impl Pace {
 
     /// How long the next byte may take.
     fn patience(&self) -> Result<Duration, Fault> {
+        let Some(started) = self.started.get() else {
+            return Ok(self.limits.idle);
+        };
         let moved = self.sent().saturating_add(self.received());
         let earned = Duration::from_secs(moved / self.limits.rate.max(1));
         let grace = match self.is_trusted.load(Ordering::Relaxed) {
@@ -156,7 +169,7 @@ impl Pace {
         };
         let left = grace
             .saturating_add(earned)
-            .saturating_sub(self.started.elapsed());
+            .saturating_sub(started.elapsed());
         if left.is_zero() {
             Err(Fault::TooSlow)
         } else {
@@ -217,6 +230,7 @@ impl<'p, R: AsyncRead + Unpin> Reader<'p, R> {
                 Ok(Ok(0)) => return Err(SyncError::Channel(io::ErrorKind::UnexpectedEof.into())),
                 Ok(Ok(read)) => read as u64,
             };
+            self.pace.started.get_or_init(Instant::now);
             let received = self.pace.received.fetch_add(read, Ordering::Relaxed) + read;
             if received > self.pace.limits.received {
                 return Err(Fault::TooMuch("bytes in one session").into());
@@ -225,8 +239,8 @@ impl<'p, R: AsyncRead + Unpin> Reader<'p, R> {
         Ok(())
     }
 
-    /// The next message, whatever it is; its body lies in [`body`](Self::body) until the next call.
-    async fn next<E>(&mut self) -> Result<(Kind, Vec<u8>), SyncError<E>> {
+    /// Waits until the next message is here, whole, and leaves it here: its kind, and the length of its body.
+    async fn arrival<E>(&mut self) -> Result<(Kind, usize), SyncError<E>> {
         self.fill(5).await?;
         let head = &self.buffer[self.start..];
         let kind = Kind::from_number(head[0]);
@@ -247,6 +261,21 @@ impl<'p, R: AsyncRead + Unpin> Reader<'p, R> {
         }
         let length = length as usize;
         self.fill(5 + length).await?;
+        Ok((kind, length))
+    }
+
+    /// Waits until the next message is here, whole, and of this kind, and leaves it here.
+    pub(crate) async fn await_whole<E>(&mut self, kind: Kind) -> Result<(), SyncError<E>> {
+        if self.arrival().await?.0 != kind {
+            // It is taken, so that it is named, or heard if it is a farewell.
+            self.expect(kind).await?;
+        }
+        Ok(())
+    }
+
+    /// The next message, whatever it is.
+    async fn next<E>(&mut self) -> Result<(Kind, Vec<u8>), SyncError<E>> {
+        let (kind, length) = self.arrival().await?;
         let body = self.buffer[self.start + 5..self.start + 5 + length].to_vec();
         self.start += 5 + length;
         if kind == Kind::Bye {
@@ -362,18 +391,24 @@ impl<'p, W: AsyncWrite + Unpin> Writer<'p, W> {
         }
     }
 
-    /// Says why the session ends, if the peer still listens.
+    /// Says why the session ends, if the peer still listens: also when the time for everything else is spent.
     pub(crate) async fn bye(&mut self, refusal: Refusal) {
+        self.buffer
+            .extend_from_slice(&[Kind::Bye as u8, 0, 0, 0, 2]);
+        self.buffer
+            .extend_from_slice(&(refusal as u16).to_be_bytes());
+        let rest = &self.buffer[self.written..];
+        let inner = &mut self.inner;
         let say = async {
-            let sent = self
-                .send::<std::convert::Infallible>(Kind::Bye, &(refusal as u16).to_be_bytes())
-                .await;
-            if sent.is_ok() {
-                let _ = self.flush::<std::convert::Infallible>().await;
-            }
+            inner.write_all(rest).await?;
+            inner.flush().await
         };
         // Whoever does not listen is not waited for.
-        let _ = timeout(Duration::from_secs(1), say).await;
+        if let Ok(Ok(())) = timeout(Duration::from_secs(1), say).await {
+            self.pace
+                .sent
+                .fetch_add(rest.len() as u64, Ordering::Relaxed);
+        }
     }
 }
 

@@ -5,10 +5,10 @@ mod common;
 use std::time::Duration;
 
 use common::scenarios::{self, InMemory, furnished};
-use common::{Memory, holdings, rng};
+use common::{Memory, holdings, rng, seed};
 use proptest::prelude::*;
 use tally_vault_format::{Identity, MemberKind};
-use tally_vault_sync::{Ended, Fault, Limits, Refusal, SyncError, initiate, respond};
+use tally_vault_sync::{Ended, Fault, Limits, Peer, Refusal, SyncError, initiate, respond};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 type End = Ended<std::convert::Infallible>;
@@ -126,6 +126,54 @@ async fn a_peer_that_does_not_read_is_not_waited_for() {
     assert_eq!(near.hears, 0, "it was deaf in the middle");
 }
 
+#[tokio::test(start_paused = true)]
+async fn somebody_who_is_no_member_cannot_keep_a_copy_for_long() {
+    let (world, mut root, device) = furnished();
+    let stranger = Identity::new(MemberKind::Device, seed(77));
+    let (vault, limits) = (world.vault(), Limits::default());
+    let patient = Limits {
+        idle: Duration::from_secs(36_000),
+        grace: Duration::from_secs(36_000),
+        ..Limits::default()
+    };
+    let mut held = Vec::new();
+    for who in [&stranger, &device.identity] {
+        let (near, far) = tokio::io::duplex(1 << 16);
+        // It hears hello, proof and ready, says its open, and then hears nothing and says nothing.
+        let near = Deaf {
+            inner: near,
+            hears: 111 + 69 + 5,
+        };
+        let (mut random, mut other) = (rng(1), rng(2));
+        let owner = &world.root.identity;
+        let (silent, called) = tokio::join!(
+            Peer::dialled(near, &vault, who, b"channel", &mut random, &patient),
+            Peer::called(far, &vault, owner, b"channel", &mut other, &limits),
+        );
+        let (silent, called) = (silent.expect("it answers"), called.expect("it asks"));
+        assert_eq!(called.member(), who.member());
+        let mut fresh = world.empty();
+        let says_open = async {
+            let ready = silent.ready().await.expect("the other side can begin");
+            ready.synchronise(&mut fresh).await.0
+        };
+        let is_held = async {
+            let ready = called.ready().await.expect("it says its open");
+            let begun = tokio::time::Instant::now();
+            let (ended, _channel) = ready.synchronise(&mut root).await;
+            (ended, begun.elapsed())
+        };
+        let (ended, time) = tokio::select! {
+            held = is_held => held,
+            ended = says_open => panic!("it ended first: {ended:?}"),
+        };
+        assert!(matches!(ended.result, Err(SyncError::Peer(_))), "{ended:?}");
+        held.push(time);
+    }
+    // The clock of the test is the runtime's.
+    assert!(held[0] < limits.idle && held[1] >= limits.idle, "{held:?}");
+}
+
 /// A stream that gives so many bytes and then none, and stays open.
 struct Deaf {
     inner: tokio::io::DuplexStream,
@@ -178,7 +226,7 @@ impl tokio::io::AsyncWrite for Deaf {
 async fn what_is_no_hello_is_named() {
     let other_version = [&b"TALLYSYN"[..], &9_u16.to_be_bytes(), &[0; 64]].concat();
     let foreign = [&b"SOMETHIN"[..], &1_u16.to_be_bytes(), &[0; 64]].concat();
-    let unknown_vault = [&b"TALLYSYN"[..], &1_u16.to_be_bytes(), &[0; 64]].concat();
+    let unknown_vault = [&b"TALLYSYN"[..], &2_u16.to_be_bytes(), &[0; 64]].concat();
     let cases: Vec<(Vec<u8>, Fault)> = vec![
         (message(1, &other_version), Fault::Version(9)),
         (message(1, &foreign), Fault::NotSync),

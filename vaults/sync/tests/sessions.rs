@@ -2,13 +2,15 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::scenarios::{self, InMemory};
 use common::{Memory, World, boxes, holdings, now, put, rng, seed, session, sync};
 use tally_vault_format::{
     Identity, MemberKind, NamespaceId, Right, Slot, SlotCost, Time, seal_blob,
 };
 use tally_vault_sync::{Fault, Limits, Peer, Refusal, Replica, SeenAs, SyncError, Taken};
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, DuplexStream};
 
 const NOTES: NamespaceId = NamespaceId([1; 16]);
 const HEALTH: NamespaceId = NamespaceId([2; 16]);
@@ -500,8 +502,14 @@ async fn both_ends_prove_who_they_are_before_either_opens_a_copy() {
     assert_eq!(called.member(), me.member());
     let mut fresh = world.empty();
     let ((left, _near), (right, _far)) = tokio::join!(
-        dialled.synchronise(&mut fresh),
-        called.synchronise(&mut root)
+        async {
+            let ready = dialled.ready().await.expect("the other side can begin");
+            ready.synchronise(&mut fresh).await
+        },
+        async {
+            let ready = called.ready().await.expect("it begins");
+            ready.synchronise(&mut root).await
+        }
     );
     assert!(
         left.result.is_ok() && right.result.is_ok(),
@@ -555,34 +563,89 @@ async fn who_means_another_vault_or_says_nothing_gets_no_further_than_the_handsh
     assert_eq!(told, [255, 0, 0, 0, 2, 0, 8]);
 }
 
+/// Both ends of a channel, once each has proved who it is.
+async fn met(
+    world: &World,
+    who: &Identity,
+    limits: &Limits,
+) -> (Peer<DuplexStream>, Peer<DuplexStream>) {
+    let (near, far) = tokio::io::duplex(1 << 16);
+    let (vault, owner) = (world.vault(), &world.root.identity);
+    let (mut random, mut other) = (rng(1), rng(2));
+    let (dialled, called) = tokio::join!(
+        Peer::dialled(near, &vault, who, b"channel", &mut random, limits),
+        Peer::called(far, &vault, owner, b"channel", &mut other, limits),
+    );
+    (
+        dialled.expect("it answers"),
+        called.expect("it knows the vault"),
+    )
+}
+
 #[tokio::test(start_paused = true)]
-async fn somebody_who_is_no_member_cannot_keep_a_copy_for_long() {
+async fn whoever_has_to_wait_for_its_turn_or_for_its_own_copy_loses_no_time_by_it() {
     let (world, mut root, device) = furnished();
     let stranger = Identity::new(MemberKind::Device, seed(77));
-    let (vault, limits) = (world.vault(), Limits::default());
-    let mut held = Vec::new();
-    for who in [&stranger, &device.identity] {
-        let (near, far) = tokio::io::duplex(1 << 16);
-        let (mut random, mut other) = (rng(1), rng(2));
-        let (silent, called) = tokio::join!(
-            Peer::dialled(near, &vault, who, b"channel", &mut random, &limits),
-            Peer::called(
-                far,
-                &vault,
-                &world.root.identity,
-                b"channel",
-                &mut other,
-                &limits
-            ),
+    let wait = || tokio::time::sleep(Duration::from_secs(25));
+    for (who, is_member) in [(&stranger, false), (&device.identity, true)] {
+        let (dialled, called) = met(&world, who, &Limits::default()).await;
+        let mut fresh = world.empty();
+        let ((left, _near), (right, _far)) = tokio::join!(
+            async {
+                let ready = dialled.ready().await.expect("its turn comes");
+                // Another program has its copy.
+                wait().await;
+                ready.synchronise(&mut fresh).await
+            },
+            async {
+                // It is in a session with somebody else, and then another program has its copy.
+                wait().await;
+                let ready = called.ready().await.expect("it begins");
+                wait().await;
+                ready.synchronise(&mut root).await
+            }
         );
-        let called = called.expect("it knows the vault");
-        assert_eq!(called.member(), who.member());
-        let begun = tokio::time::Instant::now();
-        let (ended, _channel) = called.synchronise(&mut root).await;
-        assert!(matches!(ended.result, Err(SyncError::Peer(_))), "{ended:?}");
-        held.push(begun.elapsed());
-        drop(silent);
+        if is_member {
+            assert!(left.result.is_ok() && right.result.is_ok());
+            continue;
+        }
+        assert!(
+            matches!(left.result, Err(SyncError::Refused(Refusal::NotAMember))),
+            "{left:?}"
+        );
+        assert!(
+            matches!(right.result, Err(SyncError::Declined(Refusal::NotAMember))),
+            "{right:?}"
+        );
     }
-    // The clock of the test is the runtime's.
-    assert!(held[0] < limits.idle && held[1] >= limits.idle, "{held:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_does_not_begin_has_no_copy_opened_and_whoever_gets_no_turn_is_told() {
+    let (world, _, device) = furnished();
+    let limits = Limits::default();
+    let (silent, called) = met(&world, &device.identity, &limits).await;
+    let ended = called.ready().await.err();
+    assert!(
+        matches!(ended, Some(SyncError::Peer(Fault::Silent))),
+        "{ended:?}"
+    );
+    drop(silent);
+
+    let (gone, called) = met(&world, &device.identity, &limits).await;
+    drop(gone);
+    let ended = called.ready().await.err();
+    assert!(matches!(ended, Some(SyncError::Channel(_))), "{ended:?}");
+
+    let (dialled, called) = met(&world, &device.identity, &limits).await;
+    let (ended, _far) = tokio::join!(dialled.ready(), async {
+        // Longer than a handshake may take: it is told all the same.
+        tokio::time::sleep(limits.greeting * 2).await;
+        called.refuse(Refusal::Limit).await
+    });
+    let ended = ended.err();
+    assert!(
+        matches!(ended, Some(SyncError::Refused(Refusal::Limit))),
+        "{ended:?}"
+    );
 }
