@@ -1,13 +1,13 @@
 //! Opening, dialling, accepting, closing.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::time::Duration;
 
 use iroh::address_lookup::pkarr::{PkarrPublisher, PkarrResolver};
 use iroh::dns::{DnsResolver, FallbackMode};
 use iroh::endpoint::{
-    BindOpts, ConnectError, ConnectWithOptsError, NetReportConfig, PortmapperConfig,
+    BindOpts, ConnectError, ConnectWithOptsError, IncomingAddr, NetReportConfig, PortmapperConfig,
     QuicTransportConfig, VarInt, presets,
 };
 use iroh::{Endpoint, EndpointAddr, RelayMode, RelayUrl};
@@ -270,6 +270,15 @@ impl Incoming {
         tokio::time::timeout(self.config.handshake, opening)
             .await
             .map_err(|_| AcceptError::Timeout)?
+    }
+
+    /// Where the caller's packets come from, which it may have forged; none if they come by a relay.
+    #[must_use]
+    pub fn origin(&self) -> Option<IpAddr> {
+        match self.incoming.remote_addr() {
+            IncomingAddr::Ip(socket) => Some(socket.ip()),
+            _ => None,
+        }
     }
 
     /// Turns the caller away, unheard.
