@@ -228,8 +228,10 @@ fn whoever_is_no_member_gets_nothing_and_an_agent_gets_its_share() {
         !Path::new(copy).join("VAULT").exists(),
         "not even the genesis"
     );
-    // Whoever is no member has the vault held for it once in a while and not as often as it likes.
-    Ended::of(command(&agents, &args)).exits(3);
+    // Whoever is no member has the vault held for it once in a while and not as often as it likes, and is told so.
+    Ended::of(command(&agents, &args))
+        .exits(3)
+        .says("once a minute");
     let said = waiting.says();
     assert!(
         said["error"]["message"]
@@ -330,6 +332,20 @@ fn a_device_that_is_killed_in_the_middle_goes_on() {
     drop(waiting);
     assert_eq!(texts(&home), texts(&laptop));
     vault(&laptop, &["check"]).ok();
+    vault(&home, &["check"]).ok();
+}
+
+#[test]
+fn a_device_that_proves_to_be_a_member_leaves_the_place_of_who_is_none_to_the_next() {
+    let (home, laptop) = two_devices();
+    let desk = Machine::bare();
+    let file = home.path("carried.tvault");
+    vault(&desk, &["import", file.to_str().expect("UTF-8")]).ok();
+    let waiting = Waiting::begin(&home, &["--listen"]);
+    // Both have enrolled themselves, which nobody has heard of there.
+    sync(&laptop, &waiting.ticket).ok();
+    sync(&desk, &waiting.ticket).ok();
+    drop(waiting);
     vault(&home, &["check"]).ok();
 }
 

@@ -4,10 +4,14 @@
 //! `docs/vault-sync.md` is the protocol: who may have what is decided by member keys, and a ticket opens nothing.
 //!
 //! The vault is held for writing only while a session runs, so that this computer can use it while it waits: whoever calls proves
-//! its member key, and that it knows the vault, before the copy is opened, and gets no last bytes before it is closed. A session
-//! that is interrupted, however, keeps what has arrived whole, and the next goes on from there.
+//! its member key, and that it knows the vault, and both sides can begin, before the copy is opened; and it gets no last bytes before
+//! it is closed. A session that is interrupted, however, keeps what has arrived whole, and the next goes on from there.
 
-use std::collections::{BTreeSet, VecDeque};
+mod around;
+mod door;
+mod roll;
+
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -27,11 +31,13 @@ use tally_net::RelayUrl;
 use tally_vault::format::{Identity, MemberId, Seed, Time, VaultId};
 use tally_vault::state::GrantStanding;
 use tally_vault::{CopyError, DiskCopy, Environment, Key, Moved, Open, OpenError, Place, Vault};
-use tally_vault_sync::{Fault, Limits, Peer, Refusal, Report, SyncError};
-use tokio::sync::mpsc;
+use tally_vault_sync::{Fault, Limits, Peer, Ready, Refusal, Report, SyncError};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
+use self::around::Around;
+use self::door::{Callers, Queue};
+use self::roll::Roll;
 use crate::failure::{Failure, OrFail, Outcome};
 use crate::network::relay;
 use crate::ui::{Progress, grouped, printable, say};
@@ -43,13 +49,8 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(20);
 const RELAY_PATIENCE: Duration = Duration::from_secs(10);
 /// How long the last bytes may take to be delivered.
 const LAST_BYTES: Duration = Duration::from_secs(10);
-/// Callers that are in their handshake at once; for a further one, the one that has been at it for longest makes room.
-const CALLERS: usize = 8;
-/// Devices that wait for their session, and those nearby that are dialled at once.
+/// Devices nearby that are dialled at once, and those that are told at once that there is no session.
 const WAITING: usize = 8;
-/// How often somebody gets a session who is no member as far as is known here. It may prove to be one; or it is there to keep the
-/// vault from others, for which it has to know its id.
-const STRANGERS: Duration = Duration::from_secs(60);
 
 /// Exchange with another device.
 #[derive(ClapArgs)]
@@ -197,16 +198,17 @@ async fn dial(here: &Here, link: &Link, ticket: &Ticket, args: &Sync) -> Outcome
     let reaching = async {
         let dialled = link.dial(ticket).await;
         let channel = dialled.map_err(|error| unreachable_node(error, ticket, args))?;
-        greet(channel, Side::Dialled, here.id, here.identity.clone())
+        let peer = greet(channel, Side::Dialled, here.id, here.identity.clone())
             .await
-            .map_err(|error| unfinished(error, None, |never| match never {}))
+            .map_err(|error| unfinished(error, None, |never| match never {}))?;
+        peer.ready().await.map_err(not_begun)
     };
-    let peer = tokio::select! {
-        peer = reaching => peer?,
+    let ready = tokio::select! {
+        ready = reaching => ready?,
         _ = tokio::signal::ctrl_c() => return Err(interrupted()),
     };
     drop(bar);
-    meet(here, peer).await.map_err(|unmet| match unmet {
+    meet(here, ready).await.map_err(|unmet| match unmet {
         Unmet::Interrupted => interrupted(),
         Unmet::Failed(failure) => failure,
     })
@@ -238,107 +240,239 @@ async fn wait(here: &Here, link: &Link, args: &Sync) -> Outcome {
         eprintln!("on the other device: tally vault sync TICKET, with this ticket");
         say!("{ticket}");
     }
-    let (arrived, arrivals) = mpsc::channel(WAITING);
-    tokio::select! {
-        outcome = sessions(here, arrivals, args.listen || (args.lan && !args.once)) => outcome,
-        () = receive(here, link, arrived) => {
-            Err(Failure::environment("the network endpoint closed"))
-        }
-    }
+    serve(here, link, args.listen || (args.lan && !args.once)).await
 }
 
-/// One session after the other, with those who have proved who they are.
-async fn sessions(
-    here: &Here,
-    mut arrivals: mpsc::Receiver<Peer<Channel>>,
-    stays: bool,
-) -> Outcome {
-    let mut stranger: Option<Instant> = None;
+/// A device that has proved who it is.
+struct Arrived {
+    node: NodeId,
+    peer: Peer<Channel>,
+}
+
+/// What is done until a session can begin with a node: none if it cannot.
+type Beginning<'a> = LocalBoxFuture<'a, (NodeId, Option<Ready<Channel>>)>;
+
+/// A device that called and was told that this side can begin.
+struct Invited<'a> {
+    is_member: bool,
+    beginning: Beginning<'a>,
+}
+
+/// A session, and how it ended.
+struct Met {
+    node: NodeId,
+    is_member: bool,
+    outcome: Result<(), Unmet>,
+}
+
+/// Hears callers, and has one session after the other. Those nearby are dialled while there is none, and nobody waits for a session
+/// with this side's vault, or the other's, open: who was called says when it can begin. Of two that could begin, one is let go, and
+/// dials again.
+async fn serve(here: &Here, link: &Link, stays: bool) -> Outcome {
+    let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
+    let mut nearby = link.nearby().await;
+    let mut around = Around::default();
+    let mut dialling: FuturesUnordered<Beginning<'_>> = FuturesUnordered::new();
+    let mut callers: Callers<AbortHandle> = Callers::new();
+    let mut greeting: JoinSet<Option<Arrived>> = JoinSet::new();
+    let mut leaving: JoinSet<()> = JoinSet::new();
+    let mut roll: Roll<Arrived> = Roll::new();
+    let mut queue: Queue<Arrived> = Queue::new(Limits::default().idle);
+    let mut invited: Option<Invited<'_>> = None;
+    let mut session: Option<LocalBoxFuture<'_, Met>> = None;
+    let mut bar: Option<Progress> = None;
     loop {
-        let bar = Progress::spinner("waiting for the other device");
-        let peer = tokio::select! {
-            _ = tokio::signal::ctrl_c() => {
+        let now = Instant::now();
+        if roll.due(now).is_some_and(|due| due <= now) {
+            let (place, id) = (here.place.clone(), here.id);
+            roll.begin(now, move || members(&place, id));
+        }
+        if session.is_none() {
+            // A stranger that was told to begin, and has not, makes room for a member.
+            let has_room = match &invited {
+                Some(one) => !one.is_member && queue.has_member(now),
+                None => true,
+            };
+            if has_room && let Some(next) = queue.next(now) {
+                dialling.clear();
+                around.let_go();
+                invited = Some(Invited {
+                    is_member: next.is_member,
+                    beginning: Box::pin(invite(next.peer)),
+                });
+            }
+            while invited.is_none()
+                && dialling.len() < WAITING
+                && let Some(found) = around.next(now)
+            {
+                dialling.push(Box::pin(approach(here, link, found)));
+            }
+        }
+        for one in queue.turned_away() {
+            while leaving.try_join_next().is_some() {}
+            if leaving.len() < WAITING {
+                leaving.spawn(async move {
+                    let channel = one.peer.refuse(Refusal::Limit).await;
+                    channel.finish(LAST_BYTES).await;
+                });
+            }
+        }
+        if session.is_some() {
+            bar = None;
+        } else if bar.is_none() {
+            bar = Some(Progress::spinner("waiting for the other device"));
+        }
+        let (dial_at, read_at) = (around.due(), roll.due(now));
+        let is_free = session.is_none() && invited.is_none() && dialling.len() < WAITING;
+        tokio::select! {
+            // A session hears of it by itself, and closes the copy.
+            _ = &mut interrupt, if session.is_none() => {
                 return if stays { Ok(()) } else { Err(interrupted()) };
             }
-            peer = arrivals.recv() => peer,
-        };
-        drop(bar);
-        let Some(peer) = peer else {
-            return Err(Failure::environment("the network endpoint closed"));
-        };
-        if !is_member(here, &peer.member()) {
-            if stranger.is_some_and(|last| last.elapsed() < STRANGERS) {
-                tracing::debug!(peer = %peer.member(), "another one who is no member was heard just now");
-                continue;
-            }
-            stranger = Some(Instant::now());
-        }
-        match meet(here, peer).await {
-            Ok(()) if stays => {}
-            Ok(()) => return Ok(()),
-            Err(Unmet::Interrupted) => return Err(interrupted()),
-            // Somebody else may come, or the same device again. Of those nearby, one that failed is not dialled again.
-            Err(Unmet::Failed(failure)) => {
-                let _ = failure.report(here.json);
-            }
-        }
-    }
-}
-
-/// Hears callers, and dials those nearby, until the endpoint is closed; hands on those who prove who they are. Goes on while a
-/// session runs.
-async fn receive(here: &Here, link: &Link, arrived: mpsc::Sender<Peer<Channel>>) {
-    let mut nearby = link.nearby().await;
-    let mut dialling: FuturesUnordered<LocalBoxFuture<'_, Option<Channel>>> =
-        FuturesUnordered::new();
-    let mut greeting: JoinSet<Option<(NodeId, Peer<Channel>)>> = JoinSet::new();
-    let mut heard: VecDeque<AbortHandle> = VecDeque::new();
-    let mut met: BTreeSet<NodeId> = BTreeSet::new();
-    loop {
-        tokio::select! {
             caller = link.accept() => {
                 let Some(caller) = caller else {
-                    return;
+                    return Err(Failure::environment("the network endpoint closed"));
                 };
-                heard.retain(|one| !one.is_finished());
-                if heard.len() >= CALLERS
-                    && let Some(first) = heard.pop_front()
-                {
-                    first.abort();
-                }
                 let (vault, identity) = (here.id, here.identity.clone());
-                heard.push_back(greeting.spawn(async move {
+                let origin = caller.origin();
+                let one = greeting.spawn(async move {
                     // Whoever does not finish a handshake is nobody to this side.
                     let channel = caller.open().await.ok()?;
                     proved(channel, Side::Called, vault, identity).await
-                }));
-            }
-            Some(opened) = dialling.next(), if !dialling.is_empty() => {
-                if let Some(channel) = opened {
-                    met.insert(channel.peer());
-                    greeting.spawn(proved(channel, Side::Dialled, here.id, here.identity.clone()));
+                });
+                callers.retain(|one| !one.is_finished());
+                if let Some(one) = callers.admit(origin, one) {
+                    one.abort();
                 }
             }
             Some(ended) = greeting.join_next(), if !greeting.is_empty() => {
-                let Ok(Some((node, peer))) = ended else {
-                    continue;
-                };
-                met.insert(node);
-                if arrived.try_send(peer).is_err() {
-                    tracing::debug!(?node, "too many devices wait for their session");
+                if let Ok(Some(arrived)) = ended {
+                    let now = Instant::now();
+                    let who = arrived.peer.member();
+                    if roll.knows(&who) {
+                        queue.admit_member(who, arrived, now);
+                    } else if let Some(arrived) = roll.ask(who, arrived) {
+                        queue.turn_away(arrived);
+                    }
                 }
             }
-            seen = next(nearby.as_mut()) => {
-                let Some(Sighting::Here(found)) = seen else {
-                    continue;
-                };
+            judged = roll.judge() => {
+                let now = Instant::now();
+                for (who, arrived, is_member) in judged {
+                    if is_member {
+                        queue.admit_member(who, arrived, now);
+                    } else {
+                        queue.admit_stranger(who, arrived, now);
+                    }
+                }
+            }
+            seen = next(nearby.as_mut()) => match seen {
                 // Both see each other; the one with the smaller key dials.
-                let is_mine = found.node > link.node() && !met.contains(&found.node);
-                if is_mine && dialling.len() < WAITING {
-                    dialling.push(Box::pin(async move { link.dial(&found).await.ok() }));
+                Some(Sighting::Here(found)) if found.node > link.node() => {
+                    around.here(found, Instant::now());
+                }
+                Some(Sighting::Here(_)) => {}
+                Some(Sighting::Gone(node)) => around.gone(&node),
+                None => nearby = None,
+            },
+            Some((node, ready)) = dialling.next(), if !dialling.is_empty() => {
+                let now = Instant::now();
+                let is_heard = ready.as_ref().is_some_and(|ready| {
+                    let is_member = roll.knows(&ready.member());
+                    if !is_member {
+                        roll.doubt();
+                    }
+                    is_member || queue.hears(now)
+                });
+                match ready {
+                    Some(ready) if is_heard => {
+                        dialling.clear();
+                        around.let_go();
+                        let is_member = roll.knows(&ready.member());
+                        session = Some(Box::pin(hold(here, node, is_member, ready)));
+                    }
+                    _ => around.failed(&node, now),
                 }
             }
+            (node, ready) = ends(invited.as_mut().map(|one| &mut one.beginning)) => {
+                let is_member = invited.take().is_some_and(|one| one.is_member);
+                // Whoever goes before it begins has other things to do; it comes again.
+                if let Some(ready) = ready {
+                    session = Some(Box::pin(hold(here, node, is_member, ready)));
+                }
+            }
+            met = ends(session.as_mut()) => {
+                session = None;
+                roll.doubt();
+                match met.outcome {
+                    Ok(()) if stays => {
+                        around.met(met.node);
+                        if !met.is_member {
+                            queue.introduced();
+                        }
+                    }
+                    Ok(()) => return Ok(()),
+                    Err(Unmet::Interrupted) => return Err(interrupted()),
+                    // Somebody else may come, or the same device again.
+                    Err(Unmet::Failed(failure)) => {
+                        let _ = failure.report(here.json);
+                        around.failed(&met.node, Instant::now());
+                    }
+                }
+            }
+            () = until(dial_at), if is_free => {}
+            () = until(read_at) => {}
         }
+    }
+}
+
+/// Dials somebody nearby. It says when a session can begin.
+async fn approach(here: &Here, link: &Link, found: Ticket) -> (NodeId, Option<Ready<Channel>>) {
+    let beginning = async {
+        let channel = link.dial(&found).await.ok()?;
+        let identity = here.identity.clone();
+        proved(channel, Side::Dialled, here.id, identity).await
+    };
+    match beginning.await {
+        Some(arrived) => invite(arrived).await,
+        None => (found.node, None),
+    }
+}
+
+/// Waits until a session can begin: the side that was called says so by this.
+async fn invite(arrived: Arrived) -> (NodeId, Option<Ready<Channel>>) {
+    let node = arrived.node;
+    match arrived.peer.ready().await {
+        Ok(ready) => (node, Some(ready)),
+        Err(error) => {
+            tracing::debug!(?node, %error, "there is no session");
+            (node, None)
+        }
+    }
+}
+
+/// One session.
+async fn hold(here: &Here, node: NodeId, is_member: bool, ready: Ready<Channel>) -> Met {
+    Met {
+        node,
+        is_member,
+        outcome: meet(here, ready).await,
+    }
+}
+
+/// The end of what is under way; never, if there is nothing.
+async fn ends<T>(underway: Option<&mut LocalBoxFuture<'_, T>>) -> T {
+    match underway {
+        Some(underway) => underway.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A moment; never, if there is none.
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -348,10 +482,10 @@ async fn proved(
     side: Side,
     vault: VaultId,
     identity: Arc<Identity>,
-) -> Option<(NodeId, Peer<Channel>)> {
+) -> Option<Arrived> {
     let node = channel.peer();
     match greet(channel, side, vault, identity).await {
-        Ok(peer) => Some((node, peer)),
+        Ok(peer) => Some(Arrived { node, peer }),
         Err(error) => {
             tracing::debug!(?node, %error, "somebody did not prove to be anybody");
             None
@@ -359,23 +493,26 @@ async fn proved(
     }
 }
 
-/// Whether somebody is a member, as far as is known here. The control logs say so to everybody; the vault is not held for that.
-fn is_member(here: &Here, member: &MemberId) -> bool {
+/// Who is a member, as far as is known here; none if that cannot be read. The control logs say so to everybody; the vault is not
+/// held for that.
+fn members(place: &Place, id: VaultId) -> Option<BTreeSet<MemberId>> {
     let environment = Environment::of_this_computer();
     let now = Time::from_millis(environment.clock.now_ms());
     let options = Open {
-        expect: Some(here.id),
+        expect: Some(id),
         ..Open::reading(Key::None)
     };
-    match Vault::open(environment, &here.place, options) {
-        Ok(mut vault) => vault.grants().iter().any(|grant| {
-            grant.card.member() == *member
-                && matches!(grant.standing, GrantStanding::Valid)
-                && grant.expires.is_none_or(|end| end >= now)
-        }),
+    match Vault::open(environment, place, options) {
+        Ok(mut vault) => {
+            let grants = vault.grants().into_iter().filter(|grant| {
+                matches!(grant.standing, GrantStanding::Valid)
+                    && grant.expires.is_none_or(|end| end >= now)
+            });
+            Some(grants.map(|grant| grant.card.member()).collect())
+        }
         Err(error) => {
             tracing::debug!(%error, "who is a member cannot be read");
-            false
+            None
         }
     }
 }
@@ -403,11 +540,11 @@ impl From<Failure> for Unmet {
 }
 
 /// One session, and its report.
-async fn meet(here: &Here, peer: Peer<Channel>) -> Result<(), Unmet> {
+async fn meet(here: &Here, ready: Ready<Channel>) -> Result<(), Unmet> {
     let mut copy = open_copy(here).await?;
     let (moved, bar) = (copy.moved(), Progress::spinner("comparing"));
     let ended = tokio::select! {
-        ended = peer.synchronise(&mut copy) => Some(ended),
+        ended = ready.synchronise(&mut copy) => Some(ended),
         () = show(&moved, &bar) => None,
         _ = tokio::signal::ctrl_c() => None,
     };
@@ -580,6 +717,18 @@ fn unfinished<E: std::error::Error + 'static>(
         .advise("it heard of that, and got nothing else"),
         SyncError::Replica(error) => copy_failed(error),
         SyncError::Refused(_) | SyncError::Declined(_) => Failure::no(&error),
+    }
+}
+
+/// Who must act when the other device proved who it is, and does not begin.
+fn not_begun(error: SyncError<Infallible>) -> Failure {
+    match error {
+        SyncError::Refused(Refusal::Limit) | SyncError::Peer(Fault::Silent) => {
+            Failure::environment("the other device did not begin a session").advise(
+                "sync again in a minute: it may be in a session with another device; and whom it does not know as a member yet, it hears once a minute",
+            )
+        }
+        error => unfinished(error, None, |never| match never {}),
     }
 }
 
