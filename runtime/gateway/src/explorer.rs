@@ -210,19 +210,19 @@ fn missing(session: Option<SignedIn>, sentence: &str) -> Response {
 }
 
 fn trouble(session: Option<SignedIn>, error: &LedgerError) -> Response {
-    let retry_after_s = match error {
+    let (title, heading, retry_after_s) = match error {
         LedgerError::NoDigest(_) => return missing(session, &capital(&error.to_string())),
-        LedgerError::Nobody(_) => None,
-        LedgerError::Busy => Some(1_u64),
+        LedgerError::Nobody(_) => ("No answer", "The ledger does not answer", None),
+        LedgerError::Busy => ("Busy", "Many are looking just now", Some(1_u64)),
     };
     let body = html! {
-        h1 { "The ledger does not answer" }
+        h1 { (heading) }
         p.notice.bad role="alert" { (capital(&error.to_string())) "." }
         p { a href=(HERE) { "Back to the ledger" } }
     };
     let mut response = answer(
         StatusCode::SERVICE_UNAVAILABLE,
-        page::scripted("No answer", HERE, session.as_ref(), html! {}, body),
+        page::scripted(title, HERE, session.as_ref(), html! {}, body),
     );
     if let Some(seconds) = retry_after_s {
         let seconds = HeaderValue::from(seconds);

@@ -150,9 +150,17 @@ async fn an_answer_that_never_comes_is_not_waited_for_and_one_that_will_says_whe
     }
     let busy = Asked(Some(LedgerError::Busy));
     let router = Explorer::new(Arc::new(busy), None).router(names());
-    let (status, headers, _) = get(&router, "/ledger/receipts/x").await;
+    let (status, headers, page) = get(&router, "/ledger/receipts/x").await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(headers["retry-after"], "1");
+    let page = String::from_utf8(page).unwrap();
+    assert!(page.contains("Many are looking just now"), "{page}");
+    assert!(!page.contains("does not answer"), "{page}");
+    let nobody = Asked(Some(LedgerError::Nobody("away".to_owned())));
+    let router = Explorer::new(Arc::new(nobody), None).router(names());
+    let (_, _, page) = get(&router, "/ledger/receipts/x").await;
+    let page = String::from_utf8(page).unwrap();
+    assert!(page.contains("The ledger does not answer"), "{page}");
 }
 
 #[tokio::test]
