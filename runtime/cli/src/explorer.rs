@@ -622,7 +622,9 @@ impl LedgerView for Watched {
             let Ok(wanted) = digest.parse::<Digest>() else {
                 return Err(LedgerError::NoDigest(digest.to_owned()));
             };
-            let asked = self.0.proofs.of(wanted, || self.0.prove(wanted)).await?;
+            let inner = Arc::clone(&self.0);
+            let ask = move || async move { inner.prove(wanted).await };
+            let asked = self.0.proofs.of(wanted, ask).await?;
             let Some(found) = asked else {
                 return Ok(None);
             };

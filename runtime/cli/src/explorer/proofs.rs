@@ -1,17 +1,23 @@
-//! Proofs of receipts for whoever looks: asked of the validators a few at a time, and none of them twice.
+//! Proofs of receipts for whoever looks: asked of the validators a few at a time, and none of them twice, also not at once: whoever
+//! wants one that is being asked for waits for the same answer.
 //!
 //! What is settled stays so, and its proof with it. What is not may be in a moment.
 
 use std::collections::{HashMap, VecDeque};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures::FutureExt as _;
+use futures::future::WeakShared;
 use tally_gateway::LedgerError;
 use tally_receipt::Digest;
 use tokio::sync::Semaphore;
 
-/// Receipts that the validators are asked for at once; whoever asks for one more is told to come again.
+/// Receipts that the validators are asked for at once.
 const AT_ONCE: usize = 8;
+/// How long whoever asks for one more waits for a place before it is told to come again.
+const PLACE: Duration = Duration::from_secs(2);
 /// How long a receipt is not settled, once they have said so.
 const NOT_YET: Duration = Duration::from_secs(1);
 /// How many receipts that are not settled are known at once.
@@ -25,10 +31,15 @@ pub(super) struct Found<P> {
     pub(super) bytes: usize,
 }
 
+/// What is said of a receipt: its proof; none if it is not settled.
+type Answer<P> = Result<Option<Arc<Found<P>>>, LedgerError>;
+/// An answer on its way, for all who wait for it. It is given up when the last of them goes.
+type Asking<P> = Pin<Box<dyn Future<Output = Answer<P>> + Send>>;
+
 /// Proofs by the digests of their receipts.
 pub(super) struct Proofs<P> {
-    at_once: Semaphore,
-    known: Mutex<Known<P>>,
+    at_once: Arc<Semaphore>,
+    known: Arc<Mutex<Known<P>>>,
 }
 
 struct Known<P> {
@@ -37,6 +48,7 @@ struct Known<P> {
     bytes: usize,
     /// Since when it is known.
     missing: HashMap<Digest, Instant>,
+    asking: HashMap<Digest, WeakShared<Asking<P>>>,
 }
 
 impl<P> Known<P> {
@@ -80,49 +92,82 @@ impl<P> Known<P> {
     }
 }
 
-impl<P> Proofs<P> {
+/// What a panic left behind the lock is whole: nothing is changed in steps.
+fn lock<P>(known: &Mutex<Known<P>>) -> MutexGuard<'_, Known<P>> {
+    known.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<P: Send + Sync + 'static> Proofs<P> {
     pub(super) fn new() -> Self {
         Self {
-            at_once: Semaphore::new(AT_ONCE),
-            known: Mutex::new(Known {
+            at_once: Arc::new(Semaphore::new(AT_ONCE)),
+            known: Arc::new(Mutex::new(Known {
                 settled: VecDeque::new(),
                 bytes: 0,
                 missing: HashMap::new(),
-            }),
+                asking: HashMap::new(),
+            })),
         }
     }
 
-    fn known(&self) -> MutexGuard<'_, Known<P>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The proof of a receipt: the one that is kept, or what `ask` brings; none if it is not settled.
+    /// The proof of a receipt: the one that is kept, what somebody else is asking for already, or what `ask` brings; none if it is not
+    /// settled.
     pub(super) async fn of<A>(
         &self,
         wanted: Digest,
-        ask: impl FnOnce() -> A,
-    ) -> Result<Option<Arc<Found<P>>>, LedgerError>
+        ask: impl FnOnce() -> A + Send + 'static,
+    ) -> Answer<P>
     where
-        A: Future<Output = Result<Option<Found<P>>, LedgerError>>,
+        A: Future<Output = Result<Option<Found<P>>, LedgerError>> + Send + 'static,
     {
-        if let Some(known) = self.known().get(wanted, Instant::now()) {
-            return Ok(known);
-        }
-        let _place = self.at_once.try_acquire().map_err(|_| LedgerError::Busy)?;
-        let Some(found) = ask().await? else {
-            self.known().miss(wanted, Instant::now());
-            return Ok(None);
+        let asking = {
+            let mut known = lock(&self.known);
+            if let Some(answer) = known.get(wanted, Instant::now()) {
+                return Ok(answer);
+            }
+            match known.asking.get(&wanted).and_then(WeakShared::upgrade) {
+                Some(asking) => asking,
+                None => {
+                    let asking = self.ask(wanted, ask).shared();
+                    // Those for which nobody waited to the end.
+                    known.asking.retain(|_, other| other.upgrade().is_some());
+                    if let Some(shared) = asking.downgrade() {
+                        known.asking.insert(wanted, shared);
+                    }
+                    asking
+                }
+            }
         };
-        let found = Arc::new(found);
-        self.known().keep(wanted, &found, KEPT_BYTES);
-        Ok(Some(found))
+        asking.await
+    }
+
+    /// Asks when there is a place, and keeps what is said.
+    fn ask<A>(&self, wanted: Digest, ask: impl FnOnce() -> A + Send + 'static) -> Asking<P>
+    where
+        A: Future<Output = Result<Option<Found<P>>, LedgerError>> + Send + 'static,
+    {
+        let (at_once, known) = (Arc::clone(&self.at_once), Arc::clone(&self.known));
+        Box::pin(async move {
+            let found = match tokio::time::timeout(PLACE, at_once.acquire()).await {
+                Ok(Ok(_place)) => ask().await,
+                Ok(Err(_)) | Err(_) => Err(LedgerError::Busy),
+            };
+            let mut known = lock(&known);
+            known.asking.remove(&wanted);
+            let found = found?.map(Arc::new);
+            match &found {
+                Some(found) => known.keep(wanted, found, KEPT_BYTES),
+                None => known.miss(wanted, Instant::now()),
+            }
+            Ok(found)
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
     use std::future::{pending, ready};
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
 
@@ -140,29 +185,81 @@ mod tests {
     #[tokio::test]
     async fn the_validators_are_asked_once_for_what_is_settled() {
         let proofs = Proofs::new();
-        let asked = Cell::new(0);
+        let asked = Arc::new(AtomicUsize::new(0));
         for _ in 0..3 {
-            let ask = || {
-                asked.set(asked.get() + 1);
+            let asked = Arc::clone(&asked);
+            let ask = move || {
+                asked.fetch_add(1, Ordering::Relaxed);
                 ready(Ok(Some(found(7))))
             };
             let proof = proofs.of(digest(1), ask).await.expect("an answer");
             assert_eq!(proof.expect("it is settled").proof, 7);
         }
-        assert_eq!(asked.get(), 1);
+        assert_eq!(asked.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test]
+    async fn those_who_want_one_receipt_at_once_wait_for_one_answer_and_take_one_place() {
+        let proofs = Arc::new(Proofs::new());
+        let asked = Arc::new(AtomicUsize::new(0));
+        let answers = Arc::new(Semaphore::new(0));
+        let mut waiting = VecDeque::new();
+        for _ in 0..2 * AT_ONCE {
+            let (proofs, asked) = (Arc::clone(&proofs), Arc::clone(&asked));
+            let answers = Arc::clone(&answers);
+            waiting.push_back(tokio::spawn(async move {
+                let ask = move || async move {
+                    asked.fetch_add(1, Ordering::Relaxed);
+                    answers.acquire().await.expect("nobody closes it").forget();
+                    Ok(Some(found(7)))
+                };
+                proofs.of(digest(1), ask).await
+            }));
+        }
+        // All have begun to wait, on this one thread.
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(asked.load(Ordering::Relaxed), 1);
+        assert_eq!(proofs.at_once.available_permits(), AT_ONCE - 1);
+        // The first one goes away, who began to ask.
+        let first = waiting.pop_front().expect("there are some");
+        first.abort();
+        let _ = first.await;
+        answers.add_permits(1);
+        for one in waiting {
+            let answer = one.await.expect("it ends").expect("an answer");
+            assert_eq!(answer.expect("it is settled").proof, 7);
+        }
+        assert_eq!(asked.load(Ordering::Relaxed), 1);
+        assert!(lock(&proofs.known).asking.is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_any_more_is_asked_anew_and_not_kept() {
+        let proofs = Proofs::new();
+        for number in 0..3 {
+            let given_up = proofs.of(digest(number), pending);
+            assert!(given_up.now_or_never().is_none());
+        }
+        assert_eq!(proofs.at_once.available_permits(), AT_ONCE);
+        let proof = proofs.of(digest(0), || ready(Ok(Some(found(1))))).await;
+        assert!(proof.expect("an answer").is_some());
+        assert!(lock(&proofs.known).asking.is_empty());
     }
 
     #[tokio::test]
     async fn nobody_who_answers_nothing_is_remembered_for_it() {
         let proofs: Proofs<usize> = Proofs::new();
         let error = LedgerError::Nobody("away".to_owned());
-        let failed = proofs.of(digest(1), || ready(Err(error.clone()))).await;
+        let no = error.clone();
+        let failed = proofs.of(digest(1), || ready(Err(no))).await;
         assert_eq!(failed.err(), Some(error));
         let proof = proofs.of(digest(1), || ready(Ok(Some(found(1))))).await;
         assert!(proof.expect("an answer").is_some());
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn so_many_are_asked_for_at_once_and_what_is_kept_needs_no_place() {
         let proofs = Arc::new(Proofs::new());
         let kept = proofs.of(digest(0), || ready(Ok(Some(found(1))))).await;
@@ -181,19 +278,26 @@ mod tests {
         let refused = proofs.of(digest(1000), never).await;
         assert_eq!(refused.err(), Some(LedgerError::Busy));
         assert!(proofs.of(digest(0), never).await.is_ok());
-        // Whoever goes away leaves its place.
+        // Whoever goes away leaves its place, to one who waits for it.
+        let waits = {
+            let proofs = Arc::clone(&proofs);
+            tokio::spawn(async move {
+                let ask = || ready(Ok(Some(found(1))));
+                proofs.of(digest(1000), ask).await.is_ok()
+            })
+        };
+        tokio::task::yield_now().await;
         for one in asking {
             one.abort();
             let _ = one.await;
         }
-        let proof = proofs.of(digest(1000), || ready(Ok(Some(found(1))))).await;
-        assert!(proof.is_ok());
+        assert!(waits.await.expect("it ends"));
     }
 
     #[test]
     fn what_is_not_settled_is_so_for_a_moment_and_such_are_bounded() {
         let known = Proofs::<usize>::new();
-        let mut known = known.known();
+        let mut known = lock(&known.known);
         let now = Instant::now();
         known.miss(digest(1), now);
         assert!(matches!(known.get(digest(1), now), Some(None)));
@@ -217,7 +321,7 @@ mod tests {
     #[test]
     fn proofs_are_kept_in_so_many_bytes_and_the_longest_unused_goes_first() {
         let known = Proofs::<usize>::new();
-        let mut known = known.known();
+        let mut known = lock(&known.known);
         let now = Instant::now();
         for number in [1, 2, 3, 3] {
             known.keep(digest(number), &Arc::new(found(4)), 12);
