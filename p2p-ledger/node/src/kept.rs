@@ -4,7 +4,7 @@
 //! its mark, says up to where it was durable:
 //!
 //! ```text
-//! NAME.durable    two slots, written in turn; the newest that holds counts:
+//! NAME.durable    two slots, at 0 and 4096, written in turn; the newest that holds counts:
 //!                   turn u64 || bytes u64 || the first 8 bytes of BLAKE3 of both
 //! ```
 //!
@@ -144,15 +144,18 @@ struct Mark<E: Storage> {
 
 const SAID: usize = 16; // bytes
 const SLOT: usize = SAID + 8; // bytes
+/// Where the slots begin: in sectors of their own, since a disk that fails may take all of one.
+const SLOTS: [u64; 2] = [0, 4096];
+/// Where older versions had the second one, which is read and not written any more.
+const OLD_SLOT: u64 = SLOT as u64;
 
 impl<E: Storage> Mark<E> {
     async fn open(storage: &E, partition: &str, name: &str) -> Result<Self, Error> {
         let (blob, size) = storage.open(partition, name.as_bytes()).await?;
         let mut newest: Option<(u64, u64)> = None;
-        for slot in 0..2 {
-            let at = slot * SLOT as u64;
+        for at in SLOTS.into_iter().chain([OLD_SLOT]) {
             if at + SLOT as u64 > size {
-                break;
+                continue;
             }
             let read = blob.read_at(at, SLOT, ReadOptions::default()).await?;
             newest = newest.max(said(read.coalesce().as_ref()));
@@ -171,16 +174,25 @@ impl<E: Storage> Mark<E> {
     /// Says it, durably.
     async fn set(&mut self, durable: u64) -> Result<(), Error> {
         let turn = self.turn + 1;
-        let mut slot = [turn.to_be_bytes(), durable.to_be_bytes()].concat();
-        slot.extend_from_slice(&check(&slot));
-        let at = ((turn + 1) % 2) * SLOT as u64;
+        let [first, second] = SLOTS;
+        let at = if turn.is_multiple_of(2) {
+            second
+        } else {
+            first
+        };
         self.blob
-            .write_at(at, slot, WriteOptions::default())
+            .write_at(at, slot(turn, durable), WriteOptions::default())
             .await?;
         self.blob.sync().await?;
         (self.turn, self.durable) = (turn, Some(durable));
         Ok(())
     }
+}
+
+fn slot(turn: u64, durable: u64) -> Vec<u8> {
+    let mut slot = [turn.to_be_bytes(), durable.to_be_bytes()].concat();
+    slot.extend_from_slice(&check(&slot));
+    slot
 }
 
 fn check(said: &[u8]) -> [u8; SLOT - SAID] {
@@ -356,7 +368,7 @@ mod tests {
         deterministic::Runner::default().start(|disk| async move {
             write(&disk, 6).await;
             // Both slots were written by then: at the first open, and here.
-            for slot in [0, SLOT as u64] {
+            for slot in SLOTS {
                 let (blob, _) = disk.open("p", b"j.durable").await.unwrap();
                 let read = blob.read_at(slot, SLOT, ReadOptions::default()).await;
                 assert!(said(read.unwrap().coalesce().as_ref()).is_some());
@@ -364,9 +376,31 @@ mod tests {
             let mark = Mark::open(&disk, "p", "j.durable").await.unwrap();
             assert_eq!((mark.turn, mark.durable), (2, Some(6 * FRAME)));
             drop(mark);
-            alter(&disk, b"j.durable", SLOT as u64 + 3, b"\xff").await;
+            alter(&disk, b"j.durable", SLOTS[1] + 3, b"\xff").await;
             let mark = Mark::open(&disk, "p", "j.durable").await.unwrap();
             assert_eq!((mark.turn, mark.durable), (1, Some(0)));
+        });
+    }
+
+    #[test]
+    fn a_mark_whose_slots_are_beside_each_other_is_read_and_goes_on_apart() {
+        deterministic::Runner::default().start(|disk| async move {
+            let (blob, _) = disk.open("p", b"j.durable").await.unwrap();
+            let old = [slot(7, 70), slot(8, 80)].concat();
+            blob.write_at(0, old, WriteOptions::default())
+                .await
+                .unwrap();
+            blob.sync().await.unwrap();
+            drop(blob);
+            for turn in 8..12 {
+                let mut mark = Mark::open(&disk, "p", "j.durable").await.unwrap();
+                assert_eq!((mark.turn, mark.durable), (turn, Some(turn * 10)));
+                mark.set((turn + 1) * 10).await.unwrap();
+            }
+            // Both are apart by then: whatever takes the first sector leaves one.
+            alter(&disk, b"j.durable", 0, &[0xff; 512]).await;
+            let mark = Mark::open(&disk, "p", "j.durable").await.unwrap();
+            assert_eq!((mark.turn, mark.durable), (12, Some(120)));
         });
     }
 
