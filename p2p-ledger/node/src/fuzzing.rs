@@ -21,7 +21,7 @@ use crate::backup::{self, BackupError, Reader, Signatures};
 use crate::bodies::Bodies;
 use crate::frames::{HEAD, put, wanted, whole};
 use crate::journal::Journal;
-use crate::outbox::{Outbox, Repaired, SetAside};
+use crate::outbox::{Form, Outbox, Record, Repaired, SetAside};
 use crate::scratch::Scratch;
 use crate::snapshots::{self, Snapshots};
 use crate::store::{self, Blocks, Partitions, PoolFile, StoreError};
@@ -108,8 +108,8 @@ fn read_twice(bytes: &[u8]) -> [Vec<u8>; 2] {
 }
 
 /// The receipts that wait are those of the file that are not settled yet, up to the first that cannot be read or is of a kind that is not
-/// known; a repair leaves every one that can be read, and nothing to repair. Two bytes say how long the file is that says how
-/// many are settled; that one follows, and then the receipts'.
+/// known, and only such a one is refused; a repair leaves every one that can be read, and nothing to repair, and what comes then
+/// waits. Two bytes say how long the file is that says how many are settled; that one follows, and then the receipts'.
 pub fn outbox(bytes: &[u8]) {
     let Some((length, files)) = bytes.split_first_chunk() else {
         return;
@@ -122,12 +122,22 @@ pub fn outbox(bytes: &[u8]) {
         fs::write(folder.path().join("settled"), settled).expect(DISK);
         fs::write(&path, &receipts).expect(DISK);
         let outbox = Outbox::open(folder.path()).expect(DISK);
-        let (payloads, _) = whole_frames(&receipts);
+        let (payloads, end) = whole_frames(&receipts);
         // What stands for lost ones stands for any number of them.
         let has_lost = payloads.iter().any(|payload| payload[0] == 0);
         let is_known = |payload: &&Vec<u8>| matches!(payload[0], 1 | 2);
+        let done = outbox.settled().expect(DISK);
         match outbox.open_records(usize::MAX) {
-            Err(error) => assert_eq!(error.kind(), ErrorKind::InvalidData),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::InvalidData);
+                // The first that waits is of an unknown kind, or damage is at it or before it.
+                let waits = usize::try_from(done).ok().and_then(|at| payloads.get(at));
+                match waits {
+                    _ if has_lost => {}
+                    Some(payload) => assert!(!is_known(&payload)),
+                    None => assert!(has_whole(receipts.get(end + 1..).unwrap_or_default())),
+                }
+            }
             Ok((first, open)) if !has_lost => {
                 let written: Vec<Vec<u8>> = open
                     .iter()
@@ -145,6 +155,13 @@ pub fn outbox(bytes: &[u8]) {
         let repaired = fs::read(&path).expect(DISK);
         assert!(whole_frames(&repaired).0.starts_with(&payloads));
         assert_eq!(outbox.repair(&turn).expect(DISK), Repaired::default());
+        // What comes now is taken, and does not count as settled.
+        let before = outbox.waiting().expect(DISK);
+        outbox.append(&[next()]).expect(DISK);
+        if before.checked_add(done).is_some_and(|all| all < u64::MAX) {
+            assert_eq!(outbox.waiting().expect(DISK), before + 1);
+        }
+        two_files(done, &receipts);
         // Whatever is said to be set aside stands in that file.
         fs::write(folder.path().join(format!("refused-{:020}", 0)), &receipts).expect(DISK);
         let written = |aside: SetAside, record: &[u8]| {
@@ -159,6 +176,59 @@ pub fn outbox(bytes: &[u8]) {
         outbox.refused_records().expect(DISK);
         outbox.go_on().expect(DISK);
     }
+}
+
+/// Whether there is a whole frame anywhere in these bytes.
+fn has_whole(bytes: &[u8]) -> bool {
+    (0..bytes.len()).any(|at| whole(&bytes[at..]).is_some())
+}
+
+/// A receipt that is in no file yet.
+fn next() -> Record {
+    Record {
+        form: Form::Hash,
+        receipt: vec![7],
+    }
+}
+
+/// The same files, and another one of receipts behind them, by whose name the first one had a record more than are whole at its start.
+fn two_files(settled: u64, receipts: &[u8]) {
+    let (payloads, _) = whole_frames(receipts);
+    if payloads.iter().any(|payload| payload[0] == 0) {
+        return;
+    }
+    let folder = Scratch::new();
+    let outbox = Outbox::open(folder.path()).expect(DISK);
+    let second = payloads.len() as u64 + 1;
+    let mut frame = Vec::new();
+    put(
+        &[&[Form::Hash as u8], &next().receipt[..]].concat(),
+        &mut frame,
+    );
+    let path = |first: u64| folder.path().join(format!("receipts-{first:020}"));
+    fs::write(path(0), receipts).expect(DISK);
+    fs::write(path(second), frame).expect(DISK);
+    let mut said = Vec::new();
+    put(&settled.to_be_bytes(), &mut said);
+    fs::write(folder.path().join("settled"), said).expect(DISK);
+    match outbox.open_records(1) {
+        Err(error) => {
+            assert_eq!(error.kind(), ErrorKind::InvalidData);
+            assert!(settled < second);
+        }
+        Ok((first, open)) => {
+            assert_eq!(first, settled);
+            // The one that is missing is not passed over.
+            assert!(settled != second - 1);
+            assert_eq!(open.is_empty(), settled > second);
+        }
+    }
+    let turn = outbox.settle().expect(DISK).expect("nobody else settles");
+    let lost = outbox.repair(&turn).expect(DISK).lost;
+    assert!(lost <= second.saturating_sub(settled).min(1));
+    let left = (second + 1).saturating_sub(settled);
+    assert_eq!(outbox.waiting().expect(DISK), left);
+    assert_eq!(outbox.repair(&turn).expect(DISK), Repaired::default());
 }
 
 /// Makes a file of a simulated disk.
