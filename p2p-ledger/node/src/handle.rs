@@ -201,7 +201,7 @@ impl Handle {
         .await
     }
 
-    pub(crate) async fn blocks(&self, from: Height) -> Result<Stretch, Stopped> {
+    pub(crate) async fn blocks(&self, from: Height) -> Result<Result<Stretch, Refused>, Stopped> {
         self.ask(|answer| Command::Blocks { from, answer }).await
     }
 

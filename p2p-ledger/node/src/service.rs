@@ -195,7 +195,10 @@ impl Answers {
             let sentence = "too many ask for blocks; ask again later, or another node";
             return Ok(no(RefusedCode::Busy, sentence.into()));
         };
-        let stretch = self.node.blocks(from).await?;
+        let stretch = match self.node.blocks(from).await? {
+            Ok(stretch) => stretch,
+            Err(refused) => return Ok(wire::encode(&Answer::No(refused))),
+        };
         Ok(Bytes::from_owner(Held {
             bytes: wire::encode(&Answer::Blocks(stretch)),
             _turn: turn,
@@ -252,7 +255,7 @@ mod tests {
                             certificate: Bytes::from_static(b"a certificate"),
                         }],
                     };
-                    let _ = answer.send(stretch);
+                    let _ = answer.send(Ok(stretch));
                 }
             }
         });

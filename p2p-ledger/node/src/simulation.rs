@@ -62,7 +62,7 @@ pub(crate) fn recorded() -> Recorded {
         }
         let blocks = net.handle(0).blocks(Height::new(1)).await;
         Recorded {
-            blocks: blocks.expect("it runs"),
+            blocks: blocks.expect("it runs").expect("they are short"),
             genesis: net.genesis.clone(),
             head: head.expect("there are blocks"),
             decided: decided.expect("there are blocks"),

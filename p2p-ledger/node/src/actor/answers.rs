@@ -45,7 +45,7 @@ pub(crate) enum Command {
     },
     Blocks {
         from: Height,
-        answer: oneshot::Sender<Stretch>,
+        answer: oneshot::Sender<Result<Stretch, Refused>>,
     },
     /// Final blocks that a follower has fetched.
     Take {

@@ -19,7 +19,7 @@ use crate::Runtime;
 use crate::bodies::{Bodies, Body};
 use crate::consensus::{Consensus, Finalized};
 use crate::store::{Reading, StoreError};
-use crate::wire::{self, HistoryMessage, STRETCH_COUNT, Stretch};
+use crate::wire::{self, HistoryMessage, Refused, RefusedCode, STRETCH_COUNT, Stretch};
 
 /// After how long without an answer the next peer is asked.
 const PATIENCE: Duration = Duration::from_millis(800);
@@ -175,19 +175,25 @@ where
 
     fn send_stretch(&self, peer: PublicKey, from: Height) -> Result<(), StoreError> {
         let mut sender = self.senders.history.clone();
-        self.read_stretch(from, move |stretch| {
-            if !stretch.blocks.is_empty() {
+        self.read_stretch(from, move |stretch| match stretch {
+            Ok(stretch) if stretch.blocks.is_empty() => {}
+            Ok(stretch) => {
                 let message = wire::encode(&HistoryMessage::Stretch(stretch));
                 sender.send(Recipients::One(peer), message, false);
+            }
+            // It asks again, and is to find out here why that is in vain.
+            Err(refused) => {
+                tracing::error!(%peer, from = from.get(), "cannot send blocks: {}", refused.sentence);
             }
         })
     }
 
-    /// Has final blocks from a height on read, the last of which has a certificate; none if there are no such.
+    /// Has final blocks from a height on read, the last of which has a certificate; none if there are no such. Refused where there
+    /// are and none of them can ever be sent.
     pub(super) fn read_stretch(
         &self,
         from: Height,
-        then: impl FnOnce(Stretch) + Send + 'static,
+        then: impl FnOnce(Result<Stretch, Refused>) + Send + 'static,
     ) -> Result<(), StoreError> {
         let first = usize::try_from(from.get()).unwrap_or(usize::MAX).max(1);
         let finals = self.finals.get(first..).unwrap_or_default();
@@ -197,13 +203,25 @@ where
             ))
         };
         let lengths = finals.iter().map(|digest| self.blocks.bytes(digest));
-        let count = one_stretch(lengths).ok_or_else(gone)?;
-        if count == 0 {
-            then(Stretch::default());
-            return Ok(());
-        }
+        let count = match one_stretch(lengths) {
+            Ok(0) => {
+                then(Ok(Stretch::default()));
+                return Ok(());
+            }
+            Ok(count) => count,
+            Err(NoStretch::TooLong) => {
+                then(Err(Refused {
+                    code: RefusedCode::Broken,
+                    sentence: format!(
+                        "the blocks from height {from} up to the next certificate are too long for a message"
+                    ),
+                }));
+                return Ok(());
+            }
+            Err(NoStretch::Gone) => return Err(gone()),
+        };
         let reading = self.blocks.reading(&finals[..count]).ok_or_else(gone)?;
-        self.read_beside(reading, then);
+        self.read_beside(reading, |stretch| then(Ok(stretch)));
         Ok(())
     }
 
@@ -294,18 +312,31 @@ where
     }
 }
 
-/// How many of these blocks, of so many bytes and with a certificate of so many if they have one, are one stretch. None if one
-/// of them is not here.
-fn one_stretch(blocks: impl Iterator<Item = Option<(usize, Option<usize>)>>) -> Option<usize> {
+/// Why blocks are no stretch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum NoStretch {
+    /// One of them is not here.
+    Gone,
+    /// No message has room for as many as lead to the first certificate.
+    TooLong,
+}
+
+/// How many of these blocks, of so many bytes and with a certificate of so many if they have one, are one stretch.
+fn one_stretch(
+    blocks: impl Iterator<Item = Option<(usize, Option<usize>)>>,
+) -> Result<usize, NoStretch> {
+    let mut is_full = false;
     let (mut count, mut bytes, mut message, mut certified) = (0, 0, FRAMING, 0);
     for block in blocks {
         if count == STRETCH_COUNT || bytes > STRETCH_BYTES && certified > 0 {
+            is_full = true;
             break;
         }
         // The engine certifies some blocks only together with a later one.
-        let (block, certificate) = block?;
+        let (block, certificate) = block.ok_or(NoStretch::Gone)?;
         message += FRAMING_EACH + block + certificate.unwrap_or(0);
         if message > wire::MESSAGE_LIMIT {
+            is_full = true;
             break;
         }
         bytes += block;
@@ -314,7 +345,10 @@ fn one_stretch(blocks: impl Iterator<Item = Option<(usize, Option<usize>)>>) -> 
             certified = count;
         }
     }
-    Some(certified)
+    match certified {
+        0 if is_full => Err(NoStretch::TooLong),
+        certified => Ok(certified),
+    }
 }
 
 #[cfg(test)]
@@ -328,21 +362,25 @@ mod tests {
     fn a_stretch_ends_with_a_certificate_and_fits_a_message() {
         let of = |blocks: &[(usize, Option<usize>)]| one_stretch(blocks.iter().copied().map(Some));
         let (small, certified) = ((1000, None), (1000, Some(240)));
-        assert_eq!(of(&[]), Some(0));
-        assert_eq!(of(&[small, small]), Some(0));
-        assert_eq!(of(&[small, certified, small]), Some(2));
-        assert_eq!(of(&[certified; 300]), Some(STRETCH_COUNT));
+        assert_eq!(of(&[]), Ok(0));
+        assert_eq!(of(&[small, small]), Ok(0));
+        assert_eq!(of(&[small, certified, small]), Ok(2));
+        assert_eq!(of(&[certified; 300]), Ok(STRETCH_COUNT));
         // What comes after four mebibytes is only there for the first certificate.
         let (half, rest) = ((STRETCH_BYTES / 2 + 1, Some(240)), (3_000_000, None));
-        assert_eq!(of(&[half, half, certified]), Some(2));
-        assert_eq!(of(&[half, rest, certified]), Some(1));
-        assert_eq!(of(&[rest, rest, certified, certified]), Some(3));
+        assert_eq!(of(&[half, half, certified]), Ok(2));
+        assert_eq!(of(&[half, rest, certified]), Ok(1));
+        assert_eq!(of(&[rest, rest, certified, certified]), Ok(3));
         // Any block goes with any certificate, and none is too much.
         let longest = (wire::BLOCK_LIMIT, Some(wire::CERTIFICATE_LIMIT));
-        assert_eq!(of(&[longest, longest]), Some(1));
-        assert_eq!(of(&[certified, longest]), Some(1));
-        assert_eq!(of(&[(wire::BLOCK_LIMIT, None), longest]), Some(0));
-        assert_eq!(one_stretch([Some(certified), None].into_iter()), None);
+        assert_eq!(of(&[longest, longest]), Ok(1));
+        assert_eq!(of(&[certified, longest]), Ok(1));
+        // What can never be sent is not the same as nothing.
+        let too_long = Err(NoStretch::TooLong);
+        assert_eq!(of(&[(wire::BLOCK_LIMIT, None), longest]), too_long);
+        assert_eq!(of(&[small; STRETCH_COUNT + 1]), too_long);
+        let gone = one_stretch([Some(certified), None].into_iter());
+        assert_eq!(gone, Err(NoStretch::Gone));
         // Certificates count, too.
         let many = [(30_000, Some(wire::CERTIFICATE_LIMIT)); STRETCH_COUNT];
         let count = of(&many).expect("all are here");

@@ -837,6 +837,7 @@ impl Net {
         loop {
             let from = Height::new(chain.len() as u64 + 1);
             let stretch = self.handle(node).blocks(from).await.expect("it runs");
+            let stretch = stretch.expect("they are short");
             if stretch.blocks.is_empty() {
                 return chain;
             }
