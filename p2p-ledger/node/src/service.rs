@@ -35,8 +35,8 @@ pub(crate) const CALLS: usize = 256;
 /// Those of them that may wait for a proof; further ones are told that there is none yet. So whoever waits for something never
 /// keeps out the submission that it waits for: nor one from the same address, which has a quarter of both.
 pub(crate) const WAITING: usize = 192;
-/// Those of them that may be for blocks, which take reading and memory until they are sent; further ones are refused at once. One address
-/// has a quarter.
+/// Those of them that may be for blocks, which take reading and memory until they are sent; further ones are refused at once. One
+/// address has a quarter.
 pub(crate) const READING: usize = 16;
 
 /// An answer that takes much memory, with the turn that it has until the last of it is sent.
