@@ -78,6 +78,10 @@ const POOL_ADVICE: &str =
 /// Why a file was not opened: what to do about it goes with it.
 fn not_opened(folder: &str, advice: &str) -> impl FnOnce(OpenError) -> StoreError {
     move |error| match error {
+        // The page that the runtime puts in front of each file is not as it was written.
+        OpenError::Storage(corrupt @ Error::BlobCorrupt(..)) => StoreError::Damaged(format!(
+            "a file in store/{folder}: {corrupt}; it is left as it is: {advice}"
+        )),
         OpenError::Storage(error) => StoreError::Disk(error),
         rotten @ OpenError::Rotten { .. } => StoreError::Damaged(format!(
             "the file in store/{folder}: {rotten}; it is left as it is: {advice}"

@@ -131,7 +131,8 @@ async fn a_validator_whose_blocks_rot_leaves_them_says_so_and_has_them_again_fro
     let file = files(&blocks).into_iter().max_by_key(length);
     let file = file.expect("it has blocks");
     let mut rotten = std::fs::read(&file).expect("read");
-    let tenth = rotten.len() / 10;
+    // A tenth of the way into what is behind the page that the runtime puts in front.
+    let tenth = rotten.len() - (rotten.len() - 4096) * 9 / 10;
     rotten[tenth] ^= 1;
     std::fs::write(&file, &rotten).expect("written");
     net.start(0, false);

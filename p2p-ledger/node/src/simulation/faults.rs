@@ -360,6 +360,8 @@ fn what_an_idle_node_has_written_is_missed_when_it_rots() {
         net.all_settled(&runner).await;
         net.sleep(4000).await;
         net.kill(0).await;
+        // What reads beside the loop lets go of the file a little later.
+        net.sleep(100).await;
         let names = Partitions {
             prefix: "n0-".into(),
         };
