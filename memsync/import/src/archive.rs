@@ -6,6 +6,7 @@
 //! lengths it claims. Names are compared, never used as paths. An archive inside an archive is not opened.
 
 use std::io::{Cursor, Read};
+use std::ops::Range;
 
 use zip::ZipArchive;
 use zip::result::ZipError;
@@ -15,9 +16,12 @@ use crate::{Format, ImportError, Limits};
 pub(crate) const MAGIC: &[u8] = b"PK\x03\x04";
 /// What each entry of a directory begins with.
 const ENTRY: &[u8] = b"PK\x01\x02";
-/// What the end of a directory begins with that says in 64 bits how many entries there are, and where it says so.
+/// What the end of a directory begins with that says in 64 bits how many entries there are, where it says how much of it
+/// follows, where it says how many entries, and what stands behind it.
 const LARGE_END: &[u8] = b"PK\x06\x06";
-const LARGE_END_COUNT: std::ops::Range<usize> = 32..40;
+const LARGE_END_LENGTH: Range<usize> = 4..12;
+const LARGE_END_COUNT: Range<usize> = 32..40;
+const LOCATOR: &[u8] = b"PK\x06\x07";
 
 pub(crate) struct Archive<'a> {
     zip: ZipArchive<Cursor<&'a [u8]>>,
@@ -128,12 +132,21 @@ fn has_more_entries(bytes: &[u8], most: usize) -> bool {
                 entries += 1;
                 entries > most
             }
-            LARGE_END => bytes[at..]
-                .get(LARGE_END_COUNT)
-                .and_then(|count| <[u8; 8]>::try_from(count).ok())
-                .is_some_and(|count| u64::from_le_bytes(count) > most as u64),
+            LARGE_END => says_in_64_bits(&bytes[at..]).is_some_and(|count| count > most as u64),
             _ => false,
         })
+}
+
+/// How many entries the end of a directory says that it has, if these bytes begin with one. Its four first bytes stand in what is
+/// compressed, too, by chance; whoever opens an archive believes one only where its length leads to the locator behind it.
+fn says_in_64_bits(bytes: &[u8]) -> Option<u64> {
+    let field = |place: Range<usize>| {
+        let bytes = bytes.get(place)?.try_into().ok()?;
+        Some(u64::from_le_bytes(bytes))
+    };
+    let behind = field(LARGE_END_LENGTH)?.checked_add(LARGE_END_LENGTH.end as u64)?;
+    let behind = bytes.get(usize::try_from(behind).ok()?..)?;
+    field(LARGE_END_COUNT).filter(|_| behind.starts_with(LOCATOR))
 }
 
 /// The last part of a name in an archive.

@@ -5,7 +5,7 @@ mod common;
 #[path = "../fuzz/properties.rs"]
 mod properties;
 
-use common::{docx, options, pdf, zipped};
+use common::{docx, options, pdf, zipped, zipped_as};
 use proptest::prelude::*;
 use tally_import::{Format, ImportError, Limits, Options, Reason, detect, read_all};
 
@@ -107,6 +107,22 @@ fn entries_of_an_archive_are_counted_before_its_directory_is_built() {
     large.extend_from_slice(&1_u32.to_le_bytes());
     large.extend_from_slice(end);
     assert!(refused(&large));
+}
+
+#[test]
+fn what_looks_like_the_end_of_a_directory_inside_a_file_refuses_no_archive() {
+    // As compressed data does by chance: the four bytes, and what would be a count beyond any limit.
+    for tail in [vec![0xff; 64], [vec![0; 8], vec![0xff; 56]].concat()] {
+        let file = [&b"PK\x06\x06"[..], &tail].concat();
+        let files: [(&str, &[u8]); 2] = [("photo.jpg", &file), ("a.json", b"[]")];
+        let zip = zipped_as(&files, zip::CompressionMethod::Stored);
+        assert!(zip.windows(4).any(|bytes| bytes == b"PK\x06\x06"));
+        let told = detect(&zip, &Options::default());
+        assert!(
+            !matches!(told, Err(ImportError::TooLarge { .. })),
+            "{told:?}"
+        );
+    }
 }
 
 #[test]

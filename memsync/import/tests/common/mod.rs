@@ -5,6 +5,7 @@
 use std::io::{Cursor, Write};
 
 use tally_import::{Conversation, Document, Item, Options, Report, Role, Turn, read_all};
+use zip::CompressionMethod;
 use zip::write::SimpleFileOptions;
 
 pub(crate) fn options(name: &str) -> Options {
@@ -15,9 +16,14 @@ pub(crate) fn options(name: &str) -> Options {
 }
 
 pub(crate) fn zipped(files: &[(&str, &[u8])]) -> Vec<u8> {
+    zipped_as(files, CompressionMethod::Deflated)
+}
+
+pub(crate) fn zipped_as(files: &[(&str, &[u8])], method: CompressionMethod) -> Vec<u8> {
+    let options = SimpleFileOptions::default().compression_method(method);
     let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
     for (name, bytes) in files {
-        zip.start_file(*name, SimpleFileOptions::default()).unwrap();
+        zip.start_file(*name, options).unwrap();
         zip.write_all(bytes).unwrap();
     }
     zip.finish().unwrap().into_inner()
